@@ -1,0 +1,1 @@
+//! Server-side apply: managed fields, merge and conflicts

@@ -1,0 +1,1 @@
+//! JSON, YAML, protobuf in and out by the tables, strict like Go

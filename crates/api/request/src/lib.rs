@@ -1,0 +1,1 @@
+//! One API request and its answer, apart from any transport

@@ -1,0 +1,1 @@
+//! Tables of facts about every built-in type: fields, defaults, list kinds, merge keys, protobuf tags

@@ -1,0 +1,1 @@
+//! Upstream's validation rules and messages, a function a kind

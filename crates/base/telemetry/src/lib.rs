@@ -1,0 +1,1 @@
+//! Structured logs with a component on each line and levels that change while running

@@ -1,0 +1,1 @@
+//! The cluster as every component reaches it: in process or over TLS

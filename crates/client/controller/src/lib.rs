@@ -1,0 +1,1 @@
+//! Work queues, reconcile loops, events, leases

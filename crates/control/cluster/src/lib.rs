@@ -1,0 +1,1 @@
+//! Namespaces, garbage collection, endpoints, service accounts, volumes, nodes

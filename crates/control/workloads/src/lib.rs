@@ -1,0 +1,1 @@
+//! Deployment, ReplicaSet, StatefulSet, DaemonSet, Job, CronJob

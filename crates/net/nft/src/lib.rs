@@ -1,0 +1,1 @@
+//! nftables: ruleset model, diff, atomic apply

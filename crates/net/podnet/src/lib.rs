@@ -1,0 +1,1 @@
+//! Bridge, veth, vxlan, address management

@@ -1,0 +1,1 @@
+//! Service and NetworkPolicy to ruleset, pure

@@ -1,0 +1,1 @@
+//! The contract between kubelet and container runtime, with a fake

@@ -1,0 +1,1 @@
+//! Pull, import, unpack, garbage collection of images

@@ -1,0 +1,1 @@
+//! Container create, start, exec

@@ -1,0 +1,1 @@
+//! System calls of the runtime

@@ -1,0 +1,1 @@
+//! Built-in admission, upstream's default set

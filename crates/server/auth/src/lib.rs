@@ -1,0 +1,1 @@
+//! Authenticators and authorisers: certificates, service account tokens, RBAC, Node

@@ -1,0 +1,1 @@
+//! Contracts of authentication, authorisation and admission

@@ -1,0 +1,1 @@
+//! The one write path and the table of resources

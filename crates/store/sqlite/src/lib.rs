@@ -1,0 +1,1 @@
+//! The embedded datastore: SQLite, one writer thread, group commit
