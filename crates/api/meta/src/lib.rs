@@ -1,1 +1,23 @@
-//! The vocabulary of the Kubernetes API: revisions, names, quantities, selectors, Status
+//! The vocabulary of the Kubernetes API, shared by every layer.
+//!
+//! Newtypes carry the proof of a parse: [`Revision`], [`Uid`], [`GroupVersionKind`], [`Quantity`]. [`Status`] is
+//! the one error that a client ever sees. [`Head`] reads the metadata of an object out of its canonical bytes
+//! without decoding the rest. Nothing here does IO or knows any single kind.
+
+mod group;
+mod head;
+mod name;
+mod quantity;
+mod revision;
+mod selector;
+mod status;
+mod time;
+
+pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
+pub use head::{Head, OwnerRef};
+pub use name::{NameError, generate_name, is_dns1123_label, is_dns1123_subdomain, is_dns1035_label, is_qualified_name, is_label_value};
+pub use quantity::{Quantity, QuantityError};
+pub use revision::{Revision, Uid};
+pub use selector::{FieldSelector, LabelSelector, Requirement, SelectorError, SetOp};
+pub use status::{Cause, Reason, Status, StatusDetails};
+pub use time::{MicroTime, Timestamp};

@@ -1,1 +1,92 @@
-//! Contracts of authentication, authorisation and admission
+//! The contracts of authentication, authorisation and admission.
+//!
+//! The registry and the HTTP server ask; `auth` and `admission` answer. Kept apart so that each can be swapped and
+//! tested alone. Nothing here decides.
+
+use async_trait::async_trait;
+use skiff_meta::{GroupVersionKind, Status};
+use skiff_request::{Target, User, Verb};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// What is known of a connection when somebody must be recognised.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// The verified client certificate's subject: common name and organisations.
+    pub certificate: Option<(String, Vec<String>)>,
+    /// The bearer token, without its prefix.
+    pub bearer: Option<String>,
+    /// Lower-cased header names and values (`impersonate-user`, `x-remote-user`, …).
+    pub headers: Vec<(String, String)>,
+}
+
+#[async_trait]
+pub trait Authenticator: Send + Sync + 'static {
+    /// None: no opinion, the next is asked. Err: the credentials are there and bad (401).
+    async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Status>;
+}
+
+/// What authorisation is asked about: a resource or a path.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// `verb` is RBAC's word: one of [`Verb`], or `impersonate`, `bind`, `escalate`, `approve`, `sign`, …
+    Resource { verb: String, target: Target },
+    /// `verb` is the HTTP method in lower case.
+    Path { verb: String, path: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Allow,
+    Deny(String),
+    NoOpinion(String),
+}
+
+#[async_trait]
+pub trait Authorizer: Send + Sync + 'static {
+    async fn authorize(&self, user: &User, action: &Action) -> Decision;
+    /// The rules that hold for a user in a namespace, as the status of a SelfSubjectRulesReview: (resourceRules, nonResourceRules).
+    async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>);
+}
+
+/// A write on its way in, for admission. Mutating plug-ins change `object`.
+pub struct Attributes<'a> {
+    pub user: &'a Arc<User>,
+    pub verb: Verb,
+    pub target: &'a Target,
+    pub kind: &'a GroupVersionKind,
+    /// The state before (update, patch, delete).
+    pub old: Option<&'a Value>,
+    /// The state to be (create, update, patch, subresource bodies such as Binding).
+    pub object: Option<&'a mut Value>,
+    /// The options of the request (`dryRun`, `fieldManager`, delete options).
+    pub options: &'a Value,
+    pub dry_run: bool,
+    /// Filled by plug-ins; become `Warning` headers.
+    pub warnings: Vec<String>,
+    /// The namespace object's labels and annotations are read through the lookup.
+    pub lookup: &'a dyn Lookup,
+}
+
+/// Reads of the present state that admission may make; answers canonical JSON from the store's memory.
+pub trait Lookup: Send + Sync {
+    /// `resource` is `<resource>[.<group>]`; `namespace` empty for cluster scope.
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<bytes::Bytes>;
+    /// All of a resource; namespace empty for all.
+    fn list(&self, resource: &str, namespace: &str) -> Vec<bytes::Bytes>;
+}
+
+#[async_trait]
+pub trait Admission: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+    /// Changes the object; Err refuses the request.
+    async fn mutate(&self, _a: &mut Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+    /// Only looks; Err refuses the request.
+    async fn validate(&self, _a: &mut Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+    /// Called after the write was committed or failed, for plug-ins that reserved something (quota).
+    async fn settle(&self, _target: &Target, _committed: bool) {}
+}

@@ -1,0 +1,102 @@
+//! The trait that every engine fulfils, and its vocabulary.
+use crate::{Body, Entry, Event};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use skiff_meta::Revision;
+use std::sync::Arc;
+use thiserror::Error;
+
+#[derive(Debug, Error, Clone)]
+pub enum StoreError {
+    /// The compare of a compare-and-swap failed; `current` is what is there (None: nothing).
+    #[error("key {key} is at revision {}", current.as_ref().map_or(0, |e| e.revision.0))]
+    Conflict { key: String, current: Option<Box<Entry>> },
+    /// The revision asked for is gone.
+    #[error("revision {asked} is compacted, the oldest is {oldest}")]
+    Compacted { asked: Revision, oldest: Revision },
+    /// The revision asked for is not there yet.
+    #[error("revision {asked} is ahead of the store, which is at {current}")]
+    Future { asked: Revision, current: Revision },
+    /// A watcher did not keep up and was dropped: it must list again.
+    #[error("the watcher of {prefix} fell behind and was dropped")]
+    Slow { prefix: String },
+    /// The disk has no room: nothing was written, reads go on.
+    #[error("the datastore's disk is full ({step})")]
+    Full { step: &'static str },
+    #[error("the datastore failed ({step}): {why}")]
+    Broken { step: &'static str, why: Arc<str> },
+    #[error("the datastore is shutting down")]
+    Closed,
+}
+
+/// What must be true of the key for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    At(Revision),
+}
+
+/// Where a write is kept. Volatile writes are acknowledged at once and reach the disk by checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    Durable,
+    Volatile,
+}
+
+#[derive(Clone, Debug)]
+pub struct Write {
+    pub key: Arc<str>,
+    pub expect: Expect,
+    /// The new state, or None to delete.
+    pub body: Option<Body>,
+    pub tier: Tier,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    /// Keys that start so; end it with `/`.
+    pub prefix: String,
+    /// Only keys strictly behind this one.
+    pub after: Option<String>,
+    /// At the most so many; 0 for all.
+    pub limit: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// In the order of their keys.
+    pub entries: Vec<Entry>,
+    /// The store's revision that this page shows.
+    pub revision: Revision,
+    /// Whether entries are left behind the last one.
+    pub more: bool,
+    /// How many are left behind the last one (exact).
+    pub remaining: usize,
+}
+
+/// Changes in commit order; ends after an error.
+pub type Watch = BoxStream<'static, Result<Arc<Event>, StoreError>>;
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The revision of the last commit that readers can see.
+    fn revision(&self) -> Revision;
+    /// The oldest revision that [`Store::list_at`] and [`Store::watch`] can still serve.
+    fn oldest(&self) -> Revision;
+    /// The present state of one key.
+    fn get(&self, key: &str) -> Option<Entry>;
+    /// A consistent page of the present state.
+    fn list(&self, query: &ListQuery) -> Page;
+    /// The same at an earlier revision. Errors: `Compacted`, `Future`, `Broken`.
+    async fn list_at(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError>;
+    /// Compare and swap. Returns the new entry (of a deletion: the last state, restamped) once durable and visible.
+    async fn commit(&self, write: Write) -> Result<Entry, StoreError>;
+    /// Every change to keys under `prefix` behind `after`. Errors: `Compacted`, `Future`.
+    fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError>;
+    /// Waits until readers see `revision`; the caller bounds the wait.
+    async fn wait_for(&self, revision: Revision);
+    /// Forgets history at and before `revision`; present state stays.
+    async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+    /// Flushes the volatile tier and closes. Later commits get `Closed`.
+    async fn close(&self) -> Result<(), StoreError>;
+}
