@@ -36,7 +36,8 @@ pub enum Expect {
     At(Revision),
 }
 
-/// Where a write is kept. Volatile writes are acknowledged at once and reach the disk by checkpoint.
+/// Where a key is kept, decided by the write that creates it and kept by all later ones. Volatile writes are
+/// acknowledged at once and reach the disk by checkpoint: a crash may take the last of them back (never the revisions).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tier {
     Durable,
@@ -81,7 +82,8 @@ pub type Watch = BoxStream<'static, Result<Arc<Event>, StoreError>>;
 pub trait Store: Send + Sync + 'static {
     /// The revision of the last commit that readers can see.
     fn revision(&self) -> Revision;
-    /// The oldest revision that [`Store::list_at`] and [`Store::watch`] can still serve.
+    /// The oldest revision that [`Store::list_at`] can still serve: what the last compaction kept. A watch reaches back
+    /// no further, and maybe less far; its `Compacted` tells its own floor.
     fn oldest(&self) -> Revision;
     /// The present state of one key.
     fn get(&self, key: &str) -> Option<Entry>;
@@ -91,11 +93,13 @@ pub trait Store: Send + Sync + 'static {
     async fn list_at(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError>;
     /// Compare and swap. Returns the new entry (of a deletion: the last state, restamped) once durable and visible.
     async fn commit(&self, write: Write) -> Result<Entry, StoreError>;
-    /// Every change to keys under `prefix` behind `after`. Errors: `Compacted`, `Future`.
+    /// Every change behind `after` to keys under `prefix`, which is empty (all) or ends with `/` (`pods/`, `pods/ns/`);
+    /// anything else names one key, exactly. Errors: `Compacted`, `Future`, `Closed`.
     fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, StoreError>;
     /// Waits until readers see `revision`; the caller bounds the wait.
     async fn wait_for(&self, revision: Revision);
-    /// Forgets history at and before `revision`; present state stays.
+    /// Forgets what was superseded at or before `revision`: afterwards `revision` itself can still be listed and
+    /// watched from, nothing older. Present state stays. One step back is no error.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
     /// Flushes the volatile tier and closes. Later commits get `Closed`.
     async fn close(&self) -> Result<(), StoreError>;

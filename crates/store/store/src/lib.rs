@@ -6,11 +6,13 @@
 //! `resourceVersion` inside, beside a small [`Row`]. Watches come from the commit, never from polling.
 //!
 //! Users and engines both depend on this crate; only the binary knows which engine runs. Engines prove themselves by
-//! the `suite` module. This crate knows nothing of groups, kinds or HTTP.
+//! the [`suite`]; [`memory`] is the fake for tests of what stands above. This crate knows nothing of groups, kinds or HTTP.
 
 mod contract;
 mod event;
 mod object;
+pub mod memory;
+pub mod suite;
 
 pub use contract::{Expect, ListQuery, Page, Store, StoreError, Tier, Watch, Write};
 pub use event::{Event, EventKind};
