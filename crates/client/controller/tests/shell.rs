@@ -81,7 +81,7 @@ async fn expectations_hold_until_the_informer_shows_the_writes() {
     let expect = Expectations::new();
     let made = pod(&client, "a").await;
     let (tx, mut rx) = tokio::sync::mpsc::unbounded_channel();
-    pods.subscribe(move |_| drop(tx.send(())));
+    pods.subscribe(move |_| tx.send(()).unwrap_or_default());
     expect.wrote("rs", &made.metadata.resource_version.clone().unwrap());
     if pods.is_empty() {
         assert!(!expect.met("rs", &pods));

@@ -32,7 +32,9 @@ mod tests {
         let mut b = Backoff::new();
         assert_eq!(b.wait(0.0), Duration::from_millis(100));
         assert_eq!(b.wait(1.0), Duration::from_millis(400));
-        (0..20).for_each(|_| drop(b.wait(0.0)));
+        (0..20).for_each(|_| {
+            b.wait(0.0);
+        });
         assert_eq!(b.wait(0.0), Backoff::MOST);
         b.reset();
         assert_eq!(b.wait(0.0), Backoff::FIRST);

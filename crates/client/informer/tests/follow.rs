@@ -16,7 +16,7 @@ async fn pod(client: &Client, name: &str, app: &str) {
 }
 fn told(pods: &Typed<Pod>) -> mpsc::UnboundedReceiver<(ChangeKind, String)> {
     let (tx, rx) = mpsc::unbounded_channel();
-    pods.subscribe(move |c| drop(tx.send((c.kind, c.key().to_owned()))));
+    pods.subscribe(move |c| tx.send((c.kind, c.key().to_owned())).unwrap_or_default());
     rx
 }
 
