@@ -292,7 +292,7 @@ pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
     engine.decode(&clean).map_err(|error| {
         let at = match error {
             base64::DecodeError::InvalidByte(at, _) => at,
-            base64::DecodeError::InvalidLastSymbol(..) => clean.len().saturating_sub(4),
+            base64::DecodeError::InvalidLastSymbol { offset, .. } => offset,
             _ => clean.len() / 4 * 4,
         };
         format!("illegal base64 data at input byte {at}")
