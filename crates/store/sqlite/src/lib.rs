@@ -1,1 +1,30 @@
-//! The embedded datastore: SQLite, one writer thread, group commit
+//! The embedded datastore: SQLite behind one writer thread.
+//!
+//! Reads never come here: the present state is in [`skiff_cache`]. A write is queued to the writer thread, which takes
+//! all that wait, decides each compare-and-swap against memory, appends the rows in one transaction with one fsync
+//! (group commit), and then publishes the group's events and answers the writers.
+//!
+//! On disk (`state.db`, WAL, synchronous=FULL, locked for one process):
+//! - `history`: one row a durable commit, rowid = revision, append-only, no further index. What a row was superseded by
+//!   is known in memory ([`garbage`]), so compaction deletes by rowid, in small steps.
+//! - `volatile`: the volatile tier by key, written by checkpoint only.
+//! - `state`: the compacted revision and the mark up to which revisions are reserved ([`counter`]), so that the counter
+//!   goes on above whatever a crash took back.
+//!
+//! Values under the configured prefixes are sealed ([`seal`]). Not here: who may write what, what is in an object.
+
+mod config;
+mod counter;
+mod disk;
+mod garbage;
+mod group;
+mod load;
+mod open;
+mod seal;
+mod store;
+mod volatile;
+mod writer;
+
+pub use config::Config;
+pub use open::OpenError;
+pub use store::Sqlite;

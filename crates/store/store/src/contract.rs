@@ -75,6 +75,16 @@ pub struct Page {
     pub remaining: usize,
 }
 
+impl Page {
+    /// The first `limit` (0: all) of `entries`, which are sorted and all that there is.
+    pub fn cut(mut entries: Vec<Entry>, limit: usize, revision: Revision) -> Self {
+        let keep = if limit == 0 { entries.len() } else { limit.min(entries.len()) };
+        let remaining = entries.len() - keep;
+        entries.truncate(keep);
+        Page { entries, revision, more: remaining > 0, remaining }
+    }
+}
+
 /// Changes in commit order; ends after an error.
 pub type Watch = BoxStream<'static, Result<Arc<Event>, StoreError>>;
 

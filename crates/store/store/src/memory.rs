@@ -59,14 +59,8 @@ fn covers(prefix: &str, key: &str) -> bool {
 
 /// Cuts the page that `query` asks for out of all entries, which come in the order of their keys.
 fn page<'a>(all: impl Iterator<Item = &'a Entry>, query: &ListQuery, revision: Revision) -> Page {
-    let mut entries: Vec<Entry> = all
-        .filter(|e| e.key.starts_with(&query.prefix) && query.after.as_deref().is_none_or(|after| &*e.key > after))
-        .cloned()
-        .collect();
-    let keep = if query.limit == 0 { entries.len() } else { query.limit.min(entries.len()) };
-    let remaining = entries.len() - keep;
-    entries.truncate(keep);
-    Page { entries, revision, more: remaining > 0, remaining }
+    let asked = |e: &&Entry| e.key.starts_with(&query.prefix) && query.after.as_deref().is_none_or(|after| &*e.key > after);
+    Page::cut(all.filter(asked).cloned().collect(), query.limit, revision)
 }
 
 impl State {

@@ -1,0 +1,172 @@
+//! The statements: everything that is said to SQLite once it is open.
+use crate::Config;
+use crate::seal::{SealError, Sealer};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+use skiff_store::{Entry, StoreError};
+use std::sync::Arc;
+
+/// The row says that the key was deleted; it has no value.
+pub(crate) const DELETED: i64 = 1;
+/// The value is an envelope of [`crate::seal`].
+pub(crate) const SEALED: i64 = 2;
+
+pub(crate) struct Disk {
+    conn: Connection,
+    sealer: Sealer,
+    config: Config,
+}
+
+/// A row as it lies on the disk.
+pub(crate) struct Stored {
+    pub revision: u64,
+    pub key: Arc<str>,
+    pub at: usize,
+    pub flags: i64,
+    /// None of a deletion.
+    pub value: Option<Vec<u8>>,
+}
+
+/// One transaction's content.
+#[derive(Default)]
+pub(crate) struct Batch<'a> {
+    /// New rows of history; true: the key is deleted.
+    pub rows: Vec<(&'a Entry, bool)>,
+    /// The volatile tier's keys to write, or to take away.
+    pub volatile: Vec<(Arc<str>, Option<Entry>)>,
+    pub reserved: Option<u64>,
+    /// Rows of history to delete.
+    pub dead: &'a [u64],
+    pub compacted: Option<u64>,
+}
+
+pub(crate) fn failed(step: &'static str, error: rusqlite::Error) -> StoreError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full { step },
+        _ => StoreError::Broken { step, why: error.to_string().into() },
+    }
+}
+
+impl Disk {
+    pub fn new(conn: Connection, sealer: Sealer, config: &Config) -> Self {
+        Self { conn, sealer, config: config.clone() }
+    }
+
+    /// Writes the batch in one transaction. When this returns Ok it is on the disk; when not, nothing of it is.
+    pub fn write(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
+        let tx = begun.map_err(|e| failed("begin a transaction", e))?;
+        if !batch.rows.is_empty() {
+            let mut insert = prepare(&tx, "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for (entry, deleted) in &batch.rows {
+                let (flags, value) = if *deleted { (DELETED, None) } else { encode(&self.config, &self.sealer, entry)? };
+                let plain = (flags == 0).then_some(&entry.bytes[..]);
+                let value = value.as_deref().or(plain);
+                let row = params![entry.revision.0 as i64, &*entry.key, entry.at as i64, flags, value];
+                insert.execute(row).map_err(|e| failed("append to the history", e))?;
+            }
+        }
+        for (key, entry) in &batch.volatile {
+            match entry {
+                Some(entry) => {
+                    let (flags, value) = encode(&self.config, &self.sealer, entry)?;
+                    let value = value.as_deref().unwrap_or(&entry.bytes);
+                    prepare(&tx, "INSERT OR REPLACE INTO volatile VALUES (?1, ?2, ?3, ?4, ?5)")?
+                        .execute(params![&**key, entry.revision.0 as i64, entry.at as i64, flags, value])
+                }
+                None => prepare(&tx, "DELETE FROM volatile WHERE key = ?1")?.execute([&**key]),
+            }
+            .map_err(|e| failed("checkpoint the volatile tier", e))?;
+        }
+        if !batch.dead.is_empty() {
+            let mut delete = prepare(&tx, "DELETE FROM history WHERE revision = ?1")?;
+            for row in batch.dead {
+                delete.execute([*row as i64]).map_err(|e| failed("compact the history", e))?;
+            }
+        }
+        for (sql, value) in [
+            ("UPDATE state SET reserved = ?1", batch.reserved),
+            ("UPDATE state SET compacted = ?1", batch.compacted),
+        ] {
+            if let Some(value) = value {
+                prepare(&tx, sql)?.execute([value as i64]).map_err(|e| failed("write the counters", e))?;
+            }
+        }
+        tx.commit().map_err(|e| failed("commit", e))
+    }
+
+    /// The reserved mark and the compacted revision.
+    pub fn counters(&self) -> rusqlite::Result<(u64, u64)> {
+        self.conn.query_row("SELECT reserved, compacted FROM state", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
+    }
+
+    /// Hands every row of the history (in the order of revisions) or of the volatile tier to `take`.
+    pub fn each<E: From<rusqlite::Error>>(&self, volatile: bool, mut take: impl FnMut(Stored) -> Result<(), E>) -> Result<(), E> {
+        let mut statement = self.conn.prepare(match volatile {
+            false => "SELECT revision, key, at, flags, value FROM history ORDER BY revision",
+            true => "SELECT revision, key, at, flags, value FROM volatile ORDER BY key",
+        })?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            take(stored(row)?)?;
+        }
+        Ok(())
+    }
+
+    pub fn row(&self, revision: u64) -> Result<Option<Stored>, StoreError> {
+        prepare(&self.conn, "SELECT revision, key, at, flags, value FROM history WHERE revision = ?1")?
+            .query_row([revision as i64], stored)
+            .optional()
+            .map_err(|e| failed("read the history", e))
+    }
+
+    /// The object's bytes as they were committed.
+    pub fn decode(&self, row: &Stored) -> Result<Vec<u8>, SealError> {
+        let value = row.value.as_deref().unwrap_or_default();
+        if row.flags & SEALED == 0 { Ok(value.to_vec()) } else { self.sealer.open_value(&row.key, value) }
+    }
+
+    /// Gives free pages back when they are many, and moves the WAL into the database.
+    pub fn tidy(&self) -> Result<(), StoreError> {
+        let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| failed("look for free pages", e));
+        let (free, pages) = (count("PRAGMA freelist_count")?, count("PRAGMA page_count")?);
+        if free > 1024 && free > pages / 4 {
+            self.run("give free pages back", "PRAGMA incremental_vacuum(1024)")?;
+        }
+        self.run("move the log into the database", "PRAGMA wal_checkpoint(PASSIVE)")
+    }
+
+    fn run(&self, step: &'static str, sql: &str) -> Result<(), StoreError> {
+        let mut statement = self.conn.prepare(sql).map_err(|e| failed(step, e))?;
+        let mut rows = statement.query([]).map_err(|e| failed(step, e))?;
+        while rows.next().map_err(|e| failed(step, e))?.is_some() {}
+        Ok(())
+    }
+
+    pub fn close(self) -> Result<(), StoreError> {
+        self.conn.close().map_err(|(_, e)| failed("close", e))
+    }
+}
+
+fn prepare<'c>(conn: &'c Connection, sql: &str) -> Result<CachedStatement<'c>, StoreError> {
+    conn.prepare_cached(sql).map_err(|e| failed("prepare a statement", e))
+}
+
+/// Flags and, when it is not the entry's own bytes, the value to store.
+fn encode(config: &Config, sealer: &Sealer, entry: &Entry) -> Result<(i64, Option<Vec<u8>>), StoreError> {
+    if !config.seals(&entry.key) {
+        return Ok((0, None));
+    }
+    let sealed = sealer.seal(&entry.key, &entry.bytes);
+    let sealed = sealed.map_err(|e| StoreError::Broken { step: "seal a value", why: e.to_string().into() })?;
+    Ok((SEALED, Some(sealed)))
+}
+
+fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        revision: row.get::<_, i64>(0)? as u64,
+        key: row.get::<_, String>(1)?.into(),
+        at: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
+        flags: row.get(3)?,
+        value: row.get(4)?,
+    })
+}

@@ -1,0 +1,113 @@
+//! Opening the state folder: files and their modes, the version, the pragmas.
+use crate::seal::Sealer;
+use crate::{Config, disk::Disk};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The layout of `state.db` that this build writes.
+const VERSION: i64 = 1;
+/// "Skif": tells our files from other databases.
+const APPLICATION: i64 = 0x536b_6966;
+
+/// Why a state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("cannot {step} {}", path.display())]
+    Io { step: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} was written by a newer Skiff (layout {found}, this one knows {known}): run that version, or restore a backup", path.display())]
+    Newer { path: PathBuf, found: i64, known: i64 },
+    #[error("{} is damaged: {why}. Restore it from a backup, or move it away to begin empty", path.display())]
+    Corrupt { path: PathBuf, why: String },
+    #[error("{} is not a Skiff datastore", path.display())]
+    Foreign { path: PathBuf },
+    #[error("{} is in use by another process", path.display())]
+    InUse { path: PathBuf },
+    #[error("the disk of {} is full", path.display())]
+    Full { path: PathBuf },
+    #[error("cannot {step} {}", path.display())]
+    Database { step: &'static str, path: PathBuf, source: rusqlite::Error },
+}
+
+impl OpenError {
+    /// Sorts SQLite's errors by what the operator can do.
+    pub(crate) fn of(step: &'static str, path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt { path, why: source.to_string() },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::InUse { path },
+            Some(ErrorCode::DiskFull) => Self::Full { path },
+            _ => Self::Database { step, path, source },
+        }
+    }
+}
+
+/// The folder's database, ready for use, and its path.
+pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
+    let path = config.dir.join("state.db");
+    let io = |step, path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { step, path, source }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(io("make the folder", &config.dir))?;
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io("open", &path))?;
+    let conn = connect(&path).map_err(|e| OpenError::of("open", &path, e))?;
+    let version = check(&conn, &path)?;
+    let key = config.dir.join("seal.key");
+    let sealer = Sealer::open(&key, version == 0).map_err(io("read the key file", &key))?;
+    if version == 0 {
+        conn.execute_batch(&schema()).map_err(|e| OpenError::of("lay out", &path, e))?;
+    }
+    fs::File::open(&config.dir).and_then(|d| d.sync_all()).map_err(io("sync the folder", &config.dir))?;
+    Ok((Disk::new(conn, sealer, config), path))
+}
+
+/// One process at a time: an exclusive lock also spares the shared-memory file, which a full disk turns into SIGBUS.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(Duration::ZERO)?;
+    conn.execute_batch(
+        "PRAGMA page_size = 4096;
+         PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 2000;
+         PRAGMA journal_size_limit = 16777216;
+         PRAGMA cache_size = -1024;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA cell_size_check = ON;",
+    )?;
+    Ok(conn)
+}
+
+/// The layout's version; 0 when the file is new.
+fn check(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
+    let read = |sql| conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| OpenError::of("read the version of", path, e));
+    let version = read("PRAGMA user_version")?;
+    let application = read("PRAGMA application_id")?;
+    let tables = read("SELECT count(*) FROM sqlite_master")?;
+    match (version, application, tables) {
+        (0, 0, 0) => Ok(0),
+        (_, APPLICATION, _) if version > VERSION => Err(OpenError::Newer { path: path.to_owned(), found: version, known: VERSION }),
+        (1.., APPLICATION, _) => Ok(version),
+        _ => Err(OpenError::Foreign { path: path.to_owned() }),
+    }
+}
+
+fn schema() -> String {
+    format!(
+        "BEGIN IMMEDIATE;
+         CREATE TABLE history (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB);
+         CREATE TABLE volatile (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), reserved INTEGER NOT NULL, compacted INTEGER NOT NULL);
+         INSERT INTO state VALUES (0, 0, 0);
+         PRAGMA application_id = {APPLICATION};
+         PRAGMA user_version = {VERSION};
+         COMMIT;"
+    )
+}
