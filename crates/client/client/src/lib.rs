@@ -5,6 +5,8 @@
 //! authorisation and admission. Objects are bytes; [`Client::get`] and its like make typed views for a moment.
 
 mod api;
+#[cfg(feature = "fake")]
+pub mod fake;
 mod local;
 mod resource;
 mod watch;

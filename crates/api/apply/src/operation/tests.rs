@@ -1,0 +1,87 @@
+use super::*;
+use serde_json::json;
+
+const T0: &str = "2026-01-01T00:00:00Z";
+const T1: &str = "2026-01-01T00:00:01Z";
+
+fn tracker() -> Tracker<'static> {
+    let t = skiff_schema::by_gvk("apps", "v1", "Deployment").unwrap();
+    Tracker::new(Shape::Struct(t), "apps/v1", "", &["status"])
+}
+fn deployment(replicas: u32, containers: Value) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {"a": "b"}}, "spec": {"replicas": replicas, "template": {"spec": {"containers": containers}}}})
+}
+fn owners(v: &Value) -> Vec<String> {
+    v["metadata"]["managedFields"].as_array().into_iter().flatten().map(|e| format!("{}/{}", e["manager"].as_str().unwrap(), e["operation"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn an_apply_creates_and_a_second_of_the_same_changes_nothing() {
+    let c = deployment(1, json!([{"name": "c", "image": "i"}]));
+    let (live, changed) = tracker().apply(&Value::Null, &c, "m", false, T0).unwrap();
+    assert!(changed);
+    assert_eq!(
+        live["metadata"]["managedFields"][0]["fieldsV1"].to_string(),
+        r#"{"f:metadata":{"f:labels":{"f:a":{}}},"f:spec":{"f:replicas":{},"f:template":{"f:spec":{"f:containers":{"k:{\"name\":\"c\"}":{".":{},"f:image":{},"f:name":{}}}}}}}"#
+    );
+    let (again, changed) = tracker().apply(&live, &c, "m", false, T1).unwrap();
+    assert!(!changed);
+    assert_eq!(again, live);
+}
+
+#[test]
+fn a_field_of_another_is_a_conflict_and_force_takes_it() {
+    let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([{"name": "c", "image": "i"}])), "one", false, T0).unwrap();
+    let two = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 3}});
+    let Err(ApplyError::Conflict(s)) = tracker().apply(&live, &two, "two", false, T1) else { panic!("no conflict") };
+    assert_eq!(s.message, "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas");
+    assert_eq!(s.details.unwrap().causes[0].field, ".spec.replicas");
+    let (live, _) = tracker().apply(&live, &two, "two", true, T1).unwrap();
+    assert_eq!(live["spec"]["replicas"], 3);
+    assert!(!live["metadata"]["managedFields"][0]["fieldsV1"].to_string().contains("f:replicas"));
+}
+
+#[test]
+fn what_an_applier_no_longer_sets_goes_unless_another_owns_it() {
+    let both = deployment(1, json!([{"name": "c", "image": "i"}, {"name": "side", "image": "s"}]));
+    let (live, _) = tracker().apply(&Value::Null, &both, "one", false, T0).unwrap();
+    let one = deployment(1, json!([{"name": "c", "image": "i"}]));
+    let (gone, _) = tracker().apply(&live, &one, "one", false, T1).unwrap();
+    assert_eq!(gone["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 1);
+    let (shared, _) = tracker().apply(&live, &both, "two", false, T1).unwrap();
+    let (kept, _) = tracker().apply(&shared, &one, "one", false, T1).unwrap();
+    assert_eq!(kept["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_update_owns_what_it_changed() {
+    let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([{"name": "c", "image": "i"}])), "one", false, T0).unwrap();
+    let mut new = live.clone();
+    new["spec"]["replicas"] = 5.into();
+    tracker().update(&live, &mut new, "kubectl", T1);
+    assert_eq!(owners(&new), ["one/Apply", "kubectl/Update"]);
+    assert_eq!(new["metadata"]["managedFields"][1]["fieldsV1"].to_string(), r#"{"f:spec":{"f:replicas":{}}}"#);
+    let mut same = new.clone();
+    tracker().update(&new, &mut same, "other", T1);
+    assert_eq!(same, new);
+}
+
+#[test]
+fn ports_are_keyed_by_number_and_defaulted_protocol() {
+    let with = |p: Value| deployment(1, json!([{"name": "c", "image": "i", "ports": p}]));
+    let (live, _) = tracker().apply(&Value::Null, &with(json!([{"containerPort": 80}])), "one", false, T0).unwrap();
+    let (live, _) = tracker().apply(&live, &with(json!([{"containerPort": 80, "protocol": "TCP", "name": "w"}, {"containerPort": 80, "protocol": "UDP"}])), "one", false, T1).unwrap();
+    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["ports"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn managed_fields_can_be_reset_but_not_applied() {
+    let mut c = deployment(1, json!([]));
+    c["metadata"]["managedFields"] = json!([{"manager": "x"}]);
+    assert!(matches!(tracker().apply(&Value::Null, &c, "m", false, T0), Err(ApplyError::ManagedFieldsGiven)));
+    let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([])), "m", false, T0).unwrap();
+    let mut new = live.clone();
+    new["metadata"]["managedFields"] = json!([{}]);
+    tracker().update(&live, &mut new, "k", T1);
+    assert!(new["metadata"].get("managedFields").is_none());
+}

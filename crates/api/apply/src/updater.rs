@@ -1,0 +1,95 @@
+//! One apply or update played against all managers.
+use crate::compare::{Comparison, compare};
+use crate::merge::merge;
+use crate::remove::remove;
+use crate::walk::{WalkError, to_set};
+use crate::{Entry, FieldSet, Managed, ManagerId, Shape};
+use serde_json::Value;
+
+/// What of an object counts: its shape and the fields that no manager may own (server-set metadata, the other half of
+/// spec and status).
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub shape: Shape<'a>,
+    pub ignored: &'a FieldSet,
+}
+
+pub(crate) enum Outcome {
+    Merged { object: Value, changed: bool },
+    Conflicts(Vec<(ManagerId, Entry, FieldSet)>),
+}
+
+/// Takes what `new` changed away from every other manager; with `force` off, what they own is a conflict.
+fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, force: bool) -> Result<Comparison, Vec<(ManagerId, Entry, FieldSet)>> {
+    let c = compare(old, new, scope.shape).exclude(scope.ignored);
+    let changed = c.modified.union(&c.added);
+    let others = || managed.0.iter().filter(|(id, _)| *id != me);
+    let found: Vec<_> = others().map(|(id, e)| (id.clone(), e.clone(), e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).collect();
+    if !force && !found.is_empty() {
+        return Err(found);
+    }
+    for (id, e) in managed.0.iter_mut().filter(|(id, _)| *id != me) {
+        if let Some((_, _, lost)) = found.iter().find(|(f, _, _)| f == id) {
+            e.set = e.set.difference(lost);
+        }
+        e.set = e.set.difference(&c.removed);
+    }
+    managed.0.retain(|id, e| id == me || !e.set.is_empty());
+    Ok(c)
+}
+
+/// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned.
+pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, now: &str) -> bool {
+    let before = managed.0.get(me).map(|e| e.set.clone()).unwrap_or_default();
+    let Ok(c) = settle(old, new, scope, managed, me, true) else { return false };
+    let set = before.difference(&c.removed).union(&c.modified).union(&c.added);
+    let set = set.recursive_difference(scope.ignored);
+    let took = !c.modified.is_empty() || !c.added.is_empty();
+    if set.is_empty() {
+        managed.0.remove(me);
+    } else if took || set != before {
+        let time = if took { Some(now.to_owned()) } else { managed.0.get(me).and_then(|e| e.time.clone()) };
+        managed.0.insert(me.clone(), Entry { api_version: api_version.to_owned(), set, time });
+    }
+    !c.is_same()
+}
+
+/// `config` is applied by `me`: merged in, what `me` applied before and no longer does and nobody else owns goes.
+pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
+    let before = managed.clone();
+    let merged = merge(live, config, scope.shape);
+    let set = to_set(config, scope.shape, true)?.recursive_difference(scope.ignored);
+    let last = managed.0.get(me).map(|e| e.set.clone());
+    let time = managed.0.get(me).and_then(|e| e.time.clone());
+    managed.0.insert(me.clone(), Entry { api_version: api_version.to_owned(), set, time });
+    let merged = prune(merged, managed, last.as_ref(), scope.shape)?;
+    let c = match settle(live, &merged, scope, managed, me, force) {
+        Ok(c) => c,
+        Err(found) => {
+            *managed = before;
+            return Ok(Outcome::Conflicts(found));
+        }
+    };
+    if managed.0.get(me).is_some_and(|e| e.set.is_empty()) {
+        managed.0.remove(me);
+    }
+    let changed = !c.is_same() || *managed != before;
+    if changed && let Some(e) = managed.0.get_mut(me) {
+        e.time = Some(now.to_owned());
+    }
+    Ok(Outcome::Merged { object: merged, changed })
+}
+
+/// Removes what the last apply had, then puts back what is still owned and what was never the applier's.
+fn prune(merged: Value, managed: &Managed, last: Option<&FieldSet>, shape: Shape<'_>) -> Result<Value, WalkError> {
+    let Some(last) = last.filter(|s| !s.is_empty()) else { return Ok(merged) };
+    let named = |s: &FieldSet| s.with_named_parents(shape);
+    let last = named(last);
+    let mut pruned = remove(&merged, &last, shape).unwrap_or_else(|| Value::Object(Default::default()));
+    let all = named(&to_set(&merged, shape, false)?);
+    let owned = managed.0.values().fold(FieldSet::default(), |acc, e| acc.union(&e.set));
+    let kept = named(&to_set(&pruned, shape, false)?);
+    pruned = remove(&merged, &all.difference(&kept.union(&named(&owned))), shape).unwrap_or_default();
+    let kept = named(&to_set(&pruned, shape, false)?);
+    Ok(remove(&merged, &all.difference(&kept).intersection(&last), shape).unwrap_or_else(|| Value::Object(Default::default())))
+}

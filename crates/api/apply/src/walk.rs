@@ -1,0 +1,70 @@
+//! From a value to the set of its fields.
+use crate::{Element, FieldSet, Relation, Scalar, Shape};
+use serde_json::Value;
+use thiserror::Error;
+
+/// The value does not fit its schema: an item without its keys, or two items of one key.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{path}: {why}")]
+pub struct WalkError {
+    pub path: String,
+    pub why: String,
+}
+
+/// How a value really merges: a schema that expects another type makes it atomic.
+pub(crate) fn relation(shape: Shape<'_>, v: &Value) -> Relation {
+    match (shape.relation(), v) {
+        (Relation::Map, Value::Object(_)) => Relation::Map,
+        (r @ (Relation::Set | Relation::Keyed), Value::Array(_)) => r,
+        _ => Relation::Atomic,
+    }
+}
+
+/// An item's path element: its key, or itself in a set.
+pub(crate) fn element_of(shape: Shape<'_>, item: &Value, index: usize) -> Result<Element, String> {
+    match shape.relation() {
+        Relation::Keyed => shape.key_of(item).ok_or_else(|| format!("item {index} has none of the list's keys")),
+        _ => Ok(Element::Value(Scalar::of(item))),
+    }
+}
+
+/// The fields that `v` sets. With `unique`, two items of one key are an error (upstream checks the applied
+/// configuration so, never the live object).
+pub(crate) fn to_set(v: &Value, shape: Shape<'_>, unique: bool) -> Result<FieldSet, WalkError> {
+    let mut set = FieldSet::default();
+    walk(v, shape, unique, &mut Vec::new(), &mut set)?;
+    Ok(set)
+}
+
+fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>, set: &mut FieldSet) -> Result<(), WalkError> {
+    match (relation(shape, v), v) {
+        (Relation::Map, Value::Object(m)) => {
+            for (name, child) in m {
+                path.push(Element::field(name));
+                walk(child, shape.field(name), unique, path, set)?;
+                let hollow = child.is_null() || child.as_object().is_some_and(|m| m.is_empty());
+                if hollow || !shape.declares(name) {
+                    set.insert(path);
+                }
+                path.pop();
+            }
+        }
+        (Relation::Set | Relation::Keyed, Value::Array(items)) => {
+            for (i, item) in items.iter().enumerate() {
+                let err = |why| WalkError { path: crate::Path(path.clone()).to_string(), why };
+                let e = element_of(shape, item, i).map_err(err)?;
+                let err = |why: String| WalkError { path: crate::Path(path.clone()).to_string(), why };
+                let seen = unique && set.has(&[path.as_slice(), std::slice::from_ref(&e)].concat());
+                if seen {
+                    return Err(err(format!("duplicate entries for key {e}")));
+                }
+                path.push(e);
+                walk(item, shape.item(), unique, path, set)?;
+                set.insert(path);
+                path.pop();
+            }
+        }
+        _ => set.insert(path),
+    }
+    Ok(())
+}

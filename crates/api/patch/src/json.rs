@@ -1,0 +1,42 @@
+//! JSON patch.
+use crate::PatchError;
+use json_patch::{PatchOperation, TestOperation};
+use serde_json::Value;
+
+/// Upstream's limit.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// Applies a JSON patch. A `test` of an absent path against null passes, as it does upstream.
+pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
+    let operations: Vec<PatchOperation> = serde_json::from_slice(patch).map_err(|e| PatchError::Malformed(format!("error decoding patch: {e}")))?;
+    if operations.len() > MAX_OPERATIONS {
+        return Err(PatchError::TooMany { max: MAX_OPERATIONS, got: operations.len() });
+    }
+    let mut out = target.clone();
+    for op in operations {
+        if is_test_of_nothing(&op, &out) {
+            continue;
+        }
+        json_patch::patch(&mut out, std::slice::from_ref(&op)).map_err(|e| PatchError::Unfit(e.to_string()))?;
+    }
+    Ok(out)
+}
+
+fn is_test_of_nothing(op: &PatchOperation, doc: &Value) -> bool {
+    matches!(op, PatchOperation::Test(TestOperation { path, value: Value::Null }) if doc.pointer(path.as_str()).is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    #[test]
+    fn operations() {
+        let doc = json!({"metadata": {"name": "a"}, "l": [1, 2]});
+        let run = |p: Value| json_patch(&doc, p.to_string().as_bytes());
+        assert_eq!(run(json!([{"op": "test", "path": "/metadata/finalizers", "value": null}, {"op": "add", "path": "/l/-", "value": 3}])).unwrap()["l"], json!([1, 2, 3]));
+        assert!(matches!(run(json!([{"op": "remove", "path": "/x"}])), Err(PatchError::Unfit(_))));
+        assert!(matches!(run(json!({"op": "remove"})), Err(PatchError::Malformed(_))));
+        assert!(matches!(run(json!([{"op": "test", "path": "/metadata/name", "value": "b"}])), Err(PatchError::Unfit(_))));
+    }
+}
