@@ -1,4 +1,4 @@
-//! Times, durations and base64 as Go reads and writes them.
+//! Times as Go reads and writes them.
 
 /// An instant: seconds since 1970 in UTC, and nanoseconds after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl<'a> TimeParser<'a> {
         let nanos = if micro { self.micros()? } else { self.fraction() };
         let offset = self.zone()?;
         if !self.rest.is_empty() {
-            return Err(self.because(&format!(": extra text: {:?}", self.rest)));
+            return Err(self.because(&format!(": extra text: {}", quote(self.rest))));
         }
         self.range(day, 1, days_in(year, month), "day")?;
         let days = days_from_civil(year, month, day);
@@ -78,13 +78,15 @@ impl<'a> TimeParser<'a> {
 
     fn expected(&self, element: &str) -> String {
         format!(
-            "parsing time {:?} as {:?}: cannot parse {:?} as {element:?}",
-            self.text, self.layout, self.rest
+            "parsing time {} as {:?}: cannot parse {} as {element:?}",
+            quote(self.text),
+            self.layout,
+            quote(self.rest)
         )
     }
 
     fn because(&self, message: &str) -> String {
-        format!("parsing time {:?}{message}", self.text)
+        format!("parsing time {}{message}", quote(self.text))
     }
 
     fn range(&self, value: i64, low: i64, high: i64, what: &str) -> Result<(), String> {
@@ -156,6 +158,21 @@ impl<'a> TimeParser<'a> {
     }
 }
 
+/// The quoting of Go's time package: everything but printable ASCII by its bytes.
+fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for byte in text.bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend(['\\', char::from(byte)]),
+            0x20..0x80 => out.push(char::from(byte)),
+            other => out.push_str(&format!("\\x{other:02x}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// Year, month, day, hour, minute, second in UTC (proleptic Gregorian).
 fn civil(seconds: i64) -> (i64, i64, i64, i64, i64, i64) {
     let days = seconds.div_euclid(86_400);
@@ -193,118 +210,6 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-const UNITS: &[(&str, i128)] = &[
-    ("ns", 1),
-    ("us", 1_000),
-    ("\u{b5}s", 1_000),
-    ("\u{3bc}s", 1_000),
-    ("ms", 1_000_000),
-    ("s", 1_000_000_000),
-    ("m", 60_000_000_000),
-    ("h", 3_600_000_000_000),
-];
-
-/// Parses Go's durations (`1h2m3.5s`) into nanoseconds; the error is Go's text.
-pub fn parse_duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    let negative = text.starts_with('-');
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, after) = rest.split_at(end);
-        let unit_end = after.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        if number.is_empty() || number == "." || number.matches('.').count() > 1 {
-            return Err(invalid());
-        }
-        if unit.is_empty() {
-            return Err(format!("time: missing unit in duration {text:?}"));
-        }
-        let found = UNITS.iter().find(|(name, _)| *name == unit);
-        let (_, scale) = found
-            .ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
-        total += part(number, *scale).ok_or_else(invalid)?;
-        if total > i128::from(i64::MAX) {
-            return Err(invalid());
-        }
-        rest = after;
-    }
-    i64::try_from(if negative { -total } else { total }).map_err(|_| invalid())
-}
-
-fn part(number: &str, scale: i128) -> Option<i128> {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.get(..).filter(|w| w.len() < 20)?.parse().ok()? };
-    let fraction: String = fraction.chars().take(18).collect();
-    let mut value = whole.checked_mul(scale)?;
-    if !fraction.is_empty() {
-        let digits: i128 = fraction.parse().ok()?;
-        value += digits * scale / 10i128.pow(u32::try_from(fraction.len()).ok()?);
-    }
-    Some(value)
-}
-
-/// Go's Duration.String.
-pub fn format_duration(nanos: i64) -> String {
-    if nanos == 0 {
-        return "0s".to_owned();
-    }
-    let sign = if nanos < 0 { "-" } else { "" };
-    let n = nanos.unsigned_abs();
-    let small = [(1_000, "ns", 1), (1_000_000, "\u{b5}s", 1_000), (1_000_000_000, "ms", 1_000_000)];
-    for (below, unit, scale) in small {
-        if n < below {
-            return format!("{sign}{}{unit}", decimal(n, scale));
-        }
-    }
-    let minutes = n / 60_000_000_000;
-    let seconds = decimal(n % 60_000_000_000, 1_000_000_000);
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{sign}{seconds}s"),
-        (0, m) => format!("{sign}{m}m{seconds}s"),
-        (h, m) => format!("{sign}{h}h{m}m{seconds}s"),
-    }
-}
-
-/// `n / scale` without trailing zeros.
-fn decimal(n: u64, scale: u64) -> String {
-    let (whole, rest) = (n / scale, n % scale);
-    if rest == 0 {
-        return whole.to_string();
-    }
-    let width = scale.ilog10() as usize;
-    let digits = format!("{rest:0width$}");
-    format!("{whole}.{}", digits.trim_end_matches('0'))
-}
-
-/// Decodes standard base64; line breaks are skipped. The error is Go's text.
-pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
-    use base64::Engine;
-    let clean: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    let engine = base64::engine::general_purpose::STANDARD;
-    engine.decode(&clean).map_err(|error| {
-        let at = match error {
-            base64::DecodeError::InvalidByte(at, _) => at,
-            base64::DecodeError::InvalidLastSymbol { offset, .. } => offset,
-            _ => clean.len() / 4 * 4,
-        };
-        format!("illegal base64 data at input byte {at}")
-    })
-}
-
-/// Encodes standard base64.
-pub fn encode_base64(bytes: &[u8]) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,22 +239,5 @@ mod tests {
             parse_micro_time("2024-05-01T10:00:00.123456789Z"),
             Err(r#"parsing time "2024-05-01T10:00:00.123456789Z" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "789Z" as "Z07:00""#.to_owned())
         );
-    }
-
-    #[test]
-    fn durations() {
-        for (input, want) in [
-            ("1h", "1h0m0s"),
-            ("90s", "1m30s"),
-            ("1.5s", "1.5s"),
-            ("100ms", "100ms"),
-            ("-2m", "-2m0s"),
-            ("0", "0s"),
-            ("1500us", "1.5ms"),
-        ] {
-            assert_eq!(parse_duration(input).map(format_duration).as_deref(), Ok(want));
-        }
-        assert_eq!(parse_duration("1"), Err(r#"time: missing unit in duration "1""#.to_owned()));
-        assert_eq!(parse_duration(""), Err(r#"time: invalid duration """#.to_owned()));
     }
 }
