@@ -51,6 +51,8 @@ pub struct Entry {
 
 pub struct TarReader<R> {
     inner: R,
+    /// Passes over bytes faster than reading them.
+    seek: Option<fn(&mut R, i64) -> io::Result<()>>,
     position: u64,
     /// Content and padding of the present entry that were not read yet.
     remaining: u64,
@@ -60,7 +62,15 @@ pub struct TarReader<R> {
 
 impl<R: Read> TarReader<R> {
     pub fn new(inner: R) -> Self {
-        Self { inner, position: 0, remaining: 0, padding: 0, global: BTreeMap::new() }
+        Self { inner, seek: None, position: 0, remaining: 0, padding: 0, global: BTreeMap::new() }
+    }
+
+    /// For files: content that isn't read is seeked over.
+    pub fn seekable(inner: R) -> Self
+    where
+        R: io::Seek,
+    {
+        Self { seek: Some(|inner, by| inner.seek_relative(by)), ..Self::new(inner) }
     }
 
     pub fn into_inner(self) -> R {
@@ -296,6 +306,11 @@ impl<R: Read> TarReader<R> {
         let mut left = self.remaining.saturating_add(self.padding);
         self.remaining = 0;
         self.padding = 0;
+        if let (Some(seek), Ok(by)) = (self.seek, i64::try_from(left)) {
+            seek(&mut self.inner, by).map_err(|source| Error::Read { what: "the archive".to_owned(), source })?;
+            self.position += left;
+            return Ok(());
+        }
         let mut buffer = [0; 8 << 10];
         while left > 0 {
             let n = left.min(buffer.len() as u64) as usize;
