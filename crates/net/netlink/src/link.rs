@@ -106,7 +106,7 @@ impl Route {
         self.find_link(name)?.ok_or_else(|| NetlinkError::NoSuchLink(name.to_owned()))
     }
 
-    /// A link of that name, kind and MTU, up. One of another kind is replaced.
+    /// A link of that name, kind and MTU, up. One of another kind is replaced; `EOPNOTSUPP` when the kernel lacks the kind.
     pub fn ensure_link(&mut self, name: &str, kind: &LinkKind, mac: Option<Mac>, mtu: Option<u32>) -> Result<Link> {
         if let Some(found) = self.find_link(name)? {
             if found.kind == kind.word() && mac.is_none_or(|mac| found.mac == Some(mac)) {
