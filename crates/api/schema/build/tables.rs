@@ -25,6 +25,9 @@ pub fn generate(types: &[Type]) -> Result<String, String> {
     Ok(out)
 }
 
+/// In the place of field numbers: nothing of the embedded struct is in protobuf.
+const NOT_CARRIED: [u8; 2] = [u8::MAX, u8::MAX];
+
 struct Generator<'a> {
     types: &'a [Type],
     index: BTreeMap<&'a str, usize>,
@@ -63,7 +66,8 @@ impl<'a> Generator<'a> {
                     let inner = self.lookup(model)?;
                     let tag = u8::try_from(field.tag).map_err(|e| e.to_string())?;
                     let via = match via {
-                        _ if tag == 0 => via,
+                        // Protobuf does not carry the embedded struct at all (TypeMeta).
+                        _ if tag == 0 => NOT_CARRIED,
                         [0, 0] => [tag, 0],
                         [outer, 0] => [outer, tag],
                         _ => return Err(format!("{}: structs embedded three deep", ty.model)),
@@ -92,11 +96,13 @@ impl<'a> Generator<'a> {
         };
         let patch = field.value("patch").unwrap_or_default();
         let extra = extra(field, keys, &flat.embedded);
+        let carried = flat.via != NOT_CARRIED;
+        let (tag, via) = if carried { (field.tag, flat.via) } else { (0, [0, 0]) };
         Ok(format!(
             "Field {{ name: {:?}, tag: {}, via: {:?}, pointer: {}, omit_empty: {}, omit_zero: {}, required: {}, atomic: {}, list: ListType::{list}, patch: {}, ty: {}, extra: {extra} }},\n",
             field.name,
-            field.tag,
-            flat.via,
+            tag,
+            via,
             field.ty.pointer,
             field.has("omitempty"),
             field.has("omitzero"),

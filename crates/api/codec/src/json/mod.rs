@@ -1,0 +1,10 @@
+//! JSON in and out, as Go's encoding/json does it with the tables in the place of reflection.
+
+pub(crate) mod decode;
+pub(crate) mod scalar;
+pub(crate) mod scan;
+pub(crate) mod special;
+pub(crate) mod strict;
+pub(crate) mod untyped;
+pub(crate) mod write;
+pub(crate) mod zero;

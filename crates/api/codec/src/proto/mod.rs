@@ -1,0 +1,10 @@
+//! Protobuf in and out, transcoded by the tables: no message structs, no generated code.
+
+mod decode;
+mod encode;
+mod frame;
+mod wire;
+
+pub use decode::{FromProtobuf, decode_protobuf, is_protobuf};
+pub use encode::{ProtobufList, encode_message, encode_protobuf, envelope};
+pub use frame::{split_frames, watch_frame};

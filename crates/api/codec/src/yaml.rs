@@ -1,0 +1,110 @@
+//! YAML to JSON as sigs.k8s.io/yaml does it (YAML 1.1 words and octals, last key wins), and JSON back to YAML.
+//!
+//! One document a body; splitting streams of documents is the client's business.
+
+mod emit;
+
+use serde_json::Value;
+use serde_saphyr::options;
+
+use crate::error::DecodeError;
+use crate::json::write;
+use crate::limits::{MAX_BODY, MAX_YAML_EXPANDED};
+
+pub use emit::json_to_yaml;
+
+/// JSON bytes of a YAML body, and strict findings: keys that are there twice.
+pub fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), DecodeError> {
+    if bytes.len() > MAX_BODY {
+        return Err(DecodeError::TooLarge(bytes.len()));
+    }
+    let value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins)
+        .map_err(|error| DecodeError::Yaml(error.to_string()))?;
+    let mut json = Vec::with_capacity(bytes.len());
+    write::untyped(&value, &mut json);
+    if json.len() > MAX_YAML_EXPANDED {
+        return Err(DecodeError::TooLarge(json.len()));
+    }
+    Ok((json, duplicates(bytes)))
+}
+
+fn parse(
+    bytes: &[u8],
+    duplicate_keys: serde_saphyr::DuplicateKeyPolicy,
+) -> Result<Value, serde_saphyr::Error> {
+    let options = options! {
+        duplicate_keys: duplicate_keys,
+        legacy_octal_numbers: true,
+        strict_booleans: false,
+        with_snippet: false,
+        alias_limits: serde_saphyr::options::AliasLimits::default(),
+    };
+    serde_saphyr::from_slice_with_options(bytes, options)
+}
+
+/// A second reading that stops at the first repeated key.
+fn duplicates(bytes: &[u8]) -> Vec<String> {
+    let Err(error) = parse(bytes, serde_saphyr::DuplicateKeyPolicy::Error) else {
+        return Vec::new();
+    };
+    let line = error.location().map_or(0, |location| location.line());
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            vec![format!("yaml: unmarshal errors:\n  line {line}: key \"{key}\" already set in map")]
+        }
+        _ => vec![format!("yaml: unmarshal errors:\n  line {line}: key already set in map")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(yaml: &str) -> String {
+        match yaml_to_json(yaml.as_bytes()) {
+            Ok((json, _)) => String::from_utf8_lossy(&json).into_owned(),
+            Err(error) => format!("ERROR {error}"),
+        }
+    }
+
+    #[test]
+    fn words_and_numbers_of_yaml_1_1() {
+        for (yaml, want) in [
+            ("a: yes\nb: on\nc: 'yes'", r#"{"a":true,"b":true,"c":"yes"}"#),
+            ("mode: 0644", r#"{"mode":420}"#),
+            ("mode: 0o644", r#"{"mode":420}"#),
+            ("x: 0x1F", r#"{"x":31}"#),
+            ("x: 1_000", r#"{"x":1000}"#),
+            ("x: 1.5", r#"{"x":1.5}"#),
+            ("x: ~\ny:\nz: null", r#"{"x":null,"y":null,"z":null}"#),
+            ("x: 2001-01-01", r#"{"x":"2001-01-01"}"#),
+            ("x: \"0644\"", r#"{"x":"0644"}"#),
+            ("x: 1.2.3", r#"{"x":"1.2.3"}"#),
+            ("a: &x {b: 1}\nc: *x", r#"{"a":{"b":1},"c":{"b":1}}"#),
+            ("base: &b {x: 1}\nd:\n  <<: *b\n  y: 2", r#"{"base":{"x":1},"d":{"x":1,"y":2}}"#),
+            ("1: a\ntrue: b", r#"{"1":"a","true":"b"}"#),
+            ("a: |\n  x\n  y\n", r#"{"a":"x\ny\n"}"#),
+            ("a: 1\na: 2", r#"{"a":2}"#),
+        ] {
+            assert_eq!(json(yaml), want, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn repeated_keys_are_findings() {
+        let findings = yaml_to_json(b"a: 1\nb: 2\na: 3").map(|(_, findings)| findings);
+        let want = "yaml: unmarshal errors:\n  line 3: key \"a\" already set in map";
+        assert_eq!(findings, Ok(vec![want.to_owned()]));
+    }
+
+    #[test]
+    fn alias_bombs_end_with_an_error() {
+        let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+        for level in 1..10 {
+            let before = level - 1;
+            let row = vec![format!("*a{before}"); 10].join(",");
+            bomb.push_str(&format!("a{level}: &a{level} [{row}]\n"));
+        }
+        assert!(yaml_to_json(bomb.as_bytes()).is_err());
+    }
+}
