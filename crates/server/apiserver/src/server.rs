@@ -195,7 +195,7 @@ impl Server {
             Some(p) => !matches!(p, "0" | "false"),
             None => browser(parts),
         };
-        let protobuf = row.is_some_and(|r| crate::wire::has_protobuf(&r.group));
+        let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
         let form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, true)?;
         Ok(form)
     }

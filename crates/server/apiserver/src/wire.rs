@@ -1,22 +1,46 @@
-//! The other encodings: YAML and protobuf, both ways.
+//! The other encodings of answers: YAML and protobuf, made out of canonical JSON.
+use crate::negotiate::{Form, Shape};
 use bytes::Bytes;
+use skiff_codec::{DecodeError, ProtobufList};
 use skiff_meta::{GroupVersionKind, Reason, Status};
 use skiff_request::ListAnswer;
+use skiff_schema::Type;
 
-pub(crate) fn yaml(_json: &[u8]) -> Result<Bytes, Status> {
-    Err(Status::new(Reason::NotAcceptable, "YAML is not there yet"))
+fn failed(kind: &GroupVersionKind, e: &DecodeError) -> Status {
+    Status::internal(format!("encode {kind}: {e}"))
 }
-pub(crate) fn protobuf(_kind: &GroupVersionKind, _json: &[u8]) -> Result<Bytes, Status> {
-    Err(Status::new(Reason::NotAcceptable, "protobuf is not there yet"))
+
+pub(crate) fn yaml(json: &[u8]) -> Result<Bytes, Status> {
+    let v = serde_json::from_slice(json).map_err(Status::internal)?;
+    Ok(skiff_codec::json_to_yaml(&v).into())
 }
+
+fn table(kind: &GroupVersionKind) -> Result<&'static Type, Status> {
+    let text = || format!("object *{}.{} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message", kind.version, kind.kind);
+    skiff_schema::by_gvk(&kind.group, &kind.version, &kind.kind).ok_or_else(|| Status::new(Reason::NotAcceptable, text()))
+}
+
+pub(crate) fn protobuf(kind: &GroupVersionKind, json: &[u8]) -> Result<Bytes, Status> {
+    let bytes = skiff_codec::encode_protobuf(table(kind)?, &kind.api_version(), &kind.kind, json).map_err(|e| failed(kind, &e))?;
+    Ok(bytes.into())
+}
+
 pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: &ListAnswer) -> Result<Bytes, Status> {
-    protobuf(kind, &crate::answer::whole_list(kind, list))
+    let (ty, api_version) = (table(kind)?, kind.api_version());
+    let meta = crate::answer::list_meta(list).to_string();
+    let mut out = ProtobufList::new(ty, &api_version, &kind.kind, meta.as_bytes()).map_err(|e| failed(kind, &e))?;
+    for item in &list.items {
+        out.push(item).map_err(|e| failed(kind, &e))?;
+    }
+    Ok(out.finish().into())
 }
-/// Whether a kind has a protobuf form.
-pub(crate) fn has_protobuf(_group: &str) -> bool {
-    false
-}
-/// One length-delimited `WatchEvent`.
-pub(crate) fn protobuf_event(kind: &GroupVersionKind, _form: &crate::negotiate::Form, _event: &str, object: &[u8]) -> Result<Bytes, Status> {
-    protobuf(kind, object)
+
+/// One length-delimited `WatchEvent`; an ERROR's object is a Status, a metadata watch's a PartialObjectMetadata.
+pub(crate) fn protobuf_event(kind: &GroupVersionKind, form: &Form, event: &str, object: &[u8]) -> Result<Bytes, Status> {
+    let kind = match (event, form.shape) {
+        ("ERROR", _) => &GroupVersionKind::new("", "v1", "Status"),
+        (_, Shape::Metadata) => &crate::table::meta_kind("PartialObjectMetadata"),
+        _ => kind,
+    };
+    Ok(skiff_codec::watch_frame(event, &protobuf(kind, object)?).into())
 }
