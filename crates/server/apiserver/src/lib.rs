@@ -7,12 +7,12 @@
 
 mod answer;
 mod discovery;
-mod document;
 mod error;
 mod health;
 mod identity;
 mod inbound;
 mod negotiate;
+mod openapi;
 mod route;
 mod server;
 mod stream;

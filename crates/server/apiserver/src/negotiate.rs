@@ -93,7 +93,8 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
     for c in clauses(accept) {
         let Some(encoding) = encoding(c.media) else { continue };
         let Some((shape, discovery)) = shape(&c.params) else { continue };
-        if (encoding == Encoding::Protobuf && !protobuf && shape == Shape::Whole) || (shape != Shape::Whole && !shapes) {
+        // Tables have no protobuf form.
+        if (encoding == Encoding::Protobuf && (shape == Shape::Table || (!protobuf && shape == Shape::Whole))) || (shape != Shape::Whole && !shapes) {
             continue;
         }
         let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && matches!(*v, "1" | "true"));

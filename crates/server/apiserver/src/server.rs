@@ -5,6 +5,7 @@ use crate::{
     health::Check,
     identity, inbound,
     negotiate::{self, Form, Shape},
+    openapi,
     route::{Route, route},
     table,
     tls::Tls,
@@ -229,10 +230,35 @@ impl Server {
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
             ("version", None) => self.value(parts, query, &version::info()),
+            ("openapi", Some("v2")) => self.openapi_v2(parts),
+            ("openapi", Some("v3")) => self.value(parts, query, &openapi::v3_index(&self.config.registry.table().rows())),
+            ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
             ("", None) => self.value(parts, query, &serde_json::json!({"paths": self.paths()})),
             _ => Err(not_found()),
         }
+    }
+
+    fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
+        let rows = self.config.registry.table().rows();
+        Ok(self.tagged(parts, &openapi::v2_document(&rows), "application/json"))
+    }
+
+    /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
+    fn openapi_v3(&self, parts: &Parts, query: &Query, which: &str) -> Result<Response<Reply>, Status> {
+        let rows = self.config.registry.table().rows();
+        let (group, version) = match which.split('/').collect::<Vec<_>>()[..] {
+            ["api", version] => ("", version),
+            ["apis", group, version] => (group, version),
+            ["version"] => return self.value(parts, query, &openapi::v3_version()),
+            _ => return Err(not_found()),
+        };
+        let document = openapi::v3_document(&rows, group, version).ok_or_else(not_found)?;
+        let mut response = self.tagged(parts, &document, "application/json");
+        if query.get("hash").is_some() {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
+        Ok(response)
     }
 
     fn paths(&self) -> Vec<String> {

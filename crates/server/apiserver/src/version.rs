@@ -12,7 +12,7 @@ pub(crate) fn info() -> Value {
         "emulationMinor": "37",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "36",
-        "gitVersion": concat!("v1.37.2", "+skiff", env!("CARGO_PKG_VERSION_MAJOR")),
+        "gitVersion": format!("{GIT_VERSION}+skiff{}", env!("CARGO_PKG_VERSION_MAJOR")),
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -32,6 +32,10 @@ pub trait Shape: Send + Sync {
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
     fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_>;
+    /// The schema that OpenAPI documents (v3, otherwise v2) show; None for built-in kinds, which the tables describe.
+    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Value> {
+        None
+    }
 }
 
 pub const JSON: &str = "application/json";
