@@ -1,5 +1,5 @@
 //! Creation.
-use super::{decode, options::WriteOptions, persist::Change};
+use super::{decode::{self, Incoming}, options::WriteOptions, persist::Change};
 use crate::{
     registry::{Context, Registry},
     value,
@@ -19,15 +19,17 @@ impl Registry {
         if !value::text(&incoming.value, "metadata.resourceVersion").is_empty() {
             return Err(Status { code: 500, ..Status::new(Reason::Unknown, "resourceVersion should not be set on objects to be created") });
         }
-        self.create_value(ctx, &options, incoming.value, incoming.warnings).await
+        self.create_value(ctx, &options, incoming).await
     }
 
     /// Creates a decoded object of the path's version; a generated name that is taken is generated anew.
-    pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, v: Value, warnings: Vec<String>) -> Result<Answer, Status> {
+    pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
-        let mut v = v;
-        ctx.row.shape.default(&kind, &mut v);
-        self.track_update(ctx, options, &mut v, None);
+        let Incoming { value: mut v, warnings, tracked } = incoming;
+        ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
+        if !tracked {
+            self.track_update(ctx, options, &mut v, None)?;
+        }
         ctx.row.convert(&mut v, &GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), &ctx.row.stored);
         let generated = value::text(&v, "metadata.name").is_empty() && !value::text(&v, "metadata.generateName").is_empty();
         for attempt in 0.. {

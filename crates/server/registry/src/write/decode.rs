@@ -5,9 +5,12 @@ use serde_json::Value;
 use skiff_meta::{GroupVersionKind, Status};
 
 /// An object and the warnings that it came with.
+#[derive(Clone)]
 pub(crate) struct Incoming {
     pub value: Value,
     pub warnings: Vec<String>,
+    /// Whether its managed fields are settled already, as an apply leaves them.
+    pub tracked: bool,
 }
 
 /// Decodes the body as the row's kind in the version of the path.
@@ -28,35 +31,21 @@ pub(crate) fn patched(ctx: &Context<'_>, options: &WriteOptions, value: Value) -
 fn strict(decoded: Decoded, options: &WriteOptions, kind: &GroupVersionKind) -> Result<Incoming, Status> {
     let Decoded { value, strict } = decoded;
     match options.validation {
-        FieldValidation::Strict if !strict.is_empty() => Err(Status::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
-            kind.kind,
-            kind.version,
-            kind.kind,
-            strict.join(", ")
-        ))),
-        FieldValidation::Warn => Ok(Incoming { value, warnings: strict }),
-        _ => Ok(Incoming { value, warnings: Vec::new() }),
+        FieldValidation::Strict if !strict.is_empty() => {
+            let why = skiff_codec::strict_message(&strict);
+            Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))
+        }
+        FieldValidation::Warn => Ok(Incoming { value, warnings: strict, tracked: false }),
+        _ => Ok(Incoming { value, warnings: Vec::new(), tracked: false }),
     }
 }
 
-/// Fills in an absent apiVersion and kind, and refuses others than the path's.
+/// Fills in the path's apiVersion and kind; the shape has refused others.
 fn typed(mut incoming: Incoming, kind: &GroupVersionKind) -> Result<Incoming, Status> {
     let Some(object) = incoming.value.as_object_mut() else {
-        return Err(Status::bad_request("the object provided is unrecognized: it is not a JSON object"));
+        return Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {})", kind.kind)));
     };
-    let text = |k: &str| object.get(k).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (api_version, given) = (text("apiVersion"), text("kind"));
-    let wanted = kind.api_version();
-    if (!given.is_empty() && given != kind.kind) || (!api_version.is_empty() && api_version != wanted) {
-        let group_version = if api_version.is_empty() { &wanted } else { &api_version };
-        return Err(Status::bad_request(format!(
-            "{given} in version {:?} cannot be handled as a {}: no kind {given:?} is registered for the path's version {wanted:?}",
-            group_version.rsplit('/').next().unwrap_or_default(),
-            kind.kind
-        )));
-    }
-    object.insert("apiVersion".into(), wanted.into());
+    object.insert("apiVersion".into(), kind.api_version().into());
     object.insert("kind".into(), kind.kind.as_ref().into());
     if value::map_mut(&mut incoming.value, "metadata").is_none() {
         return Err(Status::bad_request("metadata is not an object"));

@@ -68,14 +68,13 @@ fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Statu
     if verb == Verb::Update {
         return decode::other(ctx, &kind());
     }
-    let patch: Value = serde_json::from_slice(&ctx.call.body).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
-    let mut v = current.clone();
     match PatchType::of_media_type(&ctx.call.content_type) {
-        Some(PatchType::Json) => super::patch::json_patch(v, patch),
-        _ => {
-            json_patch::merge(&mut v, &patch);
-            Ok(v)
+        Some(PatchType::Json) => skiff_patch::json_patch(current, &ctx.call.body).map_err(super::patch::refused),
+        Some(PatchType::Apply) => {
+            let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| Status::bad_request(e.to_string()))?;
+            Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&json)?))
         }
+        _ => Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&ctx.call.body)?)),
     }
 }
 
@@ -89,7 +88,7 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     let options = WriteOptions::of(ctx.call)?;
     let mut v = old.clone();
     value::set(&mut v, "spec.replicas", replicas);
-    registry.track_update(ctx, &options, &mut v, Some(old));
+    registry.track_update(ctx, &options, &mut v, Some(old))?;
     let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings: Vec::new(), code: 200 };
     let Answer::Object { bytes, .. } = registry.persist(ctx, &options, v, change).await? else {
         return Err(Status::internal("scaling answered with no object"));

@@ -79,9 +79,9 @@ impl Registry {
         if !name.is_empty() && name != ctx.name() {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
         }
-        let options = super::delete::DeleteOptions::read(eviction.get("deleteOptions").unwrap_or(&json!({})))?;
+        let mut options = super::delete::DeleteOptions::read(eviction.get("deleteOptions").unwrap_or(&json!({})))?;
         let dry_run = options.dry_run || WriteOptions::of(ctx.call)?.dry_run;
-        let options = super::delete::DeleteOptions { dry_run, ..options };
+        options.dry_run = dry_run;
         let entry = self.entry(ctx)?;
         let pod = stored(&entry)?;
         let ended = matches!(value::text(&pod, "status.phase"), "Succeeded" | "Failed" | "Pending");

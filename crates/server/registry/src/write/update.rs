@@ -1,5 +1,5 @@
 //! Replacement by PUT, of the object or of a part of it.
-use super::{RACES, decode, options::WriteOptions, persist::Change};
+use super::{RACES, decode::{self, Incoming}, options::WriteOptions, persist::Change};
 use crate::{
     registry::{Context, Registry},
     table::Role,
@@ -29,9 +29,9 @@ impl Registry {
         let asked = value::text(&incoming.value, "metadata.resourceVersion").to_owned();
         for race in 0.. {
             let Some(entry) = self.store.get(&ctx.row.key(ctx.namespace(), ctx.name())) else {
-                return self.create_by_update(ctx, &options, incoming.value, role).await;
+                return self.create_by_update(ctx, &options, incoming, role).await;
             };
-            let answer = self.replace(ctx, &options, &entry, incoming.value.clone(), role, incoming.warnings.clone()).await;
+            let answer = self.replace(ctx, &options, &entry, incoming.clone(), role).await;
             match answer {
                 // Without a revision to hold it to, an overwrite wins in the end.
                 Err(s) if s.is(Reason::Conflict) && asked.is_empty() && race < RACES => {}
@@ -41,27 +41,26 @@ impl Registry {
         Err(Status::internal("an update lost every race"))
     }
 
-    async fn create_by_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: Value, role: Option<Role>) -> Result<Answer, Status> {
+    async fn create_by_update(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
         if role.is_some() || !ctx.row.strategy.create_on_update {
             return Err(Status::not_found(&ctx.row.group_resource(), ctx.name()));
         }
         self.authorize(ctx.user, "create", &ctx.call.target).await?;
-        let mut v = v;
-        value::remove(&mut v, "metadata.resourceVersion");
-        self.create_value(ctx, options, v, Vec::new()).await
+        let mut incoming = incoming;
+        value::remove(&mut incoming.value, "metadata.resourceVersion");
+        self.create_value(ctx, options, incoming).await
     }
 
-    /// Puts `v`, of the path's version, in the place of `entry`.
-    pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, v: Value, role: Option<Role>, warnings: Vec<String>) -> Result<Answer, Status> {
-        let mut v = v;
+    /// Puts an object of the path's version in the place of `entry`.
+    pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
+        let Incoming { value: mut v, warnings, tracked } = incoming;
         let old = stored(entry)?;
         self.expect(ctx, entry, &old, &v, role)?;
         let (version, kind) = (GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), ctx.row.gvk(ctx.version()));
-        ctx.row.shape.default(&kind, &mut v);
-        if value::at(&v, "metadata.managedFields").is_none() {
-            value::copy(&mut v, &old, "metadata.managedFields");
+        ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
+        if !tracked {
+            self.track_update(ctx, options, &mut v, Some(&old))?;
         }
-        self.track_update(ctx, options, &mut v, Some(&old));
         ctx.row.convert(&mut v, &version, &ctx.row.stored);
         self.persist(ctx, options, v, Change { old: Some((entry.clone(), old)), role, warnings, code: 200 }).await
     }
