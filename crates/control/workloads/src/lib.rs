@@ -9,6 +9,7 @@ pub mod claim;
 pub mod daemonset;
 pub mod deployment;
 pub mod hash;
+pub mod job;
 pub mod pod;
 pub mod replicaset;
 pub mod revision;

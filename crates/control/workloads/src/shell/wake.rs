@@ -43,7 +43,7 @@ fn orphan_changed(c: &Change) -> bool {
 }
 
 /// The owners in the object's namespace whose selector finds it.
-pub(crate) fn selecting(owners: &Informer, object: &Row) -> Vec<Arc<Row>> {
+fn selecting(owners: &Informer, object: &Row) -> Vec<Arc<Row>> {
     if object.labels.is_empty() {
         return Vec::new();
     }
