@@ -186,8 +186,10 @@ pub(crate) mod tests {
         dear.metadata.annotations.insert("controller.kubernetes.io/pod-deletion-cost".into(), "100".into());
         let all = [dear, pod("old", "Running", Some(1), "a"), pod("young", "Running", Some(900), "a"), pod("alone", "Running", Some(990), "b"), pod("unready", "Running", None, "b"), pod("pending", "Pending", None, "b"), pod("unassigned", "Pending", None, "")];
         let refs: Vec<&Pod> = all.iter().collect();
-        let order: Vec<&str> = to_delete(refs.clone(), &refs, 6, Time(1000)).iter().map(|p| p.metadata.name.as_str()).collect();
-        assert_eq!(order, ["unassigned", "pending", "unready", "young", "old", "alone"].map(|s| s), "rank of b counts its unready pods too");
+        let sibling = pod("sibling", "Running", None, "a");
+        let related: Vec<&Pod> = refs.iter().copied().chain([&sibling]).collect();
+        let order: Vec<&str> = to_delete(refs.clone(), &related, 6, Time(1000)).iter().map(|p| p.metadata.name.as_str()).collect();
+        assert_eq!(order, ["unassigned", "pending", "unready", "young", "old", "alone"]);
     }
     #[test]
     fn availability() {

@@ -3,6 +3,7 @@
 //! A view is never written back: writes edit the object's own JSON, so that a field this crate does not know is kept.
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
 use serde_json::Value;
+use skiff_controller::Regarding;
 use skiff_informer::{Row, key_of};
 use skiff_meta::{LabelSelector, Status, Timestamp};
 use std::collections::BTreeMap;
@@ -72,6 +73,18 @@ impl Meta {
     }
     pub fn label(&self, key: &str) -> Option<&str> {
         self.labels.get(key).map(String::as_str)
+    }
+    /// As events name it.
+    pub fn regarding(&self, api_version: &str, kind: &str) -> Regarding {
+        Regarding {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            resource_version: self.resource_version.clone(),
+            field_path: String::new(),
+        }
     }
     /// What an owned object's controller reference says.
     pub fn controller_ref(&self, api_version: &str, kind: &str) -> OwnerRef {

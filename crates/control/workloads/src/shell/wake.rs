@@ -1,0 +1,73 @@
+//! Which keys a change wakes.
+use crate::view::Selector;
+use serde::Deserialize;
+use skiff_controller::Queue;
+use skiff_informer::{Change, Informer, Row};
+use skiff_meta::{LabelSelector, Uid};
+use std::sync::Arc;
+
+const BY_UID: &str = "uid";
+
+/// The row of the owner with this uid.
+pub(crate) fn by_uid(owners: &Informer, uid: &Uid) -> Option<Arc<Row>> {
+    owners.indexed(BY_UID, uid.as_str()).into_iter().next()
+}
+
+/// Every change of an object wakes its own key.
+pub(crate) fn wake_self(objects: &Informer, queue: &Queue) {
+    let queue = queue.clone();
+    objects.subscribe(move |c| queue.add(c.key()));
+}
+
+/// A change of an object wakes the `owners` that control it, before and after; an orphan wakes those that select it.
+pub(crate) fn wake_owner(objects: &Informer, owners: &Arc<Informer>, queue: &Queue) {
+    owners.index(BY_UID, |r| vec![r.uid.to_string()]);
+    let (owners, queue) = (owners.clone(), queue.clone());
+    objects.subscribe(move |c| {
+        let (old, new) = (c.old.as_deref(), c.new.as_deref());
+        let mut woken: Vec<&Uid> = [old, new].into_iter().flatten().filter_map(Row::controller).collect();
+        woken.dedup();
+        for uid in woken {
+            by_uid(&owners, uid).iter().for_each(|o| queue.add(o.key.clone()));
+        }
+        if orphan_changed(c) {
+            selecting(&owners, c.row()).iter().for_each(|o| queue.add(o.key.clone()));
+        }
+    });
+}
+
+/// An orphan that is new, or that somebody might want now that it has changed.
+fn orphan_changed(c: &Change) -> bool {
+    let Some(new) = c.new.as_deref().filter(|r| r.controller().is_none() && !r.deleting) else { return false };
+    c.old.as_deref().is_none_or(|old| old.labels != new.labels || old.owners != new.owners)
+}
+
+/// The owners in the object's namespace whose selector finds it.
+pub(crate) fn selecting(owners: &Informer, object: &Row) -> Vec<Arc<Row>> {
+    if object.labels.is_empty() {
+        return Vec::new();
+    }
+    let mut found = owners.rows(object.namespace(), &LabelSelector::everything());
+    found.retain(|o| {
+        let selector = selector_of(o);
+        !selector.is_everything() && object.selected_by(&selector)
+    });
+    found
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Selecting {
+    spec: SelectingSpec,
+}
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct SelectingSpec {
+    selector: Selector,
+}
+
+/// Of `spec.selector`, be it a label selector or, as in ReplicationControllers, a plain map.
+fn selector_of(row: &Row) -> LabelSelector {
+    let selector = serde_json::from_slice::<Selecting>(&row.bytes).unwrap_or_default().spec.selector;
+    crate::replicaset::either_selector(&selector)
+}

@@ -1,0 +1,130 @@
+//! Writes that keep what this crate does not know: they edit the object's own JSON.
+use crate::{
+    claim::{Claim, adoption, claim, release},
+    view::{Meta, OwnerRef, View},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use skiff_client::{Client, PatchBody, Target};
+use skiff_controller::{At, Failed};
+use skiff_informer::Row;
+use skiff_meta::{GroupVersionResource, Head, LabelSelector, Reason, Status};
+use std::sync::Arc;
+
+fn parse(row: &Row) -> Result<Value, Status> {
+    serde_json::from_slice(&row.bytes).map_err(Status::internal)
+}
+fn target(resource: &GroupVersionResource, row: &Row) -> Target {
+    Target::new(resource.clone(), row.namespace(), row.name())
+}
+
+/// Puts a status on the version that was read; writes nothing when it is the same. Returns the new resourceVersion.
+pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize) -> Result<Option<String>, Failed> {
+    let what = row.key.clone();
+    let mut object = parse(row).at("read", &what)?;
+    let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
+    if same(&object["status"], &status) {
+        return Ok(None);
+    }
+    object["status"] = status;
+    let bytes = client.update_bytes(target(resource, row).sub("status"), object.to_string()).await.at("update the status of", &what)?;
+    Ok(Head::of(&bytes).ok().map(|h| h.resource_version))
+}
+
+/// Whether two statuses say the same once fields that the server leaves out (0, false, "", [], {}, null) are left out.
+fn same(a: &Value, b: &Value) -> bool {
+    let empty = |v: &Value| match v {
+        Value::Null => true,
+        Value::Bool(b) => !b,
+        Value::Number(n) => n.as_i64() == Some(0),
+        Value::String(s) => s.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+    };
+    match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            x.iter().all(|(k, v)| same(v, y.get(k).unwrap_or(&Value::Null))) && y.iter().all(|(k, v)| x.contains_key(k) || same(&Value::Null, v))
+        }
+        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(p, q)| same(p, q)),
+        (Value::Null, Value::Object(y)) | (Value::Object(y), Value::Null) => y.values().all(|v| same(&Value::Null, v)),
+        (x, y) => x == y || (empty(x) && empty(y)),
+    }
+}
+
+/// Edits the version that was read and puts it; a conflict means that it has changed. Returns the new bytes.
+pub(crate) async fn edit(client: &Client, resource: &GroupVersionResource, row: &Row, change: impl FnOnce(&mut Value)) -> Result<bytes::Bytes, Failed> {
+    let mut object = parse(row).at("read", &row.key)?;
+    change(&mut object);
+    client.update_bytes(target(resource, row), object.to_string()).await.at("update", &row.key)
+}
+
+/// The objects of `rows` that `owner` controls, after adopting those that its selector finds and releasing those it
+/// finds no more. Before the first adoption the owner is read anew: it may be on its way out.
+pub(crate) async fn owned<S, T>(
+    client: &Client,
+    resource: &GroupVersionResource,
+    rows: &[Arc<Row>],
+    owner: (&GroupVersionResource, &Meta, &OwnerRef),
+    selector: &LabelSelector,
+) -> Result<Vec<(Arc<Row>, View<S, T>)>, Failed>
+where
+    S: DeserializeOwned + Default,
+    T: DeserializeOwned + Default,
+{
+    let (owner_resource, meta, reference) = owner;
+    let mut mine = Vec::new();
+    let mut may_adopt = None;
+    for row in rows {
+        let view = View::<S, T>::of(row).at("read", &row.key)?;
+        let patch = match claim(meta, selector, &view.metadata) {
+            Claim::Owned => {
+                mine.push((row.clone(), view));
+                continue;
+            }
+            Claim::Foreign => continue,
+            Claim::Release => release(&view.metadata, &meta.uid),
+            Claim::Adopt => {
+                if may_adopt.is_none() {
+                    may_adopt = Some(still_there(client, owner_resource, meta).await?);
+                }
+                if may_adopt != Some(true) {
+                    continue;
+                }
+                adoption(&view.metadata, reference)
+            }
+        };
+        let adopted = !patch["metadata"]["ownerReferences"].is_null() && claim(meta, selector, &view.metadata) == Claim::Adopt;
+        match client.patch_bytes(target(resource, row), PatchBody::merge(&patch)).await {
+            Ok(_) if adopted => mine.push((row.clone(), view)),
+            Ok(_) => {}
+            Err(e) if e.is(Reason::NotFound) => {}
+            Err(source) => return Err(Failed { step: "change the controller of", object: row.key.to_string(), source }),
+        }
+    }
+    Ok(mine)
+}
+
+async fn still_there(client: &Client, resource: &GroupVersionResource, meta: &Meta) -> Result<bool, Failed> {
+    match client.get_bytes(Target::new(resource.clone(), meta.namespace.as_str(), meta.name.as_str())).await {
+        Ok(bytes) => {
+            let head = Head::of(&bytes).map_err(Status::internal).at("read", meta.key())?;
+            Ok(head.uid == meta.uid && head.deletion_timestamp.is_none())
+        }
+        Err(e) if e.is(Reason::NotFound) => Ok(false),
+        Err(source) => Err(Failed { step: "get", object: meta.key(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same;
+    use serde_json::json;
+    #[test]
+    fn empty_fields_make_no_difference() {
+        assert!(same(&json!({"a": 1}), &json!({"a": 1, "b": 0, "c": [], "d": {"e": ""}, "f": null})));
+        assert!(same(&json!(null), &json!({"replicas": 0})));
+        assert!(!same(&json!({"a": 1}), &json!({"a": 2})));
+        assert!(!same(&json!({"a": [1]}), &json!({"a": [1, 0]})));
+        assert!(same(&json!(null), &json!({})));
+    }
+}
