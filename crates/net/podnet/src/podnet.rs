@@ -120,7 +120,11 @@ impl PodNet {
     fn service_link(&self, route: &mut Route) -> skiff_netlink::Result<()> {
         // Small kernels lack dummy links; a bridge without ports serves as well.
         let name = self.config.service_link();
-        let link = match route.ensure_link(&name, &LinkKind::Dummy, None, None) {
+        let kind = match route.find_link(&name)?.is_some_and(|link| link.kind == "bridge") {
+            true => LinkKind::Bridge,
+            false => LinkKind::Dummy,
+        };
+        let link = match route.ensure_link(&name, &kind, None, None) {
             Err(error) if error.is(EOPNOTSUPP) => route.ensure_link(&name, &LinkKind::Bridge, None, None)?,
             other => other?,
         };
