@@ -8,6 +8,7 @@
 mod claims;
 mod issue;
 mod keys;
+mod of_secret;
 mod verify;
 
 pub use claims::{Claims, Kubernetes, Reference};
@@ -15,6 +16,7 @@ pub use issue::Issued;
 pub use keys::{KeyError, Keys};
 
 use parking_lot::Mutex;
+use skiff_request::User;
 use serde_json::{Value, json};
 use skiff_store::Store;
 use std::sync::Arc;
@@ -65,4 +67,10 @@ impl Issuer {
             "id_token_signing_alg_values_supported": ["ES256"],
         })
     }
+}
+
+/// The identity of a service account.
+fn account(namespace: &str, name: &str, uid: &str) -> User {
+    let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    User { uid: uid.to_owned(), ..User::new(format!("system:serviceaccount:{namespace}:{name}"), groups) }
 }

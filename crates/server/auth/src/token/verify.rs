@@ -1,4 +1,5 @@
 //! Recognising a token: signature, times, audience, and that all it is bound to is there.
+use super::of_secret::{self, SecretClaims};
 use super::{Claims, Issuer, Reference};
 use crate::authenticate::Refusal;
 use base64::Engine;
@@ -21,7 +22,13 @@ const REMEMBERED: usize = 4096;
 
 /// Claims by the hash of a token whose signature was good.
 #[derive(Default)]
-pub(super) struct Verified(HashMap<[u8; 32], Arc<Claims>>);
+pub(super) struct Verified(HashMap<[u8; 32], Arc<Signed>>);
+
+/// The claims of a token that was signed here.
+enum Signed {
+    Bound(Claims),
+    OfSecret(SecretClaims),
+}
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
@@ -33,20 +40,29 @@ struct Header {
 impl Issuer {
     /// None: not one of ours. Err says what is wrong with one that claims to be.
     pub fn recognise(&self, token: &str, audiences: &[String]) -> Result<Option<(User, Vec<String>)>, Refusal> {
-        let Some(claims) = self.signed(token)? else { return Ok(None) };
+        let Some(signed) = self.signed(token)? else { return Ok(None) };
         let mine = if audiences.is_empty() { &self.audiences } else { audiences };
-        let given = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
+        let given = match &*signed {
+            Signed::Bound(claims) if !claims.aud.is_empty() => &claims.aud,
+            _ => &self.audiences,
+        };
         let fitting: Vec<String> = mine.iter().filter(|a| given.contains(a)).cloned().collect();
         if fitting.is_empty() {
             return Err(Refusal(format!("token audiences {} is invalid for the target audiences {}", crate::rbac::quoted(given), crate::rbac::quoted(mine))));
         }
-        self.in_time(&claims)?;
-        self.still_bound(&claims)?;
-        Ok(Some((user(&claims), fitting)))
+        let user = match &*signed {
+            Signed::OfSecret(claims) => self.check_secret(token, claims)?,
+            Signed::Bound(claims) => {
+                self.in_time(claims)?;
+                self.still_bound(claims)?;
+                user(claims)
+            }
+        };
+        Ok(Some((user, fitting)))
     }
 
-    /// The claims of a token that was signed here.
-    fn signed(&self, token: &str) -> Result<Option<Arc<Claims>>, Refusal> {
+    /// None: no token of this issuer. Err: its signature is bad.
+    fn signed(&self, token: &str) -> Result<Option<Arc<Signed>>, Refusal> {
         let mut parts = token.split('.');
         let (Some(head), Some(body), Some(signature), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return Ok(None) };
         if token.len() > LIMIT {
@@ -58,8 +74,7 @@ impl Issuer {
             return Ok(Some(claims.clone()));
         }
         let decoded = |part: &str| BASE64URL.decode(part).ok();
-        let claims = decoded(body).and_then(|b| serde_json::from_slice::<Claims>(&b).ok()).filter(|c| c.iss == self.name);
-        let Some(claims) = claims.map(Arc::new) else { return Ok(None) };
+        let Some(claims) = decoded(body).and_then(|b| self.claims(&b)).map(Arc::new) else { return Ok(None) };
         let header: Header = decoded(head).and_then(|h| serde_json::from_slice(&h).ok()).unwrap_or_default();
         let signature = decoded(signature).unwrap_or_default();
         let text = token.rsplit_once('.').map_or(token, |(text, _)| text);
@@ -72,6 +87,11 @@ impl Issuer {
         }
         verified.0.insert(hash, claims.clone());
         Ok(Some(claims))
+    }
+
+    fn claims(&self, body: &[u8]) -> Option<Signed> {
+        let bound = serde_json::from_slice::<Claims>(body).ok().filter(|c| c.iss == self.name).map(Signed::Bound);
+        bound.or_else(|| serde_json::from_slice(body).ok().filter(|c: &SecretClaims| c.iss == of_secret::ISSUER).map(Signed::OfSecret))
     }
 
     fn in_time(&self, claims: &Claims) -> Result<(), Refusal> {
@@ -141,9 +161,7 @@ impl Issuer {
 /// The identity of an account, with what its token is bound to as extras.
 fn user(claims: &Claims) -> User {
     let k = &claims.kubernetes;
-    let name = format!("system:serviceaccount:{}:{}", k.namespace, k.serviceaccount.name);
-    let mut user = User::new(name, ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{}", k.namespace)]);
-    user.uid = k.serviceaccount.uid.clone();
+    let mut user = super::account(&k.namespace, &k.serviceaccount.name, &k.serviceaccount.uid);
     let mut extra = |key: &str, value: String| drop(user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value]));
     if !claims.jti.is_empty() {
         extra("credential-id", format!("JTI={}", claims.jti));
