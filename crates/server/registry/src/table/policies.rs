@@ -55,9 +55,9 @@ pub fn rows() -> Vec<Resource> {
                 s.unconditional_update = false;
                 s.generation = Some(ON_SPEC);
             }),
-        role(cluster(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").columns(print::role_binding("ClusterRole"))),
+        role(cluster(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").columns(print::role_binding())),
         role(cluster(RBAC, "v1", "ClusterRole", "clusterroles").columns(print::role())),
-        role(namespaced(RBAC, "v1", "RoleBinding", "rolebindings").columns(print::role_binding("Role"))),
+        role(namespaced(RBAC, "v1", "RoleBinding", "rolebindings").columns(print::role_binding())),
         role(namespaced(RBAC, "v1", "Role", "roles").columns(print::role())),
         extension("MutatingAdmissionPolicy", "mutatingadmissionpolicies").columns(print::mutating_policy()),
         extension("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings").columns(print::policy_binding()),
