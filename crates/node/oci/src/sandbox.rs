@@ -106,6 +106,8 @@ fn set_up(spec: &SandboxSpec) -> Result<()> {
 /// The first process of a shared PID namespace: takes in orphans until it is told to end.
 fn hold_pid_namespace() -> ! {
     process::set_name(c"pause");
+    // Without its supervisor the pod is lost anyway.
+    let _ = process::die_with_parent();
     let _ = process::new_session();
     let _ = process::close_all_from(0);
     let _ = std::env::set_current_dir("/");

@@ -30,10 +30,13 @@ pub fn drain(file: &OwnedFd) {
 /// Everything as a program expects it at its start: nothing blocked, nothing ignored. Rust ignores SIGPIPE, and what
 /// is ignored stays so over exec.
 pub fn reset() {
-    // SAFETY: the set is initialised by sigemptyset; SIG_DFL is a valid handler. KILL and STOP fail, rightly.
+    // The raw call: the C library keeps two signals to itself and would leave them ignored.
+    // SAFETY: all zero is SIG_DFL with no flags, in a buffer larger than the kernel's structure; the set is initialised by
+    // sigemptyset. KILL and STOP fail, rightly.
     unsafe {
+        let default = [0_u64; 4];
         for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null_mut::<u64>(), size_of::<u64>());
         }
         let mut set = MaybeUninit::uninit();
         libc::sigemptyset(set.as_mut_ptr());
