@@ -23,3 +23,4 @@ mod write;
 
 pub use index::RowIndexer;
 pub use registry::{Options, Registry};
+pub use write::services::Ranges;

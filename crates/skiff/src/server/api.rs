@@ -1,0 +1,73 @@
+//! Datastore, registry and API server, put together.
+use crate::server::identity::Keys;
+use crate::server::settings::Settings;
+use crate::server::tokens::Tokens;
+use anyhow::Context;
+use skiff_apiserver::{Config, Handle, Server, Tls};
+use skiff_auth::{BootstrapTokens, Certificates, Chain, Guard, Rbac, token::Issuer};
+use skiff_client::{Client, Local};
+use skiff_policy::Authenticator;
+use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
+use skiff_request::{Service, User};
+use skiff_store::Store;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// The running API.
+pub struct Api {
+    pub keys: Keys,
+    pub store: Arc<dyn Store>,
+    pub registry: Arc<Registry>,
+    handle: Handle,
+    ready: Arc<AtomicBool>,
+}
+
+pub async fn start(s: &Settings) -> anyhow::Result<Api> {
+    let keys = Keys::open(s)?;
+    let table = Arc::new(Table::builtin());
+    let indexer = Arc::new(RowIndexer::new(table.clone()));
+    let config = skiff_sqlite::Config::new(s.data.join("server/db"));
+    let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
+    let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
+    let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
+    let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
+    let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
+    let chain = Arc::new(Chain::new(store.clone()));
+    let rbac = Arc::new(Rbac::new(store.clone()));
+    let options = Options {
+        authorizer: chain.clone(),
+        admission: vec![Arc::new(Guard::new(rbac, chain))],
+        now: now.clone(),
+        random: Arc::new(rand::random::<u32>),
+        tokens: Some(Arc::new(Tokens(issuer.clone()))),
+        services: Ranges { networks: s.services.clone(), ports: s.node_ports },
+    };
+    let registry = Registry::new(store.clone(), table, options);
+    let authenticators: Vec<Arc<dyn Authenticator>> = vec![Arc::new(Certificates), issuer, Arc::new(BootstrapTokens { store: store.clone(), now })];
+    let ready = Arc::new(AtomicBool::new(false));
+    let tls = Tls::new(&keys.tls())?;
+    let handle = Server::start(Config { address: s.listen, tls, registry: registry.clone(), authenticators, checks: Vec::new(), max_in_flight: 600 })
+        .await
+        .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
+    Ok(Api { keys, store, registry, handle, ready })
+}
+
+impl Api {
+    /// A client in this process under an identity of its own.
+    pub fn client(&self, user: User, agent: &str) -> Client {
+        let service: Arc<dyn Service> = self.registry.clone();
+        Client::new(Arc::new(Local::new(service, user)), agent)
+    }
+    /// The server's own hand: everything is allowed.
+    pub fn master(&self) -> Client {
+        self.client(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]), "skiff")
+    }
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+    pub async fn stop(self, grace: Duration) -> anyhow::Result<()> {
+        self.handle.stop(grace).await;
+        self.store.close().await.context("close the datastore")
+    }
+}

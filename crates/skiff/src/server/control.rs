@@ -1,0 +1,62 @@
+//! Controllers and the scheduler, each under its own identity.
+use crate::server::api::Api;
+use crate::server::settings::Settings;
+use skiff_client::Client;
+use skiff_controller::{Clock, Recorder, SystemClock};
+use skiff_informer::Informers;
+use skiff_meta::GroupVersionResource;
+use skiff_registry::table::{Resource, Table};
+use skiff_request::User;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const ACCOUNTS: [&str; 3] = ["system:serviceaccounts", "system:serviceaccounts:kube-system", User::AUTHENTICATED];
+
+pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationToken) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let master = api.master();
+    // One watch a kind for the whole process; it reads with the controller manager's rights.
+    let informers = Informers::new(api.client(User::new("system:kube-controller-manager", [User::AUTHENTICATED]), "kube-controller-manager"));
+    let recorder = Recorder::new(master.named("kube-controller-manager"), "kube-controller-manager", "", clock.clone());
+    let registry: Arc<dyn skiff_request::Service> = api.registry.clone();
+    let clients = move |name: &str| -> Client {
+        let user = User::new(format!("system:serviceaccount:kube-system:{name}"), ACCOUNTS);
+        Client::new(Arc::new(skiff_client::Local::new(registry.clone(), user)), name)
+    };
+    tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
+    let table = api.registry.table().clone();
+    let resources = move || -> Vec<(GroupVersionResource, bool)> { collectable(&table) };
+    let settings = skiff_cluster::Settings {
+        root_ca: api.keys.server_ca.certificate().to_owned(),
+        cluster_cidrs: s.pods.clone(),
+        node_prefix: (24, 64),
+        local_path: s.node.as_ref().map_or_else(|| PathBuf::from("/var/lib/skiff/storage"), |n| n.storage.clone()),
+        resources: Arc::new(resources),
+    };
+    tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder.clone(), clock.clone(), settings, stop.clone()));
+    let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
+    tasks.spawn(skiff_scheduler::run(scheduler, informers, recorder.named(skiff_scheduler::NAME), clock, stop.clone()));
+    let store = api.store.clone();
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        let mut last = store.revision();
+        let period = std::time::Duration::from_secs(300);
+        while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
+            if let Err(e) = store.compact(last).await {
+                tracing::warn!(target: "store", error = %e, "compaction failed");
+            }
+            last = store.revision();
+        }
+    });
+}
+
+/// What can be listed, watched and deleted, each under one group only.
+fn collectable(table: &Table) -> Vec<(GroupVersionResource, bool)> {
+    let rows = table.rows();
+    let whole = |r: &&Arc<Resource>| r.computed.is_none() && ["delete", "list", "watch"].iter().all(|v| r.allows(v));
+    // The two Event resources share their storage.
+    let own = |r: &&Arc<Resource>| r.storage == r.group_resource().to_string();
+    rows.all().filter(whole).filter(own).filter_map(|r| Some((GroupVersionResource::new(r.group.clone(), r.versions.first()?.clone(), r.plural.clone()), r.namespaced))).collect()
+}

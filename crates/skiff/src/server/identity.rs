@@ -1,0 +1,58 @@
+//! Certificates and keys of the server, made at the first start.
+use crate::server::settings::Settings;
+use skiff_apiserver::TlsMaterial;
+use skiff_pki::{Authority, Leaf, Profile, Usage};
+use skiff_request::User;
+use std::net::IpAddr;
+use std::time::SystemTime;
+
+pub struct Keys {
+    /// Signs what servers show.
+    pub server_ca: Authority,
+    /// Signs who clients are.
+    pub client_ca: Authority,
+    /// Signs service account tokens, PEM.
+    pub tokens: String,
+    pub api: Leaf,
+    pub admin: Leaf,
+    /// What the API server shows to node agents.
+    pub kubelet_client: Leaf,
+}
+
+impl Keys {
+    pub fn open(s: &Settings) -> anyhow::Result<Self> {
+        let (dir, now) = (s.data.join("server/tls"), SystemTime::now());
+        let server_ca = Authority::open(&dir, "server-ca", now)?;
+        let client_ca = Authority::open(&dir, "client-ca", now)?;
+        let client = |name: &str, groups: &[&str]| Profile { common_name: name.into(), organizations: groups.iter().map(|g| (*g).to_owned()).collect(), usage: Usage::Client, ..Default::default() };
+        let make_tokens = || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
+        Ok(Self {
+            tokens: skiff_pki::read_or_make(&dir.join("service.key"), make_tokens)?,
+            api: server_ca.leaf("serving-kube-apiserver", &api_profile(s)?, now)?,
+            admin: client_ca.leaf("client-admin", &client("system:admin", &[User::MASTERS]), now)?,
+            kubelet_client: client_ca.leaf("client-kube-apiserver", &client("kube-apiserver", &[User::MASTERS]), now)?,
+            server_ca,
+            client_ca,
+        })
+    }
+    pub fn tls(&self) -> TlsMaterial {
+        TlsMaterial { certificate: self.api.certificate.clone().into(), key: self.api.key.clone().into(), client_ca: self.client_ca.certificate().as_bytes().to_vec() }
+    }
+}
+
+fn api_profile(s: &Settings) -> anyhow::Result<Profile> {
+    let mut dns_names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).into();
+    dns_names.push(format!("kubernetes.default.svc.{}", s.domain));
+    let mut addresses: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), s.advertise, s.api_service()?];
+    if let Some(n) = &s.node {
+        dns_names.push(n.name.clone());
+        addresses.push(n.address);
+    }
+    for name in &s.san {
+        match name.parse() {
+            Ok(ip) => addresses.push(ip),
+            Err(_) => dns_names.push(name.clone()),
+        }
+    }
+    Ok(Profile { common_name: "kube-apiserver".into(), dns_names, addresses, usage: Usage::Server, ..Default::default() })
+}

@@ -1,0 +1,146 @@
+//! What the flags mean: parsed, completed, checked against each other.
+use crate::cli::ServerArgs;
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub advertise: IpAddr,
+    pub san: Vec<String>,
+    pub pods: Vec<IpNet>,
+    pub services: Vec<IpNet>,
+    pub node_ports: (u16, u16),
+    pub dns: IpAddr,
+    pub domain: String,
+    pub data: PathBuf,
+    pub run: PathBuf,
+    pub kubeconfig: PathBuf,
+    pub kubeconfig_mode: u32,
+    pub manifests: PathBuf,
+    pub node: Option<NodeSettings>,
+}
+
+pub struct NodeSettings {
+    pub name: String,
+    pub address: IpAddr,
+    pub labels: Vec<(String, String)>,
+    pub taints: Vec<String>,
+    pub max_pods: u32,
+    pub port: u16,
+    pub registries: PathBuf,
+    pub images: PathBuf,
+    pub logs: PathBuf,
+    pub cgroup: String,
+    pub storage: PathBuf,
+    pub prefix: String,
+}
+
+impl Settings {
+    pub fn of(a: ServerArgs) -> anyhow::Result<Self> {
+        let mode = u32::from_str_radix(&a.write_kubeconfig_mode, 8).ok().filter(|m| *m <= 0o777);
+        let mode = mode.with_context(|| format!("--write-kubeconfig-mode {:?} is no octal file mode", a.write_kubeconfig_mode))?;
+        let address = match a.node.node_ip {
+            Some(ip) => ip,
+            None => default_address(),
+        };
+        let dns = match a.cluster_dns {
+            Some(ip) => ip,
+            None => nth(a.service_cidr.first().context("--service-cidr is empty")?, 10)?,
+        };
+        if !a.service_cidr.iter().any(|n| n.contains(&dns)) {
+            bail!("--cluster-dns {dns} lies outside of --service-cidr");
+        }
+        for (pods, services) in a.cluster_cidr.iter().flat_map(|p| a.service_cidr.iter().map(move |s| (p, s))) {
+            if pods.contains(services) || services.contains(pods) {
+                bail!("--cluster-cidr {pods} and --service-cidr {services} overlap");
+            }
+        }
+        let node = if a.disable_agent { None } else { Some(node_settings(&a, address)?) };
+        Ok(Self {
+            listen: SocketAddr::new(a.bind_address, a.https_listen_port),
+            advertise: a.advertise_address.unwrap_or(address),
+            san: a.tls_san,
+            node_ports: ports(&a.service_node_port_range)?,
+            pods: a.cluster_cidr,
+            services: a.service_cidr,
+            dns,
+            domain: a.cluster_domain,
+            kubeconfig: a.write_kubeconfig.unwrap_or_else(|| a.places.config_dir.join("skiff.yaml")),
+            kubeconfig_mode: mode,
+            manifests: a.manifests_dir.unwrap_or_else(|| a.places.data_dir.join("server/manifests")),
+            data: a.places.data_dir,
+            run: a.places.run_dir,
+            node,
+        })
+    }
+    /// The first address of the service network: the `kubernetes` Service.
+    pub fn api_service(&self) -> anyhow::Result<IpAddr> {
+        nth(self.services.first().context("--service-cidr is empty")?, 1)
+    }
+    /// The service account tokens' issuer.
+    pub fn issuer(&self) -> String {
+        format!("https://kubernetes.default.svc.{}", self.domain)
+    }
+}
+
+fn node_settings(a: &ServerArgs, address: IpAddr) -> anyhow::Result<NodeSettings> {
+    let n = &a.node;
+    let label = |l: &String| l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).with_context(|| format!("--node-label {l:?} is not of the form key=value"));
+    let host = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let name = n.node_name.clone().unwrap_or_else(host);
+    skiff_meta::is_dns1123_subdomain(&name).map_err(|e| anyhow::anyhow!("the node's name {name:?} is of no use: {}", e[0]))?;
+    Ok(NodeSettings {
+        name,
+        address,
+        labels: n.node_label.iter().map(label).collect::<anyhow::Result<_>>()?,
+        taints: n.node_taint.clone(),
+        max_pods: n.max_pods,
+        port: n.kubelet_port,
+        registries: n.private_registry.clone().unwrap_or_else(|| a.places.config_dir.join("registries.yaml")),
+        images: n.images_dir.clone().unwrap_or_else(|| a.places.data_dir.join("agent/images")),
+        logs: n.pod_logs_dir.clone(),
+        cgroup: n.cgroup_root.clone(),
+        storage: n.default_local_storage_path.clone().unwrap_or_else(|| a.places.data_dir.join("storage")),
+        prefix: n.network_prefix.clone(),
+    })
+}
+
+fn ports(range: &str) -> anyhow::Result<(u16, u16)> {
+    let parsed = range.split_once('-').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    parsed.filter(|(a, b)| a <= b && *a > 0).with_context(|| format!("--service-node-port-range {range:?} is not of the form 30000-32767"))
+}
+
+/// The n-th address of a network.
+fn nth(net: &IpNet, n: u32) -> anyhow::Result<IpAddr> {
+    let ip = match net.network() {
+        IpAddr::V4(a) => IpAddr::from((u32::from(a) + n).to_be_bytes()),
+        IpAddr::V6(a) => IpAddr::from((u128::from(a) + n as u128).to_be_bytes()),
+    };
+    if net.contains(&ip) { Ok(ip) } else { bail!("--service-cidr {net} is too small") }
+}
+
+/// The address that the default route would use; loopback when there is none. Nothing is sent.
+fn default_address() -> IpAddr {
+    let probe = || {
+        let s = UdpSocket::bind("0.0.0.0:0").ok()?;
+        s.connect("192.0.2.1:9").ok()?;
+        Some(s.local_addr().ok()?.ip())
+    };
+    probe().unwrap_or(IpAddr::from([127, 0, 0, 1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn ranges_and_addresses() {
+        assert_eq!(ports("1-2").unwrap(), (1, 2));
+        for bad in ["", "2-1", "a-b", "0-5", "1-70000"] {
+            assert!(ports(bad).is_err(), "{bad}");
+        }
+        assert_eq!(nth(&"10.43.0.0/16".parse().unwrap(), 10).unwrap().to_string(), "10.43.0.10");
+        assert!(nth(&"10.43.0.0/30".parse().unwrap(), 10).is_err());
+    }
+}
