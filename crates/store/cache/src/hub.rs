@@ -123,10 +123,13 @@ pub(crate) fn wake(mut touched: Vec<Arc<Watcher>>) {
     }
 }
 
+/// Takes a watcher out of the hub again.
+pub(crate) type Leave = Box<dyn Fn(&Arc<Watcher>) + Send>;
+
 /// A watcher's end of the queue; dropping it ends the watch.
 pub(crate) struct Reader {
     pub watcher: Arc<Watcher>,
-    pub leave: Box<dyn Fn(&Arc<Watcher>) + Send>,
+    pub leave: Leave,
 }
 
 impl Reader {

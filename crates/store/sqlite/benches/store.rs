@@ -87,11 +87,26 @@ async fn fan_out(store: &Arc<Sqlite>, watchers: u64, writes: u64) {
     meter.tell(&format!("volatile write seen by {watchers} watchers"), writes);
 }
 
+/// What an idle cluster of one node writes: renewals of four leases for an hour, and the checkpoint that ends it.
+async fn idle_hour(root: &std::path::Path) {
+    let store = Sqlite::open(Config::new(root.join("idle")), suite::indexer()).expect("opens");
+    let value = "v".repeat(400);
+    let meter = Meter::start();
+    for n in 0..3600 {
+        let key = format!("leases/kube-system/{}", n % 4);
+        let expect = store.get(&key).map_or(Expect::Absent, |e| Expect::At(e.revision));
+        store.commit(suite::write(&key, expect, Some(&value), Tier::Volatile)).await.expect("the bench writes");
+    }
+    store.close().await.expect("closes");
+    meter.tell("an idle hour: 3,600 renewals and a checkpoint", 1);
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     let root = std::env::var("SKIFF_BENCH_DIR").map_or_else(|_| tempfile::tempdir(), tempfile::tempdir_in).expect("a folder");
     runtime.block_on(async {
         let store = Arc::new(Sqlite::open(Config::new(root.path().join("s")), suite::indexer()).expect("opens"));
+        idle_hour(root.path()).await;
         creates(&store, "one", 1, 1_000, 1024).await;
         creates(&store, "many", 64, 300, 1024).await;
         creates(&store, "pods", 64, 160, 4700).await;

@@ -51,10 +51,8 @@ fn parts(asked: &User) -> Vec<Action> {
 
 /// Groups that go without saying.
 fn complete_groups(asked: &mut User) {
-    if asked.groups.is_empty() {
-        if let Some((namespace, _)) = asked.service_account() {
-            asked.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
-        }
+    if let (true, Some((namespace, _))) = (asked.groups.is_empty(), asked.service_account()) {
+        asked.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{namespace}")];
     }
     let known = asked.in_group(User::UNAUTHENTICATED) || (asked.name != User::ANONYMOUS && asked.in_group(User::AUTHENTICATED));
     if !known {

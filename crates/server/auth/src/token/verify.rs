@@ -26,7 +26,7 @@ pub(super) struct Verified(HashMap<[u8; 32], Arc<Signed>>);
 
 /// The claims of a token that was signed here.
 enum Signed {
-    Bound(Claims),
+    Bound(Box<Claims>),
     OfSecret(SecretClaims),
 }
 
@@ -90,7 +90,7 @@ impl Issuer {
     }
 
     fn claims(&self, body: &[u8]) -> Option<Signed> {
-        let bound = serde_json::from_slice::<Claims>(body).ok().filter(|c| c.iss == self.name).map(Signed::Bound);
+        let bound = serde_json::from_slice::<Claims>(body).ok().filter(|c| c.iss == self.name).map(|c| Signed::Bound(Box::new(c)));
         bound.or_else(|| serde_json::from_slice(body).ok().filter(|c: &SecretClaims| c.iss == of_secret::ISSUER).map(Signed::OfSecret))
     }
 

@@ -55,7 +55,7 @@ impl World {
     /// Makes the bootstrap policy.
     pub async fn bootstrap(&self) {
         for (target, object) in skiff_auth::bootstrap::objects() {
-            self.rbac(&target.resource.resource.to_string(), &target.namespace, &target.name, object).await;
+            self.rbac(target.resource.resource.as_ref(), &target.namespace, &target.name, object).await;
         }
     }
 }
