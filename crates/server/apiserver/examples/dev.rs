@@ -67,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
     };
     let registry = Registry::new(store, table, options);
     let (material, ca, cert, key) = certificates()?;
-    let config = Config { address, tls: Tls::new(&material)?, registry, authenticators: vec![Arc::new(Certificates)], checks: vec![], max_in_flight: 400 };
+    let config = Config { address, tls: Tls::new(&material)?, registry, authenticators: vec![Arc::new(Certificates)], checks: vec![], kubelets: None, max_in_flight: 400 };
     let handle = Server::start(config).await?;
     let b64 = |s: &str| STANDARD.encode(s);
     std::fs::write(

@@ -9,12 +9,17 @@ use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_request::{Answer, ListAnswer};
-use std::convert::Infallible;
 
-pub(crate) type Reply = BoxBody<Bytes, Infallible>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Reply = BoxBody<Bytes, Failure>;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Reply {
-    Full::new(bytes.into()).boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A backend's body, passed on as it comes; a break in it breaks ours.
+pub(crate) fn relayed(body: hyper::body::Incoming) -> Reply {
+    body.map_err(Failure::from).boxed()
 }
 
 /// What rendering knows beside the answer.

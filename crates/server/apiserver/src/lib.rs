@@ -6,6 +6,7 @@
 //! [`Server::start`] is the door; [`Handle`] ends it.
 
 mod answer;
+mod connect;
 mod discovery;
 mod error;
 mod health;
@@ -21,5 +22,7 @@ mod tls;
 mod version;
 mod wire;
 
+pub use connect::KubeletTls;
+pub use health::Check;
 pub use server::{Config, Handle, Server, StartError};
 pub use tls::{Tls, TlsError, TlsMaterial};

@@ -1,6 +1,7 @@
 //! The listener, connections, and the way of one request.
 use crate::{
     answer::{self, Rendering, Reply, full},
+    connect::{Connect, KubeletTls},
     discovery, error, health,
     health::Check,
     identity, inbound,
@@ -13,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -21,7 +22,7 @@ use hyper_util::{
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Authenticator, Decision};
-use skiff_registry::Registry;
+use skiff_registry::{Registry, table::Role};
 use skiff_request::{Call, Query, Service, Target, User, Verb};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 use thiserror::Error;
@@ -42,6 +43,8 @@ pub struct Config {
     /// Asked in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     pub checks: Vec<Check>,
+    /// The way to kubelets; without it logs and streams are unavailable.
+    pub kubelets: Option<KubeletTls>,
     /// Requests other than watches and connections that are served at once; more get 429.
     pub max_in_flight: usize,
 }
@@ -138,27 +141,39 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>, certificate: Option<(String, Vec<String>)>) -> Response<Reply> {
         let audit = audit_id(&request);
+        let mut request = request;
+        let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let mut response = match self.serve(&parts, body, certificate).await {
+        let mut response = match self.serve(&parts, body, upgrade, certificate).await {
             Ok(r) => r,
             Err(s) => error::failure(&s),
         };
-        if parts.method == Method::HEAD {
+        if parts.method == Method::HEAD && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = full(Bytes::new());
         }
         response.headers_mut().insert("audit-id", audit);
         response
     }
 
-    async fn serve(&self, parts: &Parts, body: Incoming, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
+    async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
         let credentials = identity::credentials(certificate, &parts.headers);
         let user = identity::authenticate(&self.config.authenticators, &credentials).await?;
         let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
         let query = inbound::query(parts.uri.query());
         match route(parts.uri.path()) {
-            Route::Resource { target, rest: _, watch } => self.resource(parts, body, user, query, target, watch).await,
+            Route::Resource { target, rest, .. } if self.connects(&target) => {
+                let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target: &target, rest: &rest, query: &query, user: &user };
+                c.serve(body, upgrade).await
+            }
+            Route::Resource { target, watch, .. } => self.resource(parts, body, user, query, target, watch).await,
             other => self.path(parts, &user, &query, other).await,
         }
+    }
+
+    fn connects(&self, target: &Target) -> bool {
+        let r = &target.resource;
+        let row = self.config.registry.table().get(&r.group, &r.resource).filter(|row| row.serves(&r.version));
+        row.and_then(|row| row.subresource(&target.subresource).map(|s| s.role == Role::Connect)).unwrap_or(false)
     }
 
     async fn resource(&self, parts: &Parts, body: Incoming, user: Arc<User>, query: Query, target: Target, watch: bool) -> Result<Response<Reply>, Status> {

@@ -67,6 +67,10 @@ impl Registry {
     pub fn now(&self) -> Timestamp {
         Timestamp::from_system((self.options.now)())
     }
+    /// A fresh random number.
+    pub fn random(&self) -> u32 {
+        (self.options.random)()
+    }
     pub(crate) fn uid(&self) -> String {
         uuid::Uuid::new_v4().to_string()
     }
