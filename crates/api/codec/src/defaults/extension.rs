@@ -58,10 +58,9 @@ fn networking(short: &str, map: &mut Map<String, Value>) {
             spec.set_zero("policyTypes", types);
         }
         "IngressClass" => {
-            if let Some(Value::Object(spec)) = map.get_mut("spec") {
-                if let Some(Value::Object(parameters)) = spec.get_mut("parameters") {
-                    parameters.set_nil("scope", "Cluster");
-                }
+            let spec = map.object_mut("spec");
+            if let Some(Value::Object(parameters)) = spec.get_mut("parameters") {
+                parameters.set_nil("scope", "Cluster");
             }
         }
         _ => {}

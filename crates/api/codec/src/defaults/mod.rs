@@ -80,10 +80,9 @@ fn marker(field: &Field, map: &mut Map<String, Value>) {
     if !unset {
         return;
     }
-    if let Ok(value) = serde_json::from_str::<Value>(default) {
-        if !(value == Value::String(String::new()) && !field.pointer) {
-            map.insert(field.name.to_owned(), value);
-        }
+    let is_zero = |value: &Value| !field.pointer && value.as_str() == Some("");
+    if let Some(value) = serde_json::from_str(default).ok().filter(|value| !is_zero(value)) {
+        map.insert(field.name.to_owned(), value);
     }
 }
 

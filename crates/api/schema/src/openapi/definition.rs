@@ -83,10 +83,9 @@ impl Writer<'_> {
 
     fn property(&self, ty: &Type, field: &Field) -> Value {
         let mut extra = Map::new();
-        if self.dialect == Dialect::V3 {
-            if let Some(default) = default_of(field) {
-                extra.insert("default".to_owned(), default);
-            }
+        let default = if self.dialect == Dialect::V3 { default_of(field) } else { None };
+        if let Some(default) = default {
+            extra.insert("default".to_owned(), default);
         }
         let described = self.descriptions.get(ty.name, field.name);
         if let Some(text) = described {

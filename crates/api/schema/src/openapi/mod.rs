@@ -106,11 +106,8 @@ impl Reached {
             Kind::List(item) => self.refer(item, waiting),
             Kind::Map(map) => self.refer(&map.value, waiting),
             kind => {
-                if let Some(special) = Special::of(kind) {
-                    if !self.special.contains(&special) {
-                        self.special.push(special);
-                    }
-                }
+                let special = Special::of(kind).filter(|special| !self.special.contains(special));
+                self.special.extend(special);
             }
         }
     }
