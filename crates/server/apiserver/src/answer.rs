@@ -112,7 +112,7 @@ pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String])
     let mut response = Response::new(full(body));
     *response.status_mut() = status_code(code);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.encoding.media_type()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     for w in warnings {
         if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))) {

@@ -6,6 +6,7 @@
 //! [`Server::start`] is the door; [`Handle`] ends it.
 
 mod answer;
+mod bootstrap;
 mod connect;
 mod discovery;
 mod error;
@@ -24,5 +25,6 @@ mod wire;
 
 pub use connect::KubeletTls;
 pub use health::Check;
-pub use server::{Config, Handle, Server, StartError};
+pub use bootstrap::{Facts, bootstrap};
+pub use server::{Config, Document, Handle, Server, StartError};
 pub use tls::{Tls, TlsError, TlsMaterial};

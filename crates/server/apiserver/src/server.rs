@@ -42,11 +42,23 @@ pub struct Config {
     pub registry: Arc<Registry>,
     /// Asked in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who asks without credentials, by path; None refuses.
+    pub anonymous: fn(&str) -> Option<User>,
     pub checks: Vec<Check>,
+    /// Further documents by path, such as those of OpenID discovery; authorised as any path.
+    pub documents: Vec<Document>,
     /// The way to kubelets; without it logs and streams are unavailable.
     pub kubelets: Option<KubeletTls>,
     /// Requests other than watches and connections that are served at once; more get 429.
     pub max_in_flight: usize,
+}
+
+/// A JSON document that is served at a path.
+#[derive(Clone)]
+pub struct Document {
+    pub path: &'static str,
+    pub media_type: &'static str,
+    pub make: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
 pub struct Server {
@@ -73,6 +85,15 @@ impl Handle {
     }
 }
 
+/// Events past their time are looked for this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+
+async fn expire(registry: Arc<Registry>, stop: CancellationToken) {
+    while tokio::time::timeout(EXPIRE_EVERY, stop.cancelled()).await.is_err() {
+        registry.expire().await;
+    }
+}
+
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -85,6 +106,7 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
         let server = Arc::new(Server { config, stop: stop.clone(), in_flight });
+        tasks.spawn(expire(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
         Ok(Handle { address, stop, tasks })
@@ -157,7 +179,10 @@ impl Server {
 
     async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
         let credentials = identity::credentials(certificate, &parts.headers);
-        let user = identity::authenticate(&self.config.authenticators, &credentials).await?;
+        let user = match identity::authenticate(&self.config.authenticators, &credentials).await? {
+            Some(user) => user,
+            None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized(""))?,
+        };
         let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
         let query = inbound::query(parts.uri.query());
         match route(parts.uri.path()) {
@@ -241,6 +266,10 @@ impl Server {
     }
 
     fn plain(&self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Reply>, Status> {
+        if let Some(d) = self.config.documents.iter().find(|d| d.path == path) {
+            let form = Form { media: Some(d.media_type), ..Form::JSON };
+            return Ok(answer::response(200, &form, (d.make)().to_string().into(), &[]));
+        }
         let mut steps = path.trim_matches('/').splitn(2, '/');
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {

@@ -160,6 +160,7 @@ impl Registry {
         } else {
             let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
             self.release(ctx, old);
+            self.record_addresses(ctx, Some(old), None).await;
             gone.revision
         };
         if !ctx.row.strategy.answers_object {

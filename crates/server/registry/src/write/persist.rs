@@ -40,10 +40,11 @@ impl Registry {
         let warnings = [warnings, more, last].concat();
         let outcome = self.store_object(ctx, options, &v, &change).await;
         self.settle(ctx, outcome.is_ok() && !options.dry_run).await;
-        if outcome.is_ok() && !options.dry_run {
-            reserved.keep();
-        }
         let (bytes, revision) = outcome?;
+        if !options.dry_run {
+            reserved.keep();
+            self.record_addresses(ctx, old, Some(&v)).await;
+        }
         let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
         Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }

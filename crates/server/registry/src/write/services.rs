@@ -83,7 +83,7 @@ impl Drop for Reserved {
     }
 }
 
-fn addresses(v: &Value) -> Vec<IpAddr> {
+pub(crate) fn addresses(v: &Value) -> Vec<IpAddr> {
     value::list(v, "spec.clusterIPs").iter().filter_map(|a| a.as_str()?.parse().ok()).collect()
 }
 fn node_ports(v: &Value) -> Vec<(String, u16)> {
