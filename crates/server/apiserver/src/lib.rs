@@ -7,12 +7,14 @@
 
 mod answer;
 mod bootstrap;
+mod compress;
 mod connect;
 mod discovery;
 mod error;
 mod health;
 mod identity;
 mod inbound;
+mod metrics;
 mod negotiate;
 mod openapi;
 mod route;

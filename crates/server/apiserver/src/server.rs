@@ -1,10 +1,12 @@
 //! The listener, connections, and the way of one request.
 use crate::{
     answer::{self, Rendering, Reply, full},
+    compress,
     connect::{Connect, KubeletTls},
     discovery, error, health,
     health::Check,
     identity, inbound,
+    metrics::{Gauge, Labels, Metrics},
     negotiate::{self, Form, Shape},
     openapi,
     route::{Route, route},
@@ -24,7 +26,7 @@ use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Authenticator, Decision};
 use skiff_registry::{Registry, table::Role};
 use skiff_request::{Call, Query, Service, Target, User, Verb};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -65,6 +67,7 @@ pub struct Server {
     config: Config,
     stop: CancellationToken,
     in_flight: tokio::sync::Semaphore,
+    metrics: Metrics,
 }
 
 /// A running server.
@@ -105,7 +108,7 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
-        let server = Arc::new(Server { config, stop: stop.clone(), in_flight });
+        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default() });
         tasks.spawn(expire(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -166,10 +169,13 @@ impl Server {
         let mut request = request;
         let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
+        let (begun, running) = (Instant::now(), Gauge::up(&self.metrics.inflight));
         let mut response = match self.serve(&parts, body, upgrade, certificate).await {
-            Ok(r) => r,
+            Ok(r) => compress::packed(&parts, r).await,
             Err(s) => error::failure(&s),
         };
+        drop(running);
+        self.metrics.answered(labels(&parts), response.status().as_u16(), begun.elapsed());
         if parts.method == Method::HEAD && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = full(Bytes::new());
         }
@@ -274,6 +280,10 @@ impl Server {
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
             ("version", None) => self.value(parts, query, &version::info()),
+            ("metrics", None) => {
+                let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
+                Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
+            }
             ("openapi", Some("v2")) => self.openapi_v2(parts),
             ("openapi", Some("v3")) => self.value(parts, query, &openapi::v3_index(&self.config.registry.table().rows())),
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
@@ -340,6 +350,21 @@ impl Server {
         }
         response
     }
+}
+
+/// What a request is counted under: never by names, which are many.
+fn labels(parts: &Parts) -> Labels {
+    let mut l = Labels { verb: parts.method.as_str().to_owned(), ..Default::default() };
+    if let Route::Resource { target, .. } = route(parts.uri.path()) {
+        l.group = target.resource.group.into_owned();
+        l.version = target.resource.version.into_owned();
+        l.resource = target.resource.resource.into_owned();
+        l.subresource = target.subresource;
+        if l.verb == "GET" && target.name.is_empty() {
+            l.verb = if inbound::query(parts.uri.query()).flag("watch") { "WATCH" } else { "LIST" }.into();
+        }
+    }
+    l
 }
 
 pub(crate) fn etag(body: &[u8]) -> String {

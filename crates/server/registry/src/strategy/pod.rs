@@ -35,6 +35,8 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
             }
         }
         Some(Role::Resize) => resize(v, old),
+        // The server itself sets the node and the condition.
+        Some(Role::Binding) => {}
         _ => copy(v, old, "status"),
     }
 }

@@ -93,7 +93,7 @@ impl Registry {
                     f(v, old, &p);
                 }
                 if let Some(g) = strategy.generation
-                    && role != Some(Role::Status)
+                    && !matches!(role, Some(Role::Status | Role::Binding))
                     && (g.changed)(v, old)
                 {
                     value::set(v, "metadata.generation", value::int(old, "metadata.generation") + 1);
