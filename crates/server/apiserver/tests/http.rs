@@ -142,8 +142,9 @@ async fn objects_come_and_go_in_every_encoding() {
     let w = world().await;
     let (code, v) = w.json("POST", MAPS, &[("content-type", "application/json")], map("x")).await;
     assert_eq!((code.as_u16(), &v["metadata"]["namespace"]), (201, &json!("a")));
-    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: y\n";
-    assert_eq!(w.json("POST", MAPS, &[("content-type", "application/yaml")], yaml).await.0, 201);
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\n";
+    let (code, v) = w.json("POST", MAPS, &[("content-type", "application/yaml")], yaml).await;
+    assert_eq!(code, 201, "{v}");
     let protobuf = ("accept", "application/vnd.kubernetes.protobuf");
     let (_, headers, bytes) = w.call("GET", &format!("{MAPS}/x"), &[protobuf], "").await;
     assert_eq!(headers["content-type"], "application/vnd.kubernetes.protobuf");
@@ -151,11 +152,11 @@ async fn objects_come_and_go_in_every_encoding() {
     w.call("DELETE", &format!("{MAPS}/x"), &[], "").await;
     let (code, v) = w.json("POST", MAPS, &[("content-type", "application/vnd.kubernetes.protobuf")], bytes).await;
     assert_eq!((code.as_u16(), &v["message"]), (500, &json!("resourceVersion should not be set on objects to be created")));
-    let (_, _, text) = w.call("GET", &format!("{MAPS}/y"), &[("accept", "application/yaml")], "").await;
+    let (_, _, text) = w.call("GET", &format!("{MAPS}/yam"), &[("accept", "application/yaml")], "").await;
     assert!(text.starts_with(b"apiVersion: v1\n"), "{text:?}");
     for (path, headers, body, code) in [
         (format!("{MAPS}/nope"), vec![], String::new(), 404),
-        (format!("{MAPS}/y"), vec![("accept", "text/html")], String::new(), 406),
+        (format!("{MAPS}/yam"), vec![("accept", "text/html")], String::new(), 406),
         ("/apis/nope/v1/things".to_owned(), vec![], String::new(), 404),
         ("/nope".to_owned(), vec![], String::new(), 404),
     ] {
