@@ -10,6 +10,7 @@
 //! | YAML bytes | JSON bytes | [`yaml_to_json`] |
 //! | protobuf | canonical value | [`decode_protobuf`] |
 //! | canonical bytes | protobuf | [`encode_protobuf`], [`ProtobufList`], [`watch_frame`] |
+//! | OpenAPI v2 document | protobuf | [`openapi_v2_to_protobuf`] |
 //!
 //! Errors carry upstream's texts, since clients show and match them. Defaults live in [`defaults`]; validation is not done here.
 
@@ -29,6 +30,6 @@ pub use error::{DecodeError, strict_message};
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_YAML_EXPANDED};
 pub use proto::{
     FromProtobuf, ProtobufList, decode_protobuf, encode_message, encode_protobuf, envelope,
-    is_protobuf, split_frames, watch_frame,
+    is_protobuf, openapi_v2_to_protobuf, split_frames, watch_frame,
 };
 pub use yaml::{json_to_yaml, yaml_to_json};

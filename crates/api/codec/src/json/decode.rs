@@ -125,7 +125,9 @@ impl<'s> Decoder<'s> {
             }
             (Kind::List(item), Some(b'[')) => self.list(item, scanner).map(Some),
             (Kind::Map(map), Some(b'{')) => self.map(map, scanner, previous).map(Some),
-            (Kind::String, Some(b'"')) => scanner.string().map(|s| Some(Value::String(s))),
+            (Kind::String, Some(b'"')) => {
+                scanner.text().map(|text| Some(Value::String(text.into_owned())))
+            }
             (Kind::Bytes, Some(b'"')) => self.bytes(scanner),
             (Kind::Bytes, Some(b'[')) => self.byte_list(scanner),
             (Kind::Bool, Some(b't' | b'f')) => Ok(Some(Value::Bool(scanner.word()? == "true"))),

@@ -129,10 +129,10 @@ impl<'a> Scanner<'a> {
     /// Consumes a string, borrowed when it is written without escapes.
     pub fn text(&mut self) -> Result<Cow<'a, str>> {
         let rest = self.bytes.get(self.at + 1..).unwrap_or_default();
-        let plain = rest.iter().position(|b| matches!(b, b'"' | b'\\' | 0..0x20));
-        if let Some(end) = plain.filter(|end| rest.get(*end) == Some(&b'"')) {
-            let text = rest.get(..end).and_then(|bytes| std::str::from_utf8(bytes).ok());
-            if let Some(text) = text {
+        let end = memchr::memchr2(b'"', b'\\', rest);
+        if let Some(end) = end.filter(|end| rest.get(*end) == Some(&b'"')) {
+            let plain = rest.get(..end).filter(|bytes| bytes.iter().all(|b| *b >= 0x20));
+            if let Some(text) = plain.and_then(|bytes| std::str::from_utf8(bytes).ok()) {
                 self.at += end + 2;
                 return Ok(Cow::Borrowed(text));
             }

@@ -23,7 +23,7 @@ pub fn value(
             }
             Ok(Value::Array(items))
         }
-        Some(b'"') => scanner.string().map(Value::String),
+        Some(b'"') => scanner.text().map(|text| Value::String(text.into_owned())),
         Some(b'-' | b'0'..=b'9') => scanner.number().and_then(number),
         _ => Ok(match scanner.word()? {
             "true" => Value::Bool(true),

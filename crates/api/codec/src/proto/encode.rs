@@ -3,7 +3,6 @@
 //! Fields come in JSON's order, and each field of an embedded struct brings its own wrapper: protobuf decoders merge
 //! repeated occurrences of a message, so this means the same as upstream's order.
 
-use skiff_meta::Quantity;
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::decode::MAGIC;
@@ -91,9 +90,14 @@ fn message(ty: &Type, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()
     }
     scanner.open()?;
     let mut first = true;
+    let mut next = 0;
     while let Some(key) = scanner.next_key(first)? {
         first = false;
-        match ty.field(&key) {
+        // Canonical bytes have the fields in the table's order.
+        let ahead = ty.fields.iter().skip(next).position(|f| f.name == key);
+        let index = ahead.map(|at| next + at).or_else(|| ty.field_index(&key));
+        next = index.map_or(next, |index| index + 1);
+        match index.and_then(|index| ty.fields.get(index)) {
             Some(field) if field.tag != 0 => embedded(field, scanner, out)?,
             _ => {
                 scanner.skip()?;
@@ -202,11 +206,11 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
 }
 
 fn quantity(tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
-    let written = match scanner.peek() {
-        Some(b'"') => text(scanner)?.into_owned(),
-        _ => String::from_utf8_lossy(scanner.skip()?).into_owned(),
+    // Canonical bytes have it as a string in canonical form.
+    let canonical = match scanner.peek() {
+        Some(b'"') => text(scanner)?,
+        _ => String::from_utf8_lossy(scanner.skip()?),
     };
-    let canonical = written.parse::<Quantity>().map_or(written, |q| q.to_string());
     put_nested(tag, out, |out| {
         put_bytes(1, canonical.as_bytes(), out);
         Ok(())

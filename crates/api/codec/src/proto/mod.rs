@@ -3,8 +3,10 @@
 mod decode;
 mod encode;
 mod frame;
+mod openapi;
 mod wire;
 
 pub use decode::{FromProtobuf, decode_protobuf, is_protobuf};
 pub use encode::{ProtobufList, encode_message, encode_protobuf, envelope};
+pub use openapi::openapi_v2_to_protobuf;
 pub use frame::{split_frames, watch_frame};

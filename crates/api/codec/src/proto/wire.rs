@@ -101,11 +101,30 @@ pub fn put_nested<E>(
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
     put_varint(u64::from(tag) << 3 | 2, out);
+    // One byte is kept for the length; a longer one moves the message behind it.
     let start = out.len();
+    out.push(0);
     write(out)?;
-    let length = (out.len() - start) as u64;
-    let mut prefix = Vec::with_capacity(5);
-    put_varint(length, &mut prefix);
-    out.splice(start..start, prefix);
+    let length = out.len() - start - 1;
+    let extra = varint_size(length as u64) - 1;
+    if extra > 0 {
+        let end = out.len();
+        out.resize(end + extra, 0);
+        out.copy_within(start + 1..end, start + 1 + extra);
+    }
+    let mut rest = length as u64;
+    for byte in out.iter_mut().skip(start).take(extra + 1) {
+        *byte = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+    }
+    if let Some(last) = out.get_mut(start + extra) {
+        *last &= 0x7f;
+    }
     Ok(())
+}
+
+/// How many bytes a varint takes.
+fn varint_size(value: u64) -> usize {
+    let bits = 64 - (value | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
 }
