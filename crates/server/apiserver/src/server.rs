@@ -295,7 +295,11 @@ impl Server {
 
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
-        Ok(self.tagged(parts, &openapi::v2_document(&rows), "application/json"))
+        let document = openapi::v2_document(&rows);
+        if accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")) {
+            return Ok(self.tagged_bytes(parts, skiff_codec::openapi_v2_to_protobuf(&document), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+        }
+        Ok(self.tagged(parts, &document, "application/json"))
     }
 
     /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
@@ -335,10 +339,13 @@ impl Server {
 
     /// A document with an ETag: 304 when the client has it.
     fn tagged(&self, parts: &Parts, v: &Value, media: &str) -> Response<Reply> {
-        let body = v.to_string();
-        let tag = etag(body.as_bytes());
+        self.tagged_bytes(parts, v.to_string().into_bytes(), media)
+    }
+
+    fn tagged_bytes(&self, parts: &Parts, body: Vec<u8>, media: &str) -> Response<Reply> {
+        let tag = etag(&body);
         let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag));
-        let mut response = Response::new(full(if known { String::new() } else { body }));
+        let mut response = Response::new(full(if known { Vec::new() } else { body }));
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }

@@ -1,6 +1,6 @@
 //! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
 use super::Prepare;
-use crate::{table::Role, value::{at, copy, int, list, remove, set, text}};
+use crate::{table::Role, value::{at, copy, list, remove, set, text}};
 use serde_json::{Value, json};
 use skiff_meta::Quantity;
 
@@ -100,11 +100,6 @@ fn guaranteed(r: &Value, name: &str) -> bool {
         (None, Some(_)) => r.get("requests").and_then(|m| m.get(name)).is_none(),
         _ => false,
     }
-}
-
-/// How many seconds are left to a pod that is being deleted.
-pub fn grace_left(v: &Value) -> i64 {
-    int(v, "metadata.deletionGracePeriodSeconds")
 }
 
 #[cfg(test)]
