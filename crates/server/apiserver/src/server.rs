@@ -90,10 +90,25 @@ impl Handle {
 
 /// Events past their time are looked for this often.
 const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// History is forgotten this often, up to where it was the time before: a token or a watch lives at least so long.
+const COMPACT_EVERY: Duration = Duration::from_secs(300);
 
-async fn expire(registry: Arc<Registry>, stop: CancellationToken) {
-    while tokio::time::timeout(EXPIRE_EVERY, stop.cancelled()).await.is_err() {
-        registry.expire().await;
+async fn upkeep(registry: Arc<Registry>, stop: CancellationToken) {
+    let (mut expire, mut compact) = (tokio::time::interval(EXPIRE_EVERY), tokio::time::interval(COMPACT_EVERY));
+    let mut before = skiff_meta::Revision::ZERO;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = expire.tick() => {
+                registry.expire().await;
+            }
+            _ = compact.tick() => {
+                if before > registry.store().oldest() && let Err(error) = registry.store().compact(before).await {
+                    tracing::warn!(target: "api", %error, revision = before.0, "compaction failed");
+                }
+                before = registry.store().revision();
+            }
+        }
     }
 }
 
@@ -109,7 +124,7 @@ impl Server {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
         let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default() });
-        tasks.spawn(expire(server.config.registry.clone(), stop.clone()));
+        tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
         Ok(Handle { address, stop, tasks })
