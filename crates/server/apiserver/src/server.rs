@@ -24,7 +24,7 @@ use hyper_util::{
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Authenticator, Decision};
-use skiff_registry::{Registry, table::Role};
+use skiff_registry::{Registry, table::{Computed, Role}};
 use skiff_request::{Call, Query, Service, Target, User, Verb};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
 use thiserror::Error;
@@ -258,8 +258,9 @@ impl Server {
             None => browser(parts),
         };
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
-        let form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, true)?;
-        Ok(form)
+        // Reviews are no objects: nothing but themselves can be made of them.
+        let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus)));
+        negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes)
     }
 
     async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {

@@ -181,6 +181,9 @@ async fn tables_and_warnings() {
     assert_eq!(v["rows"][0]["object"]["kind"], "PartialObjectMetadata");
     let (_, v) = w.json("GET", MAPS, &[("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")], "").await;
     assert_eq!((&v["kind"], &v["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("x")));
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    let only_table = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    assert_eq!(w.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &[only_table], review).await.0, 406);
     let body = map("y").replace("\"data\"", "\"daata\":1,\"data\"");
     let (code, headers, _) = w.call("POST", MAPS, &[], body).await;
     assert_eq!((code.as_u16(), headers["warning"].to_str().unwrap()), (201, "299 - \"unknown field \\\"daata\\\"\""));
