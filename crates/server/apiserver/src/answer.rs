@@ -9,12 +9,17 @@ use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_request::{Answer, ListAnswer};
-use std::convert::Infallible;
 
-pub(crate) type Reply = BoxBody<Bytes, Infallible>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Reply = BoxBody<Bytes, Failure>;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Reply {
-    Full::new(bytes.into()).boxed()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A backend's body, passed on as it comes; a break in it breaks ours.
+pub(crate) fn relayed(body: hyper::body::Incoming) -> Reply {
+    body.map_err(Failure::from).boxed()
 }
 
 /// What rendering knows beside the answer.
@@ -107,7 +112,7 @@ pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String])
     let mut response = Response::new(full(body));
     *response.status_mut() = status_code(code);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.encoding.media_type()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     for w in warnings {
         if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))) {

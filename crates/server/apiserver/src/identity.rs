@@ -34,8 +34,8 @@ fn websocket_bearer(headers: &HeaderMap) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).ok()?).ok()
 }
 
-/// The first authenticator with an opinion decides; without any, the request is refused.
-pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: &Credentials) -> Result<User, Status> {
+/// The first authenticator with an opinion decides; None when nobody has one, an error when credentials were bad.
+pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: &Credentials) -> Result<Option<User>, Status> {
     let mut bad = None;
     for a in chain {
         match a.authenticate(credentials).await {
@@ -43,13 +43,13 @@ pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: 
                 if user.name != User::ANONYMOUS && !user.in_group(User::AUTHENTICATED) {
                     user.groups.push(User::AUTHENTICATED.to_owned());
                 }
-                return Ok(user);
+                return Ok(Some(user));
             }
             Ok(None) => {}
             Err(s) => bad = Some(s),
         }
     }
-    Err(bad.unwrap_or_else(|| Status::unauthorized("")))
+    bad.map_or(Ok(None), Err)
 }
 
 /// The user that the request wants to be, if its own may be that.

@@ -6,11 +6,15 @@
 //! [`Server::start`] is the door; [`Handle`] ends it.
 
 mod answer;
+mod bootstrap;
+mod compress;
+mod connect;
 mod discovery;
 mod error;
 mod health;
 mod identity;
 mod inbound;
+mod metrics;
 mod negotiate;
 mod openapi;
 mod route;
@@ -21,5 +25,8 @@ mod tls;
 mod version;
 mod wire;
 
-pub use server::{Config, Handle, Server, StartError};
+pub use connect::KubeletTls;
+pub use health::Check;
+pub use bootstrap::{Facts, bootstrap};
+pub use server::{Config, Document, Handle, Server, StartError};
 pub use tls::{Tls, TlsError, TlsMaterial};

@@ -23,10 +23,18 @@ pub(crate) struct Form {
     pub pretty: bool,
     /// `as=APIGroupDiscoveryList`: its version.
     pub discovery: Option<String>,
+    /// Told instead of the encoding's own.
+    pub media: Option<&'static str>,
 }
 
 impl Form {
-    pub const JSON: Form = Form { encoding: Encoding::Json, shape: Shape::Whole, pretty: false, discovery: None };
+    pub fn media_type(&self) -> &'static str {
+        self.media.unwrap_or(self.encoding.media_type())
+    }
+}
+
+impl Form {
+    pub const JSON: Form = Form { encoding: Encoding::Json, shape: Shape::Whole, pretty: false, discovery: None, media: None };
 }
 
 impl Encoding {
@@ -98,7 +106,7 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
             continue;
         }
         let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && matches!(*v, "1" | "true"));
-        return Ok(Form { encoding, shape, pretty, discovery });
+        return Ok(Form { encoding, shape, pretty, discovery, media: None });
     }
     let media = if protobuf { "application/json, application/yaml, application/vnd.kubernetes.protobuf" } else { "application/json, application/yaml" };
     Err(Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {media}")))

@@ -1,9 +1,12 @@
 //! The listener, connections, and the way of one request.
 use crate::{
     answer::{self, Rendering, Reply, full},
+    compress,
+    connect::{Connect, KubeletTls},
     discovery, error, health,
     health::Check,
     identity, inbound,
+    metrics::{Gauge, Labels, Metrics},
     negotiate::{self, Form, Shape},
     openapi,
     route::{Route, route},
@@ -13,7 +16,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -21,9 +24,9 @@ use hyper_util::{
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Authenticator, Decision};
-use skiff_registry::Registry;
+use skiff_registry::{Registry, table::{Computed, Role}};
 use skiff_request::{Call, Query, Service, Target, User, Verb};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,15 +44,30 @@ pub struct Config {
     pub registry: Arc<Registry>,
     /// Asked in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
+    /// Who asks without credentials, by path; None refuses.
+    pub anonymous: fn(&str) -> Option<User>,
     pub checks: Vec<Check>,
+    /// Further documents by path, such as those of OpenID discovery; authorised as any path.
+    pub documents: Vec<Document>,
+    /// The way to kubelets; without it logs and streams are unavailable.
+    pub kubelets: Option<KubeletTls>,
     /// Requests other than watches and connections that are served at once; more get 429.
     pub max_in_flight: usize,
+}
+
+/// A JSON document that is served at a path.
+#[derive(Clone)]
+pub struct Document {
+    pub path: &'static str,
+    pub media_type: &'static str,
+    pub make: Arc<dyn Fn() -> Value + Send + Sync>,
 }
 
 pub struct Server {
     config: Config,
     stop: CancellationToken,
     in_flight: tokio::sync::Semaphore,
+    metrics: Metrics,
 }
 
 /// A running server.
@@ -70,6 +88,30 @@ impl Handle {
     }
 }
 
+/// Events past their time are looked for this often.
+const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+/// History is forgotten this often, up to where it was the time before: a token or a watch lives at least so long.
+const COMPACT_EVERY: Duration = Duration::from_secs(300);
+
+async fn upkeep(registry: Arc<Registry>, stop: CancellationToken) {
+    let (mut expire, mut compact) = (tokio::time::interval(EXPIRE_EVERY), tokio::time::interval(COMPACT_EVERY));
+    let mut before = skiff_meta::Revision::ZERO;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = expire.tick() => {
+                registry.expire().await;
+            }
+            _ = compact.tick() => {
+                if before > registry.store().oldest() && let Err(error) = registry.store().compact(before).await {
+                    tracing::warn!(target: "api", %error, revision = before.0, "compaction failed");
+                }
+                before = registry.store().revision();
+            }
+        }
+    }
+}
+
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -81,7 +123,8 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
-        let server = Arc::new(Server { config, stop: stop.clone(), in_flight });
+        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default() });
+        tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
         Ok(Handle { address, stop, tasks })
@@ -138,27 +181,45 @@ impl Server {
 
     async fn answer(&self, request: Request<Incoming>, certificate: Option<(String, Vec<String>)>) -> Response<Reply> {
         let audit = audit_id(&request);
+        let mut request = request;
+        let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        let mut response = match self.serve(&parts, body, certificate).await {
-            Ok(r) => r,
+        let (begun, running) = (Instant::now(), Gauge::up(&self.metrics.inflight));
+        let mut response = match self.serve(&parts, body, upgrade, certificate).await {
+            Ok(r) => compress::packed(&parts, r).await,
             Err(s) => error::failure(&s),
         };
-        if parts.method == Method::HEAD {
+        drop(running);
+        self.metrics.answered(labels(&parts), response.status().as_u16(), begun.elapsed());
+        if parts.method == Method::HEAD && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             *response.body_mut() = full(Bytes::new());
         }
         response.headers_mut().insert("audit-id", audit);
         response
     }
 
-    async fn serve(&self, parts: &Parts, body: Incoming, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
+    async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
         let credentials = identity::credentials(certificate, &parts.headers);
-        let user = identity::authenticate(&self.config.authenticators, &credentials).await?;
+        let user = match identity::authenticate(&self.config.authenticators, &credentials).await? {
+            Some(user) => user,
+            None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized(""))?,
+        };
         let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
         let query = inbound::query(parts.uri.query());
         match route(parts.uri.path()) {
-            Route::Resource { target, rest: _, watch } => self.resource(parts, body, user, query, target, watch).await,
+            Route::Resource { target, rest, .. } if self.connects(&target) => {
+                let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target: &target, rest: &rest, query: &query, user: &user };
+                c.serve(body, upgrade).await
+            }
+            Route::Resource { target, watch, .. } => self.resource(parts, body, user, query, target, watch).await,
             other => self.path(parts, &user, &query, other).await,
         }
+    }
+
+    fn connects(&self, target: &Target) -> bool {
+        let r = &target.resource;
+        let row = self.config.registry.table().get(&r.group, &r.resource).filter(|row| row.serves(&r.version));
+        row.and_then(|row| row.subresource(&target.subresource).map(|s| s.role == Role::Connect)).unwrap_or(false)
     }
 
     async fn resource(&self, parts: &Parts, body: Incoming, user: Arc<User>, query: Query, target: Target, watch: bool) -> Result<Response<Reply>, Status> {
@@ -197,8 +258,9 @@ impl Server {
             None => browser(parts),
         };
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
-        let form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, true)?;
-        Ok(form)
+        // Reviews are no objects: nothing but themselves can be made of them.
+        let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus)));
+        negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes)
     }
 
     async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {
@@ -226,10 +288,18 @@ impl Server {
     }
 
     fn plain(&self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Reply>, Status> {
+        if let Some(d) = self.config.documents.iter().find(|d| d.path == path) {
+            let form = Form { media: Some(d.media_type), ..Form::JSON };
+            return Ok(answer::response(200, &form, (d.make)().to_string().into(), &[]));
+        }
         let mut steps = path.trim_matches('/').splitn(2, '/');
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
             ("version", None) => self.value(parts, query, &version::info()),
+            ("metrics", None) => {
+                let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
+                Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
+            }
             ("openapi", Some("v2")) => self.openapi_v2(parts),
             ("openapi", Some("v3")) => self.value(parts, query, &openapi::v3_index(&self.config.registry.table().rows())),
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
@@ -241,7 +311,11 @@ impl Server {
 
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
-        Ok(self.tagged(parts, &openapi::v2_document(&rows), "application/json"))
+        let document = openapi::v2_document(&rows);
+        if accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")) {
+            return Ok(self.tagged_bytes(parts, skiff_codec::openapi_v2_to_protobuf(&document), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+        }
+        Ok(self.tagged(parts, &document, "application/json"))
     }
 
     /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
@@ -281,10 +355,13 @@ impl Server {
 
     /// A document with an ETag: 304 when the client has it.
     fn tagged(&self, parts: &Parts, v: &Value, media: &str) -> Response<Reply> {
-        let body = v.to_string();
-        let tag = etag(body.as_bytes());
+        self.tagged_bytes(parts, v.to_string().into_bytes(), media)
+    }
+
+    fn tagged_bytes(&self, parts: &Parts, body: Vec<u8>, media: &str) -> Response<Reply> {
+        let tag = etag(&body);
         let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag));
-        let mut response = Response::new(full(if known { String::new() } else { body }));
+        let mut response = Response::new(full(if known { Vec::new() } else { body }));
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
@@ -296,6 +373,21 @@ impl Server {
         }
         response
     }
+}
+
+/// What a request is counted under: never by names, which are many.
+fn labels(parts: &Parts) -> Labels {
+    let mut l = Labels { verb: parts.method.as_str().to_owned(), ..Default::default() };
+    if let Route::Resource { target, .. } = route(parts.uri.path()) {
+        l.group = target.resource.group.into_owned();
+        l.version = target.resource.version.into_owned();
+        l.resource = target.resource.resource.into_owned();
+        l.subresource = target.subresource;
+        if l.verb == "GET" && target.name.is_empty() {
+            l.verb = if inbound::query(parts.uri.query()).flag("watch") { "WATCH" } else { "LIST" }.into();
+        }
+    }
+    l
 }
 
 pub(crate) fn etag(body: &[u8]) -> String {

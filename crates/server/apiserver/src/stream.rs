@@ -1,6 +1,6 @@
 //! Watches on the wire: one JSON document a line, or length-delimited protobuf frames.
 use crate::{
-    answer::{Rendering, Reply},
+    answer::{Failure, Rendering, Reply},
     negotiate::{Encoding, Form, Shape},
     table,
 };
@@ -12,7 +12,6 @@ use http_body_util::{BodyExt, StreamBody};
 use serde_json::Value;
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_request::{WatchEvent, WatchKind, WatchStream};
-use std::convert::Infallible;
 
 /// Slots of shared frames.
 const JSON: usize = 0;
@@ -27,7 +26,7 @@ struct Writer {
 
 pub(crate) fn respond(kind: GroupVersionKind, events: WatchStream, r: &Rendering<'_>) -> Response<Reply> {
     let mut writer = Writer { form: r.form.clone(), kind, columns: r.columns.clone(), started: false };
-    let frames = events.map(move |e| Ok::<_, Infallible>(Frame::data(writer.frame(&e))));
+    let frames = events.map(move |e| Ok::<_, Failure>(Frame::data(writer.frame(&e))));
     let frames = frames.take_until(r.stop.clone().cancelled_owned());
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(SyncStream::new(frames))));
     let media = match r.form.encoding {

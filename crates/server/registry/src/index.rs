@@ -21,7 +21,7 @@ impl Indexer for RowIndexer {
         let Ok(v) = serde_json::from_slice::<Value>(bytes) else { return Row::default() };
         let storage = key.split('/').next().unwrap_or_default();
         let fields = match self.table.rows().of_storage(storage) {
-            Some(r) => r.fields.iter().map(|f| (f.path, Arc::from((f.value)(&v)))).collect(),
+            Some(r) => r.fields.iter().map(|f| (f.path, Arc::from(f.value(&v)))).collect(),
             None => Box::default(),
         };
         row_of(&v, fields)

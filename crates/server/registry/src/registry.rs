@@ -5,11 +5,11 @@ use crate::{
     write,
 };
 use bytes::Bytes;
-use skiff_meta::{Status, Timestamp};
+use skiff_meta::{FieldSelector, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup};
-use skiff_request::{Answer, Call, Service, User, Verb};
+use skiff_request::{Answer, Call, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
-use std::{sync::Arc, time::SystemTime};
+use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
 /// What is handed in: policy, time and chance.
 pub struct Options {
@@ -67,12 +67,16 @@ impl Registry {
     pub fn now(&self) -> Timestamp {
         Timestamp::from_system((self.options.now)())
     }
+    /// A fresh random number.
+    pub fn random(&self) -> u32 {
+        (self.options.random)()
+    }
     pub(crate) fn uid(&self) -> String {
         uuid::Uuid::new_v4().to_string()
     }
 
     /// Refuses what the authoriser does not allow, in upstream's words.
-    pub async fn authorize(&self, user: &User, verb: &str, target: &skiff_request::Target) -> Result<(), Status> {
+    pub async fn authorize(&self, user: &User, verb: &str, target: &Target) -> Result<(), Status> {
         let action = Action::Resource { verb: verb.to_owned(), target: target.clone() };
         match self.options.authorizer.authorize(user, &action).await {
             Decision::Allow => Ok(()),
@@ -105,7 +109,7 @@ impl Registry {
     }
 }
 
-fn forbidden(user: &User, verb: &str, target: &skiff_request::Target, why: &str) -> Status {
+fn forbidden(user: &User, verb: &str, target: &Target, why: &str) -> Status {
     let resource = match target.subresource.as_str() {
         "" => target.resource.resource.to_string(),
         sub => format!("{}/{sub}", target.resource.resource),
@@ -122,10 +126,20 @@ fn forbidden(user: &User, verb: &str, target: &skiff_request::Target, why: &str)
 impl Service for Registry {
     async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
         let r = &call.target.resource;
-        self.authorize(&user, call.verb.as_str(), &call.target).await?;
+        self.authorize(&user, call.verb.as_str(), &meant(&call)).await?;
         let row = self.table.get(&r.group, &r.resource).filter(|row| row.serves(&r.version)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
         self.dispatch(&ctx).await
+    }
+}
+
+/// A list, watch or deletion that its field selector narrows to one name is authorised for that name.
+fn meant(call: &Call) -> Cow<'_, Target> {
+    let narrowed = matches!(call.verb, Verb::List | Verb::Watch | Verb::DeleteCollection) && call.target.name.is_empty();
+    let selector = call.query.get("fieldSelector").filter(|_| narrowed).and_then(|s| FieldSelector::parse(s).ok());
+    match selector.as_ref().and_then(|s| s.required("metadata.name")) {
+        Some(name) if !name.is_empty() && !name.contains('/') => Cow::Owned(Target { name: name.to_owned(), ..call.target.clone() }),
+        _ => Cow::Borrowed(&call.target),
     }
 }
 

@@ -13,7 +13,17 @@ pub(crate) use v3::{document as v3_document, index as v3_index, version_document
 
 use serde_json::{Map, Value};
 use skiff_registry::table::{Resource, Rows};
-use skiff_schema::Type;
+use skiff_schema::{Type, openapi::{Descriptions, Dialect}};
+
+/// What documents call the API's version.
+const RELEASE: &str = "1.37";
+
+/// The definition that bodies of patches refer to; no type reaches it.
+fn patch_definition(v3: bool, descriptions: &Descriptions) -> Option<(String, Value)> {
+    let name = "io.k8s.apimachinery.pkg.apis.meta.v1.Patch";
+    let dialect = if v3 { Dialect::V3 } else { Dialect::V2 };
+    Some((name.to_owned(), skiff_schema::openapi::definition(name, dialect, "", "v1", descriptions)?))
+}
 
 /// Kinds that every group's paths speak of.
 const SHARED: [&str; 4] = ["APIResourceList", "DeleteOptions", "Status", "WatchEvent"];

@@ -5,7 +5,6 @@ use super::{
     parameters::Parameter,
     paths, roots,
 };
-use crate::version::GIT_VERSION;
 use serde_json::{Map, Value, json};
 use skiff_registry::table::Rows;
 use skiff_schema::openapi::{Descriptions, definitions_v2};
@@ -22,13 +21,15 @@ pub(crate) fn document(rows: &Rows) -> Value {
             }
         }
     }
-    let mut definitions = definitions_v2(&types, &Descriptions::load());
+    let descriptions = Descriptions::load();
+    let mut definitions = definitions_v2(&types, &descriptions);
+    definitions.extend(super::patch_definition(false, &descriptions));
     definitions.extend(own);
     definitions.sort_keys();
     all.sort_keys();
     json!({
         "swagger": "2.0",
-        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "info": {"title": "Kubernetes", "version": super::RELEASE},
         "paths": all,
         "definitions": definitions,
         "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "type": "apiKey", "name": "authorization", "in": "header"}},

@@ -55,6 +55,9 @@ pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value>
     }
     let descriptions = Descriptions::load();
     let mut schemas = definitions_v3(&roots(rows, group, version), group, version, &descriptions);
+    if rows.of_group(group).any(|r| r.serves(version) && r.allows("patch")) {
+        schemas.extend(super::patch_definition(true, &descriptions));
+    }
     schemas.extend(custom(rows, group, version, true));
     schemas.sort_keys();
     let mut all = Map::new();
@@ -63,7 +66,7 @@ pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value>
     }
     Some(json!({
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "info": {"title": "Kubernetes", "version": super::RELEASE},
         "paths": all,
         "components": {
             "schemas": schemas,

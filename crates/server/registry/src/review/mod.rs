@@ -11,12 +11,11 @@ use skiff_policy::{Action, Decision};
 use skiff_request::{Answer, ListAnswer, Target, User, Verb};
 
 /// Issues and recognises service-account tokens; `skiff-auth` has the keys.
-#[async_trait::async_trait]
 pub trait Tokens: Send + Sync + 'static {
-    /// Fills the status of a TokenRequest for a service account.
-    async fn issue(&self, registry: &Registry, account: &Value, request: Value) -> Result<Value, Status>;
+    /// Fills the status of a TokenRequest for a service account that exists.
+    fn issue(&self, namespace: &str, name: &str, request: Value) -> Result<Value, Status>;
     /// Who holds the token, for one of the audiences (none: the server's own): the user and the audiences that fit.
-    async fn review(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
+    fn review(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
 }
 
 impl Registry {
@@ -39,7 +38,7 @@ impl Registry {
         v["kind"] = kind.kind.as_ref().into();
         v["apiVersion"] = kind.api_version().into();
         let status = match what {
-            Computed::TokenReview => self.token_review(&v).await,
+            Computed::TokenReview => self.token_review(&v),
             Computed::SelfSubjectReview => json!({"userInfo": user_info(ctx.user)}),
             Computed::SelfSubjectRulesReview => self.rules_review(ctx, &v).await,
             Computed::SelfSubjectAccessReview => self.access(ctx.user, &v).await,
@@ -93,10 +92,10 @@ impl Registry {
         json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
     }
 
-    async fn token_review(&self, v: &Value) -> Value {
+    fn token_review(&self, v: &Value) -> Value {
         let audiences: Vec<String> = value::list(v, "spec.audiences").iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         let Some(tokens) = &self.options.tokens else { return json!({"user": {}, "error": "no token authenticator"}) };
-        match tokens.review(value::text(v, "spec.token"), &audiences).await {
+        match tokens.review(value::text(v, "spec.token"), &audiences) {
             Ok((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
             Err(why) => json!({"user": {}, "error": why}),
         }

@@ -19,6 +19,14 @@ pub const ONCE: Generation = Generation { changed: |_, _| false };
 /// Everything beside the metadata, but labels: kinds that have no spec.
 pub const ON_CONTENT: Generation = Generation { changed: content_differs };
 
+/// Everything beside metadata and status: custom resources.
+pub const ON_CUSTOM: Generation = Generation { changed: custom_differs };
+
+fn custom_differs(new: &Value, old: &Value) -> bool {
+    let desired = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).cloned().collect::<Vec<_>>()).unwrap_or_default();
+    desired(new).iter().chain(&desired(old)).any(|k| !same(new.get(k), old.get(k)))
+}
+
 fn content_differs(new: &Value, old: &Value) -> bool {
     let keys = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| *k != "metadata").cloned().collect::<Vec<_>>()).unwrap_or_default();
     differs(new, old, "metadata.labels") || keys(new).iter().chain(&keys(old)).any(|k| !same(new.get(k), old.get(k)))

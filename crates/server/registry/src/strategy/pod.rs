@@ -1,6 +1,6 @@
 //! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
 use super::Prepare;
-use crate::{table::Role, value::{at, copy, int, list, remove, set, text}};
+use crate::{table::Role, value::{at, copy, list, remove, set, text}};
 use serde_json::{Value, json};
 use skiff_meta::Quantity;
 
@@ -35,6 +35,8 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
             }
         }
         Some(Role::Resize) => resize(v, old),
+        // The server itself sets the node and the condition.
+        Some(Role::Binding) => {}
         _ => copy(v, old, "status"),
     }
 }
@@ -98,11 +100,6 @@ fn guaranteed(r: &Value, name: &str) -> bool {
         (None, Some(_)) => r.get("requests").and_then(|m| m.get(name)).is_none(),
         _ => false,
     }
-}
-
-/// How many seconds are left to a pod that is being deleted.
-pub fn grace_left(v: &Value) -> i64 {
-    int(v, "metadata.deletionGracePeriodSeconds")
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Building rows tersely: what most rows share is the default.
-use super::{Computed, Convert, Field, Resource, Role, Subresource};
+use super::{Computed, Convert, Field, Resource, Role, ScalePaths, Subresource};
 use crate::{print::Columns, shape, strategy::Strategy};
 use skiff_meta::{GroupVersion, GroupVersionKind};
 use skiff_store::Tier;
@@ -26,6 +26,7 @@ pub fn namespaced(group: &'static str, version: &'static str, kind: &'static str
         columns: Columns::name_and_age(),
         fields: Vec::new(),
         strategy: Strategy::default(),
+        scale: ScalePaths::default(),
         tier: Tier::Durable,
         shape: shape::builtin(),
         convert: None,

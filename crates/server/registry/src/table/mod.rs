@@ -14,7 +14,7 @@ mod resource;
 mod storage;
 
 pub use build::{ALL, READ_WRITE, cluster, namespaced};
-pub use resource::{Computed, Convert, Field, Resource, Role, Str, Subresource};
+pub use resource::{Computed, Convert, Field, Read, Resource, Role, ScalePaths, Str, Subresource};
 
 use arc_swap::ArcSwap;
 use std::{collections::BTreeMap, sync::Arc};

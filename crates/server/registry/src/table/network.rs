@@ -1,6 +1,6 @@
 //! Networking, discovery, coordination-like infrastructure: nodes' classes, devices, flow control.
 use super::{Resource, build::*, fields};
-use crate::{print, strategy::{self, generation::ON_SPEC}};
+use crate::{print, strategy::{self, NameRule, generation::ON_SPEC}};
 
 const NET: &str = "networking.k8s.io";
 const DRA: &str = "resource.k8s.io";
@@ -10,7 +10,7 @@ pub fn rows() -> Vec<Resource> {
     vec![
         cluster(NET, "v1", "IngressClass", "ingressclasses").columns(print::ingress_class()).strategy(|s| s.generation = Some(ON_SPEC)),
         namespaced(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().columns(print::ingress()).strategy(|s| s.generation = Some(ON_SPEC)),
-        cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).fields(fields::IP_ADDRESS),
+        cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).fields(fields::IP_ADDRESS).strategy(|s| s.name = NameRule::PathSegment),
         namespaced(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).columns(print::network_policy()).strategy(|s| s.generation = Some(ON_SPEC)),
         cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()),
         namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| s.generation = Some(strategy::generation::ON_CONTENT)),

@@ -80,7 +80,10 @@ pub fn rows() -> Vec<Resource> {
             .categories(&["api-extensions"])
             .status()
             .columns(print::api_service())
-            .strategy(|s| s.unconditional_update = false),
+            .strategy(|s| {
+                s.unconditional_update = false;
+                s.name = NameRule::PathSegment;
+            }),
         cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses").short(&["pc"]).columns(print::priority_class()).strategy(|s| {
             s.generation = Some(strategy::generation::ONCE);
         }),

@@ -1,5 +1,5 @@
 //! One row of the table: everything the generic machinery must know of a resource.
-use crate::{print::Columns, shape::Shape, strategy::Strategy};
+use crate::{print::Columns, shape::Shape, strategy::Strategy, value};
 use serde_json::Value;
 use skiff_meta::{GroupResource, GroupVersion, GroupVersionKind};
 use skiff_store::Tier;
@@ -30,6 +30,7 @@ pub struct Resource {
     /// Fields that selectors may name beside `metadata.name` and `metadata.namespace`.
     pub fields: Vec<Field>,
     pub strategy: Strategy,
+    pub scale: ScalePaths,
     pub tier: Tier,
     pub shape: Arc<dyn Shape>,
     /// Between served versions and the stored one; None when they differ in `apiVersion` only.
@@ -60,7 +61,43 @@ pub enum Computed {
 pub struct Field {
     /// As selectors on this resource write it.
     pub path: &'static str,
-    pub value: fn(&Value) -> String,
+    pub read: Read,
+}
+
+/// How a selectable field's value is found in the stored object.
+#[derive(Clone, Copy)]
+pub enum Read {
+    /// The scalar at a dotted path.
+    At(&'static str),
+    With(fn(&Value) -> String),
+}
+
+impl Field {
+    pub fn value(&self, v: &Value) -> String {
+        match self.read {
+            Read::With(f) => f(v),
+            Read::At(path) => match value::at(v, path) {
+                Some(Value::String(s)) => s.clone(),
+                Some(x @ (Value::Bool(_) | Value::Number(_))) => x.to_string(),
+                _ => String::new(),
+            },
+        }
+    }
+}
+
+/// Where the scale subresource finds its numbers: dotted paths.
+#[derive(Clone, Debug)]
+pub struct ScalePaths {
+    pub desired: Str,
+    pub current: Str,
+    /// None: the label selector of `spec.selector`. Otherwise the path of a selector in its string form.
+    pub selector: Option<Str>,
+}
+
+impl Default for ScalePaths {
+    fn default() -> Self {
+        Self { desired: "spec.replicas".into(), current: "status.replicas".into(), selector: None }
+    }
 }
 
 /// What a subresource does.

@@ -2,7 +2,7 @@
 //!
 //! An object with finalizers, or with grace left, is only marked; it goes with the last finalizer. Dependents are the
 //! garbage collector's: the policy of the request puts or takes the finalizers `orphan` and `foregroundDeletion`.
-use super::{RACES, options::WriteOptions, persist::Phase, update::stored};
+use super::{RACES, options::WriteOptions, update::stored};
 use crate::{
     body,
     read::view,
@@ -89,6 +89,21 @@ impl DeleteOptions {
         })
     }
 
+    /// As admission sees them.
+    fn given(&self) -> Value {
+        let mut v = json!({});
+        if let Some(g) = self.grace {
+            v["gracePeriodSeconds"] = g.into();
+        }
+        if let Some(p) = self.policy {
+            v["propagationPolicy"] = format!("{p:?}").into();
+        }
+        if self.dry_run {
+            v["dryRun"] = json!(["All"]);
+        }
+        v
+    }
+
     fn check(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
         let conflict = |why: String| Err(Status::conflict(&ctx.row.group_resource(), name, &why));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
@@ -132,9 +147,7 @@ impl Registry {
 
     async fn delete_entry(&self, ctx: &Context<'_>, entry: &Entry, options: &DeleteOptions) -> Result<Answer, Status> {
         let old = stored(entry)?;
-        let mut gone = old.clone();
-        let write = WriteOptions { dry_run: options.dry_run, ..WriteOptions::of(ctx.call)? };
-        let warnings = self.admit(ctx, &write, &mut gone, Some(&old), Phase::Validate).await?;
+        let warnings = self.admit_deletion(ctx, &options.given(), &old, options.dry_run).await?;
         let fate = fate(ctx, &old, options, &self.now().to_string());
         let (code, bytes, revision) = match fate {
             Fate::Waiting => (200, entry.bytes.clone(), entry.revision),
@@ -160,6 +173,7 @@ impl Registry {
         } else {
             let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
             self.release(ctx, old);
+            self.record_addresses(ctx, Some(old), None).await;
             gone.revision
         };
         if !ctx.row.strategy.answers_object {

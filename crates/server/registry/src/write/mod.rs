@@ -3,6 +3,7 @@
 //! decode strictly → default → mutate → prepare (the row's strategy) → validate → managed fields → canonical bytes →
 //! compare-and-swap. The verbs differ in where the new state comes from; [`commit`] is the same for all of them.
 
+mod addresses;
 mod apply;
 mod collection;
 mod create;

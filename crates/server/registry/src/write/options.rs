@@ -1,4 +1,5 @@
 //! The options of writes: `dryRun`, `fieldManager`, `fieldValidation`, `force`.
+use serde_json::{Value, json};
 use skiff_meta::{Cause, Status};
 use skiff_request::{Call, Verb};
 
@@ -50,6 +51,13 @@ impl WriteOptions {
             return Err(Status::invalid("meta.k8s.io", kind, "", causes));
         }
         Ok(Self { dry_run: call.query.get("dryRun").is_some(), manager: manager_of(manager, &call.user_agent), validation, force: call.query.flag("force") })
+    }
+}
+
+impl WriteOptions {
+    /// As admission sees them.
+    pub fn given(&self) -> Value {
+        json!({"dryRun": if self.dry_run { json!(["All"]) } else { json!([]) }, "fieldManager": self.manager})
     }
 }
 

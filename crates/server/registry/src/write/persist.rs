@@ -9,10 +9,10 @@ use crate::{
     value,
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use skiff_meta::{Revision, Status};
 use skiff_policy::Attributes;
-use skiff_request::{Answer, Verb};
+use skiff_request::{Answer, Target, Verb};
 use skiff_store::{Body, Entry, Expect, StoreError, Write};
 
 /// What a write changes, and how it is answered.
@@ -40,10 +40,11 @@ impl Registry {
         let warnings = [warnings, more, last].concat();
         let outcome = self.store_object(ctx, options, &v, &change).await;
         self.settle(ctx, outcome.is_ok() && !options.dry_run).await;
-        if outcome.is_ok() && !options.dry_run {
-            reserved.keep();
-        }
         let (bytes, revision) = outcome?;
+        if !options.dry_run {
+            reserved.keep();
+            self.record_addresses(ctx, old, Some(&v)).await;
+        }
         let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
         Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
@@ -92,7 +93,7 @@ impl Registry {
                     f(v, old, &p);
                 }
                 if let Some(g) = strategy.generation
-                    && role != Some(Role::Status)
+                    && !matches!(role, Some(Role::Status | Role::Binding))
                     && (g.changed)(v, old)
                 {
                     value::set(v, "metadata.generation", value::int(old, "metadata.generation") + 1);
@@ -110,9 +111,7 @@ impl Registry {
         if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
-    pub(crate) async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, phase: Phase) -> Result<Vec<String>, Status> {
-        let kind = ctx.row.stored_gvk();
-        let given = json!({"dryRun": if options.dry_run { json!(["All"]) } else { json!([]) }, "fieldManager": options.manager});
+    async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, phase: Phase) -> Result<Vec<String>, Status> {
         let verb = match (ctx.call.verb, old) {
             (Verb::Update | Verb::Patch, None) => Verb::Create,
             (Verb::Patch, Some(_)) => Verb::Update,
@@ -120,15 +119,32 @@ impl Registry {
         };
         let mut target = ctx.call.target.clone();
         target.name = value::text(v, "metadata.name").to_owned();
+        self.ask_plugins(ctx, options.given(), Asked { verb, target: &target, old, object: Some(v), dry_run: options.dry_run }, phase).await
+    }
+
+    /// Asks about the deletion of an object, whatever call brings it about.
+    pub(crate) async fn admit_deletion(&self, ctx: &Context<'_>, options: &Value, old: &Value, dry_run: bool) -> Result<Vec<String>, Status> {
+        let mut target = ctx.call.target.clone();
+        target.name = value::text(old, "metadata.name").to_owned();
+        target.namespace = value::text(old, "metadata.namespace").to_owned();
+        target.subresource.clear();
+        let asked = |target| Asked { verb: Verb::Delete, target, old: Some(old), object: None, dry_run };
+        let mut warnings = self.ask_plugins(ctx, options.clone(), asked(&target), Phase::Mutate).await?;
+        warnings.extend(self.ask_plugins(ctx, options.clone(), asked(&target), Phase::Validate).await?);
+        Ok(warnings)
+    }
+
+    async fn ask_plugins(&self, ctx: &Context<'_>, options: Value, asked: Asked<'_>, phase: Phase) -> Result<Vec<String>, Status> {
+        let kind = ctx.row.stored_gvk();
         let mut a = Attributes {
             user: ctx.user,
-            verb,
-            target: &target,
+            verb: asked.verb,
+            target: asked.target,
             kind: &kind,
-            old,
-            object: Some(v),
-            options: &given,
-            dry_run: options.dry_run,
+            old: asked.old,
+            object: asked.object,
+            options: &options,
+            dry_run: asked.dry_run,
             warnings: Vec::new(),
             lookup: self,
         };
@@ -197,9 +213,18 @@ impl Registry {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+enum Phase {
     Mutate,
     Validate,
+}
+
+/// What plug-ins are asked about.
+struct Asked<'a> {
+    verb: Verb,
+    target: &'a Target,
+    old: Option<&'a Value>,
+    object: Option<&'a mut Value>,
+    dry_run: bool,
 }
 
 /// A created object that was never stored has no revision at all.

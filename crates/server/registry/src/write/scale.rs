@@ -2,7 +2,7 @@
 use super::{RACES, decode, options::WriteOptions, update::stored};
 use crate::{
     registry::{Context, Registry},
-    table::Role,
+    table::{Role, ScalePaths},
     value,
 };
 use serde_json::{Value, json};
@@ -15,27 +15,34 @@ fn kind() -> GroupVersionKind {
 }
 
 /// `spec.replicas` is left out when it is zero.
-fn view(entry: &Entry, v: &Value) -> Value {
+fn view(paths: &ScalePaths, entry: &Entry, v: &Value) -> Value {
     let mut meta = json!({});
     for key in ["name", "namespace", "uid", "creationTimestamp"] {
         value::copy(&mut meta, &v["metadata"], key);
     }
     meta["resourceVersion"] = entry.revision.to_string().into();
-    let selector = match value::at(v, "spec.selector") {
+    let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, &paths.current)}});
+    if value::int(v, &paths.desired) != 0 {
+        scale["spec"]["replicas"] = value::int(v, &paths.desired).into();
+    }
+    let selector = selector(paths, v);
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+fn selector(paths: &ScalePaths, v: &Value) -> String {
+    if let Some(path) = &paths.selector {
+        return value::text(v, path).to_owned();
+    }
+    match value::at(v, "spec.selector") {
         // A ReplicationController selects by a plain map.
         Some(Value::Object(m)) if !m.contains_key("matchLabels") && !m.contains_key("matchExpressions") => {
             LabelSelector::from_map(m.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))).to_string()
         }
         other => LabelSelector::from_json(other).map(|s| s.to_string()).unwrap_or_default(),
-    };
-    let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, "status.replicas")}});
-    if value::int(v, "spec.replicas") != 0 {
-        scale["spec"]["replicas"] = value::int(v, "spec.replicas").into();
     }
-    if !selector.is_empty() {
-        scale["status"]["selector"] = selector.into();
-    }
-    scale
 }
 
 fn answer(scale: &Value) -> Answer {
@@ -48,9 +55,9 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
         let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
         let old = stored(&entry)?;
         if verb == Verb::Get {
-            return Ok(answer(&view(&entry, &old)));
+            return Ok(answer(&view(&ctx.row.scale, &entry, &old)));
         }
-        let wanted = wanted(ctx, verb, &view(&entry, &old))?;
+        let wanted = wanted(ctx, verb, &view(&ctx.row.scale, &entry, &old))?;
         let held = value::text(&wanted, "metadata.resourceVersion");
         let asked = verb == Verb::Update && !held.is_empty();
         if asked && held != entry.revision.to_string() {
@@ -87,7 +94,7 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     }
     let options = WriteOptions::of(ctx.call)?;
     let mut v = old.clone();
-    value::set(&mut v, "spec.replicas", replicas);
+    value::set(&mut v, &ctx.row.scale.desired, replicas);
     registry.track_update(ctx, &options, &mut v, Some(old))?;
     let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings: Vec::new(), code: 200 };
     let Answer::Object { bytes, .. } = registry.persist(ctx, &options, v, change).await? else {
@@ -95,5 +102,5 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     };
     let new: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
     let revision = value::text(&new, "metadata.resourceVersion").parse().unwrap_or(entry.revision);
-    Ok(answer(&view(&Entry { revision, ..entry.clone() }, &new)))
+    Ok(answer(&view(&ctx.row.scale, &Entry { revision, ..entry.clone() }, &new)))
 }

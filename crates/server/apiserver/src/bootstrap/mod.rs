@@ -1,0 +1,123 @@
+//! What a cluster has from its first start: namespaces, the `kubernetes` Service, priorities, flow control, API services.
+//!
+//! Everything goes through the same door as anybody's requests, under an identity of `system:masters`. What people
+//! changed stays; what names this server's own address is brought up to date at each start.
+
+mod data;
+
+use serde_json::{Value, json};
+use skiff_meta::{GroupVersionResource, Reason, Status};
+use skiff_request::{Call, Service, Target, User, Verb};
+use std::{net::IpAddr, sync::Arc};
+
+/// What bootstrapping must know of this installation.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Where clients in the cluster reach the server.
+    pub address: IpAddr,
+    pub port: u16,
+    /// The first address of the service network: the `kubernetes` Service's.
+    pub service_address: IpAddr,
+    /// Service networks as CIDRs.
+    pub networks: Vec<String>,
+}
+
+const AGENT: &str = "kube-apiserver";
+
+struct Bootstrap<'a> {
+    service: &'a dyn Service,
+    user: Arc<User>,
+}
+
+/// Makes what is missing. Fails when a write fails for another reason than that it was there already.
+pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Status> {
+    let b = Bootstrap { service, user: Arc::new(User::new("system:apiserver", [User::MASTERS])) };
+    for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
+        b.create("", "v1", "namespaces", "", json!({"kind": "Namespace", "metadata": {"name": name}})).await?;
+    }
+    for (name, value, text) in data::PRIORITIES {
+        let object = json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": text});
+        b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object).await?;
+    }
+    for object in data::priority_levels() {
+        b.create("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "", object).await?;
+    }
+    for object in data::flow_schemas() {
+        b.create("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "", object).await?;
+    }
+    for object in data::api_services() {
+        b.api_service(object).await?;
+    }
+    b.network(facts).await
+}
+
+impl Bootstrap<'_> {
+    async fn call(&self, verb: Verb, target: Target, v: &Value) -> Result<(), Status> {
+        let mut call = Call::new(verb, target).body(v.to_string());
+        call.user_agent = AGENT.into();
+        self.service.serve(self.user.clone(), call).await.map(drop)
+    }
+
+    async fn create(&self, group: &'static str, version: &'static str, resource: &'static str, namespace: &str, object: Value) -> Result<(), Status> {
+        let target = Target::new(GroupVersionResource::new(group, version, resource), namespace, "");
+        match self.call(Verb::Create, target, &object).await {
+            Err(s) if !s.is(Reason::AlreadyExists) => Err(s),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates it or brings it to this state.
+    async fn put(&self, group: &'static str, version: &'static str, resource: &'static str, namespace: &str, object: Value) -> Result<(), Status> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let target = Target::new(GroupVersionResource::new(group, version, resource), namespace, name);
+        match self.call(Verb::Update, target, &object).await {
+            Err(s) if s.is(Reason::NotFound) => self.create(group, version, resource, namespace, object).await,
+            other => other,
+        }
+    }
+
+    async fn api_service(&self, object: Value) -> Result<(), Status> {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let (mut with_status, group) = (object.clone(), "apiregistration.k8s.io");
+        self.create(group, "v1", "apiservices", "", object).await?;
+        with_status["status"] = json!({"conditions": [{"type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available"}]});
+        let target = Target::new(GroupVersionResource::new(group, "v1", "apiservices"), "", name).sub("status");
+        let mut call = Call::new(Verb::Patch, target).body(json!({"status": with_status["status"]}).to_string());
+        call.content_type = "application/merge-patch+json".into();
+        call.user_agent = AGENT.into();
+        self.service.serve(self.user.clone(), call).await.map(drop)
+    }
+
+    async fn network(&self, f: &Facts) -> Result<(), Status> {
+        let net = "networking.k8s.io";
+        self.create(net, "v1", "servicecidrs", "", json!({"kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": f.networks}})).await?;
+        let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+        let service = json!({
+            "kind": "Service",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+            "spec": {
+                "clusterIP": f.service_address.to_string(),
+                "type": "ClusterIP",
+                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": f.port}],
+            },
+        });
+        self.put("", "v1", "services", "default", service).await?;
+        let family = if f.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        let port = json!([{"name": "https", "port": f.port, "protocol": "TCP"}]);
+        let skip = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
+        let endpoints = json!({
+            "kind": "Endpoints",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": skip},
+            "subsets": [{"addresses": [{"ip": f.address.to_string()}], "ports": port}],
+        });
+        self.put("", "v1", "endpoints", "default", endpoints).await?;
+        let slice = json!({
+            "kind": "EndpointSlice",
+            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": family,
+            "endpoints": [{"addresses": [f.address.to_string()], "conditions": {"ready": true}}],
+            "ports": port,
+        });
+        self.put("discovery.k8s.io", "v1", "endpointslices", "default", slice).await
+    }
+}

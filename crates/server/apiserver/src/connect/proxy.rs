@@ -1,0 +1,131 @@
+//! Proxies to pods, services and nodes: `SCHEME:NAME:PORT` names the backend, the rest of the path goes on to it.
+use super::{Connect, backend::Backend};
+use crate::answer::{Reply, full};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+use skiff_meta::{Reason, Status};
+use skiff_policy::Lookup;
+
+/// Scheme, name and port out of `https:web:8443`, `web:http` or `web`.
+fn split(name: &str) -> Option<(&str, &str, &str)> {
+    match name.split(':').collect::<Vec<_>>()[..] {
+        [name] => Some(("", name, "")),
+        [name, port] => Some(("", name, port)),
+        [scheme @ ("" | "http" | "https"), name, port] => Some((scheme, name, port)),
+        _ => None,
+    }
+}
+
+/// A GET of `…/proxy` itself goes to `…/proxy/`, so that relative links work.
+pub(super) fn with_slash(c: &Connect<'_>) -> Option<Response<Reply>> {
+    let path = c.parts.uri.path();
+    if !c.rest.is_empty() || path.ends_with('/') || !matches!(c.parts.method.as_str(), "GET" | "HEAD") || c.parts.headers.contains_key(header::UPGRADE) {
+        return None;
+    }
+    let query = c.parts.uri.query().map_or_else(String::new, |q| format!("?{q}"));
+    let mut r = Response::new(full(Bytes::new()));
+    *r.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    r.headers_mut().insert(header::LOCATION, HeaderValue::from_str(&format!("{path}/{query}")).ok()?);
+    Some(r)
+}
+
+pub(super) fn backend(c: &Connect<'_>) -> Result<(Backend, String), Status> {
+    let (scheme, name, port) = split(&c.target.name).ok_or_else(|| Status::bad_request(format!("invalid {} request {:?}", c.target.resource.resource, c.target.name)))?;
+    let backend = match &*c.target.resource.resource {
+        "pods" => pod(c, scheme, name, port)?,
+        "services" => service(c, scheme, name, port)?,
+        _ => node(c, scheme, name, port)?,
+    };
+    let rest = if c.rest.is_empty() { "/" } else { c.rest };
+    let path = c.parts.uri.query().map_or_else(|| rest.to_owned(), |q| format!("{rest}?{q}"));
+    Ok((backend, path))
+}
+
+fn plain(c: &Connect<'_>, scheme: &str, host: &str, port: u16) -> Result<Backend, Status> {
+    let tls = match scheme {
+        "https" => Some(super::backend::unverified()),
+        _ => None,
+    };
+    if host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified()) || host.starts_with("169.254.") {
+        return Err(Status::bad_request(format!("address not allowed: {host} of {}", c.target.name)));
+    }
+    Ok(Backend { host: host.to_owned(), port, tls, name: host.to_owned() })
+}
+
+fn pod(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Backend, Status> {
+    let v = c.object("pods", &c.target.namespace, name)?;
+    let ip = v["status"]["podIP"].as_str().unwrap_or_default();
+    if ip.is_empty() {
+        return Err(Status::internal(format!("no address available for pod {name}")));
+    }
+    let first = || v["spec"]["containers"].as_array().into_iter().flatten().find_map(|k| k["ports"][0]["containerPort"].as_u64());
+    let number = if port.is_empty() { first().unwrap_or(80) } else { port.parse().map_err(|_| Status::bad_request(format!("invalid pod request {:?}", c.target.name)))? };
+    plain(c, scheme, ip, u16::try_from(number).map_err(Status::internal)?)
+}
+
+fn node(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Backend, Status> {
+    let kubelet = c.kubelet(name)?;
+    match port.parse::<u16>() {
+        Ok(p) if p != kubelet.port => Ok(Backend { port: p, tls: (scheme == "https").then(super::backend::unverified), ..kubelet }),
+        _ => Ok(kubelet),
+    }
+}
+
+fn unavailable(why: String) -> Status {
+    Status::new(Reason::ServiceUnavailable, why)
+}
+
+/// A ready endpoint of the service's port, by name or number.
+fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Backend, Status> {
+    let v = c.object("services", &c.target.namespace, name)?;
+    let ports = v["spec"]["ports"].as_array().map_or(&[][..], Vec::as_slice);
+    let chosen = match (port, ports) {
+        ("", [only]) => only,
+        ("", _) => ports.iter().find(|p| p["name"].as_str().unwrap_or_default().is_empty()).ok_or_else(|| unavailable(format!("no endpoints available for service {:?}", c.target.name)))?,
+        (wanted, _) => ports
+            .iter()
+            .find(|p| p["name"] == wanted || p["port"].as_u64().is_some_and(|n| n.to_string() == wanted))
+            .ok_or_else(|| unavailable(format!("no service port {wanted:?} found for service {name:?}")))?,
+    };
+    let slices = Lookup::list(c.registry, "endpointslices.discovery.k8s.io", &c.target.namespace);
+    let mut all: Vec<(String, u16)> = Vec::new();
+    for slice in slices.iter().filter_map(|b| serde_json::from_slice::<Value>(b).ok()) {
+        if slice["metadata"]["labels"]["kubernetes.io/service-name"] != name {
+            continue;
+        }
+        let same = |p: &&Value| p["name"].as_str().unwrap_or_default() == chosen["name"].as_str().unwrap_or_default();
+        let Some(port) = slice["ports"].as_array().into_iter().flatten().find(same).and_then(|p| u16::try_from(p["port"].as_u64()?).ok()) else { continue };
+        let ready = slice["endpoints"].as_array().into_iter().flatten().filter(|e| e["conditions"]["ready"] != false);
+        all.extend(ready.filter_map(|e| Some((e["addresses"][0].as_str()?.to_owned(), port))));
+    }
+    if all.is_empty() {
+        return Err(unavailable(format!("no endpoints available for service {:?}", c.target.name)));
+    }
+    let (ip, port) = all.swap_remove(c.registry.random() as usize % all.len());
+    plain(c, scheme, &ip, port)
+}
+
+/// Redirects of the backend to its own paths lead through the proxy.
+pub(super) fn rewritten(c: &Connect<'_>, mut response: Response<Reply>) -> Response<Reply> {
+    let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
+    if let Some(l) = location.filter(|l| l.starts_with('/') && !l.starts_with("//"))
+        && let Some(base) = c.parts.uri.path().find("/proxy").map(|at| &c.parts.uri.path()[..at + "/proxy".len()])
+        && let Ok(v) = HeaderValue::from_str(&format!("{base}{l}"))
+    {
+        response.headers_mut().insert(header::LOCATION, v);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn names_of_backends() {
+        assert_eq!(split("web"), Some(("", "web", "")));
+        assert_eq!(split("web:http"), Some(("", "web", "http")));
+        assert_eq!(split("https:web:8443"), Some(("https", "web", "8443")));
+        assert_eq!(split("ftp:web:1"), None);
+    }
+}

@@ -1,0 +1,222 @@
+//! The server over real TLS: what clients send, and what they get.
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use serde_json::{Value, json};
+use skiff_apiserver::{Config, Handle, Server, Tls, TlsMaterial};
+use skiff_meta::Status;
+use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};
+use skiff_registry::{Options, Registry, RowIndexer, table::Table};
+use skiff_request::User;
+use std::{sync::Arc, time::SystemTime};
+
+struct Certificates;
+#[async_trait::async_trait]
+impl Authenticator for Certificates {
+    async fn authenticate(&self, c: &Credentials) -> Result<Option<User>, Status> {
+        match c.bearer.as_deref() {
+            Some("good") => Ok(Some(User::new("token", ["system:masters"]))),
+            Some(_) => Err(Status::unauthorized("")),
+            None => Ok(c.certificate.as_ref().map(|(name, groups)| User::new(name.clone(), groups.clone()))),
+        }
+    }
+}
+struct Masters;
+#[async_trait::async_trait]
+impl Authorizer for Masters {
+    async fn authorize(&self, user: &User, action: &Action) -> Decision {
+        let health = matches!(action, Action::Path { path, .. } if path.starts_with("/readyz"));
+        if user.in_group(User::MASTERS) || health { Decision::Allow } else { Decision::NoOpinion(String::new()) }
+    }
+    async fn rules(&self, _: &User, _: &str) -> (Vec<Value>, Vec<Value>) {
+        Default::default()
+    }
+}
+
+struct World {
+    handle: Handle,
+    ca: String,
+    client: (String, String),
+}
+
+fn certificates() -> (TlsMaterial, String, (String, String)) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+    let issuer = Issuer::new(ca, ca_key);
+    let (server_key, client_key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+    let server = CertificateParams::new(vec!["127.0.0.1".into()]).unwrap().signed_by(&server_key, &issuer).unwrap();
+    let mut client = CertificateParams::new(vec![]).unwrap();
+    client.distinguished_name.push(DnType::CommonName, "admin");
+    client.distinguished_name.push(DnType::OrganizationName, User::MASTERS);
+    client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let client = client.signed_by(&client_key, &issuer).unwrap();
+    let material = TlsMaterial { certificate: server.pem().into(), key: server_key.serialize_pem().into(), client_ca: ca_pem.clone().into() };
+    (material, ca_pem, (client.pem(), client_key.serialize_pem()))
+}
+
+async fn world() -> World {
+    let table = Arc::new(Table::builtin());
+    let store = Arc::new(skiff_store::memory::Memory::new(Arc::new(RowIndexer::new(table.clone()))));
+    let options = Options {
+        authorizer: Arc::new(Masters),
+        admission: vec![],
+        now: Arc::new(SystemTime::now),
+        random: Arc::new(rand::random::<u32>),
+        tokens: None,
+        services: Default::default(),
+    };
+    let (material, ca, client) = certificates();
+    let config = Config {
+        address: "127.0.0.1:0".parse().unwrap(),
+        tls: Tls::new(&material).unwrap(),
+        registry: Registry::new(store, table, options),
+        authenticators: vec![Arc::new(Certificates)],
+        anonymous: |path| path.starts_with("/readyz").then(|| User::new(User::ANONYMOUS, [User::UNAUTHENTICATED])),
+        checks: vec![skiff_apiserver::Check { name: "ping".into(), run: Arc::new(|| Ok(())) }],
+        documents: vec![],
+        kubelets: None,
+        max_in_flight: 100,
+    };
+    World { handle: Server::start(config).await.unwrap(), ca, client }
+}
+
+impl World {
+    async fn send(&self, with_certificate: bool, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let config = if with_certificate {
+            let chain = vec![CertificateDer::from_pem_slice(self.client.0.as_bytes()).unwrap()];
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(self.client.1.as_bytes()).unwrap()).unwrap()
+        } else {
+            builder.with_no_client_auth()
+        };
+        let socket = tokio::net::TcpStream::connect(self.handle.address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request).await.unwrap()
+    }
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (StatusCode, http::HeaderMap, Bytes) {
+        let request = headers.iter().fold(Request::builder().method(method).uri(path).header("host", "x"), |r, (k, v)| r.header(*k, *v));
+        let response = self.send(true, request.body(Full::new(body.into())).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        (parts.status, parts.headers, body.collect().await.unwrap().to_bytes())
+    }
+    async fn json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (StatusCode, Value) {
+        let (status, _, body) = self.call(method, path, headers, body).await;
+        (status, serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&body))))
+    }
+}
+
+const MAPS: &str = "/api/v1/namespaces/a/configmaps";
+
+fn map(name: &str) -> String {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"k": "v"}}).to_string()
+}
+
+#[tokio::test]
+async fn who_asks_decides() {
+    let w = world().await;
+    let get = |path: &str| Request::builder().uri(path).header("host", "x").body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(w.send(false, get("/api")).await.status(), 401);
+    assert_eq!(w.send(false, get("/readyz")).await.status(), 200);
+    assert_eq!(w.send(true, get("/api")).await.status(), 200);
+    let with = |token: &str| Request::builder().uri("/api").header("host", "x").header("authorization", format!("Bearer {token}")).body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(w.send(false, with("good")).await.status(), 200);
+    assert_eq!(w.send(false, with("bad")).await.status(), 401);
+    let (code, v) = w.json("GET", MAPS, &[("impersonate-user", "bob")], "").await;
+    assert_eq!((code.as_u16(), &v["reason"]), (403, &json!("Forbidden")));
+}
+
+#[tokio::test]
+async fn objects_come_and_go_in_every_encoding() {
+    let w = world().await;
+    let (code, v) = w.json("POST", MAPS, &[("content-type", "application/json")], map("x")).await;
+    assert_eq!((code.as_u16(), &v["metadata"]["namespace"]), (201, &json!("a")));
+    let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: yam\n";
+    let (code, v) = w.json("POST", MAPS, &[("content-type", "application/yaml")], yaml).await;
+    assert_eq!(code, 201, "{v}");
+    let protobuf = ("accept", "application/vnd.kubernetes.protobuf");
+    let (_, headers, bytes) = w.call("GET", &format!("{MAPS}/x"), &[protobuf], "").await;
+    assert_eq!(headers["content-type"], "application/vnd.kubernetes.protobuf");
+    assert!(bytes.starts_with(b"k8s\0"));
+    w.call("DELETE", &format!("{MAPS}/x"), &[], "").await;
+    let (code, v) = w.json("POST", MAPS, &[("content-type", "application/vnd.kubernetes.protobuf")], bytes).await;
+    assert_eq!((code.as_u16(), &v["message"]), (500, &json!("resourceVersion should not be set on objects to be created")));
+    let (_, _, text) = w.call("GET", &format!("{MAPS}/yam"), &[("accept", "application/yaml")], "").await;
+    assert!(text.starts_with(b"apiVersion: v1\n"), "{text:?}");
+    for (path, headers, body, code) in [
+        (format!("{MAPS}/nope"), vec![], String::new(), 404),
+        (format!("{MAPS}/yam"), vec![("accept", "text/html")], String::new(), 406),
+        ("/apis/nope/v1/things".to_owned(), vec![], String::new(), 404),
+        ("/nope".to_owned(), vec![], String::new(), 404),
+    ] {
+        let (got, v) = w.json("GET", &path, &headers, body).await;
+        assert_eq!((got.as_u16(), &v["kind"]), (code, &json!("Status")), "{path}");
+    }
+    let (code, _) = w.json("POST", MAPS, &[("content-type", "text/plain")], map("z")).await;
+    assert_eq!(code, 415);
+    let (code, _) = w.json("POST", MAPS, &[("content-type", "application/json")], "[".repeat(20_000)).await;
+    assert_eq!(code, 400);
+    let (code, _) = w.json("POST", MAPS, &[("content-type", "application/json")], vec![b' '; 4 << 20]).await;
+    assert_eq!(code, 413);
+}
+
+#[tokio::test]
+async fn tables_and_warnings() {
+    let w = world().await;
+    w.call("POST", MAPS, &[], map("x")).await;
+    let table = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io,application/json");
+    let (_, v) = w.json("GET", MAPS, &[table], "").await;
+    assert_eq!((&v["kind"], &v["rows"][0]["cells"][0], &v["rows"][0]["cells"][1]), (&json!("Table"), &json!("x"), &json!(1)));
+    assert_eq!(v["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let (_, v) = w.json("GET", MAPS, &[("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")], "").await;
+    assert_eq!((&v["kind"], &v["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("x")));
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    let only_table = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+    assert_eq!(w.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &[only_table], review).await.0, 406);
+    let body = map("y").replace("\"data\"", "\"daata\":1,\"data\"");
+    let (code, headers, _) = w.call("POST", MAPS, &[], body).await;
+    assert_eq!((code.as_u16(), headers["warning"].to_str().unwrap()), (201, "299 - \"unknown field \\\"daata\\\"\""));
+}
+
+#[tokio::test]
+async fn documents_are_tagged() {
+    let w = world().await;
+    let accept = ("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+    let (code, headers, _) = w.call("GET", "/apis", &[accept], "").await;
+    assert_eq!(code, 200);
+    let tag = headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(w.call("GET", "/apis", &[accept, ("if-none-match", &tag)], "").await.0, 304);
+    let (_, v) = w.json("GET", "/openapi/v3", &[], "").await;
+    let path = v["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().unwrap().to_owned();
+    let (code, headers, packed) = w.call("GET", &path, &[("accept-encoding", "gzip")], "").await;
+    assert_eq!((code.as_u16(), headers["content-encoding"].to_str().unwrap()), (200, "gzip"));
+    assert!(packed.starts_with(&[0x1f, 0x8b]));
+    assert_eq!(w.call("GET", "/readyz?verbose", &[], "").await.2, "[+]ping ok\nreadyz check passed\n");
+    assert!(String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).contains("apiserver_request_total{verb=\"GET\""));
+}
+
+#[tokio::test]
+async fn watches_stream_and_end_with_the_server() {
+    let w = world().await;
+    let request = Request::builder().uri(format!("{MAPS}?watch=true&resourceVersion=0")).header("host", "x").body(Full::<Bytes>::default()).unwrap();
+    let mut watch = w.send(true, request).await.into_body();
+    w.call("POST", MAPS, &[], map("x")).await;
+    let frame = watch.frame().await.unwrap().unwrap().into_data().unwrap();
+    let v: Value = serde_json::from_slice(&frame).unwrap();
+    assert_eq!((&v["type"], &v["object"]["metadata"]["name"], frame.last()), (&json!("ADDED"), &json!("x"), Some(&b'\n')));
+    let World { handle, .. } = w;
+    tokio::join!(handle.stop(std::time::Duration::from_secs(5)), async {
+        assert!(watch.frame().await.is_none(), "a clean end");
+    });
+}

@@ -1,0 +1,171 @@
+//! Addresses and ports of Services, out of the cluster's ranges.
+//!
+//! What is taken is read from the store at start and kept in memory; a Service that fails to be written gives back what
+//! it reserved. The first range is the cluster's default family.
+
+mod families;
+mod ports;
+
+use crate::{
+    registry::{Context, Registry},
+    value,
+};
+use ipnet::IpNet;
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_meta::{Cause, Status};
+use skiff_store::{ListQuery, Store};
+use std::{
+    collections::HashSet,
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// Where Services get addresses and ports.
+#[derive(Clone, Debug)]
+pub struct Ranges {
+    /// The service networks, the default family first; one or two.
+    pub networks: Vec<IpNet>,
+    /// First and last node port.
+    pub ports: (u16, u16),
+}
+
+impl Default for Ranges {
+    fn default() -> Self {
+        Self { networks: vec![IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 43, 0, 0), 16))], ports: (30000, 32767) }
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    addresses: HashSet<IpAddr>,
+    /// Node ports by protocol and number.
+    ports: HashSet<(String, u16)>,
+}
+
+pub(crate) struct Allocator {
+    ranges: Ranges,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// What a Service in the making took; given back when it is dropped before it is kept.
+pub(crate) struct Reserved {
+    taken: Option<Arc<Mutex<Taken>>>,
+    addresses: Vec<IpAddr>,
+    ports: Vec<(String, u16)>,
+    /// What the Service had before and has no more.
+    freed: (Vec<IpAddr>, Vec<(String, u16)>),
+}
+
+impl Reserved {
+    fn nothing() -> Self {
+        Self { taken: None, addresses: Vec::new(), ports: Vec::new(), freed: Default::default() }
+    }
+    pub fn keep(mut self) {
+        if let Some(t) = self.taken.take() {
+            let mut t = t.lock();
+            for a in &self.freed.0 {
+                t.addresses.remove(a);
+            }
+            for p in &self.freed.1 {
+                t.ports.remove(p);
+            }
+        }
+    }
+}
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if let Some(t) = self.taken.take() {
+            let mut t = t.lock();
+            for a in &self.addresses {
+                t.addresses.remove(a);
+            }
+            for p in &self.ports {
+                t.ports.remove(p);
+            }
+        }
+    }
+}
+
+pub(crate) fn addresses(v: &Value) -> Vec<IpAddr> {
+    value::list(v, "spec.clusterIPs").iter().filter_map(|a| a.as_str()?.parse().ok()).collect()
+}
+fn node_ports(v: &Value) -> Vec<(String, u16)> {
+    let of = |p: &Value| u16::try_from(value::int(p, "nodePort")).ok().filter(|n| *n > 0).map(|n| (protocol(p), n));
+    let mut all: Vec<_> = value::list(v, "spec.ports").iter().filter_map(of).collect();
+    let health = value::int(v, "spec.healthCheckNodePort");
+    if let Some(n) = u16::try_from(health).ok().filter(|n| *n > 0) {
+        all.push(("TCP".into(), n));
+    }
+    all
+}
+fn protocol(port: &Value) -> String {
+    match value::text(port, "protocol") {
+        "" => "TCP".into(),
+        p => p.to_owned(),
+    }
+}
+
+impl Allocator {
+    pub fn new(ranges: Ranges, store: &dyn Store) -> Self {
+        let mut taken = Taken::default();
+        for e in store.list(&ListQuery { prefix: "services/".into(), ..Default::default() }).entries {
+            if let Ok(v) = serde_json::from_slice::<Value>(&e.bytes) {
+                taken.addresses.extend(addresses(&v));
+                taken.ports.extend(node_ports(&v));
+            }
+        }
+        Self { ranges, taken: Arc::new(Mutex::new(taken)) }
+    }
+
+    /// Gives the Service what its type needs and takes note of it.
+    fn reserve(&self, v: &mut Value, old: Option<&Value>, random: &dyn Fn() -> u32) -> Result<Reserved, Vec<Cause>> {
+        let mut reserved = Reserved::nothing();
+        reserved.taken = Some(self.taken.clone());
+        let mut taken = self.taken.lock();
+        let held_addresses = old.map(addresses).unwrap_or_default();
+        let held_ports: HashSet<(String, u16)> = old.map(node_ports).unwrap_or_default().into_iter().collect();
+        let mut causes = Vec::new();
+        if let Err(c) = self.addresses(v, old, &held_addresses, &mut taken, &mut reserved, random) {
+            causes.push(c);
+        }
+        if causes.is_empty()
+            && let Err(c) = self.ports(v, old, &held_ports, &mut taken, &mut reserved, random)
+        {
+            causes.push(c);
+        }
+        let (now, ports) = (addresses(v), node_ports(v));
+        reserved.freed = (
+            held_addresses.into_iter().filter(|a| !now.contains(a)).collect(),
+            held_ports.into_iter().filter(|p| !ports.contains(p)).collect(),
+        );
+        drop(taken);
+        if causes.is_empty() { Ok(reserved) } else { Err(causes) }
+    }
+}
+
+fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
+    super::metadata::invalid(field, bad, why)
+}
+
+impl Registry {
+    pub(crate) fn reserve(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>) -> Result<Reserved, Status> {
+        if !ctx.row.strategy.allocates {
+            return Ok(Reserved::nothing());
+        }
+        let random = || (self.options.random)();
+        self.services.reserve(v, old, &random).map_err(|causes| Status::invalid("", "Service", value::text(v, "metadata.name"), causes))
+    }
+    /// Takes note of an object that is gone.
+    pub(crate) fn release(&self, ctx: &Context<'_>, v: &Value) {
+        if ctx.row.strategy.allocates {
+            let mut taken = self.services.taken.lock();
+            for a in addresses(v) {
+                taken.addresses.remove(&a);
+            }
+            for p in node_ports(v) {
+                taken.ports.remove(&p);
+            }
+        }
+    }
+}

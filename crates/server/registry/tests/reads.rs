@@ -1,0 +1,129 @@
+//! Lists and watches.
+mod cluster;
+use cluster::*;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use skiff_meta::Revision;
+
+async fn three() -> Cluster {
+    let c = Cluster::new();
+    for (name, labels) in [("a", json!({"x": "1"})), ("b", json!({"x": "2"})), ("c", json!({"x": "1"}))] {
+        c.create("configmaps", config_map(name, labels)).await.unwrap();
+    }
+    c
+}
+
+#[tokio::test]
+async fn selectors_narrow_lists() {
+    let c = three().await;
+    for (query, want) in [
+        (vec![], vec!["a", "b", "c"]),
+        (vec![("labelSelector", "x=1")], vec!["a", "c"]),
+        (vec![("labelSelector", "x!=1")], vec!["b"]),
+        (vec![("fieldSelector", "metadata.name=b")], vec!["b"]),
+        (vec![("fieldSelector", "metadata.name!=b,metadata.namespace=a")], vec!["a", "c"]),
+        (vec![("labelSelector", "x=1"), ("limit", "1")], vec!["a"]),
+    ] {
+        assert_eq!(names(&c.list("configmaps", &query).await.unwrap()), want, "{query:?}");
+    }
+    for query in [("fieldSelector", "spec.foo=1"), ("labelSelector", "x in"), ("resourceVersion", "abc"), ("resourceVersionMatch", "Exact")] {
+        let code = c.list("configmaps", &[query]).await.unwrap_err().code;
+        assert!(code == 400 || code == 422, "{query:?}: {code}");
+    }
+}
+
+#[tokio::test]
+async fn pages_show_the_first_ones_state() {
+    let c = three().await;
+    let first = c.list("configmaps", &[("limit", "2")]).await.unwrap();
+    assert_eq!((names(&first), first.remaining), (vec!["a".to_owned(), "b".to_owned()], Some(1)));
+    c.delete("configmaps", "c", json!({})).await.unwrap();
+    let second = c.list("configmaps", &[("limit", "2"), ("continue", &first.continue_token)]).await.unwrap();
+    assert_eq!((names(&second), second.revision, second.continue_token.as_str()), (vec!["c".to_owned()], first.revision, ""));
+    c.registry.store().compact(c.registry.store().revision()).await.unwrap();
+    let s = c.list("configmaps", &[("limit", "2"), ("continue", &first.continue_token)]).await.unwrap_err();
+    assert_eq!(s.code, 410);
+    let fresh = s.continue_token.unwrap();
+    let rest = c.list("configmaps", &[("limit", "2"), ("continue", &fresh)]).await.unwrap();
+    assert!(names(&rest).is_empty(), "the state of now, which has no c");
+}
+
+#[tokio::test(start_paused = true)]
+async fn revisions_of_lists() {
+    let c = three().await;
+    let now = c.registry.store().revision();
+    c.create("configmaps", config_map("d", json!({}))).await.unwrap();
+    let exact = c.list("configmaps", &[("resourceVersion", &now.to_string()), ("resourceVersionMatch", "Exact")]).await.unwrap();
+    assert_eq!((exact.items.len(), exact.revision), (3, now));
+    assert_eq!(c.list("configmaps", &[("resourceVersion", &now.to_string())]).await.unwrap().items.len(), 4);
+    let s = c.list("configmaps", &[("resourceVersion", "999999")]).await.unwrap_err();
+    assert_eq!((s.code, s.details.unwrap().causes[0].reason.as_str()), (504, "ResourceVersionTooLarge"));
+}
+
+#[tokio::test]
+async fn watches_turn_updates_into_what_the_selector_sees() {
+    let c = three().await;
+    let from = c.registry.store().revision().to_string();
+    let mut w = c.watch("configmaps", &[("resourceVersion", &from), ("labelSelector", "x=1")]).await.unwrap();
+    let label = |name: &'static str, x: &'static str| {
+        let c = &c;
+        async move {
+            let mut v = c.get("configmaps", name).await.unwrap();
+            v["metadata"]["labels"]["x"] = x.into();
+            c.update("configmaps", "", &v).await.unwrap()
+        }
+    };
+    label("b", "1").await;
+    let left = label("a", "2").await;
+    label("a", "3").await;
+    c.delete("configmaps", "c", json!({})).await.unwrap();
+    assert_eq!(next(&mut w).await, ("ADDED".into(), "b".into()));
+    let e = w.next().await.unwrap();
+    let v: Value = serde_json::from_slice(&e.object).unwrap();
+    assert_eq!((e.kind.as_str(), &v["metadata"]["resourceVersion"], &v["metadata"]["labels"]["x"]), ("DELETED", &left["metadata"]["resourceVersion"], &json!("1")));
+    assert_eq!(next(&mut w).await, ("DELETED".into(), "c".into()));
+}
+
+#[tokio::test]
+async fn the_initial_state_ends_with_a_bookmark() {
+    let c = three().await;
+    let query = [("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("allowWatchBookmarks", "true"), ("labelSelector", "x=1")];
+    let mut w = c.watch("configmaps", &query).await.unwrap();
+    assert_eq!((next(&mut w).await.1, next(&mut w).await.1), ("a".into(), "c".into()));
+    let e = w.next().await.unwrap();
+    let v: Value = serde_json::from_slice(&e.object).unwrap();
+    assert_eq!((e.kind.as_str(), &v["kind"], &v["metadata"]["annotations"]["k8s.io/initial-events-end"]), ("BOOKMARK", &json!("ConfigMap"), &json!("true")));
+    assert_eq!(v["metadata"]["resourceVersion"], c.registry.store().revision().to_string());
+    assert_eq!(c.watch("configmaps", &[("sendInitialEvents", "true")]).await.err().unwrap().code, 422);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_ends_at_its_time_with_a_last_bookmark() {
+    let c = three().await;
+    let from = c.registry.store().revision().to_string();
+    let mut w = c.watch("configmaps", &[("resourceVersion", &from), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "30"), ("fieldSelector", "metadata.name=a")]).await.unwrap();
+    c.create("configmaps", config_map("z", json!({}))).await.unwrap();
+    let e = w.next().await.unwrap();
+    assert_eq!((e.kind.as_str(), e.revision), ("BOOKMARK", c.registry.store().revision()));
+    assert!(w.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_watch_of_a_compacted_revision_is_told_so() {
+    let c = three().await;
+    c.registry.store().compact(Revision(2)).await.unwrap();
+    let mut w = c.watch("configmaps", &[("resourceVersion", "1")]).await.unwrap();
+    assert_eq!(next(&mut w).await, ("ERROR".into(), "410".into()));
+    assert!(w.next().await.is_none());
+}
+
+#[tokio::test]
+async fn events_of_both_groups_are_the_same_objects() {
+    let c = Cluster::new();
+    let v = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e", "namespace": "a"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "a"}, "message": "m", "reason": "R", "type": "Normal"});
+    c.create("events", v).await.unwrap();
+    let v = c.get("events.k8s.io/v1/events", "e").await.unwrap();
+    assert_eq!((&v["apiVersion"], &v["note"], &v["regarding"]["name"]), (&json!("events.k8s.io/v1"), &json!("m"), &json!("p")));
+    let l = c.list("events.k8s.io/v1/events", &[("fieldSelector", "regarding.name=p")]).await.unwrap();
+    assert_eq!(names(&l), ["e"]);
+}
