@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    ContainerConfig, ContainerFilter, ContainerId, ContainerState, EventStream, ExecOptions, ExitReason, ImageId, PodMetadata, Runtime,
+    ContainerConfig, ContainerFilter, ContainerId, ContainerState, ContainerStatus, EventStream, ExecOptions, ExitReason, ImageId, PodMetadata, Runtime,
     RuntimeError, RuntimeEvent, SandboxConfig, SandboxFilter, SandboxId, SandboxState,
 };
 
@@ -29,7 +29,12 @@ pub enum Program {
     Missing,
 }
 
+#[async_trait::async_trait]
 pub trait Harness: Sync {
+    /// Waits until a program that has been started is ready for signals: a real one needs a moment to install its
+    /// handler, and the first process of a PID namespace does not even get signals that it doesn't handle.
+    async fn settled(&self, _container: &ContainerStatus, _program: Program) {}
+
     fn runtime(&self) -> &dyn Runtime;
     /// A command line for this program in `image`.
     fn command(&self, program: Program) -> Vec<String>;
@@ -152,6 +157,7 @@ async fn stop_with_grace(h: &dyn Harness) {
     {
         let id = make_container(h, &sandbox, &format!("{program:?}-{}", grace.as_millis()), program).await;
         start(h, &id).await;
+        h.settled(&h.runtime().container_status(&id).await.expect("status"), program).await;
         h.runtime().stop_container(&id, grace).await.expect("stop");
         let status = h.runtime().container_status(&id).await.expect("status");
         assert_eq!((status.state, status.exit_code), (ContainerState::Exited, code), "{program:?} stopped with {grace:?}");
@@ -247,6 +253,7 @@ mod tests {
 
     struct Fake(FakeRuntime);
 
+    #[async_trait::async_trait]
     impl Harness for Fake {
         fn runtime(&self) -> &dyn Runtime {
             &self.0

@@ -49,7 +49,8 @@ impl Shim {
         }
     }
 
-    async fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    /// Asks without waiting for the answer.
+    pub(crate) async fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let frame = protocol::encode(request)?;
         let mut rest = frame.as_slice();
         let mut fds = fds;

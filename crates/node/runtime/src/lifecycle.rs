@@ -160,10 +160,7 @@ impl EmbeddedRuntime {
                 removed.map_err(oci_failed("remove the pod's cgroup"))?;
             }
             skiff_oci::sandbox::remove(&folder).map_err(oci_failed("take the pod's namespaces away"))?;
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed(format!("remove {}", folder.display()))(error)),
-                _ => Ok(()),
-            }
+            remove_folder(&folder)
         })
         .await
     }
@@ -345,15 +342,24 @@ impl EmbeddedRuntime {
         })
         .await?;
         self.inner.snapshots.release(id).await?;
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(format!("remove {}", folder.display()))(error)),
-            _ => {}
-        }
+        remove_folder(&folder)?;
         if self.inner.tables.lock().containers.remove(id).is_some() {
             self.inner.push(RuntimeEvent::ContainerRemoved { sandbox: record.sandbox, container: id.clone() });
         }
         Ok(())
     }
+}
+
+/// Another daemon (`skiff stop` beside one that runs) may put a last record in while we remove: then again.
+fn remove_folder(folder: &Path) -> Result<()> {
+    for _ in 0..5 {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(format!("remove {}", folder.display()))(error)),
+            _ => return Ok(()),
+        }
+    }
+    Err(RuntimeError::failed(format!("remove {}", folder.display()), "something keeps writing into it"))
 }
 
 /// resolv.conf and hostname, for pods whose kubelet doesn't mount them itself.

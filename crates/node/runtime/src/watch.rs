@@ -12,19 +12,10 @@ impl EmbeddedRuntime {
     pub(crate) fn follow(&self, sandbox: SandboxId, mut shim: Shim) {
         let runtime = self.clone();
         tokio::spawn(async move {
-            if shim.done(&Request::Watch, &[]).await.is_ok() {
-                // What ended before we watched.
-                if let Ok(Answer::Containers(list)) = shim.request(&Request::List, &[]).await {
-                    for container in list {
-                        if let Some(exit) = container.exit {
-                            runtime.ended(&ContainerId::new(container.container), &exit);
-                        }
-                    }
-                }
+            // What ended before we watched is in the list; pushes may come before it.
+            if shim.done(&Request::Watch, &[]).await.is_ok() && shim.send(&Request::List, &[]).await.is_ok() {
                 while let Ok(answer) = shim.next().await {
-                    if let Answer::Exited { container, exit } = answer {
-                        runtime.ended(&ContainerId::new(container), &exit);
-                    }
+                    runtime.hear(answer);
                 }
             }
             let folder = runtime.inner.config.sandbox(&sandbox);
@@ -34,6 +25,20 @@ impl EmbeddedRuntime {
                 Err(_) => runtime.lost(&sandbox),
             }
         });
+    }
+
+    fn hear(&self, answer: Answer) {
+        match answer {
+            Answer::Exited { container, exit } => self.ended(&ContainerId::new(container), &exit),
+            Answer::Containers(list) => {
+                for info in list {
+                    if let Some(exit) = info.exit {
+                        self.ended(&ContainerId::new(info.container), &exit);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Writes down that a container has ended, and tells.
