@@ -20,13 +20,31 @@ fn target(resource: &GroupVersionResource, row: &Row) -> Target {
 
 /// Puts a status on the version that was read; writes nothing when it is the same. Returns the new version.
 pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize) -> Result<Option<Row>, Failed> {
+    put_with(client, resource, row, status, None).await
+}
+
+/// The same with an annotation, which the status subresource takes too (without a change of generation).
+pub(crate) async fn put_annotated(
+    client: &Client,
+    resource: &GroupVersionResource,
+    row: &Row,
+    status: &impl Serialize,
+    annotation: (&str, &str),
+) -> Result<Option<Row>, Failed> {
+    put_with(client, resource, row, status, Some(annotation)).await
+}
+
+async fn put_with(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize, annotation: Option<(&str, &str)>) -> Result<Option<Row>, Failed> {
     let what = row.key.clone();
     let mut object = parse(row).at("read", &what)?;
     let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
-    if same(&object["status"], &status) {
+    if annotation.is_none() && same(&object["status"], &status) {
         return Ok(None);
     }
     object["status"] = status;
+    if let Some((key, value)) = annotation {
+        object["metadata"]["annotations"][key] = value.into();
+    }
     let bytes = client.update_bytes(target(resource, row).sub("status"), object.to_string()).await.at("update the status of", &what)?;
     Row::of(bytes).at("read", &what).map(Some)
 }
