@@ -85,7 +85,7 @@ impl Controller {
         rows.extend(orphans);
         let reference = d.metadata.controller_ref("apps/v1", "Deployment");
         let owner = (&resource::apps("deployments"), &d.metadata, &reference);
-        owned::<ReplicaSetSpec, ReplicaSetStatus>(&self.deps.client, &resource::apps("replicasets"), &rows, owner, &selector).await
+        owned::<ReplicaSetSpec, ReplicaSetStatus>(&self.deps.client, &resource::apps("replicasets"), &rows, owner, &selector, None).await
     }
     fn old_pods_run(&self, d: &Deployment, sets: &[ReplicaSet]) -> bool {
         let new = sets.iter().filter(|s| Set::new((*s).clone()).runs(&d.spec.template)).min_by_key(|s| (s.metadata.creation_timestamp, s.metadata.name.clone()));

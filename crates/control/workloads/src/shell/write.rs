@@ -77,13 +77,14 @@ pub(crate) async fn edit(client: &Client, resource: &GroupVersionResource, row: 
 }
 
 /// The objects of `rows` that `owner` controls, after adopting those that its selector finds and releasing those it
-/// finds no more. Before the first adoption the owner is read anew: it may be on its way out.
+/// finds no more. An adopted one gets `finalizer`. Before the first adoption the owner is read anew: it may be on its way out.
 pub(crate) async fn owned<S, T>(
     client: &Client,
     resource: &GroupVersionResource,
     rows: &[Arc<Row>],
     owner: (&GroupVersionResource, &Meta, &OwnerRef),
     selector: &LabelSelector,
+    finalizer: Option<&str>,
 ) -> Result<Vec<(Arc<Row>, View<S, T>)>, Failed>
 where
     S: DeserializeOwned + Default,
@@ -108,7 +109,7 @@ where
                 if may_adopt != Some(true) {
                     continue;
                 }
-                adoption(&view.metadata, reference)
+                adoption(&view.metadata, reference, finalizer)
             }
         };
         let adopted = !patch["metadata"]["ownerReferences"].is_null() && claim(meta, selector, &view.metadata) == Claim::Adopt;
