@@ -9,6 +9,8 @@ mod api;
 pub mod fake;
 mod local;
 mod resource;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod watch;
 
 pub use api::{Client, DeleteOptions, ListParams, Page, PatchBody, Preconditions};

@@ -1,8 +1,8 @@
 //! The loop around a reconciler.
 use crate::Queue;
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use skiff_meta::{Reason, Status};
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// What to do with a key that was reconciled.
@@ -59,9 +59,15 @@ pub async fn run(name: &'static str, queue: Queue, workers: usize, reconciler: A
     tokio::join!(closing, join_all(work));
 }
 
+/// A reconciler that panics over one object must not end the work on all others.
+async fn guarded(reconciler: &dyn Reconcile, key: &str) -> Result<Action, Failed> {
+    let done = AssertUnwindSafe(reconciler.reconcile(key)).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Status::internal("the reconciler panicked")).at("reconcile", key))
+}
+
 async fn work(name: &'static str, queue: &Queue, reconciler: &dyn Reconcile) {
     while let Some(key) = queue.get().await {
-        match reconciler.reconcile(&key).await {
+        match guarded(reconciler, &key).await {
             Ok(Action::Done) => queue.forget(&key),
             Ok(Action::RequeueAfter(delay)) => {
                 queue.forget(&key);
@@ -93,6 +99,7 @@ mod tests {
             let mut log = self.0.lock();
             log.push(key.to_owned());
             match log.iter().filter(|k| *k == key).count() {
+                1 if key == "panics" => panic!("over this object"),
                 1 if key == "bad" => Err(Status::internal("x")).at("get pod", key),
                 1 if key == "again" => Ok(Action::RequeueAfter(Duration::from_secs(1))),
                 _ => Ok(Action::Done),
@@ -103,7 +110,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn failures_come_again_and_shutdown_ends_it() {
         let (queue, stop, r) = (Queue::new(), CancellationToken::new(), Arc::new(Flaky(Mutex::default())));
-        for k in ["good", "bad", "again"] {
+        for k in ["good", "bad", "again", "panics"] {
             queue.add(k);
         }
         let task = tokio::spawn(run("test", queue.clone(), 2, r.clone(), stop.clone()));
@@ -112,6 +119,6 @@ mod tests {
         task.await.unwrap();
         let mut log = r.0.lock().clone();
         log.sort();
-        assert_eq!(log, ["again", "again", "bad", "bad", "good"]);
+        assert_eq!(log, ["again", "again", "bad", "bad", "good", "panics", "panics"]);
     }
 }

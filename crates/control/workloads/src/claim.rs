@@ -25,11 +25,17 @@ pub fn claim(owner: &Meta, selector: &LabelSelector, candidate: &Meta) -> Claim 
     }
 }
 
-/// The merge patch that makes `by` the controller of `candidate`; refused when it has changed meanwhile.
-pub fn adoption(candidate: &Meta, by: &OwnerRef) -> Value {
+/// The merge patch that makes `by` the controller of `candidate`, and gives it a finalizer if one is named; refused when
+/// it has changed meanwhile.
+pub fn adoption(candidate: &Meta, by: &OwnerRef, finalizer: Option<&str>) -> Value {
     let mut owners: Vec<&OwnerRef> = candidate.owner_references.iter().filter(|o| o.uid != by.uid).collect();
     owners.push(by);
-    json!({"metadata": {"uid": candidate.uid, "resourceVersion": candidate.resource_version, "ownerReferences": owners}})
+    let mut patch = json!({"metadata": {"uid": candidate.uid, "resourceVersion": candidate.resource_version, "ownerReferences": owners}});
+    if let Some(f) = finalizer.filter(|f| candidate.finalizers.iter().all(|x| x != f)) {
+        let all: Vec<&str> = candidate.finalizers.iter().map(String::as_str).chain([f]).collect();
+        patch["metadata"]["finalizers"] = json!(all);
+    }
+    patch
 }
 
 /// The merge patch that takes `owner` out of the candidate's owners.

@@ -5,6 +5,7 @@
 
 mod plan;
 mod shell;
+mod stale;
 
 pub use plan::{Budget, BudgetSpec, BudgetStatus, Plan, Snapshot, plan};
 pub(crate) use shell::start;

@@ -4,8 +4,8 @@ mod wake;
 mod write;
 
 pub(crate) use pods::{PodControl, namespace_ends, slow_start};
-pub(crate) use wake::{by_uid, index_uids, wake_owner, wake_self};
-pub(crate) use write::{edit, owned, put_status};
+pub(crate) use wake::{by_uid, index_uids, wake_counter, wake_owner, wake_self};
+pub(crate) use write::{edit, owned, put_annotated, put_status};
 
 use skiff_client::Client;
 use skiff_controller::{Clock, Recorder};

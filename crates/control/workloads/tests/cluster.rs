@@ -281,3 +281,26 @@ async fn a_job_fails_and_expires() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test]
+async fn a_cron_job_makes_a_job_that_runs() {
+    let c = Cluster::start(|_| "Succeeded").await;
+    let cj = || gvr("batch", "cronjobs");
+    let template = json!({"spec": job(json!({"parallelism": 1, "completions": 1, "backoffLimit": 6}))["spec"]});
+    c.clock.set(1_767_225_600 + 65);
+    c.create(cj(), json!({"metadata": {"name": "tick", "namespace": "n"}, "spec": {"schedule": "* * * * *", "concurrencyPolicy": "Forbid", "successfulJobsHistoryLimit": 3, "jobTemplate": template}})).await;
+    let v = c.until(cj(), "tick", |v| v["status"]["lastSuccessfulTime"].is_string()).await;
+    assert_eq!(v["status"]["lastScheduleTime"], "2026-01-01T00:01:00Z");
+    c.until(cj(), "tick", |v| v["status"]["active"].as_array().is_none_or(Vec::is_empty)).await;
+    assert_eq!(c.list(gvr("batch", "jobs")).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_budget_follows_its_pods() {
+    let c = Cluster::start(forever).await;
+    c.create(gvr("apps", "replicasets"), json!({"metadata": {"name": "rs", "namespace": "n"}, "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")}})).await;
+    let b = || gvr("policy", "poddisruptionbudgets");
+    c.create(b(), json!({"metadata": {"name": "pdb", "namespace": "n"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}})).await;
+    let v = c.until(b(), "pdb", |v| v["status"]["currentHealthy"] == 3 && v["status"]["disruptionsAllowed"] == 1).await;
+    assert_eq!((&v["status"]["expectedPods"], &v["status"]["desiredHealthy"]), (&json!(3), &json!(2)));
+}

@@ -97,9 +97,12 @@ impl Objects {
         }
         match target.subresource.as_str() {
             "status" => {
-                let status = new["status"].take();
+                let (status, annotations) = (new["status"].take(), new["metadata"]["annotations"].take());
                 new = old.clone();
                 new["status"] = status;
+                if !annotations.is_null() {
+                    new["metadata"]["annotations"] = annotations;
+                }
             }
             "scale" => {
                 let replicas = new["spec"]["replicas"].take();

@@ -6,7 +6,7 @@ use super::{
 use crate::{
     pod::{Pod, PodSpec, PodStatus},
     revision::{Keeper, Revision, Revisions, surplus},
-    shell::{Deps, PodControl, namespace_ends, owned, put_status, resource, slow_start, wake_owner, wake_self},
+    shell::{Deps, PodControl, namespace_ends, owned, put_status, resource, slow_start, wake_counter, wake_owner, wake_self},
     view::{OwnerRef, Time},
 };
 use async_trait::async_trait;
@@ -34,7 +34,7 @@ pub(crate) fn start(deps: Deps) -> (Queue, Arc<dyn Reconcile>) {
     let revisions = Revisions::new(&deps);
     let queue = Queue::new();
     wake_self(&sets, &queue);
-    wake_owner(&pods, &sets, &queue);
+    wake_counter(&pods, &sets, &queue);
     wake_owner(&revisions.rows, &sets, &queue);
     wake_by_node(&nodes, &sets, &queue);
     (queue, Arc::new(Controller { deps, sets, pods, nodes, revisions, expect: Expectations::new(), wrote: Expectations::new(), failures: Mutex::default() }))
@@ -130,7 +130,7 @@ impl Controller {
         rows.extend(orphans);
         let reference = ds.metadata.controller_ref("apps/v1", "DaemonSet");
         let owner = (&resource::apps("daemonsets"), &ds.metadata, &reference);
-        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector).await?;
+        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector, None).await?;
         let pods = mine.into_iter().map(|(_, p)| p).filter(|p| !(p.terminal() && p.metadata.deleting())).collect();
         Ok(Pass { row, ds, hash, reference, about, pods })
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     pod::Pod,
     replicaset::{ReplicaSet, ReplicaSetSpec, ReplicaSetStatus},
-    shell::{Deps, edit, namespace_ends, owned, put_status, resource, wake_owner, wake_self},
+    shell::{Deps, edit, namespace_ends, owned, put_annotated, put_status, resource, wake_owner, wake_self},
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -85,7 +85,7 @@ impl Controller {
         rows.extend(orphans);
         let reference = d.metadata.controller_ref("apps/v1", "Deployment");
         let owner = (&resource::apps("deployments"), &d.metadata, &reference);
-        owned::<ReplicaSetSpec, ReplicaSetStatus>(&self.deps.client, &resource::apps("replicasets"), &rows, owner, &selector).await
+        owned::<ReplicaSetSpec, ReplicaSetStatus>(&self.deps.client, &resource::apps("replicasets"), &rows, owner, &selector, None).await
     }
     fn old_pods_run(&self, d: &Deployment, sets: &[ReplicaSet]) -> bool {
         let new = sets.iter().filter(|s| Set::new((*s).clone()).runs(&d.spec.template)).min_by_key(|s| (s.metadata.creation_timestamp, s.metadata.name.clone()));
@@ -115,14 +115,17 @@ impl Controller {
                 _ => {}
             }
         }
-        let mut row = row.clone();
-        if let Some(revision) = &plan.revision {
-            let bytes = edit(&self.deps.client, &resource::apps("deployments"), &row, |v| v["metadata"]["annotations"][REVISION] = revision.clone().into()).await?;
-            row = Row::of(bytes).at("read", key)?;
-            self.wrote.wrote(key, &row.revision.to_string());
-        }
-        if let Some(new) = put_status(&self.deps.client, &resource::apps("deployments"), &row, &plan.status).await? {
-            self.wrote.wrote(key, &new.revision.to_string());
+        self.write_status(row, plan).await
+    }
+    /// The revision is written with the status: on its own it would count as a change of what is wanted.
+    async fn write_status(&self, row: &Row, plan: &Plan) -> Result<(), Failed> {
+        let deployments = resource::apps("deployments");
+        let written = match &plan.revision {
+            Some(revision) => put_annotated(&self.deps.client, &deployments, row, &plan.status, (REVISION, revision)).await?,
+            None => put_status(&self.deps.client, &deployments, row, &plan.status).await?,
+        };
+        if let Some(new) = written {
+            self.wrote.wrote(&row.key, &new.revision.to_string());
         }
         Ok(())
     }

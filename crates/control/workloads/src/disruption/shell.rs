@@ -2,6 +2,7 @@
 use super::{
     Budget, Snapshot,
     plan::{plan, unknown},
+    stale,
 };
 use crate::{
     pod::Pod,
@@ -37,6 +38,7 @@ pub(crate) fn start(deps: Deps) -> (Queue, Arc<dyn Reconcile>) {
     let queue = Queue::new();
     wake_self(&budgets, &queue);
     wake_by_pod(&pods, &budgets, &queue);
+    stale::wake(&pods, &queue);
     (queue, Arc::new(Controller { deps, budgets, pods, owners }))
 }
 
@@ -59,6 +61,9 @@ fn wake_by_pod(pods: &Informer, budgets: &Arc<Informer>, queue: &Queue) {
 #[async_trait]
 impl Reconcile for Controller {
     async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
+        if let Some(pod) = key.strip_prefix(stale::KEY) {
+            return stale::reconcile(&self.deps, &self.pods, pod).await;
+        }
         let (namespace, name) = split_key(key);
         let Some(row) = self.budgets.row(namespace, name) else { return Ok(Action::Done) };
         let budget = Budget::of(&row).at("read", key)?;

@@ -119,7 +119,7 @@ impl Controller {
         orphans.retain(|r| r.controller().is_none());
         rows.extend(orphans);
         let owner = (&resource::batch("jobs"), &job.metadata, reference);
-        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector).await?;
+        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector, Some(FINALIZER)).await?;
         Ok(mine.into_iter().map(|(_, p)| p).collect())
     }
     async fn act(&self, control: &PodControl<'_>, job: &Job, pods: &[Pod], plan: &Plan) -> Result<(), Failed> {

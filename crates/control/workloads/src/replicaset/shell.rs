@@ -2,7 +2,7 @@
 use super::{ReplicaSet, either_selector, plan, status};
 use crate::{
     pod::{Pod, PodSpec, PodStatus},
-    shell::{Deps, PodControl, by_uid, namespace_ends, owned, put_status, resource, slow_start, wake_owner, wake_self},
+    shell::{Deps, PodControl, by_uid, namespace_ends, owned, put_status, resource, slow_start, wake_counter, wake_self},
     view::{Meta, OwnerRef},
 };
 use async_trait::async_trait;
@@ -46,7 +46,7 @@ pub(crate) fn start(deps: Deps, flavour: Flavour) -> (Queue, Arc<dyn Reconcile>)
     let (sets, pods) = (deps.informer(&flavour.resource()), deps.informer(&resource::core("pods")));
     let queue = Queue::new();
     wake_self(&sets, &queue);
-    wake_owner(&pods, &sets, &queue);
+    wake_counter(&pods, &sets, &queue);
     (queue, Arc::new(Controller { flavour, deps, sets, pods, expect: Expectations::new() }))
 }
 
@@ -88,7 +88,7 @@ impl Controller {
             rows.extend(self.orphans(&rs.metadata, &selector));
         }
         let owner = (&self.flavour.resource(), &rs.metadata, reference);
-        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector).await?;
+        let mine = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector, None).await?;
         Ok(mine.into_iter().map(|(_, p)| p).collect())
     }
     fn orphans(&self, meta: &Meta, selector: &LabelSelector) -> Vec<Arc<Row>> {

@@ -66,7 +66,7 @@ impl Revisions {
             match claim(k.meta, &selector, &r.metadata) {
                 Claim::Owned => {}
                 Claim::Adopt => {
-                    let patch = PatchBody::merge(&adoption(&r.metadata, &reference));
+                    let patch = PatchBody::merge(&adoption(&r.metadata, &reference, None));
                     let target = Target::new(resource::apps("controllerrevisions"), row.namespace(), row.name());
                     r = read(&self.deps.client.patch_bytes(target, patch).await.at("adopt", &row.key)?).at("read", &row.key)?;
                 }

@@ -1,12 +1,14 @@
 //! Which keys a change wakes.
-use crate::view::Selector;
+use crate::{pod::Pod, view::Selector};
 use serde::Deserialize;
 use skiff_controller::Queue;
-use skiff_informer::{Change, Informer, Row};
+use skiff_informer::{Change, ChangeKind, Informer, Row};
 use skiff_meta::{LabelSelector, Uid};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 const BY_UID: &str = "uid";
+/// How long a changed pod waits for others to change too.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// The row of the owner with this uid.
 pub(crate) fn by_uid(owners: &Informer, uid: &Uid) -> Option<Arc<Row>> {
@@ -26,14 +28,33 @@ pub(crate) fn wake_self(objects: &Informer, queue: &Queue) {
 
 /// A change of an object wakes the `owners` that control it, before and after; an orphan wakes those that select it.
 pub(crate) fn wake_owner(objects: &Informer, owners: &Arc<Informer>, queue: &Queue) {
+    wake_owner_when(objects, owners, queue, Duration::ZERO, |_, _| true);
+}
+
+/// Of pods that only count: changes that no count depends on wake nobody, and those that come together wake once.
+pub(crate) fn wake_counter(pods: &Informer, owners: &Arc<Informer>, queue: &Queue) {
+    let facts = |r: &Row| {
+        let p = Pod::of(r).ok()?;
+        let ready = p.ready_condition().map(|c| (c.status.clone(), c.last_transition_time));
+        Some((p.status.phase, ready, p.spec.node_name, p.metadata.finalizers))
+    };
+    let counts = move |old: &Row, new: &Row| old.labels != new.labels || old.owners != new.owners || old.deleting != new.deleting || facts(old) != facts(new);
+    wake_owner_when(pods, owners, queue, TOGETHER, counts);
+}
+
+fn wake_owner_when(objects: &Informer, owners: &Arc<Informer>, queue: &Queue, delay: Duration, matters: impl Fn(&Row, &Row) -> bool + Send + 'static) {
     index_uids(owners);
     let (owners, queue) = (owners.clone(), queue.clone());
     objects.subscribe(move |c| {
         let (old, new) = (c.old.as_deref(), c.new.as_deref());
+        if matches!((old, new), (Some(old), Some(new)) if old.uid == new.uid && !matters(old, new)) {
+            return;
+        }
+        let delay = if c.kind == ChangeKind::Modified { delay } else { Duration::ZERO };
         let mut woken: Vec<&Uid> = [old, new].into_iter().flatten().filter_map(Row::controller).collect();
         woken.dedup();
         for uid in woken {
-            by_uid(&owners, uid).iter().for_each(|o| queue.add(o.key.clone()));
+            by_uid(&owners, uid).iter().for_each(|o| queue.add_after(o.key.clone(), delay));
         }
         if orphan_changed(c) {
             selecting(&owners, c.row()).iter().for_each(|o| queue.add(o.key.clone()));

@@ -20,13 +20,31 @@ fn target(resource: &GroupVersionResource, row: &Row) -> Target {
 
 /// Puts a status on the version that was read; writes nothing when it is the same. Returns the new version.
 pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize) -> Result<Option<Row>, Failed> {
+    put_with(client, resource, row, status, None).await
+}
+
+/// The same with an annotation, which the status subresource takes too (without a change of generation).
+pub(crate) async fn put_annotated(
+    client: &Client,
+    resource: &GroupVersionResource,
+    row: &Row,
+    status: &impl Serialize,
+    annotation: (&str, &str),
+) -> Result<Option<Row>, Failed> {
+    put_with(client, resource, row, status, Some(annotation)).await
+}
+
+async fn put_with(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize, annotation: Option<(&str, &str)>) -> Result<Option<Row>, Failed> {
     let what = row.key.clone();
     let mut object = parse(row).at("read", &what)?;
     let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
-    if same(&object["status"], &status) {
+    if annotation.is_none() && same(&object["status"], &status) {
         return Ok(None);
     }
     object["status"] = status;
+    if let Some((key, value)) = annotation {
+        object["metadata"]["annotations"][key] = value.into();
+    }
     let bytes = client.update_bytes(target(resource, row).sub("status"), object.to_string()).await.at("update the status of", &what)?;
     Row::of(bytes).at("read", &what).map(Some)
 }
@@ -59,13 +77,14 @@ pub(crate) async fn edit(client: &Client, resource: &GroupVersionResource, row: 
 }
 
 /// The objects of `rows` that `owner` controls, after adopting those that its selector finds and releasing those it
-/// finds no more. Before the first adoption the owner is read anew: it may be on its way out.
+/// finds no more. An adopted one gets `finalizer`. Before the first adoption the owner is read anew: it may be on its way out.
 pub(crate) async fn owned<S, T>(
     client: &Client,
     resource: &GroupVersionResource,
     rows: &[Arc<Row>],
     owner: (&GroupVersionResource, &Meta, &OwnerRef),
     selector: &LabelSelector,
+    finalizer: Option<&str>,
 ) -> Result<Vec<(Arc<Row>, View<S, T>)>, Failed>
 where
     S: DeserializeOwned + Default,
@@ -90,7 +109,7 @@ where
                 if may_adopt != Some(true) {
                     continue;
                 }
-                adoption(&view.metadata, reference)
+                adoption(&view.metadata, reference, finalizer)
             }
         };
         let adopted = !patch["metadata"]["ownerReferences"].is_null() && claim(meta, selector, &view.metadata) == Claim::Adopt;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     pod::{Pod, PodSpec, PodStatus},
     revision::{Keeper, Revision, Revisions, surplus},
-    shell::{Deps, PodControl, edit, owned, put_status, resource, wake_owner, wake_self},
+    shell::{Deps, PodControl, edit, owned, put_status, resource, wake_counter, wake_owner, wake_self},
     view::{Meta, OwnerRef, View},
 };
 use async_trait::async_trait;
@@ -37,7 +37,7 @@ pub(crate) fn start(deps: Deps) -> (Queue, Arc<dyn Reconcile>) {
     let revisions = Revisions::new(&deps);
     let queue = Queue::new();
     wake_self(&sets, &queue);
-    wake_owner(&pods, &sets, &queue);
+    wake_counter(&pods, &sets, &queue);
     wake_owner(&revisions.rows, &sets, &queue);
     (queue, Arc::new(Controller { deps, sets, pods, claims, revisions, expect: Expectations::new(), wrote: Expectations::new() }))
 }
@@ -121,7 +121,7 @@ impl Controller {
         orphans.retain(|r| r.controller().is_none() && ordinal(&set.metadata.name, r.name()).is_some());
         rows.extend(orphans);
         let owner = (&resource::apps("statefulsets"), &set.metadata, &reference);
-        let pods = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector).await?;
+        let pods = owned::<PodSpec, PodStatus>(&self.deps.client, &resource::core("pods"), &rows, owner, &selector, None).await?;
         Ok(Pass { row, set, about: set.metadata.regarding("apps/v1", "StatefulSet"), reference, pods, current, update })
     }
     /// The pod's claims that there are, and the owners that each should get.
