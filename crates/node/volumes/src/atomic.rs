@@ -38,7 +38,7 @@ pub(crate) fn write(dir: &Path, payload: &Payload, now: Timestamp, finish: impl 
     let gone: BTreeSet<String> = old_files.iter().filter(|f| !payload.contains_key(*f)).cloned().collect();
     let same = old.as_ref().is_some_and(|target| gone.is_empty() && unchanged(&dir.join(target), payload));
     if !same {
-        let version = new_version(dir, now)?;
+        let version = new_version(dir, now, old.as_deref())?;
         let shown = write_files(&dir.join(&version), payload).and_then(|()| finish()).and_then(|()| show(dir, &version));
         if let Err(e) = shown {
             let _ = fs::remove_dir_all(dir.join(&version));
@@ -84,10 +84,12 @@ fn unchanged(version: &Path, payload: &Payload) -> bool {
     fs::symlink_metadata(version).is_ok() && payload.iter().all(same)
 }
 
-/// A new folder named after the time; within one second a number tells versions apart.
-fn new_version(dir: &Path, now: Timestamp) -> io::Result<String> {
+/// A new folder named after the time; within one second a number tells versions apart. It only grows, so that a
+/// reader that has resolved a name never finds another version under it.
+fn new_version(dir: &Path, now: Timestamp, old: Option<&Path>) -> io::Result<String> {
     let stamp = now.strftime("..%Y_%m_%d_%H_%M_%S").to_string();
-    let mut n = 0u32;
+    let last = old.and_then(Path::to_str).and_then(|o| o.strip_prefix(&stamp)?.strip_prefix('.')?.parse::<u64>().ok());
+    let mut n = last.map_or(0, |n| n.saturating_add(1));
     loop {
         let name = format!("{stamp}.{n}");
         match fs::DirBuilder::new().mode(0o755).create(dir.join(&name)) {
