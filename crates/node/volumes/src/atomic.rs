@@ -140,7 +140,9 @@ fn link(dir: &Path, payload: &Payload) -> io::Result<()> {
         let visible = dir.join(name);
         match fs::symlink_metadata(&visible) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => symlink(Path::new(DATA).join(name), &visible)?,
-            other => drop(other?),
+            other => {
+                other?;
+            }
         }
     }
     Ok(())

@@ -71,7 +71,9 @@ fn open(root: &OwnedFd, volume: &Path, relative: &Path) -> io::Result<OwnedFd> {
                 let missing: PathBuf = parts.iter().skip(n).collect();
                 return make(root, inside(volume, &real)?, &missing);
             }
-            other => drop(other?),
+            other => {
+                other?;
+            }
         }
         real = fs::canonicalize(real.join(part))?;
         inside(volume, &real)?;

@@ -12,7 +12,7 @@ fn listing(dir: &std::path::Path) -> Vec<String> {
 
 #[test]
 fn updates_only_what_changed() {
-    let node = Node::new();
+    let node = Node::make();
     let dir = node.volume("configmap", "v");
     assert_eq!(node.set_up(&pod(VOLUME), &config_map(&[("a", "1"), ("b", "2")])).unwrap().changed, ["v"]);
     assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "1");
@@ -36,19 +36,19 @@ fn updates_only_what_changed() {
 
 #[test]
 fn a_vanished_source_keeps_a_running_pods_files() {
-    let node = Node::new();
+    let node = Node::make();
     node.set_up(&pod(VOLUME), &config_map(&[("a", "1")])).unwrap();
     let mounted = node.set_up(&pod(VOLUME), &Default::default()).unwrap();
     assert_eq!(mounted.warnings[0].to_string(), r#"MountVolume.SetUp failed for volume "v" : configmap "c" not found"#);
     assert_eq!(mounted.paths["v"], node.volume("configmap", "v"));
     assert_eq!(fs::read_to_string(node.volume("configmap", "v").join("a")).unwrap(), "1");
     // The first time it is an error.
-    assert!(Node::new().set_up(&pod(VOLUME), &Default::default()).is_err());
+    assert!(Node::make().set_up(&pod(VOLUME), &Default::default()).is_err());
 }
 
 #[test]
 fn a_reader_sees_one_version_whole() {
-    let node = Node::new();
+    let node = Node::make();
     let dir = node.volume("configmap", "v");
     let version = |n: usize| (n.to_string(), "x".repeat(n % 7) + &n.to_string());
     let write = |n| {
@@ -74,7 +74,7 @@ fn a_reader_sees_one_version_whole() {
 
 #[test]
 fn folders_in_paths() {
-    let node = Node::new();
+    let node = Node::make();
     let p = |items: &str| pod(&format!(r#"{{"containers":[],"volumes":[{{"name":"v","configMap":{{"name":"c","items":[{items}]}}}}]}}"#));
     let dir = node.volume("configmap", "v");
     let sources = config_map(&[("a", "1")]);

@@ -8,7 +8,7 @@ fn nothing_stays() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let host = node.path().join("host");
     fs::create_dir(&host).unwrap();
     fs::write(host.join("keep"), b"k").unwrap();
@@ -36,7 +36,7 @@ fn nothing_stays() {
 
 #[test]
 fn deep_trees_and_odd_names() {
-    let node = Node::new();
+    let node = Node::make();
     let p = pod(r#"{"containers":[],"volumes":[{"name":"e","emptyDir":{}}]}"#);
     let dir = node.set_up(&p, &Default::default()).unwrap().paths["e"].clone();
     // Deeper than one path may be long.
@@ -53,7 +53,7 @@ fn deep_trees_and_odd_names() {
 
 #[test]
 fn pods_that_nobody_knows() {
-    let node = Node::new();
+    let node = Node::make();
     fs::create_dir_all(node.path().join("pods/u2")).unwrap();
     let known = ["u2".to_owned()].into();
     assert_eq!(orphans(&node.path().join("pods"), &known).unwrap(), ["u1"]);

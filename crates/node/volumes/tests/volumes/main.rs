@@ -25,8 +25,14 @@ pub struct Node {
     dir: tempfile::TempDir,
 }
 
+impl Default for Node {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Node {
-    pub fn new() -> Self {
+    pub fn make() -> Self {
         let node = Self { dir: tempfile::tempdir().unwrap() };
         std::fs::create_dir_all(node.pod_dir()).unwrap();
         node

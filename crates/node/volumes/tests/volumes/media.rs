@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 #[test]
 fn host_path_types() {
-    let node = Node::new();
+    let node = Node::make();
     let base = node.path().join("host");
     fs::create_dir(&base).unwrap();
     fs::create_dir(base.join("dir")).unwrap();
@@ -44,7 +44,7 @@ fn host_path_types() {
 
 #[test]
 fn empty_dirs() {
-    let node = Node::new();
+    let node = Node::make();
     let p = pod(r#"{"containers":[],"volumes":[{"name":"d","emptyDir":{"sizeLimit":"1Ki"}}]}"#);
     node.set_up(&p, &Default::default()).unwrap();
     let dir = node.volume("empty-dir", "d");
@@ -65,7 +65,7 @@ fn memory_is_limited_and_mounted_once() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let p = pod(r#"{"containers":[],"volumes":[{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}},{"name":"s","secret":{"secretName":"s","defaultMode":384}}]}"#);
     let mut sources = skiff_volumes::Sources::default();
     sources.secrets.insert("s".into(), serde_json::from_str(r#"{"data":{"k":"c2VjcmV0"}}"#).unwrap());
@@ -87,7 +87,7 @@ fn the_pods_group() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let p = pod(r#"{"containers":[],"securityContext":{"fsGroup":4242},"volumes":[{"name":"v","configMap":{"name":"c","defaultMode":384}},{"name":"e","emptyDir":{}}]}"#);
     node.set_up(&p, &config_map(&[("a", "1")])).unwrap();
     let file = fs::metadata(node.volume("configmap", "v").join("a")).unwrap();
@@ -101,7 +101,7 @@ fn local_volumes() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let disk = node.path().join("disk");
     fs::create_dir(&disk).unwrap();
     fs::write(disk.join("f"), b"x").unwrap();
@@ -146,7 +146,7 @@ fn the_root_speaks_for_the_whole_volume() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let disk = node.path().join("disk");
     fs::create_dir(&disk).unwrap();
     fs::write(disk.join("f"), b"x").unwrap();

@@ -11,7 +11,7 @@ fn folders_files_and_links_inside() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let volume = node.path().join("volume");
     fs::create_dir_all(volume.join("a/b")).unwrap();
     fs::set_permissions(&volume, fs::Permissions::from_mode(0o2770)).unwrap();
@@ -38,7 +38,7 @@ fn nothing_leads_out() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let volume = node.path().join("volume");
     let outside = node.path().join("outside");
     fs::create_dir_all(&volume).unwrap();
@@ -68,7 +68,7 @@ fn a_link_that_flips_never_leads_out() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let volume = node.path().join("volume");
     let outside = node.path().join("outside");
     fs::create_dir_all(volume.join("real")).unwrap();
@@ -102,7 +102,7 @@ fn a_restarted_container_gets_the_new_file() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let p = pod(r#"{"containers":[],"volumes":[{"name":"v","configMap":{"name":"c"}}]}"#);
     let volume = node.set_up(&p, &config_map(&[("a", "old")])).unwrap().paths["v"].clone();
     let path = sub_path(&node.pod_dir(), &volume, "a", KEY).unwrap();

@@ -49,7 +49,7 @@ async fn from_objects_to_files() {
     if !root() {
         return;
     }
-    let node = Node::new();
+    let node = Node::make();
     let volumes = PodVolumes::new(Api { made: AtomicI64::new(0) });
     let p = pod(r#"{"containers":[],"volumes":[{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token"}},{"clusterTrustBundle":{"path":"ca","name":"x"}}]}},{"name":"i","image":{"reference":"r"}},{"name":"c","persistentVolumeClaim":{"claimName":"claim"}}]}"#);
     let facts = NodeFacts::default();
