@@ -25,12 +25,6 @@ pub struct Node {
     dir: tempfile::TempDir,
 }
 
-impl Default for Node {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Node {
     pub fn make() -> Self {
         let node = Self { dir: tempfile::tempdir().unwrap() };
