@@ -8,7 +8,7 @@ use super::sources::Package;
 
 const HEADER: &str = "\
 # Facts about the types of the Kubernetes API. Written by `cargo xtask codegen`: do not edit.
-# package MODEL GROUP VERSION | type NAME [kind] [atomic] | field: JSON-NAME TAG TYPE ATTRIBUTES…
+# package MODEL GROUP VERSION | type NAME [kind] [atomic] [granular] | field: JSON-NAME TAG TYPE ATTRIBUTES…
 # A GROUP of \"\" is the core group; `-` means that the package is no group version.
 ";
 
@@ -39,7 +39,8 @@ fn package_line(package: &Package, out: &mut String) {
 fn type_lines(name: &str, facts: &TypeFacts, out: &mut String) {
     let kind = if facts.kind { " kind" } else { "" };
     let atomic = if facts.atomic { " atomic" } else { "" };
-    let _ = writeln!(out, "type {name}{kind}{atomic}");
+    let granular = if facts.granular { " granular" } else { "" };
+    let _ = writeln!(out, "type {name}{kind}{atomic}{granular}");
     for field in &facts.fields {
         let tag = field.tag.map_or("-".to_owned(), |t| t.to_string());
         let _ = write!(out, " {} {tag} {}", field.json, field.ty);

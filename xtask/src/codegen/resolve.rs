@@ -13,6 +13,8 @@ pub struct TypeFacts {
     pub kind: bool,
     /// `+structType=atomic`.
     pub atomic: bool,
+    /// A struct or map type that says explicitly that it is not atomic.
+    pub granular: bool,
     pub fields: Vec<FieldFacts>,
 }
 
@@ -148,6 +150,7 @@ impl Resolver<'_> {
         Ok(TypeFacts {
             kind: self.is_kind(id),
             atomic: marker(&markers, "structType") == Some("atomic"),
+            granular: ["structType", "mapType"].iter().any(|m| marker(&markers, m) == Some("granular")),
             fields: facts,
         })
     }
@@ -194,6 +197,9 @@ impl Resolver<'_> {
         }
         if field.marker("mapType") == Some("atomic") || field.marker("structType") == Some("atomic") {
             out.push("atomic".to_owned());
+        }
+        if field.marker("mapType") == Some("granular") || field.marker("structType") == Some("granular") {
+            out.push("granular".to_owned());
         }
         if let Some(strategy) = field.tag("patchStrategy") {
             out.push(format!("patch={strategy}"));

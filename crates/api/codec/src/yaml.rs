@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_saphyr::options;
 
 use crate::error::DecodeError;
+use crate::json::decode::go_float;
 use crate::json::write;
 use crate::limits::{MAX_BODY, MAX_YAML_EXPANDED};
 
@@ -18,8 +19,9 @@ pub fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), DecodeError>
     if bytes.len() > MAX_BODY {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    let value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins)
+    let mut value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins)
         .map_err(|error| DecodeError::Yaml(error.to_string()))?;
+    whole_floats(&mut value);
     let mut json = Vec::with_capacity(bytes.len());
     write::untyped(&value, &mut json);
     if json.len() > MAX_YAML_EXPANDED {
@@ -39,7 +41,29 @@ fn parse(
         with_snippet: false,
         alias_limits: serde_saphyr::options::AliasLimits::default(),
     };
-    serde_saphyr::from_slice_with_options(bytes, options)
+    match serde_saphyr::from_slice_with_options(bytes, options.clone()) {
+        // Of several documents the first one counts.
+        Err(error) if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) => {
+            let documents: Vec<Value> =
+                serde_saphyr::from_slice_multiple_with_options(bytes, options)?;
+            Ok(documents.into_iter().next().unwrap_or(Value::Null))
+        }
+        other => other,
+    }
+}
+
+/// Go writes floats without a fraction as whole numbers.
+fn whole_floats(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(whole_floats),
+        Value::Object(map) => map.values_mut().for_each(whole_floats),
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64() {
+                *value = go_float(float);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A second reading that stops at the first repeated key.
@@ -75,7 +99,8 @@ mod tests {
             ("mode: 0o644", r#"{"mode":420}"#),
             ("x: 0x1F", r#"{"x":31}"#),
             ("x: 1_000", r#"{"x":1000}"#),
-            ("x: 1.5", r#"{"x":1.5}"#),
+            ("x: 1.5\ny: 1e3\nz: 2.0", r#"{"x":1.5,"y":1000,"z":2}"#),
+            ("a: 1\n---\nb: 2", r#"{"a":1}"#),
             ("x: ~\ny:\nz: null", r#"{"x":null,"y":null,"z":null}"#),
             ("x: 2001-01-01", r#"{"x":"2001-01-01"}"#),
             ("x: \"0644\"", r#"{"x":"0644"}"#),

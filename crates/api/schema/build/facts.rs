@@ -25,6 +25,7 @@ pub struct Type {
     pub version: String,
     pub kind: bool,
     pub atomic: bool,
+    pub granular: bool,
     pub fields: Vec<Field>,
 }
 
@@ -88,6 +89,7 @@ fn type_line(rest: &str, package: &(String, String, String)) -> Option<Type> {
         version: package.2.trim_matches('-').to_owned(),
         kind: flags.contains(&"kind"),
         atomic: flags.contains(&"atomic"),
+        granular: flags.contains(&"granular"),
         fields: Vec::new(),
     })
 }

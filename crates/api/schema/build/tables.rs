@@ -41,8 +41,8 @@ impl<'a> Generator<'a> {
         order.sort_by(|a, b| fields[*a].field.name.cmp(&fields[*b].field.name));
         let _ = write!(
             out,
-            "pub static T{number}: Type = Type {{ name: {:?}, group: {:?}, version: {:?}, is_kind: {}, atomic: {}, sorted: &{order:?}, fields: &[",
-            ty.model, ty.group, ty.version, ty.kind, ty.atomic
+            "pub static T{number}: Type = Type {{ name: {:?}, group: {:?}, version: {:?}, is_kind: {}, atomic: {}, granular: {}, sorted: &{order:?}, fields: &[",
+            ty.model, ty.group, ty.version, ty.kind, ty.atomic, ty.granular
         );
         for flat in &fields {
             let text = self.field(flat).map_err(|e| format!("{}: {e}", ty.model))?;
@@ -99,7 +99,7 @@ impl<'a> Generator<'a> {
         let carried = flat.via != NOT_CARRIED;
         let (tag, via) = if carried { (field.tag, flat.via) } else { (0, [0, 0]) };
         Ok(format!(
-            "Field {{ name: {:?}, tag: {}, via: {:?}, pointer: {}, omit_empty: {}, omit_zero: {}, required: {}, atomic: {}, list: ListType::{list}, patch: {}, ty: {}, extra: {extra} }},\n",
+            "Field {{ name: {:?}, tag: {}, via: {:?}, pointer: {}, omit_empty: {}, omit_zero: {}, required: {}, atomic: {}, granular: {}, list: ListType::{list}, patch: {}, ty: {}, extra: {extra} }},\n",
             field.name,
             tag,
             via,
@@ -108,6 +108,7 @@ impl<'a> Generator<'a> {
             field.has("omitzero"),
             field.has("required"),
             field.has("atomic"),
+            field.has("granular"),
             patch_literal(patch),
             self.ty(&field.ty)?,
         ))

@@ -14,10 +14,12 @@
 //!
 //! - [`Type`], [`Field`], [`Ty`], [`Kind`]: the shape of the facts.
 //! - [`by_gvk`], [`by_name`], [`kinds`], [`types`]: the ways in.
+//! - [`openapi`]: definitions of OpenAPI documents.
 //!
 //! It deliberately does not decode, default or validate: those crates read these tables.
 
 mod lookup;
+pub mod openapi;
 mod tables;
 mod types;
 

@@ -13,6 +13,8 @@ pub struct Type {
     pub is_kind: bool,
     /// `+structType=atomic`: server-side apply owns it as a whole.
     pub atomic: bool,
+    /// `+structType=granular`: explicitly not atomic.
+    pub granular: bool,
     /// Fields in Go's order of output, those of embedded structs where the embedding stands.
     pub fields: &'static [Field],
     /// Indexes into `fields`, ordered by name.
@@ -80,6 +82,8 @@ pub struct Field {
     pub required: bool,
     /// `+mapType=atomic` or `+structType=atomic` on the field.
     pub atomic: bool,
+    /// `+mapType=granular` or `+structType=granular` on the field: explicitly not atomic.
+    pub granular: bool,
     /// How server-side apply merges the list.
     pub list: ListType,
     /// How a strategic merge patch treats the field.

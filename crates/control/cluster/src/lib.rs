@@ -1,1 +1,28 @@
-//! Namespaces, garbage collection, endpoints, service accounts, volumes, nodes
+//! The controllers of the cluster itself: what upstream's kube-controller-manager does beside workloads, and the
+//! local-path provisioner that k3s users expect.
+//!
+//! | module | what it keeps |
+//! |---|---|
+//! | `namespaces` | empties and finalises a namespace that is being deleted |
+//! | `accounts` | the `default` service account and the root certificate in each namespace |
+//! | `endpoints` | EndpointSlices and Endpoints of Services |
+//! | `garbage` | dependents of owners that are gone; foreground and orphaning deletion |
+//! | `volumes` | binding of claims to volumes, protection, the `local-path` provisioner |
+//! | `nodes` | pod CIDRs, taints by condition, eviction from dead nodes, leftover pods |
+//! | `roles` | aggregated cluster roles |
+//! | `quota` | the usage in ResourceQuota status |
+//!
+//! Each is a small shell around pure decisions. All reach the cluster through the client alone.
+
+mod accounts;
+mod endpoints;
+mod garbage;
+mod namespaces;
+mod nodes;
+mod quota;
+mod roles;
+mod run;
+mod volumes;
+
+pub use run::{Settings, run};
+pub use volumes::{PROVISIONER, reclaim_on_node};

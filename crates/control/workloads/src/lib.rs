@@ -6,9 +6,12 @@
 //! few fields and written by editing their own JSON. The behaviour, conditions, reasons and texts are upstream's.
 
 pub mod claim;
+pub mod cronjob;
 pub mod daemonset;
 pub mod deployment;
+pub mod disruption;
 pub mod hash;
+pub mod job;
 pub mod pod;
 pub mod replicaset;
 pub mod revision;

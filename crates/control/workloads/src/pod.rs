@@ -14,7 +14,14 @@ pub struct PodSpec {
     pub hostname: String,
     pub subdomain: String,
     pub affinity: Value,
+    pub init_containers: Vec<InitContainer>,
     pub volumes: Vec<Volume>,
+}
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InitContainer {
+    pub name: String,
+    pub restart_policy: String,
 }
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

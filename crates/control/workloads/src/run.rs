@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::{
-    daemonset, deployment,
+    cronjob, daemonset, deployment, disruption, job,
     replicaset::{self, Flavour},
     shell::Deps,
     statefulset,
@@ -40,6 +40,10 @@ const CONTROLLERS: &[Controller] = &[
     ("deployment-controller", "deployment-controller", 5, deployment::start),
     ("statefulset-controller", "statefulset-controller", 5, statefulset::start),
     ("daemon-set-controller", "daemonset-controller", 2, daemonset::start),
+    ("job-controller", "job-controller", 5, job::start),
+    ("ttl-after-finished-controller", "ttl-after-finished-controller", 1, job::ttl::start),
+    ("cronjob-controller", "cronjob-controller", 5, cronjob::start),
+    ("disruption-controller", "controllermanager", 1, disruption::start),
 ];
 
 /// Runs every controller of this crate until `shutdown`. `informers` are shared with others of the process, and must

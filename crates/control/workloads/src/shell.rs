@@ -4,7 +4,7 @@ mod wake;
 mod write;
 
 pub(crate) use pods::{PodControl, namespace_ends, slow_start};
-pub(crate) use wake::{by_uid, selecting, wake_owner, wake_self};
+pub(crate) use wake::{by_uid, index_uids, wake_owner, wake_self};
 pub(crate) use write::{edit, owned, put_status};
 
 use skiff_client::Client;

@@ -53,6 +53,7 @@ pub struct Meta {
     pub finalizers: Vec<String>,
     pub creation_timestamp: Option<Time>,
     pub deletion_timestamp: Option<Time>,
+    pub deletion_grace_period_seconds: Option<i64>,
 }
 
 impl Meta {

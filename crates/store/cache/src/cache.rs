@@ -24,7 +24,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ring_events: 100_000, ring_bytes: 32 << 20, watcher_queue: 4096 }
+        Self { ring_events: 50_000, ring_bytes: 16 << 20, watcher_queue: 4096 }
     }
 }
 

@@ -156,7 +156,12 @@ impl Writer {
         }
         let every = self.config.volatile_checkpoint;
         let soon = self.volatile.due_in(every, Instant::now()).is_some_and(|due| due < every / 4);
-        let volatile = self.changes(|key| soon || rows.iter().any(|(e, _)| e.key == *key));
+        // A durable write to a key that the volatile tier had takes the key's old row along, lest it come back.
+        let volatile = if soon {
+            self.changes(self.volatile.dirty())
+        } else {
+            self.changes(rows.iter().map(|(e, _)| &e.key).filter(|key| self.volatile.is_dirty(key)))
+        };
         let batch = Batch { rows, volatile, reserved: self.counter.mark(last), ..Batch::default() };
         self.disk.write(&batch)?;
         if let Some(mark) = batch.reserved {
@@ -166,10 +171,9 @@ impl Writer {
         Ok(())
     }
 
-    /// The present state of the dirty volatile keys that are `wanted`.
-    fn changes(&self, wanted: impl Fn(&Arc<str>) -> bool) -> Vec<(Arc<str>, Option<Entry>)> {
-        let dirty = self.volatile.dirty().filter(|key| wanted(key));
-        dirty.map(|key| (key.clone(), self.cache.get(key).filter(|_| self.volatile.has(key)))).collect()
+    /// The present state of volatile keys, as a checkpoint writes it: None takes the key's row away.
+    fn changes<'a>(&self, keys: impl Iterator<Item = &'a Arc<str>>) -> Vec<(Arc<str>, Option<Entry>)> {
+        keys.map(|key| (key.clone(), self.cache.get(key).filter(|_| self.volatile.has(key)))).collect()
     }
 
     /// Keeps the books of a published plan.
@@ -209,7 +213,7 @@ impl Writer {
 
     /// Writes the whole volatile tier's changes.
     fn checkpoint(&mut self) {
-        let batch = Batch { volatile: self.changes(|_| true), reserved: self.counter.mark(self.counter.last()), ..Batch::default() };
+        let batch = Batch { volatile: self.changes(self.volatile.dirty()), reserved: self.counter.mark(self.counter.last()), ..Batch::default() };
         match self.disk.write(&batch) {
             Ok(()) => {
                 if let Some(mark) = batch.reserved {
@@ -282,7 +286,7 @@ impl Writer {
     /// Flushes what memory alone knows and closes the files.
     fn shut(mut self) -> Result<(), StoreError> {
         self.cache.close();
-        let volatile = self.changes(|_| true);
+        let volatile = self.changes(self.volatile.dirty());
         let reserved = self.counter.settled();
         let mut result = Ok(());
         if !volatile.is_empty() || reserved.is_some() {

@@ -10,7 +10,7 @@ use skiff_schema::{Field, Kind, MapOf, Ty, Type};
 use super::scan::Scanner;
 use super::special::{self, Fault, what_is};
 use super::strict::Strict;
-use super::{scalar, untyped, zero};
+use super::{base64, untyped, zero};
 use crate::error::DecodeError;
 
 /// One run over one text.
@@ -127,6 +127,7 @@ impl<'s> Decoder<'s> {
             (Kind::Map(map), Some(b'{')) => self.map(map, scanner, previous).map(Some),
             (Kind::String, Some(b'"')) => scanner.string().map(|s| Some(Value::String(s))),
             (Kind::Bytes, Some(b'"')) => self.bytes(scanner),
+            (Kind::Bytes, Some(b'[')) => self.byte_list(scanner),
             (Kind::Bool, Some(b't' | b'f')) => Ok(Some(Value::Bool(scanner.word()? == "true"))),
             (Kind::Int32 | Kind::Int64 | Kind::Float64, Some(b'-' | b'0'..=b'9')) => {
                 self.number(ty, scanner)
@@ -197,15 +198,39 @@ impl<'s> Decoder<'s> {
 
     fn bytes(&mut self, scanner: &mut Scanner<'_>) -> Result<Option<Value>> {
         let text = scanner.string()?;
-        match scalar::decode_base64(&text) {
+        match base64::decode(&text) {
             // Clean text is its own canonical form.
             Ok(_) if !text.contains(['\r', '\n']) => Ok(Some(Value::String(text))),
-            Ok(bytes) => Ok(Some(Value::String(scalar::encode_base64(&bytes)))),
+            Ok(bytes) => Ok(Some(Value::String(base64::encode(&bytes)))),
             Err(error) => {
                 self.saved.get_or_insert(error);
                 Ok(None)
             }
         }
+    }
+
+    /// Go takes a list of numbers for bytes, too.
+    fn byte_list(&mut self, scanner: &mut Scanner<'_>) -> Result<Option<Value>> {
+        scanner.open()?;
+        let mut bytes: Vec<u8> = Vec::new();
+        while scanner.next_element(bytes.is_empty())? {
+            let mut byte = 0;
+            match scanner.peek() {
+                Some(b'-' | b'0'..=b'9') => {
+                    let text = scanner.number()?;
+                    match text.parse() {
+                        Ok(parsed) => byte = parsed,
+                        Err(_) => self.save(&format!("number {text}"), "uint8"),
+                    }
+                }
+                Some(b'n') => {
+                    scanner.word()?;
+                }
+                _ => self.mismatch(scanner, "uint8")?,
+            }
+            bytes.push(byte);
+        }
+        Ok(Some(Value::String(base64::encode(&bytes))))
     }
 
     fn special(&mut self, ty: &'static Ty, scanner: &mut Scanner<'_>) -> Result<Option<Value>> {

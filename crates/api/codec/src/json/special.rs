@@ -5,10 +5,9 @@ use skiff_meta::Quantity;
 use skiff_schema::{Kind, by_name};
 
 use super::decode::Decoder;
-use super::scalar;
 use super::scan::Scanner;
 use super::strict::Strict;
-use super::untyped;
+use super::{duration, time, untyped};
 use crate::error::DecodeError;
 
 const JSON_SCHEMA_PROPS: &str =
@@ -53,15 +52,15 @@ pub fn decode(kind: Kind, scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
     match kind {
         Kind::Quantity => quantity(scanner),
         Kind::IntOrString => int_or_string(scanner),
-        Kind::Time => time(scanner, |text| {
-            let instant = scalar::parse_time(text)?;
+        Kind::Time => go_time(scanner, |text| {
+            let instant = time::parse_time(text)?;
             Ok((!instant.is_zero()).then(|| instant.rfc3339()))
         }),
-        Kind::MicroTime => time(scanner, |text| {
-            let instant = scalar::parse_micro_time(text)?;
+        Kind::MicroTime => go_time(scanner, |text| {
+            let instant = time::parse_micro_time(text)?;
             Ok((!instant.is_zero()).then(|| instant.rfc3339_micro()))
         }),
-        Kind::Duration => duration(scanner),
+        Kind::Duration => go_duration(scanner),
         Kind::SchemaOrArray | Kind::SchemaOrBool | Kind::SchemaOrStrings => either(kind, scanner),
         _ => Ok(untyped::value(scanner, None)?),
     }
@@ -116,7 +115,7 @@ pub fn what_is(first: Option<u8>) -> &'static str {
     }
 }
 
-fn time(
+fn go_time(
     scanner: &mut Scanner<'_>,
     parse: impl Fn(&str) -> Result<Option<String>, String>,
 ) -> Result<Value, Fault> {
@@ -134,7 +133,7 @@ fn time(
     }
 }
 
-fn duration(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
+fn go_duration(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
     let text = match scanner.peek() {
         Some(b'"') => scanner.string()?,
         Some(b'n') => {
@@ -143,8 +142,8 @@ fn duration(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
         }
         _ => return Err(wrong(scanner, "string")?),
     };
-    let nanos = scalar::parse_duration(&text).map_err(Fault::Text)?;
-    Ok(Value::String(scalar::format_duration(nanos)))
+    let nanos = duration::parse_duration(&text).map_err(Fault::Text)?;
+    Ok(Value::String(duration::format_duration(nanos)))
 }
 
 /// The either-or types of apiextensions: a schema, or something simpler.

@@ -64,10 +64,9 @@ fn leave(strict: &mut Option<&mut Strict>, mark: Option<usize>) {
 
 /// Whole numbers that fit stay whole; all others are floats, as in Go.
 pub fn number(text: &str) -> Result<Value, DecodeError> {
-    if !text.contains('.') {
-        if let Ok(whole) = text.parse::<i64>() {
-            return Ok(Value::from(whole));
-        }
+    let whole = if text.contains('.') { None } else { text.parse::<i64>().ok() };
+    if let Some(whole) = whole {
+        return Ok(Value::from(whole));
     }
     let float = text.parse::<f64>().ok().and_then(Number::from_f64);
     float.map(Value::Number).ok_or_else(|| {

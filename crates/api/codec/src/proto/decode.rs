@@ -9,7 +9,7 @@ use crate::api::TypeMeta;
 use crate::error::DecodeError;
 use crate::json::decode::{assemble, go_float};
 use crate::json::scan::Scanner;
-use crate::json::{scalar, untyped, zero};
+use crate::json::{base64, duration, time, untyped, zero};
 use crate::limits::{MAX_BODY, MAX_DEPTH};
 
 /// First bytes of every protobuf body.
@@ -250,7 +250,7 @@ fn entry(item: &'static Ty, bytes: &[u8], depth: usize) -> Result<(String, Value
 fn value(ty: &'static Ty, wire: WireValue<'_>, depth: usize) -> Result<Value, String> {
     match (ty.kind, wire) {
         (Kind::String, WireValue::Bytes(text)) => Ok(Value::String(lossy(text))),
-        (Kind::Bytes, WireValue::Bytes(bytes)) => Ok(Value::String(scalar::encode_base64(bytes))),
+        (Kind::Bytes, WireValue::Bytes(bytes)) => Ok(Value::String(base64::encode(bytes))),
         (Kind::Bool, WireValue::Varint(number)) => Ok(Value::Bool(number != 0)),
         (Kind::Int32, WireValue::Varint(number)) => Ok(Value::from(number as i32)),
         (Kind::Int64, WireValue::Varint(number)) => Ok(Value::from(number as i64)),
@@ -283,8 +283,8 @@ fn special(kind: Kind, bytes: &[u8], depth: usize) -> Result<Value, String> {
         }
         Kind::IntOrString if fields.int(1) == 1 => Ok(Value::String(fields.text(3))),
         Kind::IntOrString => Ok(Value::from(fields.int(2) as i32)),
-        Kind::Time | Kind::MicroTime => time(kind, &fields),
-        Kind::Duration => Ok(Value::String(scalar::format_duration(fields.int(1)))),
+        Kind::Time | Kind::MicroTime => instant(kind, &fields),
+        Kind::Duration => Ok(Value::String(duration::format_duration(fields.int(1)))),
         Kind::RawExtension | Kind::FieldsV1 | Kind::Json => match fields.bytes(1) {
             None => Ok(Value::Null),
             Some([]) => Ok(Value::Null),
@@ -305,17 +305,17 @@ fn special(kind: Kind, bytes: &[u8], depth: usize) -> Result<Value, String> {
     }
 }
 
-fn time(kind: Kind, fields: &Fields<'_>) -> Result<Value, String> {
+fn instant(kind: Kind, fields: &Fields<'_>) -> Result<Value, String> {
     const LATEST: i64 = 253_402_300_799; // 9999-12-31T23:59:59Z
     if fields.0.is_empty() {
         return Ok(Value::Null);
     }
     let seconds = fields.int(1);
-    if !(scalar::ZERO_SECONDS..=LATEST).contains(&seconds) {
+    if !(time::ZERO_SECONDS..=LATEST).contains(&seconds) {
         return Err("a time is out of range".to_owned());
     }
     let nanos = u32::try_from(fields.int(2)).unwrap_or(0).min(999_999_999);
-    let instant = scalar::Instant { seconds, nanos };
+    let instant = time::Instant { seconds, nanos };
     Ok(match kind {
         _ if instant.is_zero() => Value::Null,
         Kind::Time => Value::String(instant.rfc3339()),

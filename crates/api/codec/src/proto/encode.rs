@@ -9,8 +9,8 @@ use skiff_schema::{Field, Kind, Ty, Type, by_name};
 use super::decode::MAGIC;
 use super::wire::{put_bytes, put_double, put_int, put_nested};
 use crate::error::DecodeError;
-use crate::json::scalar;
 use crate::json::scan::Scanner;
+use crate::json::{base64, duration, time};
 
 const JSON_SCHEMA_PROPS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
@@ -161,7 +161,7 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
     match kind {
         Kind::String => put_bytes(tag, text(scanner)?.as_bytes(), out),
         Kind::Bytes => {
-            let bytes = scalar::decode_base64(&text(scanner)?).map_err(DecodeError::Value)?;
+            let bytes = base64::decode(&text(scanner)?).map_err(DecodeError::Value)?;
             put_bytes(tag, &bytes, out);
         }
         Kind::Bool => put_int(tag, i64::from(scanner.word()? == "true"), out),
@@ -173,7 +173,7 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
         Kind::Quantity => quantity(tag, scanner, out)?,
         Kind::IntOrString => int_or_string(tag, scanner, out)?,
         Kind::Time | Kind::MicroTime => {
-            let instant = scalar::parse_time(&text(scanner)?).map_err(DecodeError::Value)?;
+            let instant = time::parse_time(&text(scanner)?).map_err(DecodeError::Value)?;
             put_nested(tag, out, |out| {
                 put_int(1, instant.seconds, out);
                 put_int(2, i64::from(instant.nanos), out);
@@ -181,7 +181,7 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
             })?;
         }
         Kind::Duration => {
-            let nanos = scalar::parse_duration(&text(scanner)?).map_err(DecodeError::Value)?;
+            let nanos = duration::parse_duration(&text(scanner)?).map_err(DecodeError::Value)?;
             put_nested(tag, out, |out| {
                 put_int(1, nanos, out);
                 Ok(())

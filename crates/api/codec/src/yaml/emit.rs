@@ -23,7 +23,11 @@ fn mapping(map: &serde_json::Map<String, Value>, indent: usize, out: &mut String
         if index > 0 {
             pad(indent, out);
         }
-        text(key, indent, out);
+        if key.contains('\n') {
+            out.push_str(&quoted(key));
+        } else {
+            text(key, indent, out);
+        }
         out.push(':');
         if let Some(value) = map.get(key) {
             member(value, indent, out);
@@ -108,7 +112,8 @@ fn pad(indent: usize, out: &mut String) {
 
 fn text(string: &str, indent: usize, out: &mut String) {
     let printable = !string.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
-    if string.contains('\n') && printable && !string.starts_with([' ', '\n', '\t']) {
+    let foldable = printable && !string.contains(" \n");
+    if string.contains('\n') && foldable && !string.starts_with([' ', '\n', '\t']) {
         literal(string, indent, out);
     } else if !printable || string.contains(['\n', '\t']) || means_something_else(string) {
         out.push_str(&quoted(string));
@@ -140,7 +145,21 @@ fn literal(string: &str, indent: usize, out: &mut String) {
 }
 
 fn quoted(string: &str) -> String {
-    serde_json::Value::from(string).to_string()
+    let mut out = String::with_capacity(string.len() + 2);
+    out.push('"');
+    for c in string.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c.is_control() && c.is_ascii() => out.push_str(&format!("\\x{:02X}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }
 
 /// Whether YAML 1.1 would read the plain text as something else than a string.

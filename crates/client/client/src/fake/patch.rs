@@ -2,7 +2,7 @@
 use serde_json::Value;
 use skiff_meta::Status;
 
-/// RFC 7396.
+/// RFC 7396, and `$deleteFromPrimitiveList` of strategic merge patches.
 pub(super) fn merge(into: &mut Value, patch: &Value) {
     let Value::Object(patch) = patch else {
         *into = patch.clone();
@@ -13,7 +13,11 @@ pub(super) fn merge(into: &mut Value, patch: &Value) {
     }
     let Value::Object(into) = into else { return };
     for (key, value) in patch {
-        if value.is_null() {
+        if let Some(list) = key.strip_prefix("$deleteFromPrimitiveList/") {
+            if let Some(Value::Array(kept)) = into.get_mut(list) {
+                kept.retain(|v| !value.as_array().is_some_and(|gone| gone.contains(v)));
+            }
+        } else if value.is_null() {
             into.shift_remove(key);
         } else {
             merge(into.entry(key.clone()).or_insert(Value::Null), value);

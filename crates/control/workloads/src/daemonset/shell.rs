@@ -159,8 +159,8 @@ impl Controller {
             }
         }
         let acted = self.act(pass, &plan).await;
-        if let Some(version) = put_status(&self.deps.client, &resource::apps("daemonsets"), pass.row, &plan.status).await? {
-            self.wrote.wrote(&pass.row.key, &version);
+        if let Some(new) = put_status(&self.deps.client, &resource::apps("daemonsets"), pass.row, &plan.status).await? {
+            self.wrote.wrote(&pass.row.key, &new.revision.to_string());
         }
         acted?;
         let newest = revisions.last().map(|r| r.metadata.name.as_str());

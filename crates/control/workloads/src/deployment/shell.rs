@@ -121,8 +121,8 @@ impl Controller {
             row = Row::of(bytes).at("read", key)?;
             self.wrote.wrote(key, &row.revision.to_string());
         }
-        if let Some(version) = put_status(&self.deps.client, &resource::apps("deployments"), &row, &plan.status).await? {
-            self.wrote.wrote(key, &version);
+        if let Some(new) = put_status(&self.deps.client, &resource::apps("deployments"), &row, &plan.status).await? {
+            self.wrote.wrote(key, &new.revision.to_string());
         }
         Ok(())
     }

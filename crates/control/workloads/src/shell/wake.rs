@@ -13,6 +13,11 @@ pub(crate) fn by_uid(owners: &Informer, uid: &Uid) -> Option<Arc<Row>> {
     owners.indexed(BY_UID, uid.as_str()).into_iter().next()
 }
 
+/// Makes [`by_uid`] answer for these.
+pub(crate) fn index_uids(owners: &Informer) {
+    owners.index(BY_UID, |r| vec![r.uid.to_string()]);
+}
+
 /// Every change of an object wakes its own key.
 pub(crate) fn wake_self(objects: &Informer, queue: &Queue) {
     let queue = queue.clone();
@@ -21,7 +26,7 @@ pub(crate) fn wake_self(objects: &Informer, queue: &Queue) {
 
 /// A change of an object wakes the `owners` that control it, before and after; an orphan wakes those that select it.
 pub(crate) fn wake_owner(objects: &Informer, owners: &Arc<Informer>, queue: &Queue) {
-    owners.index(BY_UID, |r| vec![r.uid.to_string()]);
+    index_uids(owners);
     let (owners, queue) = (owners.clone(), queue.clone());
     objects.subscribe(move |c| {
         let (old, new) = (c.old.as_deref(), c.new.as_deref());
@@ -43,7 +48,7 @@ fn orphan_changed(c: &Change) -> bool {
 }
 
 /// The owners in the object's namespace whose selector finds it.
-pub(crate) fn selecting(owners: &Informer, object: &Row) -> Vec<Arc<Row>> {
+fn selecting(owners: &Informer, object: &Row) -> Vec<Arc<Row>> {
     if object.labels.is_empty() {
         return Vec::new();
     }

@@ -18,8 +18,8 @@ fn target(resource: &GroupVersionResource, row: &Row) -> Target {
     Target::new(resource.clone(), row.namespace(), row.name())
 }
 
-/// Puts a status on the version that was read; writes nothing when it is the same. Returns the new resourceVersion.
-pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize) -> Result<Option<String>, Failed> {
+/// Puts a status on the version that was read; writes nothing when it is the same. Returns the new version.
+pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize) -> Result<Option<Row>, Failed> {
     let what = row.key.clone();
     let mut object = parse(row).at("read", &what)?;
     let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
@@ -28,7 +28,7 @@ pub(crate) async fn put_status(client: &Client, resource: &GroupVersionResource,
     }
     object["status"] = status;
     let bytes = client.update_bytes(target(resource, row).sub("status"), object.to_string()).await.at("update the status of", &what)?;
-    Ok(Head::of(&bytes).ok().map(|h| h.resource_version))
+    Row::of(bytes).at("read", &what).map(Some)
 }
 
 /// Whether two statuses say the same once fields that the server leaves out (0, false, "", [], {}, null) are left out.

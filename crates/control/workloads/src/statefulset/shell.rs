@@ -87,8 +87,8 @@ impl Reconcile for Controller {
             now: self.deps.now(),
         });
         let acted = self.act(&pass, &plan).await;
-        if let Some(version) = put_status(&self.deps.client, &resource::apps("statefulsets"), &row, &plan.status).await? {
-            self.wrote.wrote(key, &version);
+        if let Some(new) = put_status(&self.deps.client, &resource::apps("statefulsets"), &row, &plan.status).await? {
+            self.wrote.wrote(key, &new.revision.to_string());
         }
         acted?;
         self.trim(&set, &revisions, &pass, &plan).await?;

@@ -1,1 +1,0 @@
-//! Clock, backoff and shutdown, handed in so that tests hold time still

@@ -1,0 +1,14 @@
+//! Persistent volumes: binding of claims, protection of what is in use, and the `local-path` provisioner.
+//! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>
+
+mod binder;
+mod ephemeral;
+mod fit;
+mod local;
+mod protect;
+
+pub(crate) use binder::start as start_binder;
+pub(crate) use ephemeral::start as start_ephemeral;
+pub use local::{PROVISIONER, reclaim_on_node};
+pub(crate) use local::start as start_provisioner;
+pub(crate) use protect::{start_claims as start_claim_protection, start_volumes as start_volume_protection};

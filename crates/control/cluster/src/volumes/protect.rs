@@ -1,0 +1,97 @@
+//! Finalizers that keep claims in use by pods, and volumes in use by claims, from going.
+use crate::run::{Deps, Started};
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use serde_json::json;
+use skiff_client::{Object, PatchBody};
+use skiff_controller::{Action, At, Failed, Queue, Reconcile};
+use skiff_informer::{Row, Typed, key_of, split_key};
+use skiff_meta::{Head, Reason, Status};
+use std::sync::Arc;
+
+const CLAIMS: &str = "kubernetes.io/pvc-protection";
+const VOLUMES: &str = "kubernetes.io/pv-protection";
+
+/// Adds the finalizer to what lives; takes it from what is being deleted and not in use.
+async fn keep<K: Object>(deps: &Deps, row: &Row, finalizer: &str, in_use: impl FnOnce() -> bool) -> Result<(), Status> {
+    let head = Head::of(&row.bytes).map_err(Status::internal)?;
+    let has = head.finalizers.iter().any(|f| f == finalizer);
+    let wanted: Vec<String> = match (row.deleting, has) {
+        (false, false) => head.finalizers.iter().cloned().chain([finalizer.to_owned()]).collect(),
+        (true, true) if !in_use() => head.finalizers.iter().filter(|f| *f != finalizer).cloned().collect(),
+        _ => return Ok(()),
+    };
+    let patch = json!({"metadata": {"finalizers": wanted, "resourceVersion": head.resource_version}});
+    match deps.client.patch::<K>(row.namespace(), row.name(), PatchBody::merge(&patch)).await {
+        Err(e) if e.is(Reason::NotFound) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+struct Claims {
+    deps: Deps,
+    claims: Typed<PersistentVolumeClaim>,
+    pods: Typed<Pod>,
+}
+
+/// Names of the claims that a pod uses, read from its bytes.
+fn claims_of(row: &Row) -> Vec<String> {
+    let Ok(pod) = row.decode::<Pod>() else { return Vec::new() };
+    let over = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
+    let unplaced = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default().is_empty();
+    if over || unplaced {
+        return Vec::new();
+    }
+    let name = row.name().to_owned();
+    let of = |v: k8s_openapi::api::core::v1::Volume| match (v.persistent_volume_claim, v.ephemeral) {
+        (Some(c), _) => Some(c.claim_name),
+        (None, Some(_)) => Some(format!("{name}-{}", v.name)),
+        _ => None,
+    };
+    pod.spec.and_then(|s| s.volumes).unwrap_or_default().into_iter().filter_map(of).map(|c| key_of(row.namespace(), &c)).collect()
+}
+
+pub(crate) fn start_claims(deps: Deps) -> Started {
+    let (claims, pods) = (deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<Pod>());
+    pods.index("claim", claims_of);
+    let queue = Queue::new();
+    let q = queue.clone();
+    claims.subscribe(move |c| q.add(c.key()));
+    let q = queue.clone();
+    pods.subscribe(move |c| [&c.old, &c.new].into_iter().flatten().flat_map(|r| claims_of(r)).for_each(|k| q.add(k)));
+    (queue, Arc::new(Claims { deps, claims, pods }))
+}
+
+#[async_trait]
+impl Reconcile for Claims {
+    async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
+        let (namespace, name) = split_key(key);
+        let Some(row) = self.claims.row(namespace, name) else { return Ok(Action::Done) };
+        let in_use = || !self.pods.indexed("claim", key).is_empty();
+        keep::<PersistentVolumeClaim>(&self.deps, &row, CLAIMS, in_use).await.at("protect claim", key)?;
+        Ok(Action::Done)
+    }
+}
+
+struct Volumes {
+    deps: Deps,
+    volumes: Typed<PersistentVolume>,
+}
+
+pub(crate) fn start_volumes(deps: Deps) -> Started {
+    let volumes = deps.informers.of::<PersistentVolume>();
+    let queue = Queue::new();
+    let q = queue.clone();
+    volumes.subscribe(move |c| q.add(c.key()));
+    (queue, Arc::new(Volumes { deps, volumes }))
+}
+
+#[async_trait]
+impl Reconcile for Volumes {
+    async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
+        let Some(row) = self.volumes.row("", key) else { return Ok(Action::Done) };
+        let bound = row.decode::<PersistentVolume>().ok().and_then(|v| v.status).and_then(|s| s.phase).is_some_and(|p| p == "Bound");
+        keep::<PersistentVolume>(&self.deps, &row, VOLUMES, || bound).await.at("protect volume", key)?;
+        Ok(Action::Done)
+    }
+}

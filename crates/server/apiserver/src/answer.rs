@@ -1,0 +1,123 @@
+//! An answer of the registry as an HTTP response, in the form that was negotiated.
+use crate::{
+    error::status_code,
+    negotiate::{Encoding, Form, Shape},
+    stream, table,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Response, header};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use skiff_meta::{GroupVersionKind, Status};
+use skiff_request::{Answer, ListAnswer};
+use std::convert::Infallible;
+
+pub(crate) type Reply = BoxBody<Bytes, Infallible>;
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Reply {
+    Full::new(bytes.into()).boxed()
+}
+
+/// What rendering knows beside the answer.
+pub(crate) struct Rendering<'a> {
+    pub form: &'a Form,
+    pub columns: &'a table::Source,
+    pub stop: tokio_util::sync::CancellationToken,
+}
+
+pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Reply>, Status> {
+    match answer {
+        Answer::Object { code, kind, bytes, warnings } => {
+            let body = match r.form.shape {
+                Shape::Whole => encode(r.form, &kind, bytes)?,
+                Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
+                Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
+            };
+            Ok(response(code, r.form, body, &warnings))
+        }
+        Answer::List(list) => Ok(response(200, r.form, list_body(list, r)?, &[])),
+        Answer::Status(status, warnings) => {
+            let body = encode(r.form, &GroupVersionKind::new("", "v1", "Status"), status.to_json().into())?;
+            Ok(response(status.code, r.form, body, &warnings))
+        }
+        Answer::Watch { kind, events } => Ok(stream::respond(kind, events, r)),
+    }
+}
+
+fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
+    let list_kind = GroupVersionKind { kind: format!("{}List", list.kind.kind).into(), ..list.kind.clone() };
+    match r.form.shape {
+        Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
+        Shape::Whole => encode(r.form, &list_kind, whole_list(&list_kind, &list)),
+        Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
+        Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
+    }
+}
+
+/// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the stored bytes.
+pub(crate) fn whole_list(kind: &GroupVersionKind, list: &ListAnswer) -> Bytes {
+    let size: usize = list.items.iter().map(|i| i.len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+    out.extend_from_slice(list_meta(list).to_string().as_bytes());
+    out.extend_from_slice(b",\"items\":[");
+    for (i, item) in list.items.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(item);
+    }
+    out.extend_from_slice(b"]}");
+    out.into()
+}
+
+pub(crate) fn list_meta(list: &ListAnswer) -> serde_json::Value {
+    let mut meta = serde_json::Map::new();
+    if list.revision.0 > 0 {
+        meta.insert("resourceVersion".into(), list.revision.to_string().into());
+    }
+    if !list.continue_token.is_empty() {
+        meta.insert("continue".into(), list.continue_token.clone().into());
+    }
+    if let Some(n) = list.remaining {
+        meta.insert("remainingItemCount".into(), n.into());
+    }
+    meta.into()
+}
+
+/// Canonical JSON in the encoding asked for.
+pub(crate) fn encode(form: &Form, kind: &GroupVersionKind, json: Bytes) -> Result<Bytes, Status> {
+    match form.encoding {
+        Encoding::Json if form.pretty => pretty(&json),
+        Encoding::Json => Ok(json),
+        Encoding::Yaml => crate::wire::yaml(&json),
+        Encoding::Protobuf => crate::wire::protobuf(kind, &json),
+    }
+}
+
+pub(crate) fn encode_value(form: &Form, kind: &GroupVersionKind, v: serde_json::Value) -> Result<Bytes, Status> {
+    encode(form, kind, v.to_string().into())
+}
+
+fn pretty(json: &[u8]) -> Result<Bytes, Status> {
+    let v: serde_json::Value = serde_json::from_slice(json).map_err(Status::internal)?;
+    serde_json::to_vec_pretty(&v).map(Bytes::from).map_err(Status::internal)
+}
+
+pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String]) -> Response<Reply> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = status_code(code);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.encoding.media_type()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    for w in warnings {
+        if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))) {
+            headers.append(header::WARNING, v);
+        }
+    }
+    response
+}
+
+/// A warning's text inside quotes, at most 256 bytes of printable characters.
+fn quoted(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(256).flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect()
+}

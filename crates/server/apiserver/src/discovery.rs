@@ -1,0 +1,174 @@
+//! Discovery: which groups, versions and resources there are, aggregated and in the old form, out of the table.
+use serde_json::{Map, Value, json};
+use skiff_registry::table::{Resource, Rows, Subresource};
+
+fn kind(group: &str, version: &str, kind: &str) -> Value {
+    json!({"group": group, "version": version, "kind": kind})
+}
+
+fn subresource(s: &Subresource) -> Value {
+    json!({"subresource": s.name, "responseKind": kind(&s.kind.group, &s.kind.version, &s.kind.kind), "verbs": s.verbs})
+}
+
+fn resource(r: &Resource) -> Value {
+    let mut v = json!({
+        "resource": r.plural,
+        "responseKind": kind("", "", &r.kind),
+        "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": r.singular,
+        "verbs": r.verbs,
+    });
+    if !r.short.is_empty() {
+        v["shortNames"] = json!(r.short);
+    }
+    if !r.categories.is_empty() {
+        v["categories"] = json!(r.categories);
+    }
+    if !r.subresources.is_empty() {
+        v["subresources"] = r.subresources.iter().map(subresource).collect();
+    }
+    v
+}
+
+/// Versions of a group, the preferred one first.
+pub(crate) fn versions(rows: &Rows, group: &str) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for r in rows.of_group(group) {
+        for v in &r.versions {
+            if !all.iter().any(|a| a == v) {
+                all.push(v.to_string());
+            }
+        }
+    }
+    all.sort_by(|a, b| priority(b).cmp(&priority(a)).then_with(|| a.cmp(b)));
+    all
+}
+
+/// GA before beta before alpha, newer before older.
+fn priority(version: &str) -> (u8, u32, u32) {
+    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let major: u32 = rest[..digits].parse().unwrap_or(0);
+    let tail = &rest[digits..];
+    let minor = |t: &str| t.parse().unwrap_or(0);
+    match tail {
+        "" => (3, major, 0),
+        t if t.starts_with("beta") => (2, major, minor(&t[4..])),
+        t if t.starts_with("alpha") => (1, major, minor(&t[5..])),
+        _ => (0, 0, 0),
+    }
+}
+
+/// `APIGroupDiscoveryList` of `/api` (the core group alone) or `/apis` (all others).
+pub(crate) fn aggregated(rows: &Rows, core: bool, version: &str) -> Value {
+    let groups = rows.groups().iter().filter(|g| g.is_empty() == core);
+    let items: Vec<Value> = groups
+        .map(|g| {
+            let versions: Vec<Value> = versions(rows, g)
+                .iter()
+                .map(|v| {
+                    let resources: Vec<Value> = rows.of_group(g).filter(|r| r.serves(v)).map(|r| resource(r)).collect();
+                    json!({"version": v, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
+            let meta = if g.is_empty() { json!({}) } else { json!({"name": g}) };
+            json!({"metadata": meta, "versions": versions})
+        })
+        .collect();
+    json!({"kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {}, "items": items})
+}
+
+fn group_version(group: &str, version: &str) -> Value {
+    json!({"groupVersion": format!("{group}/{version}"), "version": version})
+}
+
+fn group_body(rows: &Rows, group: &str) -> Value {
+    let versions: Vec<Value> = versions(rows, group).iter().map(|v| group_version(group, v)).collect();
+    json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
+}
+
+pub(crate) fn api_versions(address: &str) -> Value {
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
+}
+
+pub(crate) fn group_list(rows: &Rows) -> Value {
+    let groups: Vec<Value> = rows.groups().iter().filter(|g| !g.is_empty()).map(|g| group_body(rows, g)).collect();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+/// None when there is no such group.
+pub(crate) fn group(rows: &Rows, group: &str) -> Option<Value> {
+    rows.of_group(group).next()?;
+    let mut v = json!({"kind": "APIGroup", "apiVersion": "v1"});
+    if let (Some(to), Value::Object(from)) = (v.as_object_mut(), group_body(rows, group)) {
+        to.extend(from);
+    }
+    Some(v)
+}
+
+/// `APIResourceList` of a version; None when nothing is served there.
+pub(crate) fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<Value> {
+    let mut resources: Vec<Value> = Vec::new();
+    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+        resources.push(flat(r, None));
+        resources.extend(r.subresources.iter().map(|s| flat(r, Some(s))));
+    }
+    if resources.is_empty() {
+        return None;
+    }
+    let gv = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": resources}))
+}
+
+fn flat(r: &Resource, sub: Option<&Subresource>) -> Value {
+    let mut v = Map::new();
+    let name = sub.map_or_else(|| r.plural.to_string(), |s| format!("{}/{}", r.plural, s.name));
+    v.insert("name".into(), name.into());
+    v.insert("singularName".into(), if sub.is_some() { "" } else { &*r.singular }.into());
+    v.insert("namespaced".into(), r.namespaced.into());
+    let kind = sub.map_or(&r.kind, |s| &s.kind.kind);
+    if let Some(s) = sub.filter(|s| !s.kind.version.is_empty()) {
+        v.insert("group".into(), s.kind.group.as_ref().into());
+        v.insert("version".into(), s.kind.version.as_ref().into());
+    }
+    v.insert("kind".into(), kind.as_ref().into());
+    v.insert("verbs".into(), json!(sub.map_or(r.verbs, |s| s.verbs)));
+    if sub.is_none() {
+        if !r.short.is_empty() {
+            v.insert("shortNames".into(), json!(r.short));
+        }
+        if !r.categories.is_empty() {
+            v.insert("categories".into(), json!(r.categories));
+        }
+        if r.computed.is_none() {
+            v.insert("storageVersionHash".into(), storage_hash(r).into());
+        }
+    }
+    v.into()
+}
+
+/// The first eight bytes of a digest of the stored version, as upstream's clients compare it.
+fn storage_hash(r: &Resource) -> String {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let text = format!("{}/{}/{}", r.stored.group, r.stored.version, r.kind);
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    STANDARD.encode(&digest.as_ref()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_registry::table::Table;
+    #[test]
+    fn discovery_has_what_upstream_has() {
+        let rows = Table::builtin().rows();
+        let v = aggregated(&rows, false, "v2");
+        assert_eq!(v["items"][0]["metadata"]["name"], "apiregistration.k8s.io");
+        let hpa = v["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "autoscaling").unwrap();
+        assert_eq!((&hpa["versions"][0]["version"], &hpa["versions"][1]["version"]), (&json!("v2"), &json!("v1")));
+        let list = resource_list(&rows, "", "v1").unwrap();
+        let eviction = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap();
+        assert_eq!((&eviction["group"], &eviction["kind"]), (&json!("policy"), &json!("Eviction")));
+        assert!(priority("v1") > priority("v2beta1") && priority("v1beta2") > priority("v1beta1"));
+    }
+}

@@ -1,0 +1,105 @@
+//! From an HTTP request to a call: query, body, limits.
+use bytes::{Bytes, BytesMut};
+use flate2::write::GzDecoder;
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use skiff_meta::{Reason, Status};
+use skiff_request::{Query, Verb};
+use std::io::Write;
+
+/// Largest body, also after decompression.
+pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
+
+pub(crate) fn query(raw: Option<&str>) -> Query {
+    let decode = |s: &str| percent_encoding::percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let pairs = raw.unwrap_or_default().split('&').filter(|p| !p.is_empty()).map(|p| {
+        let (k, v) = p.split_once('=').unwrap_or((p, ""));
+        (decode(k), decode(v))
+    });
+    Query(pairs.collect())
+}
+
+pub(crate) fn verb(method: &Method, name: &str, watch: bool) -> Option<Verb> {
+    Some(match *method {
+        Method::GET | Method::HEAD if watch => Verb::Watch,
+        Method::GET | Method::HEAD if name.is_empty() => Verb::List,
+        Method::GET | Method::HEAD => Verb::Get,
+        Method::POST => Verb::Create,
+        Method::PUT => Verb::Update,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE if name.is_empty() => Verb::DeleteCollection,
+        Method::DELETE => Verb::Delete,
+        _ => return None,
+    })
+}
+
+fn too_large() -> Status {
+    Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {BODY_LIMIT}"))
+}
+
+/// The whole body, unpacked, within the limit.
+pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Status> {
+    let mut out = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Status::bad_request(format!("the body could not be read: {e}")))?;
+        if let Ok(data) = frame.into_data() {
+            if out.len() + data.len() > BODY_LIMIT {
+                return Err(too_large());
+            }
+            out.extend_from_slice(&data);
+        }
+    }
+    match headers.get("content-encoding").and_then(|v| v.to_str().ok()) {
+        Some("gzip") => unpack(&out),
+        _ => Ok(out.freeze()),
+    }
+}
+
+fn unpack(packed: &[u8]) -> Result<Bytes, Status> {
+    struct Limited(Vec<u8>);
+    impl Write for Limited {
+        fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
+            if self.0.len() + data.len() > BODY_LIMIT {
+                return Err(std::io::ErrorKind::FileTooLarge.into());
+            }
+            self.0.extend_from_slice(data);
+            Ok(data.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut decoder = GzDecoder::new(Limited(Vec::new()));
+    let done = decoder.write_all(packed).and_then(|()| decoder.finish());
+    match done {
+        Ok(l) => Ok(l.0.into()),
+        Err(e) if e.kind() == std::io::ErrorKind::FileTooLarge => Err(too_large()),
+        Err(e) => Err(Status::bad_request(format!("the body could not be unpacked: {e}"))),
+    }
+}
+
+/// A media type without its parameters.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media = text.split(';').next().unwrap_or_default().trim();
+    if media.is_empty() { "application/json".to_owned() } else { media.to_ascii_lowercase() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn queries_are_decoded() {
+        let q = query(Some("a=b%2Fc&d&e=x+y"));
+        assert_eq!((q.get("a"), q.get("d"), q.get("e")), (Some("b/c"), Some(""), Some("x y")));
+    }
+    #[test]
+    fn bombs_are_refused() {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        for _ in 0..8 {
+            packer.write_all(&vec![0; 1 << 20]).unwrap();
+        }
+        assert_eq!(unpack(&packer.finish().unwrap()).unwrap_err().code, 413);
+    }
+}

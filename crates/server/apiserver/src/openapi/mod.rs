@@ -1,0 +1,79 @@
+//! OpenAPI documents, made on demand out of the table and the schema's facts: one v3 document a group version, and the
+//! whole as v2. Nothing is kept but what the hashes are made of: a client that has a document does not ask again.
+//! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>
+
+mod operation;
+mod parameters;
+mod paths;
+mod v2;
+mod v3;
+
+pub(crate) use v2::document as v2_document;
+pub(crate) use v3::{document as v3_document, index as v3_index, version_document as v3_version};
+
+use serde_json::{Map, Value};
+use skiff_registry::table::{Resource, Rows};
+use skiff_schema::Type;
+
+/// Kinds that every group's paths speak of.
+const SHARED: [&str; 4] = ["APIResourceList", "DeleteOptions", "Status", "WatchEvent"];
+
+/// `io.k8s.api.apps.v1.Deployment`, or for a custom resource its group turned round.
+pub(crate) fn definition_name(group: &str, version: &str, kind: &str) -> String {
+    match skiff_schema::by_gvk(group, version, kind) {
+        Some(ty) => ty.name.to_owned(),
+        None => {
+            let mut parts: Vec<&str> = group.split('.').collect();
+            parts.reverse();
+            format!("{}.{version}.{kind}", parts.join("."))
+        }
+    }
+}
+
+/// Built-in types that a group version's documents start from.
+fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
+    let mut roots: Vec<&'static Type> = SHARED.iter().filter_map(|k| skiff_schema::by_gvk("meta.k8s.io", "v1", k).or_else(|| skiff_schema::by_gvk("", "v1", k))).collect();
+    let mut add = |group: &str, version: &str, kind: &str| {
+        if let Some(ty) = skiff_schema::by_gvk(group, version, kind) {
+            roots.push(ty);
+        }
+    };
+    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+        add(group, version, &r.kind);
+        add(group, version, &format!("{}List", r.kind));
+        for s in &r.subresources {
+            let (g, v) = if s.kind.version.is_empty() { (group, version) } else { (&*s.kind.group, &*s.kind.version) };
+            add(g, v, &s.kind.kind);
+        }
+    }
+    roots
+}
+
+/// Definitions that custom resources bring along: the kind and its list.
+fn custom(rows: &Rows, group: &str, version: &str, v3: bool) -> Map<String, Value> {
+    let mut out = Map::new();
+    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+        let Some(schema) = r.shape.published(&r.gvk(version), v3) else { continue };
+        let name = definition_name(group, version, &r.kind);
+        out.insert(format!("{name}List"), list_of(r, version, &name, v3));
+        out.insert(name, schema);
+    }
+    out
+}
+
+fn list_of(r: &Resource, version: &str, item: &str, v3: bool) -> Value {
+    let prefix = if v3 { "#/components/schemas/" } else { "#/definitions/" };
+    let list_meta = skiff_schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta").map_or("", |t| t.name);
+    serde_json::json!({
+        "description": format!("A list of {}.", r.kind),
+        "type": "object",
+        "required": ["items"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "items": {"type": "array", "items": {"$ref": format!("{prefix}{item}")}},
+            "kind": {"type": "string"},
+            "metadata": {"$ref": format!("{prefix}{list_meta}")},
+        },
+        "x-kubernetes-group-version-kind": [{"group": r.group, "kind": format!("{}List", r.kind), "version": version}],
+    })
+}

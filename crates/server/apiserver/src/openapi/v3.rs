@@ -1,0 +1,172 @@
+//! OpenAPI v3: an index with hashes, and a document a group version.
+use super::{
+    custom,
+    operation::{Content, Operation, Path},
+    parameters::Parameter,
+    paths, roots,
+};
+use crate::version::GIT_VERSION;
+use serde_json::{Map, Value, json};
+use skiff_registry::table::Rows;
+use skiff_schema::openapi::{Descriptions, definitions_v3};
+
+/// `{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}`.
+pub(crate) fn index(rows: &Rows) -> Value {
+    let mut paths = Map::new();
+    for group in rows.groups() {
+        for version in crate::discovery::versions(rows, group) {
+            let key = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+            let hash = hash(rows, group, &version);
+            paths.insert(key.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{key}?hash={hash}")}));
+        }
+    }
+    paths.insert("version".into(), json!({"serverRelativeURL": format!("/openapi/v3/version?hash={}", digest(GIT_VERSION.as_bytes()))}));
+    paths.sort_keys();
+    json!({"paths": paths})
+}
+
+fn digest(bytes: &[u8]) -> String {
+    crate::server::etag(bytes).trim_matches('"').to_owned()
+}
+
+/// Changes when the document would: built-in documents are fixed by the release, custom ones by their schemas.
+pub(crate) fn hash(rows: &Rows, group: &str, version: &str) -> String {
+    let mut facts = format!("{GIT_VERSION} {} {group}/{version}", env!("CARGO_PKG_VERSION"));
+    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+        facts += &format!("\n{} {} {:?} {:?}", r.plural, r.kind, r.verbs, r.namespaced);
+    }
+    let custom = custom(rows, group, version, true);
+    if !custom.is_empty() {
+        facts += &Value::Object(custom).to_string();
+    }
+    digest(facts.as_bytes())
+}
+
+/// The document of `/version`.
+pub(crate) fn version_document() -> Value {
+    let get = json!({"tags": ["version"], "description": "get the version information for this server", "operationId": "getCodeVersion", "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}}});
+    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": GIT_VERSION}, "paths": {"/version/": {"get": get}}})
+}
+
+/// None when nothing is served there.
+pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value> {
+    if !rows.of_group(group).any(|r| r.serves(version)) {
+        return None;
+    }
+    let descriptions = Descriptions::load();
+    let mut schemas = definitions_v3(&roots(rows, group, version), group, version, &descriptions);
+    schemas.extend(custom(rows, group, version, true));
+    schemas.sort_keys();
+    let mut all = Map::new();
+    for p in paths::of_version(rows, group, version) {
+        all.insert(p.path.clone(), path(&p));
+    }
+    Some(json!({
+        "openapi": "3.0.0",
+        "info": {"title": "Kubernetes", "version": GIT_VERSION},
+        "paths": all,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}},
+        },
+    }))
+}
+
+fn path(p: &Path) -> Value {
+    let mut item = Map::new();
+    for op in &p.operations {
+        item.insert(op.method.to_owned(), operation(op));
+    }
+    let mut parameters: Vec<Value> = p.steps.iter().map(|(name, text)| json!({"name": name, "in": "path", "description": text, "required": true, "schema": {"type": "string", "uniqueItems": true}})).collect();
+    parameters.extend(p.parameters.iter().map(parameter));
+    if !parameters.is_empty() {
+        item.insert("parameters".into(), parameters.into());
+    }
+    item.into()
+}
+
+fn parameter((name, kind, text): &Parameter) -> Value {
+    json!({"name": name, "in": "query", "description": text, "schema": {"type": kind, "uniqueItems": true}})
+}
+
+fn operation(op: &Operation) -> Value {
+    let mut v = json!({"tags": [op.tag], "description": op.description, "operationId": op.id});
+    if !op.parameters.is_empty() {
+        v["parameters"] = op.parameters.iter().map(parameter).collect();
+    }
+    if let Some(body) = &op.body {
+        let content: Map<String, Value> = body.media.iter().map(|m| ((*m).to_owned(), schema(&body.definition))).collect();
+        v["requestBody"] = json!({"content": content});
+        if body.required {
+            v["requestBody"]["required"] = true.into();
+        }
+    }
+    let mut responses = Map::new();
+    for code in op.codes {
+        responses.insert(code.to_string(), response(op, *code));
+    }
+    responses.insert("401".into(), json!({"description": "Unauthorized"}));
+    v["responses"] = responses.into();
+    if !op.action.is_empty() {
+        v["x-kubernetes-action"] = op.action.into();
+        v["x-kubernetes-group-version-kind"] = json!({"group": op.kind.group, "version": op.kind.version, "kind": op.kind.kind});
+    }
+    v
+}
+
+fn schema(definition: &str) -> Value {
+    json!({"schema": {"$ref": format!("#/components/schemas/{definition}")}})
+}
+
+fn response(op: &Operation, code: u16) -> Value {
+    let text = match code {
+        201 => "Created",
+        202 => "Accepted",
+        _ => "OK",
+    };
+    let mut content = Map::new();
+    match &op.answer {
+        Content::Text => {
+            content.insert(if op.action == "connect" { "*/*" } else { "text/plain" }.into(), json!({"schema": {"type": "string"}}));
+        }
+        Content::Definition(name) => {
+            let mut media = vec!["application/json"];
+            if op.streams {
+                media.push("application/json;stream=watch");
+            }
+            if op.protobuf {
+                media.push("application/vnd.kubernetes.protobuf");
+                if op.streams {
+                    media.push("application/vnd.kubernetes.protobuf;stream=watch");
+                }
+            }
+            media.push("application/yaml");
+            for m in media {
+                content.insert(m.into(), schema(name));
+            }
+        }
+    }
+    json!({"description": text, "content": content})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_registry::table::Table;
+    #[test]
+    fn documents_hold_what_clients_look_for() {
+        let rows = Table::builtin().rows();
+        let apps = document(&rows, "apps", "v1").unwrap();
+        let patch = &apps["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+        assert_eq!(patch["operationId"], "patchAppsV1NamespacedDeployment");
+        assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
+        let names: Vec<&str> = patch["parameters"].as_array().unwrap().iter().filter_map(|p| p["name"].as_str()).collect();
+        assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"));
+        assert!(apps["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"].is_object());
+        let core = document(&rows, "", "v1").unwrap();
+        let exec = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["post"];
+        assert_eq!(exec["operationId"], "connectCoreV1PostNamespacedPodExec");
+        assert_eq!(index(&rows)["paths"].as_object().unwrap().len(), 24);
+        assert!(document(&rows, "nope", "v1").is_none());
+    }
+}

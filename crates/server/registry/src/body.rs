@@ -1,0 +1,85 @@
+//! Canonical bytes of an object, with the hole where the store writes the revision.
+use serde_json::{Map, Value};
+use skiff_store::Body;
+
+/// `metadata` as Go's ObjectMeta orders it.
+const META: [&str; 15] = [
+    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
+    "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields",
+];
+
+fn member(out: &mut Vec<u8>, first: &mut bool, key: &str, value: &Value) {
+    if !std::mem::take(first) {
+        out.push(b',');
+    }
+    // Writing a string or a Value to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *out, key);
+    out.push(b':');
+    let _ = serde_json::to_writer(&mut *out, value);
+}
+
+fn empty(v: &Value) -> bool {
+    match v {
+        Value::Null => true,
+        Value::String(s) => s.is_empty(),
+        Value::Object(m) => m.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        _ => false,
+    }
+}
+
+fn metadata(out: &mut Vec<u8>, meta: &Map<String, Value>) -> usize {
+    let (mut at, mut first) = (0, true);
+    out.push(b'{');
+    for key in META {
+        if key == "resourceVersion" {
+            out.extend_from_slice(if first { b"\"resourceVersion\":\"\"" } else { b",\"resourceVersion\":\"\"" });
+            first = false;
+            at = out.len() - 1;
+            continue;
+        }
+        match meta.get(key) {
+            Some(v) if key == "generation" && v.as_i64() == Some(0) => {}
+            Some(v) if !empty(v) => member(out, &mut first, key, v),
+            _ => {}
+        }
+    }
+    out.push(b'}');
+    at
+}
+
+/// `kind`, `apiVersion`, `metadata`, then the rest in its order; null members are left out.
+pub fn encode(v: &Value) -> Body {
+    let none = Map::new();
+    let object = v.as_object().unwrap_or(&none);
+    let (mut out, mut first) = (Vec::with_capacity(1024), true);
+    out.push(b'{');
+    for key in ["kind", "apiVersion"] {
+        if let Some(v) = object.get(key) {
+            member(&mut out, &mut first, key, v);
+        }
+    }
+    if !std::mem::take(&mut first) {
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"metadata\":");
+    let at = metadata(&mut out, object.get("metadata").and_then(Value::as_object).unwrap_or(&none));
+    for (key, value) in object.iter().filter(|(k, v)| !matches!(k.as_str(), "kind" | "apiVersion" | "metadata") && !v.is_null()) {
+        member(&mut out, &mut first, key, value);
+    }
+    out.push(b'}');
+    Body { bytes: out.into(), at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use skiff_meta::Revision;
+    #[test]
+    fn bytes_are_canonical_and_have_a_hole() {
+        let v = json!({"spec": {"a": 1}, "metadata": {"labels": {"x": "y"}, "name": "n", "resourceVersion": "7"}, "apiVersion": "v1", "kind": "K", "status": null});
+        let body = encode(&v);
+        assert_eq!(body.stamped(Revision(42)), r#"{"kind":"K","apiVersion":"v1","metadata":{"name":"n","resourceVersion":"42","labels":{"x":"y"}},"spec":{"a":1}}"#);
+    }
+}

@@ -1,0 +1,66 @@
+//! Definitions of columns.
+use super::cells::{age, name};
+use serde_json::Value;
+use skiff_meta::Timestamp;
+use std::{borrow::Cow, sync::Arc};
+
+/// One column's definition.
+#[derive(Clone, Debug)]
+pub struct Column {
+    pub name: Cow<'static, str>,
+    /// `string`, `integer`, `boolean`, `number` or `date`.
+    pub kind: Cow<'static, str>,
+    pub format: Cow<'static, str>,
+    /// Above zero: only in wide output.
+    pub priority: i32,
+    pub description: Cow<'static, str>,
+}
+
+/// Cells of an object, one for each column; the time is for ages.
+pub type Cells = dyn Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync;
+
+#[derive(Clone)]
+pub struct Columns {
+    pub columns: Arc<[Column]>,
+    pub cells: Arc<Cells>,
+}
+
+impl Columns {
+    pub fn new(columns: Vec<Column>, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
+        Self { columns: columns.into(), cells: Arc::new(cells) }
+    }
+    /// Columns in the short form `Name|Ready|Desired#|IP*`: `#` an integer, `?` a boolean, `@` a date, `*` wide only.
+    pub(super) fn of(short: &'static str, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
+        Self::new(short.split('|').map(column).collect(), cells)
+    }
+    /// What a kind shows that has nothing else to say.
+    pub fn name_and_age() -> Self {
+        Self::of("Name|Age", |v, now| vec![name(v), age(v, now).into()])
+    }
+    /// What a kind without a printer shows.
+    pub fn name_and_creation() -> Self {
+        Self::of("Name|Created At@", |v, _| vec![name(v), v["metadata"]["creationTimestamp"].clone()])
+    }
+}
+
+fn column(short: &'static str) -> Column {
+    let (short, priority) = short.strip_suffix('*').map_or((short, 0), |s| (s, 1));
+    let (name, kind) = match short.as_bytes().last() {
+        Some(b'#') => (&short[..short.len() - 1], "integer"),
+        Some(b'?') => (&short[..short.len() - 1], "boolean"),
+        Some(b'@') => (&short[..short.len() - 1], "date"),
+        _ => (short, "string"),
+    };
+    let format = if name == "Name" || name == "Attacher" { "name" } else { "" };
+    Column { name: name.into(), kind: kind.into(), format: format.into(), priority, description: description(name).into() }
+}
+
+/// A short text of our own.
+fn description(name: &str) -> String {
+    match name {
+        "Name" => "The name, unique within its namespace.".into(),
+        "Age" => "Time since the object was created.".into(),
+        "Created At" => "When the object was created.".into(),
+        other => format!("{other} of the object."),
+    }
+}

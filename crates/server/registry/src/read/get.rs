@@ -1,0 +1,18 @@
+//! GET of one object.
+use super::{options::parse_revision, view};
+use crate::registry::{Context, Registry};
+use skiff_meta::Status;
+use skiff_request::Answer;
+
+/// `resourceVersion` asks for a state not older; the present state always is at least as new unless it is ahead.
+pub(crate) fn get(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Status> {
+    if let Some(asked) = parse_revision(ctx.call.query.get("resourceVersion"))?
+        && asked > registry.store.revision()
+    {
+        return Err(Status::revision_too_large(asked.0, registry.store.revision().0));
+    }
+    let key = ctx.row.key(ctx.namespace(), ctx.name());
+    let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
+    let bytes = view(ctx.row, ctx.version(), &entry.bytes, entry.revision)?;
+    Ok(Answer::Object { code: 200, kind: ctx.row.gvk(ctx.version()), bytes, warnings: Vec::new() })
+}

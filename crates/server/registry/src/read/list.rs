@@ -1,0 +1,128 @@
+//! Pages of a list.
+//!
+//! The first page fixes the revision; the pages behind it show the same state, until compaction takes it away (410 with
+//! a token that goes on inconsistently).
+use super::{
+    options::{ListOptions, Match},
+    token::{EXPIRED, Token},
+    view,
+};
+use crate::{
+    registry::{Context, Registry},
+    selection::Selection,
+};
+use skiff_meta::{Revision, Status};
+use skiff_request::{Answer, ListAnswer};
+use skiff_store::{Entry, ListQuery, Page, StoreError};
+
+pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Status> {
+    let options = ListOptions::parse(&ctx.call.query, false)?;
+    let selection = Selection::of(ctx)?;
+    let collected = collect(registry, ctx, &options, &selection).await?;
+    let items = collected.entries.iter().map(|e| view(ctx.row, ctx.version(), &e.bytes, e.revision)).collect::<Result<_, _>>()?;
+    Ok(Answer::List(ListAnswer {
+        kind: ctx.row.gvk(ctx.version()),
+        items,
+        revision: collected.revision,
+        continue_token: collected.token,
+        remaining: collected.remaining,
+    }))
+}
+
+pub(crate) struct Collected {
+    pub entries: Vec<Entry>,
+    pub revision: Revision,
+    token: String,
+    remaining: Option<u64>,
+}
+
+/// Where a list starts and which state it shows.
+struct Start {
+    after: Option<String>,
+    /// None: the present.
+    at: Option<Revision>,
+}
+
+async fn start(registry: &Registry, options: &ListOptions, prefix: &str) -> Result<Start, Status> {
+    if !options.continue_token.is_empty() {
+        if options.revision.is_some_and(|r| r != Revision::ZERO) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let token = Token::decode(&options.continue_token)?;
+        return Ok(Start { after: Some(format!("{prefix}{}", token.after())), at: token.revision() });
+    }
+    let Some(asked) = options.revision else { return Ok(Start { after: None, at: None }) };
+    // As upstream: with a limit and no match rule, a revision means exactly that one.
+    let exact = match options.matching {
+        Some(m) => m == Match::Exact,
+        None => options.limit > 0 && asked != Revision::ZERO,
+    };
+    registry.await_revision(asked).await?;
+    Ok(Start { after: None, at: exact.then_some(asked) })
+}
+
+async fn page(registry: &Registry, query: &ListQuery, at: Option<Revision>) -> Result<Page, StoreError> {
+    match at {
+        Some(r) if r != registry.store.revision() => registry.store.list_at(query, r).await,
+        _ => Ok(registry.store.list(query)),
+    }
+}
+
+/// One page of what is selected.
+pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection) -> Result<Collected, Status> {
+    let prefix = ctx.row.prefix(ctx.namespace());
+    let Start { mut after, mut at } = start(registry, options, &prefix).await?;
+    if let Some(one) = single(registry, ctx, options, selection, at) {
+        return Ok(one);
+    }
+    let mut entries: Vec<Entry> = Vec::new();
+    loop {
+        let query = ListQuery { prefix: prefix.clone(), after: after.clone(), limit: options.limit };
+        let page = page(registry, &query, at).await.map_err(|e| expired(e, options, after.as_deref(), &prefix))?;
+        // The pages behind the first show the first one's state.
+        at.get_or_insert(page.revision);
+        let (more, remaining, last) = (page.more, page.remaining, page.entries.last().map(|e| e.key.to_string()));
+        for e in page.entries.into_iter().filter(|e| selection.matches(e)) {
+            if options.limit > 0 && entries.len() == options.limit {
+                return Ok(cut(entries, page.revision, &prefix, None));
+            }
+            entries.push(e);
+        }
+        if !more || options.limit == 0 {
+            return Ok(Collected { entries, revision: page.revision, token: String::new(), remaining: None });
+        }
+        if entries.len() == options.limit {
+            let remaining = selection.is_everything().then_some(remaining as u64);
+            return Ok(cut(entries, page.revision, &prefix, remaining));
+        }
+        after = last;
+    }
+}
+
+fn cut(entries: Vec<Entry>, revision: Revision, prefix: &str, remaining: Option<u64>) -> Collected {
+    let last = entries.last().map(|e| e.key.strip_prefix(prefix).unwrap_or(&e.key).to_owned()).unwrap_or_default();
+    Collected { token: Token::new(Some(revision), &last).encode(), entries, revision, remaining }
+}
+
+/// A selector that names one object of one namespace needs no scan.
+fn single(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection, at: Option<Revision>) -> Option<Collected> {
+    let name = selection.fields.required("metadata.name")?;
+    if at.is_some() || !options.continue_token.is_empty() || (ctx.row.namespaced && ctx.namespace().is_empty()) {
+        return None;
+    }
+    let revision = registry.store.revision();
+    let entries = registry.store.get(&ctx.row.key(ctx.namespace(), name)).filter(|e| selection.matches(e)).into_iter().collect();
+    Some(Collected { entries, revision, token: String::new(), remaining: None })
+}
+
+fn expired(e: StoreError, options: &ListOptions, after: Option<&str>, prefix: &str) -> Status {
+    match e {
+        StoreError::Compacted { .. } if !options.continue_token.is_empty() => {
+            let start = after.and_then(|a| a.strip_prefix(prefix)).unwrap_or_default();
+            Status { continue_token: Some(Token::new(None, start).encode()), ..Status::expired(EXPIRED) }
+        }
+        StoreError::Compacted { .. } => Status::expired(format!("The resourceVersion for the provided list is too old.")),
+        StoreError::Future { asked, current } => Status::revision_too_large(asked.0, current.0),
+        e => crate::write::store_failure(e),
+    }
+}

@@ -1,0 +1,138 @@
+//! ListOptions: which combinations are allowed, and what they mean.
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+use skiff_meta::{Cause, Revision, Status};
+use skiff_request::Query;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    Exact,
+    NotOlderThan,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// None: not given. Zero: any state will do.
+    pub revision: Option<Revision>,
+    pub matching: Option<Match>,
+    pub limit: usize,
+    pub continue_token: String,
+    pub send_initial_events: Option<bool>,
+    pub bookmarks: bool,
+    pub timeout_seconds: Option<u64>,
+}
+
+/// None when absent. A word that is no number is the client's 400.
+pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
+    match text.unwrap_or_default() {
+        "" => Ok(None),
+        s => s.parse().map(Some).map_err(|_| {
+            invalid(vec![cause("resourceVersion", "FieldValueInvalid", format!("Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: invalid syntax"))])
+        }),
+    }
+}
+
+fn cause(field: &str, reason: &str, message: String) -> Cause {
+    Cause { reason: reason.into(), message, field: field.into() }
+}
+fn invalid(causes: Vec<Cause>) -> Status {
+    Status::invalid("meta.k8s.io", "ListOptions", "", causes)
+}
+fn forbidden(field: &str, why: &str) -> Cause {
+    cause(field, "FieldValueForbidden", format!("Forbidden: {why}"))
+}
+
+impl ListOptions {
+    pub fn parse(q: &Query, watch: bool) -> Result<Self, Status> {
+        let number = |key: &str| match q.get(key) {
+            None | Some("") => Ok(None),
+            Some(s) => s.parse::<i64>().map(Some).map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {s:?}: invalid syntax"))),
+        };
+        let revision = match parse_revision(q.get("resourceVersion")) {
+            // Upstream's watch does not check the form before it starts.
+            Err(_) if watch => return Err(Status::internal(format!("strconv.ParseUint: parsing {:?}: invalid syntax", q.get("resourceVersion").unwrap_or_default()))),
+            r => r?,
+        };
+        let given = q.get("resourceVersionMatch").unwrap_or_default();
+        let matching = match given {
+            "Exact" => Some(Match::Exact),
+            "NotOlderThan" => Some(Match::NotOlderThan),
+            _ => None,
+        };
+        let options = Self {
+            revision,
+            matching,
+            limit: number("limit")?.unwrap_or(0).max(0) as usize,
+            continue_token: q.get("continue").unwrap_or_default().to_owned(),
+            send_initial_events: q.get("sendInitialEvents").map(|_| q.flag("sendInitialEvents")),
+            bookmarks: q.flag("allowWatchBookmarks"),
+            timeout_seconds: number("timeoutSeconds")?.filter(|n| *n > 0).map(|n| n as u64),
+        };
+        let causes = options.errors(given, watch);
+        if causes.is_empty() { Ok(options) } else { Err(invalid(causes)) }
+    }
+
+    fn errors(&self, given: &str, watch: bool) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if watch {
+            match self.send_initial_events {
+                Some(_) if self.matching != Some(Match::NotOlderThan) => {
+                    causes.push(forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+                }
+                Some(true) if !self.bookmarks => {
+                    causes.push(forbidden("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks to true"));
+                }
+                None if !given.is_empty() => {
+                    causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+                }
+                _ => {}
+            }
+            return causes;
+        }
+        if self.send_initial_events.is_some() {
+            causes.push(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        }
+        if given.is_empty() {
+            return causes;
+        }
+        if self.revision.is_none() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        if !self.continue_token.is_empty() {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+        }
+        if self.matching.is_none() {
+            causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"Exact\", \"NotOlderThan\"")));
+        }
+        if self.matching == Some(Match::Exact) && self.revision == Some(Revision::ZERO) {
+            causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
+        }
+        causes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    fn parse(pairs: &[(&str, &str)], watch: bool) -> Result<ListOptions, Status> {
+        ListOptions::parse(&Query(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()), watch)
+    }
+    #[test]
+    fn combinations() {
+        let exact = ("resourceVersionMatch", "Exact");
+        for (pairs, watch, ok) in [
+            (vec![], false, true),
+            (vec![exact], false, false),
+            (vec![exact, ("resourceVersion", "5")], false, true),
+            (vec![exact, ("resourceVersion", "0")], false, false),
+            (vec![exact, ("resourceVersion", "5"), ("continue", "x")], false, false),
+            (vec![("resourceVersionMatch", "Foo"), ("resourceVersion", "5")], false, false),
+            (vec![("sendInitialEvents", "true")], false, false),
+            (vec![("sendInitialEvents", "true")], true, false),
+            (vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("allowWatchBookmarks", "true")], true, true),
+            (vec![("resourceVersion", "abc")], false, false),
+        ] {
+            assert_eq!(parse(&pairs, watch).is_ok(), ok, "{pairs:?}");
+        }
+        assert_eq!(parse(&[("resourceVersion", "abc")], true).unwrap_err().code, 500);
+    }
+}

@@ -1,0 +1,146 @@
+//! The registry: a store, a table, and who is asked on the way.
+use crate::{
+    read::{get, list, watch},
+    table::{Resource, Table},
+    write,
+};
+use bytes::Bytes;
+use skiff_meta::{Status, Timestamp};
+use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup};
+use skiff_request::{Answer, Call, Service, User, Verb};
+use skiff_store::{ListQuery, Store};
+use std::{sync::Arc, time::SystemTime};
+
+/// What is handed in: policy, time and chance.
+pub struct Options {
+    pub authorizer: Arc<dyn Authorizer>,
+    pub admission: Vec<Arc<dyn Admission>>,
+    pub now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
+    pub random: Arc<dyn Fn() -> u32 + Send + Sync>,
+    /// Who makes tokens and recognises them, for TokenRequest and TokenReview.
+    pub tokens: Option<Arc<dyn crate::review::Tokens>>,
+    /// Where Services get addresses and ports.
+    pub services: write::services::Ranges,
+}
+
+pub struct Registry {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) options: Options,
+    pub(crate) services: write::services::Allocator,
+}
+
+/// A call with everything that was found out about it before the work starts.
+pub(crate) struct Context<'a> {
+    pub user: &'a Arc<User>,
+    pub call: &'a Call,
+    pub row: &'a Arc<Resource>,
+}
+
+impl Context<'_> {
+    pub fn namespace(&self) -> &str {
+        &self.call.target.namespace
+    }
+    pub fn name(&self) -> &str {
+        &self.call.target.name
+    }
+    pub fn version(&self) -> &str {
+        &self.call.target.resource.version
+    }
+}
+
+impl Registry {
+    /// `table` is the one that the store's [`crate::RowIndexer`] reads.
+    pub fn new(store: Arc<dyn Store>, table: Arc<Table>, options: Options) -> Arc<Self> {
+        let services = write::services::Allocator::new(options.services.clone(), &*store);
+        Arc::new(Self { store, table, options, services })
+    }
+    pub fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+    pub fn authorizer(&self) -> &Arc<dyn Authorizer> {
+        &self.options.authorizer
+    }
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_system((self.options.now)())
+    }
+    pub(crate) fn uid(&self) -> String {
+        uuid::Uuid::new_v4().to_string()
+    }
+
+    /// Refuses what the authoriser does not allow, in upstream's words.
+    pub async fn authorize(&self, user: &User, verb: &str, target: &skiff_request::Target) -> Result<(), Status> {
+        let action = Action::Resource { verb: verb.to_owned(), target: target.clone() };
+        match self.options.authorizer.authorize(user, &action).await {
+            Decision::Allow => Ok(()),
+            Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, verb, target, &why)),
+        }
+    }
+
+    async fn dispatch(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let target = &ctx.call.target;
+        if let Some(computed) = ctx.row.computed {
+            return self.computed(ctx, computed).await;
+        }
+        if !target.subresource.is_empty() {
+            return self.subresource(ctx).await;
+        }
+        let verb = ctx.call.verb;
+        if !ctx.row.allows(verb.as_str()) {
+            return Err(Status::method_not_allowed(&target.group_resource(), verb.as_str()));
+        }
+        match verb {
+            Verb::Get => get::get(self, ctx),
+            Verb::List => list::list(self, ctx).await,
+            Verb::Watch => watch::watch(self, ctx).await,
+            Verb::Create => self.create(ctx).await,
+            Verb::Update => self.update(ctx, None).await,
+            Verb::Patch => self.patch(ctx, None).await,
+            Verb::Delete => self.delete(ctx).await,
+            Verb::DeleteCollection => self.delete_collection(ctx).await,
+        }
+    }
+}
+
+fn forbidden(user: &User, verb: &str, target: &skiff_request::Target, why: &str) -> Status {
+    let resource = match target.subresource.as_str() {
+        "" => target.resource.resource.to_string(),
+        sub => format!("{}/{sub}", target.resource.resource),
+    };
+    let scope = if target.namespace.is_empty() { "at the cluster scope".to_owned() } else { format!("in the namespace {:?}", target.namespace) };
+    let mut text = format!("User {:?} cannot {verb} resource {resource:?} in API group {:?} {scope}", user.name, target.resource.group);
+    if !why.is_empty() {
+        text = format!("{text}: {why}");
+    }
+    Status::forbidden(&target.group_resource(), &target.name, &text)
+}
+
+#[async_trait::async_trait]
+impl Service for Registry {
+    async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
+        let r = &call.target.resource;
+        self.authorize(&user, call.verb.as_str(), &call.target).await?;
+        let row = self.table.get(&r.group, &r.resource).filter(|row| row.serves(&r.version)).ok_or_else(no_such_resource)?;
+        let ctx = Context { user: &user, call: &call, row: &row };
+        self.dispatch(&ctx).await
+    }
+}
+
+/// What upstream answers about a path that no resource is at.
+pub(crate) fn no_such_resource() -> Status {
+    Status::new(skiff_meta::Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// Reads of the present state, as admission sees it.
+impl Lookup for Registry {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Bytes> {
+        self.store.get(&format!("{resource}/{namespace}/{name}")).map(|e| e.bytes)
+    }
+    fn list(&self, resource: &str, namespace: &str) -> Vec<Bytes> {
+        let prefix = if namespace.is_empty() { format!("{resource}/") } else { format!("{resource}/{namespace}/") };
+        self.store.list(&ListQuery { prefix, ..Default::default() }).entries.into_iter().map(|e| e.bytes).collect()
+    }
+}

@@ -1,0 +1,168 @@
+//! Resources that are computed, never stored: reviews of identities and of access, the old binding, component statuses.
+use crate::{
+    registry::{Context, Registry},
+    table::Computed,
+    value,
+    write::WriteOptions,
+};
+use serde_json::{Map, Value, json};
+use skiff_meta::{GroupVersionResource, Reason, Status};
+use skiff_policy::{Action, Decision};
+use skiff_request::{Answer, ListAnswer, Target, User, Verb};
+
+/// Issues and recognises service-account tokens; `skiff-auth` has the keys.
+#[async_trait::async_trait]
+pub trait Tokens: Send + Sync + 'static {
+    /// Fills the status of a TokenRequest for a service account.
+    async fn issue(&self, registry: &Registry, account: &Value, request: Value) -> Result<Value, Status>;
+    /// Who holds the token, for one of the audiences (none: the server's own): the user and the audiences that fit.
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
+}
+
+impl Registry {
+    pub(crate) async fn computed(&self, ctx: &Context<'_>, what: Computed) -> Result<Answer, Status> {
+        let verb = ctx.call.verb;
+        if !ctx.row.allows(verb.as_str()) || !ctx.call.target.subresource.is_empty() {
+            return Err(Status::method_not_allowed(&ctx.row.group_resource(), verb.as_str()));
+        }
+        match what {
+            Computed::ComponentStatus => self.components(ctx),
+            Computed::Binding => self.old_binding(ctx).await,
+            _ => self.review(ctx, what).await,
+        }
+    }
+
+    async fn review(&self, ctx: &Context<'_>, what: Computed) -> Result<Answer, Status> {
+        WriteOptions::of(ctx.call)?;
+        let kind = ctx.row.gvk(ctx.version());
+        let mut v = ctx.row.shape.decode(&kind, &ctx.call.content_type, &ctx.call.body)?.value;
+        v["kind"] = kind.kind.as_ref().into();
+        v["apiVersion"] = kind.api_version().into();
+        let status = match what {
+            Computed::TokenReview => self.token_review(&v).await,
+            Computed::SelfSubjectReview => json!({"userInfo": user_info(ctx.user)}),
+            Computed::SelfSubjectRulesReview => self.rules_review(ctx, &v).await,
+            Computed::SelfSubjectAccessReview => self.access(ctx.user, &v).await,
+            _ => {
+                if what == Computed::LocalSubjectAccessReview && value::text(&v, "spec.resourceAttributes.namespace") != ctx.namespace() {
+                    let cause = crate::review::invalid_namespace(&v);
+                    return Err(Status::invalid("authorization.k8s.io", &kind.kind, "", vec![cause]));
+                }
+                self.access(&subject(&v), &v).await
+            }
+        };
+        if v.get("metadata").is_none() {
+            v["metadata"] = json!({});
+        }
+        if what == Computed::SelfSubjectReview {
+            v["metadata"]["creationTimestamp"] = self.now().to_string().into();
+        }
+        v["status"] = status;
+        ctx.row.shape.canonical(&kind, &mut v);
+        Ok(Answer::Object { code: 201, kind, bytes: v.to_string().into(), warnings: Vec::new() })
+    }
+
+    async fn access(&self, user: &User, v: &Value) -> Value {
+        let action = match value::at(v, "spec.resourceAttributes") {
+            Some(a) => {
+                let text = |k| value::text(a, k).to_owned();
+                let version = if text("version").is_empty() { "*".to_owned() } else { text("version") };
+                let target = Target::new(GroupVersionResource::new(text("group"), version, text("resource")), text("namespace"), text("name")).sub(text("subresource"));
+                Action::Resource { verb: text("verb"), target }
+            }
+            None => Action::Path { verb: value::text(v, "spec.nonResourceAttributes.verb").into(), path: value::text(v, "spec.nonResourceAttributes.path").into() },
+        };
+        let mut status = Map::new();
+        let (allowed, denied, why) = match self.options.authorizer.authorize(user, &action).await {
+            Decision::Allow => (true, false, String::new()),
+            Decision::Deny(why) => (false, true, why),
+            Decision::NoOpinion(why) => (false, false, why),
+        };
+        status.insert("allowed".into(), allowed.into());
+        if denied {
+            status.insert("denied".into(), true.into());
+        }
+        if !why.is_empty() {
+            status.insert("reason".into(), why.into());
+        }
+        Value::Object(status)
+    }
+
+    async fn rules_review(&self, ctx: &Context<'_>, v: &Value) -> Value {
+        let (resources, paths) = self.options.authorizer.rules(ctx.user, value::text(v, "spec.namespace")).await;
+        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    }
+
+    async fn token_review(&self, v: &Value) -> Value {
+        let audiences: Vec<String> = value::list(v, "spec.audiences").iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
+        let Some(tokens) = &self.options.tokens else { return json!({"user": {}, "error": "no token authenticator"}) };
+        match tokens.review(value::text(v, "spec.token"), &audiences).await {
+            Ok((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
+            Err(why) => json!({"user": {}, "error": why}),
+        }
+    }
+
+    /// `POST namespaces/x/bindings` is `pods/NAME/binding`.
+    async fn old_binding(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let body: Value = ctx.row.shape.decode(&ctx.row.gvk("v1"), &ctx.call.content_type, &ctx.call.body)?.value;
+        let row = self.table.get("", "pods").ok_or_else(crate::registry::no_such_resource)?;
+        let mut call = ctx.call.clone();
+        call.target.resource.resource = "pods".into();
+        call.target.name = value::text(&body, "metadata.name").to_owned();
+        call.target.subresource = "binding".into();
+        self.bind(&Context { user: ctx.user, call: &call, row: &row }).await
+    }
+
+    /// What of the control plane answers. All parts are in this process, so that answering is the proof.
+    fn components(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let item = |name: &str| {
+            let v = json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]});
+            bytes::Bytes::from(v.to_string())
+        };
+        let names = ["controller-manager", "etcd-0", "scheduler"];
+        let kind = ctx.row.gvk("v1");
+        match ctx.call.verb {
+            Verb::Get if names.contains(&ctx.name()) => Ok(Answer::Object { code: 200, kind, bytes: item(ctx.name()), warnings: deprecated() }),
+            Verb::Get => Err(Status::new(Reason::NotFound, format!("Component not found: {}", ctx.name()))),
+            _ => {
+                let items = names.iter().map(|n| item(n)).collect();
+                Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None }))
+            }
+        }
+    }
+}
+
+fn deprecated() -> Vec<String> {
+    vec!["v1 ComponentStatus is deprecated in v1.19+".into()]
+}
+
+fn invalid_namespace(v: &Value) -> skiff_meta::Cause {
+    let given = value::text(v, "spec.resourceAttributes.namespace");
+    skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {given:?}: must match metadata.namespace"), field: "spec.resourceAttributes.namespace".into() }
+}
+
+fn subject(v: &Value) -> User {
+    let texts = |x: &Value| x.as_array().into_iter().flatten().filter_map(|g| g.as_str().map(str::to_owned)).collect::<Vec<_>>();
+    User {
+        name: value::text(v, "spec.user").into(),
+        uid: value::text(v, "spec.uid").into(),
+        groups: texts(&v["spec"]["groups"]),
+        extra: value::map(v, "spec.extra").into_iter().flatten().map(|(k, x)| (k.to_lowercase(), texts(x))).collect(),
+    }
+}
+
+/// `authentication.k8s.io` UserInfo.
+pub(crate) fn user_info(user: &User) -> Value {
+    let mut v = json!({"username": user.name});
+    if !user.uid.is_empty() {
+        v["uid"] = user.uid.clone().into();
+    }
+    if !user.groups.is_empty() {
+        v["groups"] = user.groups.clone().into();
+    }
+    if !user.extra.is_empty() {
+        v["extra"] = json!(user.extra);
+    }
+    v
+}
+

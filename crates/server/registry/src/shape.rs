@@ -1,0 +1,146 @@
+//! What the pipeline asks of a kind's schema.
+//!
+//! Built-in kinds answer out of the tables of `skiff-schema`; custom resources bring their own shape with their
+//! definition. The pipeline does not know which.
+use serde_json::Value;
+use skiff_codec::{DecodeError, TypeMeta, defaults};
+use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
+use skiff_schema::Type;
+use std::sync::Arc;
+
+/// A body after decoding.
+pub struct Decoded {
+    /// In canonical form.
+    pub value: Value,
+    /// Unknown and duplicate fields, as strict decoding words them.
+    pub strict: Vec<String>,
+}
+
+pub trait Shape: Send + Sync {
+    /// Reads a body of `media` as `kind` the way upstream's decoder does; unknown fields are dropped (or kept, where the
+    /// schema preserves them). The error is the client's 400, 413 or 415.
+    fn decode(&self, kind: &GroupVersionKind, media: &str, body: &[u8]) -> Result<Decoded, Status>;
+    /// The same for a value that is JSON already (the outcome of a patch).
+    fn decode_value(&self, kind: &GroupVersionKind, value: Value) -> Result<Decoded, Status>;
+    /// Fills in defaults; `now` is RFC 3339.
+    fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str);
+    /// Orders fields and drops zeros as canonical JSON has it.
+    fn canonical(&self, kind: &GroupVersionKind, value: &mut Value);
+    /// Errors of the content of an object or of a change of it; metadata is checked elsewhere.
+    fn validate(&self, kind: &GroupVersionKind, new: &Value, old: Option<&Value>) -> Vec<Cause>;
+    /// The table of the kind: strategic merge patches and protobuf need one. Custom resources have none.
+    fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
+    /// How values merge in an apply.
+    fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_>;
+    /// The schema that OpenAPI documents (v3, otherwise v2) show; None for built-in kinds, which the tables describe.
+    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Value> {
+        None
+    }
+}
+
+pub const JSON: &str = "application/json";
+pub const YAML: &str = "application/yaml";
+pub const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
+/// The shape of every built-in kind.
+pub fn builtin() -> Arc<dyn Shape> {
+    static SHAPE: std::sync::LazyLock<Arc<dyn Shape>> = std::sync::LazyLock::new(|| Arc::new(Builtin));
+    SHAPE.clone()
+}
+
+struct Builtin;
+
+fn table(kind: &GroupVersionKind) -> Option<&'static Type> {
+    skiff_schema::by_gvk(&kind.group, &kind.version, &kind.kind)
+}
+
+fn known(kind: &GroupVersionKind) -> Result<&'static Type, Status> {
+    table(kind).ok_or_else(|| Status::internal(format!("no table describes {kind}")))
+}
+
+impl Shape for Builtin {
+    fn decode(&self, kind: &GroupVersionKind, media: &str, body: &[u8]) -> Result<Decoded, Status> {
+        let ty = known(kind)?;
+        match media {
+            JSON => json(ty, kind, body, Vec::new()),
+            YAML | "text/yaml" | "application/x-yaml" => {
+                let (bytes, strict) = skiff_codec::yaml_to_json(body).map_err(|e| unreadable(kind, &TypeMeta::default(), &e, body))?;
+                json(ty, kind, &bytes, strict)
+            }
+            PROTOBUF => protobuf(kind, body),
+            _ => Err(unsupported(&[JSON, YAML, PROTOBUF])),
+        }
+    }
+    fn decode_value(&self, kind: &GroupVersionKind, value: Value) -> Result<Decoded, Status> {
+        let ty = known(kind)?;
+        let own = TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() };
+        let d = skiff_codec::decode_value(ty, &value).map_err(|e| unreadable(kind, &own, &e, b"{"))?;
+        Ok(Decoded { value: d.object, strict: d.strict })
+    }
+    fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str) {
+        if let Some(ty) = table(kind) {
+            defaults::apply(ty, value, defaults::Context { now });
+        }
+    }
+    fn canonical(&self, kind: &GroupVersionKind, value: &mut Value) {
+        if let Some(d) = table(kind).and_then(|ty| skiff_codec::decode_value(ty, value).ok()) {
+            *value = d.object;
+        }
+    }
+    fn validate(&self, _kind: &GroupVersionKind, _new: &Value, _old: Option<&Value>) -> Vec<Cause> {
+        Vec::new()
+    }
+    fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type> {
+        table(kind)
+    }
+    fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_> {
+        table(kind).map_or(skiff_apply::Shape::Deduced, skiff_apply::Shape::Struct)
+    }
+}
+
+/// 415 with what would do.
+pub fn unsupported(accepted: &[&str]) -> Status {
+    let text = format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "));
+    Status::new(Reason::UnsupportedMediaType, text)
+}
+
+/// The client's error for bytes that are no object of `kind`.
+pub fn unreadable(kind: &GroupVersionKind, claimed: &TypeMeta, e: &DecodeError, body: &[u8]) -> Status {
+    if let DecodeError::TooLarge(_) = e {
+        return Status::new(Reason::RequestEntityTooLarge, e.to_string());
+    }
+    let (name, version) = if claimed.kind.is_empty() { (&*kind.kind, &*kind.version) } else { (claimed.kind.as_str(), claimed.version()) };
+    Status::bad_request(e.bad_request(name, version, &kind.kind, body))
+}
+
+/// A body that says it is something else than the path's kind. Options may come as any group's.
+pub fn other_kind(kind: &GroupVersionKind, claimed: &TypeMeta) -> Result<(), Status> {
+    if skiff_schema::is_meta_kind(&kind.kind) && (claimed.kind.is_empty() || claimed.kind == kind.kind) {
+        return Ok(());
+    }
+    if !claimed.kind.is_empty() && claimed.kind != kind.kind {
+        let (name, version) = (&claimed.kind, claimed.version());
+        let text = format!("{name} in version {version:?} cannot be handled as a {}: converting ({version}.{name}) to ({}.{}): unknown conversion", kind.kind, kind.version, kind.kind);
+        return Err(Status::bad_request(text));
+    }
+    let expected = kind.api_version();
+    if !claimed.api_version.is_empty() && claimed.api_version != expected {
+        return Err(Status::bad_request(format!("the API version in the data ({}) does not match the expected API version ({expected})", claimed.api_version)));
+    }
+    Ok(())
+}
+
+fn json(ty: &'static Type, kind: &GroupVersionKind, body: &[u8], mut strict: Vec<String>) -> Result<Decoded, Status> {
+    let claimed = skiff_codec::type_meta(body).map_err(|e| unreadable(kind, &TypeMeta::default(), &e, body))?;
+    other_kind(kind, &claimed)?;
+    let d = skiff_codec::decode_json(ty, body).map_err(|e| unreadable(kind, &claimed, &e, body))?;
+    strict.extend(d.strict);
+    Ok(Decoded { value: d.object, strict })
+}
+
+fn protobuf(kind: &GroupVersionKind, body: &[u8]) -> Result<Decoded, Status> {
+    let expected = TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() };
+    let d = skiff_codec::decode_protobuf(body, Some(&expected)).map_err(|e| unreadable(kind, &expected, &e, body))?;
+    other_kind(kind, &d.type_meta)?;
+    Ok(Decoded { value: d.object, strict: Vec::new() })
+}

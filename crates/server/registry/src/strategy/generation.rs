@@ -1,0 +1,25 @@
+//! `metadata.generation`: 1 at creation, one more when what is desired changes.
+use crate::value::{at, same};
+use serde_json::Value;
+
+#[derive(Clone, Copy)]
+pub struct Generation {
+    /// Whether the desired state differs.
+    pub changed: fn(new: &Value, old: &Value) -> bool,
+}
+
+fn differs(new: &Value, old: &Value, path: &str) -> bool {
+    !same(at(new, path), at(old, path))
+}
+
+pub const ON_SPEC: Generation = Generation { changed: |n, o| differs(n, o, "spec") };
+pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
+pub const ON_TEMPLATE: Generation = Generation { changed: |n, o| differs(n, o, "template") };
+pub const ONCE: Generation = Generation { changed: |_, _| false };
+/// Everything beside the metadata, but labels: kinds that have no spec.
+pub const ON_CONTENT: Generation = Generation { changed: content_differs };
+
+fn content_differs(new: &Value, old: &Value) -> bool {
+    let keys = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| *k != "metadata").cloned().collect::<Vec<_>>()).unwrap_or_default();
+    differs(new, old, "metadata.labels") || keys(new).iter().chain(&keys(old)).any(|k| !same(new.get(k), old.get(k)))
+}

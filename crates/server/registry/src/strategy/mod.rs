@@ -1,0 +1,107 @@
+//! What a kind does differently from others on its way through the pipeline: flags and small functions of a row.
+//!
+//! Functions here are pure: they get the object, the one before and what is known of the request. They never read the
+//! store; what needs the cluster's state (addresses, evictions) lives beside the pipeline.
+
+pub mod certificate;
+pub mod definition;
+pub mod generation;
+pub mod namespace;
+pub mod pod;
+pub mod secret;
+pub mod volume;
+pub mod workload;
+
+use crate::table::Role;
+use generation::Generation;
+use serde_json::Value;
+use skiff_meta::{NameError, Timestamp};
+use skiff_request::User;
+
+/// What preparation knows of the request.
+pub struct Prepare<'a> {
+    pub user: &'a User,
+    pub now: Timestamp,
+    /// The subresource that is written, None for the object itself.
+    pub role: Option<Role>,
+}
+
+pub type PrepareCreate = fn(&mut Value, &Prepare<'_>);
+pub type PrepareUpdate = fn(&mut Value, &Value, &Prepare<'_>);
+
+#[derive(Clone, Copy)]
+pub struct Strategy {
+    /// PUT of a name that is not there creates it.
+    pub create_on_update: bool,
+    /// PUT without a resourceVersion overwrites.
+    pub unconditional_update: bool,
+    pub name: NameRule,
+    /// DELETE answers with the object, not with a Status.
+    pub answers_object: bool,
+    /// Has a status that only its subresource writes.
+    pub status: bool,
+    pub generation: Option<Generation>,
+    /// Objects go by themselves after so long; 0 for never.
+    pub ttl_seconds: u32,
+    /// Takes addresses and ports out of the cluster's ranges.
+    pub allocates: bool,
+    /// Dependents stay when a client names no policy. Upstream: Jobs of the first batch API only.
+    pub orphans_by_default: bool,
+    /// Seconds between the mark and the removal, from the object and what the client asks; None: removed at once.
+    pub grace: Option<fn(&Value, Option<i64>) -> i64>,
+    pub prepare_create: Option<PrepareCreate>,
+    pub prepare_update: Option<PrepareUpdate>,
+}
+
+impl Default for Strategy {
+    fn default() -> Self {
+        Self {
+            create_on_update: false,
+            unconditional_update: true,
+            name: NameRule::Subdomain,
+            answers_object: false,
+            status: false,
+            generation: None,
+            ttl_seconds: 0,
+            allocates: false,
+            orphans_by_default: false,
+            grace: None,
+            prepare_create: None,
+            prepare_update: None,
+        }
+    }
+}
+
+/// What names of a kind may look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameRule {
+    Subdomain,
+    Label,
+    Label1035,
+    /// Anything that is one step of a path: RBAC's names with colons.
+    PathSegment,
+}
+
+impl NameRule {
+    pub fn check(self, name: &str) -> Result<(), Vec<NameError>> {
+        match self {
+            NameRule::Subdomain => skiff_meta::is_dns1123_subdomain(name),
+            NameRule::Label => skiff_meta::is_dns1123_label(name),
+            NameRule::Label1035 => skiff_meta::is_dns1035_label(name),
+            NameRule::PathSegment => path_segment(name),
+        }
+    }
+}
+
+fn path_segment(name: &str) -> Result<(), Vec<NameError>> {
+    let mut errs = Vec::new();
+    if name == "." || name == ".." {
+        errs.push(NameError(format!("may not be '{name}'")));
+    }
+    for c in ['/', '%'] {
+        if name.contains(c) {
+            errs.push(NameError(format!("may not contain '{c}'")));
+        }
+    }
+    if errs.is_empty() { Ok(()) } else { Err(errs) }
+}

@@ -1,0 +1,131 @@
+//! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
+use super::Prepare;
+use crate::{table::Role, value::{at, copy, int, list, remove, set, text}};
+use serde_json::{Value, json};
+use skiff_meta::Quantity;
+
+pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {
+    let class = qos_class(v);
+    set(v, "status", json!({"phase": "Pending", "qosClass": class}));
+    if !list(v, "spec.schedulingGates").is_empty() {
+        let waiting = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates", "lastProbeTime": null, "lastTransitionTime": p.now.to_string()}]);
+        set(v, "status.conditions", waiting);
+    }
+}
+
+/// What a pod is deleted with: its own grace unless the client names one; none where nothing runs.
+pub fn grace(v: &Value, asked: Option<i64>) -> i64 {
+    let period = asked.or_else(|| at(v, "spec.terminationGracePeriodSeconds").and_then(Value::as_i64)).unwrap_or(0);
+    let ended = matches!(text(v, "status.phase"), "Failed" | "Succeeded");
+    if text(v, "spec.nodeName").is_empty() || ended { 0 } else { period.max(0) }
+}
+
+pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
+    match p.role {
+        Some(Role::Status) => update_status(v, old),
+        Some(Role::EphemeralContainers) => {
+            let added = at(v, "spec.ephemeralContainers").cloned();
+            copy(v, old, "spec");
+            copy(v, old, "status");
+            match added {
+                Some(a) => set(v, "spec.ephemeralContainers", a),
+                None => {
+                    remove(v, "spec.ephemeralContainers");
+                }
+            }
+        }
+        Some(Role::Resize) => resize(v, old),
+        _ => copy(v, old, "status"),
+    }
+}
+
+fn update_status(v: &mut Value, old: &Value) {
+    copy(v, old, "spec");
+    copy(v, old, "metadata.ownerReferences");
+    if text(v, "status.qosClass").is_empty() {
+        copy(v, old, "status.qosClass");
+    }
+    if at(v, "status.observedGeneration").is_none() {
+        copy(v, old, "status.observedGeneration");
+    }
+}
+
+/// Only the resources and resize policies of containers move.
+fn resize(v: &mut Value, old: &Value) {
+    let mut spec = old["spec"].clone();
+    for path in ["containers", "initContainers"] {
+        for c in spec.get_mut(path).and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(new) = list(v, &format!("spec.{path}")).iter().find(|n| n["name"] == c["name"]) {
+                copy(c, new, "resources");
+                copy(c, new, "resizePolicy");
+            }
+        }
+    }
+    copy(&mut spec, &v["spec"], "resources");
+    set(v, "spec", spec);
+    copy(v, old, "status");
+    copy(v, old, "metadata.labels");
+    copy(v, old, "metadata.annotations");
+}
+
+const QOS_RESOURCES: [&str; 2] = ["cpu", "memory"];
+
+/// Guaranteed, Burstable or BestEffort, as the requests and limits of all containers say.
+/// <https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/>
+pub fn qos_class(v: &Value) -> &'static str {
+    let containers: Vec<&Value> = list(v, "spec.initContainers").iter().chain(list(v, "spec.containers")).collect();
+    let pod_level = at(v, "spec.resources");
+    let sources: Vec<&Value> = match pod_level {
+        Some(r) if has_amount(r) => vec![r],
+        _ => containers.iter().map(|c| &c["resources"]).collect(),
+    };
+    if !sources.iter().any(|r| has_amount(r)) {
+        return "BestEffort";
+    }
+    if sources.iter().all(|r| QOS_RESOURCES.iter().all(|q| guaranteed(r, q))) { "Guaranteed" } else { "Burstable" }
+}
+
+fn amount(r: &Value, side: &str, name: &str) -> Option<Quantity> {
+    let q: Quantity = r.get(side)?.get(name)?.as_str()?.parse().ok()?;
+    (q > Quantity::ZERO).then_some(q)
+}
+fn has_amount(r: &Value) -> bool {
+    QOS_RESOURCES.iter().any(|q| amount(r, "requests", q).is_some() || amount(r, "limits", q).is_some())
+}
+fn guaranteed(r: &Value, name: &str) -> bool {
+    match (amount(r, "requests", name), amount(r, "limits", name)) {
+        (Some(a), Some(b)) => a == b,
+        (None, Some(_)) => r.get("requests").and_then(|m| m.get(name)).is_none(),
+        _ => false,
+    }
+}
+
+/// How many seconds are left to a pod that is being deleted.
+pub fn grace_left(v: &Value) -> i64 {
+    int(v, "metadata.deletionGracePeriodSeconds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn qos() {
+        for (resources, want) in [
+            (json!([{}]), "BestEffort"),
+            (json!([{"requests": {"cpu": "1"}}]), "Burstable"),
+            (json!([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}]), "Guaranteed"),
+            (json!([{"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}, {}]), "Burstable"),
+        ] {
+            let containers: Vec<Value> = resources.as_array().unwrap().iter().map(|r| json!({"resources": r})).collect();
+            assert_eq!(qos_class(&json!({"spec": {"containers": containers}})), want, "{resources}");
+        }
+    }
+    #[test]
+    fn grace_is_none_where_nothing_runs() {
+        let pod = |node: &str, phase: &str| json!({"spec": {"nodeName": node, "terminationGracePeriodSeconds": 30}, "status": {"phase": phase}});
+        assert_eq!(grace(&pod("n", "Running"), None), 30);
+        assert_eq!(grace(&pod("n", "Running"), Some(5)), 5);
+        assert_eq!(grace(&pod("", "Pending"), None), 0);
+        assert_eq!(grace(&pod("n", "Failed"), None), 0);
+    }
+}

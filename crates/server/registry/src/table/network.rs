@@ -1,0 +1,38 @@
+//! Networking, discovery, coordination-like infrastructure: nodes' classes, devices, flow control.
+use super::{Resource, build::*, fields};
+use crate::{print, strategy::{self, generation::ON_SPEC}};
+
+const NET: &str = "networking.k8s.io";
+const DRA: &str = "resource.k8s.io";
+const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+
+pub fn rows() -> Vec<Resource> {
+    vec![
+        cluster(NET, "v1", "IngressClass", "ingressclasses").columns(print::ingress_class()).strategy(|s| s.generation = Some(ON_SPEC)),
+        namespaced(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().columns(print::ingress()).strategy(|s| s.generation = Some(ON_SPEC)),
+        cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).fields(fields::IP_ADDRESS),
+        namespaced(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).columns(print::network_policy()).strategy(|s| s.generation = Some(ON_SPEC)),
+        cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()),
+        namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| s.generation = Some(strategy::generation::ON_CONTENT)),
+        cluster("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").columns(print::runtime_class()).strategy(|s| {
+            s.create_on_update = true;
+            s.unconditional_update = false;
+        }),
+        cluster(DRA, "v1", "DeviceClass", "deviceclasses").strategy(|s| {
+            s.answers_object = true;
+            s.generation = Some(ON_SPEC);
+        }),
+        cluster(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().columns(print::device_taint_rule()).strategy(|s| {
+            s.answers_object = true;
+            s.generation = Some(ON_SPEC);
+        }),
+        namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| s.answers_object = true),
+        namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| s.answers_object = true),
+        cluster(DRA, "v1", "ResourceSlice", "resourceslices").columns(print::resource_slice()).fields(fields::RESOURCE_SLICE).strategy(|s| {
+            s.answers_object = true;
+            s.generation = Some(ON_SPEC);
+        }),
+        cluster(FLOW, "v1", "FlowSchema", "flowschemas").status().columns(print::flow_schema()).strategy(|s| s.generation = Some(ON_SPEC)),
+        cluster(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations").status().columns(print::priority_level()).strategy(|s| s.generation = Some(ON_SPEC)),
+    ]
+}

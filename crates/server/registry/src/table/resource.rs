@@ -1,0 +1,140 @@
+//! One row of the table: everything the generic machinery must know of a resource.
+use crate::{print::Columns, shape::Shape, strategy::Strategy};
+use serde_json::Value;
+use skiff_meta::{GroupResource, GroupVersion, GroupVersionKind};
+use skiff_store::Tier;
+use std::{borrow::Cow, sync::Arc};
+
+pub type Str = Cow<'static, str>;
+
+/// A resource, built-in or custom.
+#[derive(Clone)]
+pub struct Resource {
+    pub group: Str,
+    pub kind: Str,
+    pub plural: Str,
+    pub singular: Str,
+    pub short: Vec<Str>,
+    pub categories: Vec<Str>,
+    pub namespaced: bool,
+    /// Served versions, the preferred one first.
+    pub versions: Vec<Str>,
+    /// What the stored bytes are written in.
+    pub stored: GroupVersion,
+    /// The first part of keys, `<resource>[.<group>]`; two rows may share it (the two Event resources).
+    pub storage: Str,
+    /// RBAC's words, in alphabetical order.
+    pub verbs: &'static [&'static str],
+    pub subresources: Vec<Subresource>,
+    pub columns: Columns,
+    /// Fields that selectors may name beside `metadata.name` and `metadata.namespace`.
+    pub fields: Vec<Field>,
+    pub strategy: Strategy,
+    pub tier: Tier,
+    pub shape: Arc<dyn Shape>,
+    /// Between served versions and the stored one; None when they differ in `apiVersion` only.
+    pub convert: Option<Convert>,
+    /// Made up on request, never stored.
+    pub computed: Option<Computed>,
+}
+
+/// Rewrites an object of the first version into the second.
+pub type Convert = fn(&mut Value, &GroupVersion, &GroupVersion);
+
+/// A resource without storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Computed {
+    TokenReview,
+    SelfSubjectReview,
+    SubjectAccessReview,
+    LocalSubjectAccessReview,
+    SelfSubjectAccessReview,
+    SelfSubjectRulesReview,
+    ComponentStatus,
+    /// `bindings`, the old form of `pods/binding`.
+    Binding,
+}
+
+/// A field that selectors may name.
+#[derive(Clone, Copy)]
+pub struct Field {
+    /// As selectors on this resource write it.
+    pub path: &'static str,
+    pub value: fn(&Value) -> String,
+}
+
+/// What a subresource does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Status,
+    Scale,
+    Binding,
+    Eviction,
+    Token,
+    EphemeralContainers,
+    Resize,
+    Approval,
+    Finalize,
+    /// Served by a kubelet or a backend through the HTTP server.
+    Connect,
+}
+
+#[derive(Clone)]
+pub struct Subresource {
+    pub name: Str,
+    pub role: Role,
+    /// What it speaks; group and version empty when they are the parent's.
+    pub kind: GroupVersionKind,
+    pub verbs: &'static [&'static str],
+}
+
+impl Resource {
+    pub fn group_resource(&self) -> GroupResource {
+        GroupResource { group: self.group.clone(), resource: self.plural.clone() }
+    }
+    pub fn gvk(&self, version: &str) -> GroupVersionKind {
+        GroupVersionKind { group: self.group.clone(), version: version.to_owned().into(), kind: self.kind.clone() }
+    }
+    pub fn stored_gvk(&self) -> GroupVersionKind {
+        self.stored.kind(self.kind.clone())
+    }
+    pub fn serves(&self, version: &str) -> bool {
+        self.versions.iter().any(|v| v == version)
+    }
+    pub fn allows(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+    pub fn has_status(&self) -> bool {
+        self.subresources.iter().any(|s| s.role == Role::Status)
+    }
+    /// The store's key; `namespace` is ignored when the resource has none.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let namespace = if self.namespaced { namespace } else { "" };
+        format!("{}/{namespace}/{name}", self.storage)
+    }
+    /// The prefix of all keys of a namespace, or of all namespaces when it is empty.
+    pub fn prefix(&self, namespace: &str) -> String {
+        match (self.namespaced, namespace) {
+            (false, _) => format!("{}//", self.storage),
+            (true, "") => format!("{}/", self.storage),
+            (true, ns) => format!("{}/{ns}/", self.storage),
+        }
+    }
+    /// Whether an object of `version` has other bytes than the stored one.
+    pub fn converts(&self, version: &str) -> bool {
+        self.stored.version != version || self.stored.group != self.group
+    }
+    /// From `from` to `to`, in place.
+    pub fn convert(&self, value: &mut Value, from: &GroupVersion, to: &GroupVersion) {
+        if from == to {
+            return;
+        }
+        if let Some(f) = self.convert {
+            f(value, from, to);
+        }
+        value["apiVersion"] = to.to_string().into();
+    }
+}

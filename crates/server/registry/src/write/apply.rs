@@ -1,0 +1,90 @@
+//! Managed fields: who set what, and server-side apply.
+use super::{decode::{self, Incoming}, options::WriteOptions, update::stored};
+use crate::{
+    registry::{Context, Registry},
+    table::Role,
+    value,
+};
+use serde_json::Value;
+use skiff_apply::{ApplyError, Tracker};
+use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_store::Entry;
+
+/// What the object's own endpoint does not write, and what a status does not.
+fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
+    match ctx.row.subresource(&ctx.call.target.subresource).map(|s| s.role) {
+        Some(Role::Status) => &["spec"],
+        Some(_) => &[],
+        None if ctx.row.strategy.status => &["status"],
+        None => &[],
+    }
+}
+
+impl Registry {
+    /// Records what a create or an update set in `v`, which is of the path's version; `old` is of the stored one.
+    pub(crate) fn track_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>) -> Result<(), Status> {
+        let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
+        let api_version = kind.api_version();
+        let mut before = old.cloned().unwrap_or_default();
+        if old.is_some() {
+            ctx.row.convert(&mut before, &ctx.row.stored, &kind.group_version());
+        }
+        let shape = ctx.row.shape.merging(&kind);
+        Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).update(&before, v, &options.manager, &now);
+        Ok(())
+    }
+
+    /// The object that the applied configuration makes of the stored one.
+    pub(crate) fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
+        let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
+        let mut config = configuration(ctx)?;
+        decode::in_namespace(ctx, &mut config)?;
+        let mut live = match entry {
+            Some(e) => stored(e)?,
+            None => Value::Null,
+        };
+        if entry.is_some() {
+            let to: GroupVersion = kind.group_version();
+            ctx.row.convert(&mut live, &ctx.row.stored, &to);
+        }
+        let shape = ctx.row.shape.merging(&kind);
+        let api_version = kind.api_version();
+        let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
+        let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, e))?;
+        let incoming = decode::patched(ctx, options, v)?;
+        Ok(Incoming { tracked: true, ..incoming })
+    }
+}
+
+fn refused(ctx: &Context<'_>, e: ApplyError) -> Status {
+    match e {
+        ApplyError::Conflict(status) => status,
+        e @ ApplyError::ManagedFieldsGiven => Status::bad_request(e.to_string()),
+        ApplyError::Walk(why) => {
+            let kind = ctx.row.gvk(ctx.version());
+            Status { code: 500, ..Status::new(Reason::Unknown, format!("failed to create typed patch object ({}/{}; {kind}): {why}", ctx.namespace(), ctx.name())) }
+        }
+    }
+}
+
+/// The body, YAML or JSON, checked to be of this object.
+fn configuration(ctx: &Context<'_>) -> Result<Value, Status> {
+    if ctx.call.query.get("fieldManager").unwrap_or_default().is_empty() {
+        let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
+    }
+    let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error decoding YAML: {why}"));
+    let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
+    let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
+    let kind = ctx.row.gvk(ctx.version());
+    let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
+    if given != kind.kind || api_version != kind.api_version() {
+        return Err(Status::bad_request(format!("PATCH requests of {kind} cannot be handled with a configuration of apiVersion {api_version:?} and kind {given:?}")));
+    }
+    let name = value::text(&v, "metadata.name");
+    if !name.is_empty() && name != ctx.name() {
+        return Err(Status::bad_request(format!("metadata.name: Invalid value: {name:?}: must match name in the url ({})", ctx.name())));
+    }
+    value::set(&mut v, "metadata.name", ctx.name());
+    Ok(v)
+}

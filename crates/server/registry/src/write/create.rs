@@ -1,0 +1,66 @@
+//! Creation.
+use super::{decode::{self, Incoming}, options::WriteOptions, persist::Change};
+use crate::{
+    registry::{Context, Registry},
+    value,
+};
+use serde_json::Value;
+use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_request::Answer;
+
+/// How many generated names are tried.
+const NAMES: usize = 8;
+
+impl Registry {
+    pub(crate) async fn create(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let options = WriteOptions::of(ctx.call)?;
+        let mut incoming = decode::body(ctx, &options)?;
+        decode::in_namespace(ctx, &mut incoming.value)?;
+        if !value::text(&incoming.value, "metadata.resourceVersion").is_empty() {
+            return Err(Status { code: 500, ..Status::new(Reason::Unknown, "resourceVersion should not be set on objects to be created") });
+        }
+        self.create_value(ctx, &options, incoming).await
+    }
+
+    /// Creates a decoded object of the path's version; a generated name that is taken is generated anew.
+    pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
+        let kind = ctx.row.gvk(ctx.version());
+        let Incoming { value: mut v, warnings, tracked } = incoming;
+        ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
+        if !tracked {
+            self.track_update(ctx, options, &mut v, None)?;
+        }
+        ctx.row.convert(&mut v, &GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), &ctx.row.stored);
+        let generated = value::text(&v, "metadata.name").is_empty() && !value::text(&v, "metadata.generateName").is_empty();
+        for attempt in 0.. {
+            let mut object = v.clone();
+            self.fill_in(ctx, &mut object);
+            let change = Change { old: None, role: None, warnings: warnings.clone(), code: 201 };
+            match self.persist(ctx, options, object, change).await {
+                Err(s) if generated && attempt + 1 < NAMES && s.is(Reason::AlreadyExists) => {}
+                answer => return answer,
+            }
+        }
+        Err(Status::internal("no generated name was free"))
+    }
+
+    /// What the server alone decides of a new object.
+    fn fill_in(&self, ctx: &Context<'_>, v: &mut Value) {
+        for gone in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
+            value::remove(v, &format!("metadata.{gone}"));
+        }
+        value::set(v, "metadata.uid", self.uid());
+        value::set(v, "metadata.creationTimestamp", self.now().to_string());
+        if value::text(v, "metadata.name").is_empty() {
+            let base = value::text(v, "metadata.generateName").to_owned();
+            if !base.is_empty() {
+                let name = skiff_meta::generate_name(&base, || (self.options.random)());
+                value::set(v, "metadata.name", name);
+            }
+        }
+        if &*ctx.row.kind == "Namespace" && ctx.row.group.is_empty() {
+            let name = value::text(v, "metadata.name").to_owned();
+            crate::strategy::namespace::set_name_label(v, &name);
+        }
+    }
+}

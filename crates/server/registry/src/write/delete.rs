@@ -1,0 +1,277 @@
+//! Deletion: preconditions, grace, finalizers, and what becomes of dependents.
+//!
+//! An object with finalizers, or with grace left, is only marked; it goes with the last finalizer. Dependents are the
+//! garbage collector's: the policy of the request puts or takes the finalizers `orphan` and `foregroundDeletion`.
+use super::{RACES, options::WriteOptions, persist::Phase, update::stored};
+use crate::{
+    body,
+    read::view,
+    registry::{Context, Registry},
+    value,
+};
+use serde_json::{Value, json};
+use skiff_meta::{Cause, Reason, Revision, Status};
+use skiff_request::Answer;
+use skiff_store::{Entry, Expect};
+
+pub(crate) const ORPHAN: &str = "orphan";
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Policy {
+    Orphan,
+    Foreground,
+    Background,
+}
+
+/// DeleteOptions, from the body or from the query.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    grace: Option<i64>,
+    policy: Option<Policy>,
+    /// `orphanDependents: false` was said, which is answered by 202.
+    accepted: bool,
+    uid: Option<String>,
+    revision: Option<String>,
+    pub dry_run: bool,
+}
+
+impl DeleteOptions {
+    pub fn of(ctx: &Context<'_>) -> Result<Self, Status> {
+        let options = if ctx.call.body.is_empty() { Self::from_query(ctx)? } else { Self::from_body(ctx)? };
+        Ok(Self { dry_run: options.dry_run || WriteOptions::of(ctx.call)?.dry_run, ..options })
+    }
+    fn from_query(ctx: &Context<'_>) -> Result<Self, Status> {
+        let q = &ctx.call.query;
+        let mut v = json!({});
+        if let Some(g) = q.get("gracePeriodSeconds") {
+            let n: i64 = g.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {g:?}: invalid syntax")))?;
+            v["gracePeriodSeconds"] = n.into();
+        }
+        if let Some(p) = q.get("propagationPolicy") {
+            v["propagationPolicy"] = p.into();
+        }
+        if q.get("orphanDependents").is_some() {
+            v["orphanDependents"] = q.flag("orphanDependents").into();
+        }
+        Self::read(&v)
+    }
+    fn from_body(ctx: &Context<'_>) -> Result<Self, Status> {
+        Self::read(&super::decode::options(ctx, "DeleteOptions")?)
+    }
+    pub fn read(v: &Value) -> Result<Self, Status> {
+        let invalid = |field: &str, reason: &str, message: String| {
+            Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![Cause { reason: reason.into(), message, field: field.into() }])
+        };
+        let orphan = value::at(v, "orphanDependents").and_then(Value::as_bool);
+        let named = value::text(v, "propagationPolicy");
+        if orphan.is_some() && !named.is_empty() {
+            return Err(invalid("propagationPolicy", "FieldValueInvalid", format!("Invalid value: {named:?}: orphanDependents and deletionPropagation cannot be both set")));
+        }
+        let policy = match named {
+            "" => orphan.map(|o| if o { Policy::Orphan } else { Policy::Background }),
+            "Orphan" => Some(Policy::Orphan),
+            "Foreground" => Some(Policy::Foreground),
+            "Background" => Some(Policy::Background),
+            _ => return Err(invalid("propagationPolicy", "FieldValueNotSupported", format!("Unsupported value: {named:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""))),
+        };
+        for d in value::list(v, "dryRun").iter().filter(|d| **d != "All") {
+            return Err(invalid("dryRun", "FieldValueNotSupported", format!("Unsupported value: {d}: supported values: \"All\"")));
+        }
+        let text = |path| value::at(v, path).and_then(Value::as_str).map(str::to_owned);
+        Ok(Self {
+            grace: value::at(v, "gracePeriodSeconds").and_then(Value::as_i64),
+            policy,
+            accepted: orphan == Some(false),
+            uid: text("preconditions.uid"),
+            revision: text("preconditions.resourceVersion"),
+            dry_run: !value::list(v, "dryRun").is_empty(),
+        })
+    }
+
+    fn check(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
+        let conflict = |why: String| Err(Status::conflict(&ctx.row.group_resource(), name, &why));
+        if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
+            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", entry.row.uid));
+        }
+        if let Some(rv) = self.revision.as_deref().filter(|r| *r != entry.revision.to_string()) {
+            return conflict(format!("Precondition failed: ResourceVersion in precondition: {rv}, ResourceVersion in object meta: {}", entry.revision));
+        }
+        Ok(())
+    }
+}
+
+/// What a deletion makes of an object.
+enum Fate {
+    /// It goes at once.
+    Gone,
+    /// It is marked, and waits for finalizers or for its grace to end.
+    Marked(Value),
+    /// It was marked before, and nothing changes.
+    Waiting,
+}
+
+impl Registry {
+    pub(crate) async fn delete(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let options = DeleteOptions::of(ctx)?;
+        self.delete_named(ctx, ctx.name(), ctx.namespace(), &options).await
+    }
+
+    pub(crate) async fn delete_named(&self, ctx: &Context<'_>, name: &str, namespace: &str, options: &DeleteOptions) -> Result<Answer, Status> {
+        for race in 0.. {
+            let key = ctx.row.key(namespace, name);
+            let entry = self.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), name))?;
+            options.check(ctx, &entry, name)?;
+            match self.delete_entry(ctx, &entry, options).await {
+                Err(s) if s.is(Reason::Conflict) && race < RACES && options.revision.is_none() => {}
+                answer => return answer,
+            }
+        }
+        Err(Status::internal("a deletion lost every race"))
+    }
+
+    async fn delete_entry(&self, ctx: &Context<'_>, entry: &Entry, options: &DeleteOptions) -> Result<Answer, Status> {
+        let old = stored(entry)?;
+        let mut gone = old.clone();
+        let write = WriteOptions { dry_run: options.dry_run, ..WriteOptions::of(ctx.call)? };
+        let warnings = self.admit(ctx, &write, &mut gone, Some(&old), Phase::Validate).await?;
+        let fate = fate(ctx, &old, options, &self.now().to_string());
+        let (code, bytes, revision) = match fate {
+            Fate::Waiting => (200, entry.bytes.clone(), entry.revision),
+            Fate::Marked(mut v) => {
+                ctx.row.shape.canonical(&ctx.row.stored_gvk(), &mut v);
+                let body = body::encode(&v);
+                if options.dry_run {
+                    (200, body.stamped(entry.revision), entry.revision)
+                } else {
+                    let e = self.commit(ctx, &entry.key, Expect::At(entry.revision), Some(body)).await?;
+                    (if options.accepted { 202 } else { 200 }, e.bytes, e.revision)
+                }
+            }
+            Fate::Gone => return self.remove(ctx, entry, &old, options, warnings).await,
+        };
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        Ok(Answer::Object { code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
+    }
+
+    async fn remove(&self, ctx: &Context<'_>, entry: &Entry, old: &Value, options: &DeleteOptions, warnings: Vec<String>) -> Result<Answer, Status> {
+        let revision: Revision = if options.dry_run {
+            entry.revision
+        } else {
+            let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
+            self.release(ctx, old);
+            gone.revision
+        };
+        if !ctx.row.strategy.answers_object {
+            return Ok(Answer::Status(Status::deleted(&ctx.row.group_resource(), entry.name(), entry.row.uid.as_str()), warnings));
+        }
+        let mut last = old.clone();
+        if ctx.row.strategy.grace.is_some() {
+            value::set(&mut last, "metadata.deletionTimestamp", self.now().to_string());
+            value::set(&mut last, "metadata.deletionGracePeriodSeconds", 0);
+        }
+        let bytes = body::encode(&last).stamped(revision);
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        Ok(Answer::Object { code: 200, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
+    }
+}
+
+/// Decides; `now` is RFC 3339.
+fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> Fate {
+    let mut v = old.clone();
+    let finalizers = finalizers(old, options.policy);
+    match &finalizers[..] {
+        [] => {
+            value::remove(&mut v, "metadata.finalizers");
+        }
+        some => value::set(&mut v, "metadata.finalizers", some.to_vec()),
+    }
+    let deleting = value::at(old, "metadata.deletionTimestamp").is_some();
+    let grace = ctx.row.strategy.grace.map_or(0, |f| f(old, options.grace));
+    let namespace = &*ctx.row.storage == "namespaces";
+    if namespace {
+        if !deleting {
+            mark(&mut v, now, 0);
+            value::remove(&mut v, "metadata.deletionGracePeriodSeconds");
+        }
+        value::set(&mut v, "status.phase", "Terminating");
+        let held = !finalizers.is_empty() || !crate::strategy::namespace::finalized(old);
+        return if !held { Fate::Gone } else if deleting { Fate::Waiting } else { Fate::Marked(v) };
+    }
+    if deleting {
+        // Grace can only be shortened.
+        let left = value::int(old, "metadata.deletionGracePeriodSeconds");
+        let shorter = ctx.row.strategy.grace.is_some() && grace < left;
+        if shorter {
+            mark_shorter(&mut v, old, grace, left);
+        }
+        let waits = !finalizers.is_empty() || (!shorter && left > 0) || grace > 0 && left > 0;
+        return match (waits, shorter || finalizers_changed(old, &finalizers)) {
+            (false, _) => Fate::Gone,
+            (true, true) => Fate::Marked(v),
+            (true, false) => Fate::Waiting,
+        };
+    }
+    if finalizers.is_empty() && grace == 0 {
+        return Fate::Gone;
+    }
+    mark(&mut v, now, grace);
+    if ctx.row.strategy.generation.is_some() && value::int(&v, "metadata.generation") > 0 {
+        value::set(&mut v, "metadata.generation", value::int(old, "metadata.generation") + 1);
+    }
+    Fate::Marked(v)
+}
+
+fn finalizers_changed(old: &Value, new: &[Value]) -> bool {
+    value::list(old, "metadata.finalizers") != new
+}
+
+/// The time of deletion is when the grace ends.
+fn mark(v: &mut Value, now: &str, grace: i64) {
+    value::set(v, "metadata.deletionTimestamp", later(now, grace));
+    value::set(v, "metadata.deletionGracePeriodSeconds", grace);
+}
+fn mark_shorter(v: &mut Value, old: &Value, grace: i64, left: i64) {
+    let end = value::text(old, "metadata.deletionTimestamp");
+    value::set(v, "metadata.deletionTimestamp", later(end, grace - left));
+    value::set(v, "metadata.deletionGracePeriodSeconds", grace);
+}
+fn later(time: &str, seconds: i64) -> String {
+    match time.parse::<skiff_meta::Timestamp>() {
+        Ok(t) => skiff_meta::Timestamp(t.0 + seconds).to_string(),
+        Err(_) => time.to_owned(),
+    }
+}
+
+/// The finalizers after the request's policy has put or taken the garbage collector's own.
+fn finalizers(old: &Value, policy: Option<Policy>) -> Vec<Value> {
+    let mut all = value::list(old, "metadata.finalizers").to_vec();
+    let Some(policy) = policy else { return all };
+    all.retain(|f| f != ORPHAN && f != FOREGROUND);
+    match policy {
+        Policy::Orphan => all.push(ORPHAN.into()),
+        Policy::Foreground => all.push(FOREGROUND.into()),
+        Policy::Background => {}
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn options_are_read() {
+        assert!(DeleteOptions::read(&json!({"propagationPolicy": "Foo"})).is_err());
+        assert!(DeleteOptions::read(&json!({"propagationPolicy": "Orphan", "orphanDependents": true})).is_err());
+        let o = DeleteOptions::read(&json!({"gracePeriodSeconds": 5, "preconditions": {"uid": "u"}})).unwrap();
+        assert_eq!((o.grace, o.uid.as_deref()), (Some(5), Some("u")));
+    }
+    #[test]
+    fn policies_put_and_take_finalizers() {
+        let old = json!({"metadata": {"finalizers": ["a", "orphan"]}});
+        assert_eq!(finalizers(&old, Some(Policy::Foreground)), [json!("a"), json!("foregroundDeletion")]);
+        assert_eq!(finalizers(&old, Some(Policy::Background)), [json!("a")]);
+        assert_eq!(finalizers(&old, None), [json!("a"), json!("orphan")]);
+        assert_eq!(later("2026-01-01T00:00:00Z", 30), "2026-01-01T00:00:30Z");
+    }
+}

@@ -1,0 +1,131 @@
+//! Rules of `metadata` that hold for every kind.
+use crate::{strategy::NameRule, table::Resource, value};
+use serde_json::Value;
+use skiff_meta::{Cause, NameError};
+
+pub(crate) fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
+    Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {bad}: {why}"), field: field.into() }
+}
+fn required(field: &str, why: &str) -> Cause {
+    Cause { reason: "FieldValueRequired".into(), message: format!("Required value: {why}"), field: field.into() }
+}
+fn each(field: &str, bad: &str, errors: Result<(), Vec<NameError>>, into: &mut Vec<Cause>) {
+    for e in errors.err().into_iter().flatten() {
+        into.push(invalid(field, &bad.into(), &e.0));
+    }
+}
+
+/// What Go prints of a nil pointer or a zero number in an error.
+const TOTAL_ANNOTATIONS: usize = 256 * 1024;
+
+/// Errors of the metadata of an object that is to be.
+pub(crate) fn validate(row: &Resource, v: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let (name, base) = (value::text(v, "metadata.name"), value::text(v, "metadata.generateName"));
+    if !base.is_empty() {
+        each("metadata.generateName", base, generate_base(row.strategy.name, base), &mut causes);
+    }
+    if name.is_empty() {
+        causes.push(required("metadata.name", "name or generateName is required"));
+    } else {
+        each("metadata.name", name, row.strategy.name.check(name), &mut causes);
+    }
+    if row.namespaced && value::text(v, "metadata.namespace").is_empty() {
+        causes.push(required("metadata.namespace", ""));
+    }
+    labels(v, &mut causes);
+    annotations(v, &mut causes);
+    owners(v, &mut causes);
+    for (i, f) in value::list(v, "metadata.finalizers").iter().enumerate() {
+        let name = f.as_str().unwrap_or_default();
+        each(&format!("metadata.finalizers[{i}]"), name, skiff_meta::is_qualified_name(name), &mut causes);
+    }
+    causes
+}
+
+/// A base may end with a hyphen, since letters follow it.
+fn generate_base(rule: NameRule, base: &str) -> Result<(), Vec<NameError>> {
+    match base.strip_suffix('-') {
+        Some(_) if rule != NameRule::PathSegment => rule.check(&format!("{base}x")),
+        _ => rule.check(base),
+    }
+}
+
+fn labels(v: &Value, causes: &mut Vec<Cause>) {
+    for (k, x) in value::map(v, "metadata.labels").into_iter().flatten() {
+        each("metadata.labels", k, skiff_meta::is_qualified_name(k), causes);
+        let x = x.as_str().unwrap_or_default();
+        each("metadata.labels", x, skiff_meta::is_label_value(x), causes);
+    }
+}
+
+fn annotations(v: &Value, causes: &mut Vec<Cause>) {
+    let mut size = 0;
+    for (k, x) in value::map(v, "metadata.annotations").into_iter().flatten() {
+        each("metadata.annotations", k, skiff_meta::is_qualified_name(&k.to_lowercase()), causes);
+        size += k.len() + x.as_str().unwrap_or_default().len();
+    }
+    if size > TOTAL_ANNOTATIONS {
+        causes.push(Cause { reason: "FieldValueTooLong".into(), message: format!("Too long: may not be more than {TOTAL_ANNOTATIONS} bytes"), field: "metadata.annotations".into() });
+    }
+}
+
+fn owners(v: &Value, causes: &mut Vec<Cause>) {
+    let mut controllers = Vec::new();
+    for (i, o) in value::list(v, "metadata.ownerReferences").iter().enumerate() {
+        for (key, why) in [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+            if value::text(o, key).is_empty() {
+                causes.push(invalid(&format!("metadata.ownerReferences[{i}].{key}"), &"".into(), why));
+            }
+        }
+        if value::flag(o, "controller") {
+            controllers.push(i);
+        }
+    }
+    if controllers.len() > 1 {
+        causes.push(invalid("metadata.ownerReferences", &controllers.len().into(), "Only one reference can have Controller set to true. Found more than one"));
+    }
+}
+
+/// What may not change, and what is carried over when the client leaves it out.
+pub(crate) fn carry_over(v: &mut Value, old: &Value) {
+    for path in ["metadata.uid", "metadata.creationTimestamp", "metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds"] {
+        if value::at(v, path).is_none() {
+            value::copy(v, old, path);
+        }
+    }
+    // An object that is being deleted stays so.
+    if value::at(old, "metadata.deletionTimestamp").is_some() {
+        value::copy(v, old, "metadata.deletionTimestamp");
+    }
+    for path in ["metadata.generation", "metadata.generateName"] {
+        if path == "metadata.generation" || value::at(v, path).is_none() {
+            value::copy(v, old, path);
+        }
+    }
+    value::remove(v, "metadata.selfLink");
+}
+
+/// Errors of a change of the metadata.
+pub(crate) fn validate_change(v: &Value, old: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for path in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let path = format!("metadata.{path}");
+        let (new, before) = (value::at(v, &path), value::at(old, &path));
+        if new != before {
+            causes.push(invalid(&path, new.unwrap_or(&Value::Null), "field is immutable"));
+        }
+    }
+    if value::at(old, "metadata.deletionTimestamp").is_some() {
+        let before = value::list(old, "metadata.finalizers");
+        let added: Vec<String> = value::list(v, "metadata.finalizers").iter().filter(|f| !before.contains(f)).map(Value::to_string).collect();
+        if !added.is_empty() {
+            causes.push(Cause {
+                reason: "FieldValueForbidden".into(),
+                message: format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", ")),
+                field: "metadata.finalizers".into(),
+            });
+        }
+    }
+    causes
+}

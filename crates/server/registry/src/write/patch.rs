@@ -1,0 +1,105 @@
+//! Patches: the stored object in the path's version, changed by the patch, goes the way of an update.
+use super::{RACES, decode, options::WriteOptions, update::stored};
+use crate::{
+    registry::{Context, Registry},
+    table::Role,
+    value,
+};
+use serde_json::Value;
+use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_patch::PatchError;
+use skiff_request::{Answer, PatchType};
+use skiff_store::Entry;
+
+impl Registry {
+    pub(crate) async fn patch(&self, ctx: &Context<'_>, role: Option<Role>) -> Result<Answer, Status> {
+        let options = WriteOptions::of(ctx.call)?;
+        let kind = PatchType::of_media_type(&ctx.call.content_type).ok_or_else(|| unsupported(ctx))?;
+        if kind == PatchType::Strategic && ctx.row.shape.table(&ctx.row.gvk(ctx.version())).is_none() {
+            return Err(unsupported(ctx));
+        }
+        for race in 0.. {
+            let entry = self.store.get(&ctx.row.key(ctx.namespace(), ctx.name()));
+            let answer = match (kind, entry) {
+                (PatchType::Apply, entry) => self.apply(ctx, &options, entry, role).await,
+                (_, None) => return Err(Status::not_found(&ctx.row.group_resource(), ctx.name())),
+                (kind, Some(entry)) => self.patch_entry(ctx, &options, &entry, kind, role).await,
+            };
+            match answer {
+                Err(s) if s.is(Reason::Conflict) && race < RACES && !self.held(ctx, kind, &s) => {}
+                answer => return answer,
+            }
+        }
+        Err(Status::internal("a patch lost every race"))
+    }
+
+    /// Whether trying again cannot help: the patch itself names a revision, or the conflict is one of managed fields.
+    fn held(&self, ctx: &Context<'_>, kind: PatchType, s: &Status) -> bool {
+        let causes = s.details.as_ref().is_some_and(|d| !d.causes.is_empty());
+        let revision = kind != PatchType::Json
+            && serde_json::from_slice::<Value>(&ctx.call.body).is_ok_and(|v| !value::text(&v, "metadata.resourceVersion").is_empty());
+        causes || revision || !s.message.ends_with(super::update::MODIFIED)
+    }
+
+    async fn patch_entry(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, kind: PatchType, role: Option<Role>) -> Result<Answer, Status> {
+        let mut v = stored(entry)?;
+        let to = GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned());
+        ctx.row.convert(&mut v, &ctx.row.stored, &to);
+        let v = match kind {
+            PatchType::Json => skiff_patch::json_patch(&v, &ctx.call.body).map_err(refused)?,
+            PatchType::Merge => skiff_patch::merge_patch(&v, &decode_patch(&ctx.call.body)?),
+            _ => {
+                let ty = ctx.row.shape.table(&ctx.row.gvk(ctx.version())).ok_or_else(|| unsupported(ctx))?;
+                skiff_patch::strategic_patch(&v, &decode_patch(&ctx.call.body)?, ty).map_err(refused)?
+            }
+        };
+        let mut incoming = decode::patched(ctx, options, v)?;
+        check_identity(ctx, &incoming.value)?;
+        decode::in_namespace(ctx, &mut incoming.value)?;
+        self.replace(ctx, options, entry, incoming, role).await
+    }
+
+    async fn apply(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<Entry>, role: Option<Role>) -> Result<Answer, Status> {
+        if entry.is_none() && role.is_some() {
+            return Err(Status::not_found(&ctx.row.group_resource(), ctx.name()));
+        }
+        let incoming = self.applied(ctx, options, entry.as_ref())?;
+        match entry {
+            Some(entry) => self.replace(ctx, options, &entry, incoming, role).await,
+            None => {
+                self.authorize(ctx.user, "create", &ctx.call.target).await?;
+                self.create_value(ctx, options, incoming).await
+            }
+        }
+    }
+}
+
+pub(crate) fn refused(e: PatchError) -> Status {
+    match e {
+        PatchError::Malformed(why) => Status::bad_request(why),
+        PatchError::Unfit(why) => Status::new(Reason::Invalid, why),
+        e @ PatchError::TooMany { .. } => Status::new(Reason::RequestEntityTooLarge, e.to_string()),
+    }
+}
+
+fn unsupported(ctx: &Context<'_>) -> Status {
+    let accepted: Vec<&str> = [PatchType::Json, PatchType::Merge, PatchType::Strategic, PatchType::Apply]
+        .into_iter()
+        .filter(|p| *p != PatchType::Strategic || ctx.row.shape.table(&ctx.row.gvk(ctx.version())).is_some())
+        .map(PatchType::media_type)
+        .collect();
+    let message = format!("the body of the request was in an unknown format - accepted media types include: {}", accepted.join(", "));
+    Status::new(Reason::UnsupportedMediaType, message)
+}
+
+pub(crate) fn decode_patch(body: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(body).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+}
+
+fn check_identity(ctx: &Context<'_>, v: &Value) -> Result<(), Status> {
+    let name = value::text(v, "metadata.name");
+    if name == ctx.name() {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", ctx.name())))
+}

@@ -1,0 +1,213 @@
+//! The end of every write: admission, preparation, validation, bytes, compare-and-swap.
+use super::{metadata, options::WriteOptions, store_failure, update::MODIFIED};
+use crate::{
+    body,
+    read::view,
+    registry::{Context, Registry},
+    strategy::Prepare,
+    table::Role,
+    value,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use skiff_meta::{Revision, Status};
+use skiff_policy::Attributes;
+use skiff_request::{Answer, Verb};
+use skiff_store::{Body, Entry, Expect, StoreError, Write};
+
+/// What a write changes, and how it is answered.
+pub(crate) struct Change {
+    /// The state before, as the store has it and decoded.
+    pub old: Option<(Entry, Value)>,
+    pub role: Option<Role>,
+    pub warnings: Vec<String>,
+    pub code: u16,
+}
+
+impl Registry {
+    /// Writes `v`, of the stored version, and answers in the path's.
+    pub(crate) async fn persist(&self, ctx: &Context<'_>, options: &WriteOptions, v: Value, change: Change) -> Result<Answer, Status> {
+        let (mut v, mut change) = (v, change);
+        let warnings = std::mem::take(&mut change.warnings);
+        let old = change.old.as_ref().map(|(_, v)| v);
+        self.keep_other_parts(ctx, &mut v, old, change.role);
+        let more = self.admit(ctx, options, &mut v, old, Phase::Mutate).await?;
+        self.prepare(ctx, &mut v, old, change.role);
+        let reserved = self.reserve(ctx, &mut v, old)?;
+        ctx.row.shape.canonical(&ctx.row.stored_gvk(), &mut v);
+        self.validate(ctx, &v, old)?;
+        let last = self.admit(ctx, options, &mut v, old, Phase::Validate).await?;
+        let warnings = [warnings, more, last].concat();
+        let outcome = self.store_object(ctx, options, &v, &change).await;
+        self.settle(ctx, outcome.is_ok() && !options.dry_run).await;
+        if outcome.is_ok() && !options.dry_run {
+            reserved.keep();
+        }
+        let (bytes, revision) = outcome?;
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
+    }
+
+    /// A subresource writes its part only, and the object all but those parts.
+    fn keep_other_parts(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>, role: Option<Role>) {
+        let Some(old) = old else {
+            if ctx.row.strategy.status {
+                value::remove(v, "status");
+            }
+            return;
+        };
+        metadata::carry_over(v, old);
+        match role {
+            None if ctx.row.strategy.status => value::copy(v, old, "status"),
+            Some(Role::Status) => {
+                let keys: Vec<String> = [&*v, old].iter().filter_map(|x| x.as_object()).flat_map(|m| m.keys().cloned()).collect();
+                for key in keys.iter().filter(|k| !matches!(k.as_str(), "status" | "metadata" | "apiVersion" | "kind")) {
+                    value::copy(v, old, key);
+                }
+                for path in ["metadata.labels", "metadata.ownerReferences"] {
+                    if ctx.row.strategy.generation.is_some() {
+                        value::copy(v, old, path);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn prepare(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>, role: Option<Role>) {
+        let strategy = &ctx.row.strategy;
+        let p = Prepare { user: ctx.user, now: self.now(), role };
+        match old {
+            None => {
+                if let Some(f) = strategy.prepare_create {
+                    f(v, &p);
+                }
+                value::remove(v, "metadata.generation");
+                if strategy.generation.is_some() {
+                    value::set(v, "metadata.generation", 1);
+                }
+            }
+            Some(old) => {
+                if let Some(f) = strategy.prepare_update {
+                    f(v, old, &p);
+                }
+                if let Some(g) = strategy.generation
+                    && role != Some(Role::Status)
+                    && (g.changed)(v, old)
+                {
+                    value::set(v, "metadata.generation", value::int(old, "metadata.generation") + 1);
+                }
+            }
+        }
+    }
+
+    fn validate(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>) -> Result<(), Status> {
+        let mut causes = metadata::validate(ctx.row, v);
+        if let Some(old) = old {
+            causes.extend(metadata::validate_change(v, old));
+        }
+        causes.extend(ctx.row.shape.validate(&ctx.row.stored_gvk(), v, old));
+        if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
+    }
+
+    pub(crate) async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, phase: Phase) -> Result<Vec<String>, Status> {
+        let kind = ctx.row.stored_gvk();
+        let given = json!({"dryRun": if options.dry_run { json!(["All"]) } else { json!([]) }, "fieldManager": options.manager});
+        let verb = match (ctx.call.verb, old) {
+            (Verb::Update | Verb::Patch, None) => Verb::Create,
+            (Verb::Patch, Some(_)) => Verb::Update,
+            (verb, _) => verb,
+        };
+        let mut target = ctx.call.target.clone();
+        target.name = value::text(v, "metadata.name").to_owned();
+        let mut a = Attributes {
+            user: ctx.user,
+            verb,
+            target: &target,
+            kind: &kind,
+            old,
+            object: Some(v),
+            options: &given,
+            dry_run: options.dry_run,
+            warnings: Vec::new(),
+            lookup: self,
+        };
+        for plugin in &self.options.admission {
+            match phase {
+                Phase::Mutate => plugin.mutate(&mut a).await?,
+                Phase::Validate => plugin.validate(&mut a).await?,
+            }
+        }
+        Ok(a.warnings)
+    }
+
+    async fn settle(&self, ctx: &Context<'_>, committed: bool) {
+        for plugin in &self.options.admission {
+            plugin.settle(&ctx.call.target, committed).await;
+        }
+    }
+
+    /// Commits, or finds that nothing is to be committed: no change, or a dry run.
+    async fn store_object(&self, ctx: &Context<'_>, options: &WriteOptions, v: &Value, change: &Change) -> Result<(Bytes, Revision), Status> {
+        let body = body::encode(v);
+        let key = ctx.row.key(ctx.namespace(), value::text(v, "metadata.name"));
+        let Some((entry, _)) = &change.old else {
+            if options.dry_run {
+                return match self.store.get(&key) {
+                    Some(_) => Err(Status::already_exists(&ctx.row.group_resource(), value::text(v, "metadata.name"))),
+                    None => Ok((unstamped(&body), Revision::ZERO)),
+                };
+            }
+            let entry = self.commit(ctx, &key, Expect::Absent, Some(body)).await?;
+            return Ok((entry.bytes, entry.revision));
+        };
+        let same = body.stamped(entry.revision);
+        if same == entry.bytes {
+            return Ok((entry.bytes.clone(), entry.revision));
+        }
+        if options.dry_run {
+            return Ok((same, entry.revision));
+        }
+        // An object that only its finalizers held goes with the last of them.
+        let released = entry.row.deleting && value::list(v, "metadata.finalizers").is_empty() && value::int(v, "metadata.deletionGracePeriodSeconds") == 0;
+        if released && self.may_vanish(ctx, v) {
+            let gone = self.commit(ctx, &key, Expect::At(entry.revision), None).await?;
+            self.release(ctx, v);
+            return Ok((body.stamped(gone.revision), gone.revision));
+        }
+        let entry = self.commit(ctx, &key, Expect::At(entry.revision), Some(body)).await?;
+        Ok((entry.bytes, entry.revision))
+    }
+
+    /// A namespace stays until its own finalizers are gone, too.
+    fn may_vanish(&self, ctx: &Context<'_>, v: &Value) -> bool {
+        &*ctx.row.storage != "namespaces" || crate::strategy::namespace::finalized(v)
+    }
+
+    pub(crate) async fn commit(&self, ctx: &Context<'_>, key: &str, expect: Expect, body: Option<Body>) -> Result<Entry, Status> {
+        let row = ctx.row.group_resource();
+        let name = key.splitn(3, '/').nth(2).unwrap_or_default();
+        self.store.commit(Write { key: key.into(), expect, body, tier: ctx.row.tier }).await.map_err(|e| match e {
+            StoreError::Conflict { current: Some(_), .. } if expect == Expect::Absent => Status::already_exists(&row, name),
+            StoreError::Conflict { current: None, .. } => Status::not_found(&row, name),
+            StoreError::Conflict { .. } => Status::conflict(&row, name, MODIFIED),
+            e => store_failure(e),
+        })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Mutate,
+    Validate,
+}
+
+/// A created object that was never stored has no revision at all.
+fn unstamped(body: &Body) -> Bytes {
+    let hole = b",\"resourceVersion\":\"\"";
+    let start = (body.at + 1).saturating_sub(hole.len());
+    match body.bytes.get(start..body.at + 1) {
+        Some(part) if part == hole => [&body.bytes[..start], &body.bytes[body.at + 1..]].concat().into(),
+        _ => body.bytes.clone(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The scale subresource: a view of the replicas of any workload, and a way to set them.
+use super::{RACES, decode, options::WriteOptions, update::stored};
+use crate::{
+    registry::{Context, Registry},
+    table::Role,
+    value,
+};
+use serde_json::{Value, json};
+use skiff_meta::{Cause, GroupVersionKind, LabelSelector, Reason, Status};
+use skiff_request::{Answer, PatchType, Verb};
+use skiff_store::Entry;
+
+fn kind() -> GroupVersionKind {
+    GroupVersionKind::new("autoscaling", "v1", "Scale")
+}
+
+/// `spec.replicas` is left out when it is zero.
+fn view(entry: &Entry, v: &Value) -> Value {
+    let mut meta = json!({});
+    for key in ["name", "namespace", "uid", "creationTimestamp"] {
+        value::copy(&mut meta, &v["metadata"], key);
+    }
+    meta["resourceVersion"] = entry.revision.to_string().into();
+    let selector = match value::at(v, "spec.selector") {
+        // A ReplicationController selects by a plain map.
+        Some(Value::Object(m)) if !m.contains_key("matchLabels") && !m.contains_key("matchExpressions") => {
+            LabelSelector::from_map(m.iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or_default()))).to_string()
+        }
+        other => LabelSelector::from_json(other).map(|s| s.to_string()).unwrap_or_default(),
+    };
+    let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, "status.replicas")}});
+    if value::int(v, "spec.replicas") != 0 {
+        scale["spec"]["replicas"] = value::int(v, "spec.replicas").into();
+    }
+    if !selector.is_empty() {
+        scale["status"]["selector"] = selector.into();
+    }
+    scale
+}
+
+fn answer(scale: &Value) -> Answer {
+    Answer::Object { code: 200, kind: kind(), bytes: scale.to_string().into(), warnings: Vec::new() }
+}
+
+pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) -> Result<Answer, Status> {
+    let key = ctx.row.key(ctx.namespace(), ctx.name());
+    for race in 0.. {
+        let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
+        let old = stored(&entry)?;
+        if verb == Verb::Get {
+            return Ok(answer(&view(&entry, &old)));
+        }
+        let wanted = wanted(ctx, verb, &view(&entry, &old))?;
+        let held = value::text(&wanted, "metadata.resourceVersion");
+        let asked = verb == Verb::Update && !held.is_empty();
+        if asked && held != entry.revision.to_string() {
+            return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), super::update::MODIFIED));
+        }
+        match set(registry, ctx, &entry, &old, &wanted).await {
+            Err(s) if s.is(Reason::Conflict) && !asked && race < RACES => {}
+            answer => return answer,
+        }
+    }
+    Err(Status::internal("a scaling lost every race"))
+}
+
+fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Status> {
+    if verb == Verb::Update {
+        return decode::other(ctx, &kind());
+    }
+    match PatchType::of_media_type(&ctx.call.content_type) {
+        Some(PatchType::Json) => skiff_patch::json_patch(current, &ctx.call.body).map_err(super::patch::refused),
+        Some(PatchType::Apply) => {
+            let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| Status::bad_request(e.to_string()))?;
+            Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&json)?))
+        }
+        _ => Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&ctx.call.body)?)),
+    }
+}
+
+async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value, wanted: &Value) -> Result<Answer, Status> {
+    let replicas = value::int(wanted, "spec.replicas");
+    if replicas < 0 {
+        let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+        let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "spec.replicas".into() };
+        return Err(Status::invalid("autoscaling", "Scale", ctx.name(), vec![cause]));
+    }
+    let options = WriteOptions::of(ctx.call)?;
+    let mut v = old.clone();
+    value::set(&mut v, "spec.replicas", replicas);
+    registry.track_update(ctx, &options, &mut v, Some(old))?;
+    let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings: Vec::new(), code: 200 };
+    let Answer::Object { bytes, .. } = registry.persist(ctx, &options, v, change).await? else {
+        return Err(Status::internal("scaling answered with no object"));
+    };
+    let new: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+    let revision = value::text(&new, "metadata.resourceVersion").parse().unwrap_or(entry.revision);
+    Ok(answer(&view(&Entry { revision, ..entry.clone() }, &new)))
+}

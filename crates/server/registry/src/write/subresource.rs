@@ -1,0 +1,119 @@
+//! Subresources: status and its like write a part of the object, the rest are small protocols of their own.
+use super::{decode, options::WriteOptions, persist::Change, update::stored};
+use crate::{
+    read::get,
+    registry::{Context, Registry, no_such_resource},
+    table::Role,
+    value,
+};
+use serde_json::{Value, json};
+use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
+use skiff_request::{Answer, Verb};
+use skiff_store::Entry;
+
+impl Registry {
+    pub(crate) async fn subresource(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let target = &ctx.call.target;
+        let sub = ctx.row.subresource(&target.subresource).ok_or_else(no_such_resource)?;
+        if !sub.verbs.contains(&ctx.call.verb.as_str()) || sub.role == Role::Connect {
+            return Err(Status::method_not_allowed(&target.group_resource(), ctx.call.verb.as_str()));
+        }
+        match (sub.role, ctx.call.verb) {
+            (Role::Binding, _) => self.bind(ctx).await,
+            (Role::Eviction, _) => self.evict(ctx).await,
+            (Role::Token, _) => self.token_request(ctx).await,
+            (Role::Scale, verb) => self.scale(ctx, verb).await,
+            (_, Verb::Get) => get::get(self, ctx),
+            (role, Verb::Patch) => self.patch(ctx, Some(role)).await,
+            (role, _) => self.update(ctx, Some(role)).await,
+        }
+    }
+
+    fn entry(&self, ctx: &Context<'_>) -> Result<Entry, Status> {
+        self.store.get(&ctx.row.key(ctx.namespace(), ctx.name())).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))
+    }
+
+    /// The scheduler's verdict: sets the node once.
+    pub(crate) async fn bind(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let options = WriteOptions::of(ctx.call)?;
+        let binding = decode::other(ctx, &GroupVersionKind::new("", "v1", "Binding"))?;
+        let node = value::text(&binding, "target.name").to_owned();
+        let kind = value::text(&binding, "target.kind");
+        if node.is_empty() || !(kind.is_empty() || kind == "Node") {
+            let cause = Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: "target.name".into() };
+            return Err(Status::invalid("", "Binding", ctx.name(), vec![cause]));
+        }
+        let entry = self.entry(ctx)?;
+        let old = stored(&entry)?;
+        let conflict = |why: String| Err(Status::conflict(&skiff_meta::GroupResource::new("", "pods/binding"), ctx.name(), &why));
+        let uid = value::text(&binding, "metadata.uid");
+        if !uid.is_empty() && uid != entry.row.uid.as_str() {
+            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", entry.row.uid));
+        }
+        if entry.row.deleting {
+            return conflict(format!("pod {} is being deleted, cannot be assigned to a host", ctx.name()));
+        }
+        let assigned = value::text(&old, "spec.nodeName");
+        if !assigned.is_empty() {
+            return conflict(format!("pod {} is already assigned to node {assigned:?}", ctx.name()));
+        }
+        if !value::list(&old, "spec.schedulingGates").is_empty() {
+            return conflict(format!("pod {} has non-empty .spec.schedulingGates", ctx.name()));
+        }
+        let mut v = old.clone();
+        value::set(&mut v, "spec.nodeName", node);
+        for (k, x) in value::map(&binding, "metadata.annotations").into_iter().flatten() {
+            if let Some(notes) = value::map_mut(&mut v, "metadata.annotations") {
+                notes.insert(k.clone(), x.clone());
+            }
+        }
+        scheduled(&mut v, &self.now().to_string());
+        self.persist(ctx, &options, v, Change { old: Some((entry, old)), role: Some(Role::Binding), warnings: Vec::new(), code: 201 }).await?;
+        Ok(Answer::Status(Status { code: 201, ..success() }, Vec::new()))
+    }
+
+    /// Deletes a pod if the disruption budgets that cover it allow one less.
+    async fn evict(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let eviction = decode::other(ctx, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
+        let name = value::text(&eviction, "metadata.name");
+        if !name.is_empty() && name != ctx.name() {
+            return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        }
+        let mut options = super::delete::DeleteOptions::read(eviction.get("deleteOptions").unwrap_or(&json!({})))?;
+        let dry_run = options.dry_run || WriteOptions::of(ctx.call)?.dry_run;
+        options.dry_run = dry_run;
+        let entry = self.entry(ctx)?;
+        let pod = stored(&entry)?;
+        let ended = matches!(value::text(&pod, "status.phase"), "Succeeded" | "Failed" | "Pending");
+        if !ended && !entry.row.deleting {
+            super::eviction::allow(self, ctx, &entry, &pod, dry_run).await?;
+        }
+        self.delete_named(ctx, ctx.name(), ctx.namespace(), &options).await?;
+        Ok(Answer::Status(Status { code: 201, ..success() }, Vec::new()))
+    }
+
+    async fn token_request(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
+        let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
+        let request = decode::other(ctx, &kind)?;
+        let account = self.entry(ctx)?;
+        let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
+        let granted = tokens.issue(self, &stored(&account)?, request).await?;
+        let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
+        Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings: Vec::new() })
+    }
+
+    async fn scale(&self, ctx: &Context<'_>, verb: Verb) -> Result<Answer, Status> {
+        super::scale::scale(self, ctx, verb).await
+    }
+}
+
+fn scheduled(v: &mut Value, now: &str) {
+    let mut all = value::list(v, "status.conditions").to_vec();
+    all.retain(|c| c["type"] != "PodScheduled");
+    all.push(json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}));
+    value::set(v, "status.conditions", all);
+}
+
+fn success() -> Status {
+    Status { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: None, continue_token: None }
+}

@@ -1,0 +1,207 @@
+//! The command line. Names are k3s's where k3s has them.
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Kubernetes in one small binary.
+#[derive(Parser, Debug)]
+#[command(name = "skiff", version, about, arg_required_else_help = true, args_override_self = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a server: API, datastore, scheduler, controllers, and a node, in one process
+    Server(Box<ServerArgs>),
+    /// Say what this machine lacks to run containers, and how to get it
+    Check {
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// End the containers of this machine and take away what Skiff made on it
+    Stop {
+        /// End every container and remove mounts, namespaces, interfaces, rules and cgroups
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Import, pull, list and remove images of the embedded runtime
+    Image {
+        #[command(subcommand)]
+        command: ImageCommand,
+    },
+    /// Print the administrator's kubeconfig
+    Kubeconfig {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Change the log levels of the running server, such as `node=debug,api=warn`
+    LogLevel {
+        levels: String,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Print a completion script for a shell
+    Completion { shell: clap_complete::Shell },
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum, PartialEq)]
+pub enum Output {
+    #[default]
+    Table,
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum ImageCommand {
+    /// Import docker or OCI archives, or an OCI layout folder
+    Import {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Pull an image from its registry
+    Pull {
+        reference: String,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// List images
+    #[command(alias = "ls")]
+    List {
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Remove images by reference or id
+    #[command(alias = "remove")]
+    Rm {
+        #[arg(required = true)]
+        references: Vec<String>,
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+/// Where Skiff keeps its files.
+#[derive(Args, Debug, Clone)]
+pub struct Places {
+    /// Folder of state: datastore, certificates, images, volumes
+    #[arg(long, short = 'd', env = "SKIFF_DATA_DIR", default_value = "/var/lib/skiff")]
+    pub data_dir: PathBuf,
+    /// Folder of sockets, pid files and what lives as long as containers do
+    #[arg(long, env = "SKIFF_RUN_DIR", default_value = "/run/skiff")]
+    pub run_dir: PathBuf,
+    /// Folder of configuration
+    #[arg(long, env = "SKIFF_CONFIG_DIR", default_value = "/etc/skiff")]
+    pub config_dir: PathBuf,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct ServerArgs {
+    /// Configuration file: the long names of these flags as YAML keys [default: <config-dir>/config.yaml]
+    #[arg(long, short = 'c', env = "SKIFF_CONFIG_FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub places: Places,
+    /// Address to serve the API on
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
+    /// Port to serve the API on
+    #[arg(long, default_value_t = 6443)]
+    pub https_listen_port: u16,
+    /// Address that others reach this server by [default: the node's address]
+    #[arg(long)]
+    pub advertise_address: Option<IpAddr>,
+    /// More names and addresses in the server's certificate
+    #[arg(long, value_delimiter = ',')]
+    pub tls_san: Vec<String>,
+    /// Addresses of pods
+    #[arg(long, default_value = "10.42.0.0/16", value_delimiter = ',')]
+    pub cluster_cidr: Vec<IpNet>,
+    /// Addresses of Services
+    #[arg(long, default_value = "10.43.0.0/16", value_delimiter = ',')]
+    pub service_cidr: Vec<IpNet>,
+    /// Ports that Services of type NodePort get
+    #[arg(long, default_value = "30000-32767")]
+    pub service_node_port_range: String,
+    /// Address of the cluster's DNS [default: the tenth of the service addresses]
+    #[arg(long)]
+    pub cluster_dns: Option<IpAddr>,
+    /// Domain of the cluster's DNS
+    #[arg(long, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// Where to write the administrator's kubeconfig [default: <config-dir>/skiff.yaml]
+    #[arg(long, short = 'o')]
+    pub write_kubeconfig: Option<PathBuf>,
+    /// Mode of that file
+    #[arg(long, default_value = "600")]
+    pub write_kubeconfig_mode: String,
+    /// Folder of manifests that are applied at start and on change [default: <data-dir>/server/manifests]
+    #[arg(long)]
+    pub manifests_dir: Option<PathBuf>,
+    /// Do not run a node in this process
+    #[arg(long)]
+    pub disable_agent: bool,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Log levels by component: `info`, or `warn,node=debug`
+    #[arg(long, env = "SKIFF_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Form of log lines
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct NodeArgs {
+    /// Name of this node [default: the host's name]
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// Address of this node [default: that of the default route]
+    #[arg(long, short = 'i')]
+    pub node_ip: Option<IpAddr>,
+    /// Labels of this node at registration, `key=value`
+    #[arg(long, value_delimiter = ',')]
+    pub node_label: Vec<String>,
+    /// Taints of this node at registration, `key=value:effect`
+    #[arg(long, value_delimiter = ',')]
+    pub node_taint: Vec<String>,
+    /// Most pods on this node
+    #[arg(long, default_value_t = 110)]
+    pub max_pods: u32,
+    /// Port of the node agent
+    #[arg(long, default_value_t = 10250)]
+    pub kubelet_port: u16,
+    /// Registries: mirrors, credentials, certificates; read again when it changes [default: <config-dir>/registries.yaml]
+    #[arg(long)]
+    pub private_registry: Option<PathBuf>,
+    /// Folder of image archives that are imported at start [default: <data-dir>/agent/images]
+    #[arg(long)]
+    pub images_dir: Option<PathBuf>,
+    /// Folder of container logs
+    #[arg(long, default_value = "/var/log/pods")]
+    pub pod_logs_dir: PathBuf,
+    /// Cgroup below which pods live
+    #[arg(long, default_value = "/skiff")]
+    pub cgroup_root: String,
+    /// Folder of local-path volumes [default: <data-dir>/storage]
+    #[arg(long)]
+    pub default_local_storage_path: Option<PathBuf>,
+    /// Prefix of interfaces and rule tables, so that clusters can stand side by side
+    #[arg(long, default_value = "skiff")]
+    pub network_prefix: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum, PartialEq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
