@@ -31,7 +31,6 @@ mod rotate;
 mod server;
 mod static_pods;
 mod stats;
-mod tokens;
 mod status;
 mod volumes;
 mod worker;

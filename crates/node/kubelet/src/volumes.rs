@@ -2,7 +2,7 @@
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use skiff_pod::env::RefKind;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,10 @@ pub struct VolumeError(pub String);
 pub struct MountedVolumes {
     /// By the volume's name in the pod.
     pub paths: BTreeMap<String, PathBuf>,
+    /// Volumes that nobody may write to.
+    pub read_only: BTreeSet<String>,
+    /// Block devices by volume.
+    pub devices: BTreeMap<String, PathBuf>,
     /// When [`Volumes::set_up`] has to be called again at the latest (tokens that run out).
     pub refresh_in: Option<Duration>,
 }

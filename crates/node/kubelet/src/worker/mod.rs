@@ -15,7 +15,8 @@ use crate::message;
 use crate::pods::{Slot, Verdict};
 use crate::prober::Prober;
 use crate::status::StatusWriter;
-use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_cri::{ContainerFilter, ContainerId, ContainerState, SandboxFilter};
 use skiff_pod::{Backoff, Observed, StartFailure, StatusInputs, admit, names, view};
@@ -156,6 +157,9 @@ impl Worker {
     /// Works out the status, keeps it and hands it to the writer.
     fn report(&mut self, pod: &Pod, observed: &Observed) -> PodStatus {
         let verdict = self.slot.verdict.lock().clone();
+        if verdict.as_ref().is_some_and(|v| v.reason == "Evicted") {
+            self.mark_disrupted(verdict.as_ref().map(|v| v.message.clone()));
+        }
         let probes = self.prober.results();
         let status = skiff_pod::pod_status(&StatusInputs {
             pod,
@@ -175,6 +179,22 @@ impl Worker {
         self.status.set(status.clone());
         self.old = status.clone();
         status
+    }
+
+    /// The condition that tells a pod's controller why it was ended.
+    fn mark_disrupted(&mut self, message: Option<String>) {
+        let conditions = self.old.conditions.get_or_insert_default();
+        if conditions.iter().any(|c| c.type_ == "DisruptionTarget") {
+            return;
+        }
+        conditions.push(PodCondition {
+            type_: "DisruptionTarget".into(),
+            status: "True".into(),
+            reason: Some("TerminationByKubelet".into()),
+            message,
+            last_transition_time: Timestamp::from_second(self.agent.now().as_second()).ok().map(Time),
+            ..PodCondition::default()
+        });
     }
 
     fn retry_later(&mut self) -> Next {

@@ -311,6 +311,8 @@ impl Worker {
             image,
             env,
             volumes: &volumes.paths,
+            read_only: &volumes.read_only,
+            devices: &volumes.devices,
             extra_mounts: self.extra_mounts(pod, c, attempt).await?,
             node_memory: self.agent.machine.memory,
             seccomp_root: &self.agent.config.seccomp_root,
