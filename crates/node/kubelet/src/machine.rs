@@ -14,7 +14,6 @@ pub struct Machine {
     pub cpus: i64,
     /// Bytes.
     pub memory: i64,
-    pub swap: i64,
 }
 
 impl Machine {
@@ -36,7 +35,6 @@ impl Machine {
             },
             cpus: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
             memory: mem.get("MemTotal").copied().unwrap_or_default(),
-            swap: mem.get("SwapTotal").copied().unwrap_or_default(),
         }
     }
     pub fn capacity(&self, disk: u64, max_pods: u32) -> BTreeMap<String, Quantity> {

@@ -76,7 +76,7 @@ async fn report_forever(agent: &Agent, server: Option<SocketAddr>, node: Node, a
         let period = i64::try_from(agent.config.status_period.as_secs()).unwrap_or(300);
         let due = first || agent.now().duration_since(sent_at).as_secs() >= period;
         if due || differs(known.status.as_ref(), &wanted) {
-            match send(agent, &wanted).await {
+            match send(agent, known.status.as_ref(), &wanted).await {
                 Ok(n) => {
                     let ready = condition(n.status.as_ref(), "Ready").is_some_and(|c| c.status == "True");
                     if ready != was_ready {
@@ -149,8 +149,13 @@ async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Sta
     skiff_client::decode(&bytes)
 }
 
-async fn send(agent: &Agent, wanted: &NodeStatus) -> Result<Node, Status> {
+/// Conditions always (they carry the heartbeat), of the rest what differs.
+async fn send(agent: &Agent, old: Option<&NodeStatus>, wanted: &NodeStatus) -> Result<Node, Status> {
     let mut value = serde_json::to_value(wanted).map_err(Status::internal)?;
+    let old = old.and_then(|o| serde_json::to_value(o).ok()).unwrap_or_default();
+    if let Some(o) = value.as_object_mut() {
+        o.retain(|k, v| k == "conditions" || old.get(k.as_str()) != Some(v));
+    }
     if let Some(list) = value.get_mut("addresses").and_then(Value::as_array_mut) {
         list.push(json!({"$patch": "replace"}));
     }

@@ -79,11 +79,14 @@ impl Slot {
         serde_json::from_slice(&bytes).map_err(|e| tracing::error!(target: "node", pod = self.name, namespace = self.namespace, error = %e, "pod cannot be decoded")).ok()
     }
     fn update(&self, pod: &Pod, bytes: Bytes) {
+        let old = self.pod();
         *self.pod.write() = bytes;
         if view::deleted(pod) {
             self.ending.cancel();
         }
-        self.wake();
+        if old.is_none_or(|old| concerns(&old, pod)) {
+            self.wake();
+        }
     }
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
@@ -96,6 +99,17 @@ impl Slot {
         self.ending.cancel();
         self.wake();
     }
+}
+
+/// Whether a change is more than the echo of the status that was sent from here.
+fn concerns(old: &Pod, new: &Pod) -> bool {
+    let (o, n) = (&old.metadata, &new.metadata);
+    let gates = |p: &Pod| p.status.as_ref().and_then(|s| s.conditions.clone()).filter(|_| view::spec(p).readiness_gates.is_some());
+    old.spec != new.spec
+        || (&o.deletion_timestamp, o.deletion_grace_period_seconds) != (&n.deletion_timestamp, n.deletion_grace_period_seconds)
+        || (&o.labels, &o.annotations) != (&n.labels, &n.annotations)
+        || view::finished(old) != view::finished(new)
+        || gates(old) != gates(new)
 }
 
 #[derive(Default)]

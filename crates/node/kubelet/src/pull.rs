@@ -96,7 +96,8 @@ impl Agent {
         let until = {
             let mut backoff = self.puller.backoff.lock();
             backoff.next(key, now, now);
-            now.checked_add(backoff.delay(key)).ok()
+            // Half-way the pod is looked at again, and shows that it is backing off.
+            now.checked_add(backoff.delay(key) / 2).ok()
         };
         self.puller.last_errors.lock().insert(key.to_owned(), format!("ErrImagePull: {text}"));
         failed("ErrImagePull", text, until)

@@ -37,10 +37,7 @@ impl StatusWriter {
     pub fn resend(&self) {
         self.wanted.send_modify(|(version, _)| *version += 1);
     }
-    /// The API has the last one, or the object is no more.
-    pub fn flushed(&self) -> bool {
-        *self.sent.borrow() >= self.wanted.borrow().0
-    }
+    /// Until the API has the last one, or the object is no more.
     pub async fn wait_flushed(&mut self) {
         let version = self.wanted.borrow().0;
         let _ = self.sent.wait_for(|v| *v >= version).await;

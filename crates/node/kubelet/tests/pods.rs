@@ -10,11 +10,11 @@ use skiff_meta::{MicroTime, Status};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Tokio's time, from a fixed day on.
+/// Tokio's time, from 1970 on, as the runtime in memory counts.
 struct TestClock(tokio::time::Instant);
 impl Clock for TestClock {
     fn now(&self) -> MicroTime {
-        MicroTime(1_790_000_000_000_000 + i64::try_from(self.0.elapsed().as_micros()).unwrap())
+        MicroTime(i64::try_from(self.0.elapsed().as_micros()).unwrap())
     }
 }
 
@@ -136,8 +136,8 @@ async fn a_pod_runs_restarts_and_goes() {
 async fn init_containers_come_first_and_a_job_pod_succeeds() {
     let w = World::new();
     let _kubelet = w.start().await;
-    let mut pod = w.create(r#""initContainers":[{"name":"i","image":"x:1","command":["exit","0"]}],"containers":[{"name":"a","image":"x:1"}]"#).await;
-    pod = w.until("Running", |p| phase(p) == "Running").await;
+    w.create(r#""initContainers":[{"name":"i","image":"x:1","command":["exit","0"]}],"containers":[{"name":"a","image":"x:1"}]"#).await;
+    let pod = w.until("Running", |p| phase(p) == "Running").await;
     assert!(pod.status.unwrap().init_container_statuses.unwrap()[0].ready);
     w.client.delete::<Pod>("ns", "p", &DeleteOptions::default().grace(1)).await.unwrap();
     w.until_gone().await;
