@@ -38,30 +38,49 @@ pub fn spawn(agent: Arc<Agent>) {
 }
 
 /// Sandboxes and folders of pods that the API doesn't know any more: their end was missed while nobody watched.
-pub async fn remove_orphans(agent: &Agent) {
-    // Slots of the first state exist once the subscriber's queue has been worked off.
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let known: BTreeSet<String> = agent.pods.all().iter().map(|s| s.uid.clone()).collect();
-    let Ok(sandboxes) = agent.runtime.list_sandboxes(&SandboxFilter::default()).await else { return };
+/// `api` gives the uids of the API's pods; it is asked after the leftovers were listed, so that a pod that comes in
+/// between is never taken for one.
+pub async fn remove_orphans(agent: &Agent, api: impl Fn() -> Vec<String>) {
+    agent.pods.manifests_read().await;
+    let sandboxes = agent.runtime.list_sandboxes(&SandboxFilter::default()).await.unwrap_or_default();
+    let folders = pod_folders(&agent.config.root_dir.join("pods")).await;
+    let mut known: BTreeSet<String> = api().into_iter().collect();
+    known.extend(agent.pods.all().iter().map(|s| s.uid.clone()));
     for s in sandboxes {
         let Some(uid) = s.labels.get(names::POD_UID).filter(|u| !known.contains(*u)) else { continue };
         tracing::info!(target: "node", pod = s.metadata.name, namespace = s.metadata.namespace, "orphaned pod removed");
-        let _ = agent.volumes.tear_down(uid, &agent.config.pod_dir(uid)).await;
         if let Err(e) = agent.runtime.remove_sandbox(&s.id).await {
             tracing::warn!(target: "node", sandbox = %s.id, error = %e.full_message(), "orphaned sandbox not removed");
+            known.insert(uid.clone());
             continue;
         }
-        let _ = tokio::fs::remove_dir_all(agent.config.pod_dir(uid)).await;
         let log = format!("{}_{}_{uid}", s.metadata.namespace, s.metadata.name);
         let _ = tokio::fs::remove_dir_all(agent.config.log_dir.join(log)).await;
+        remove_folder(agent, uid).await;
     }
-    let Ok(mut entries) = tokio::fs::read_dir(agent.config.root_dir.join("pods")).await else { return };
-    while let Ok(Some(e)) = entries.next_entry().await {
-        let Some(uid) = e.file_name().to_str().map(str::to_owned).filter(|u| !known.contains(u)) else { continue };
-        if agent.volumes.tear_down(&uid, &e.path()).await.is_ok() {
-            let _ = tokio::fs::remove_dir_all(e.path()).await;
+    for uid in folders.iter().filter(|u| !known.contains(*u)) {
+        remove_folder(agent, uid).await;
+    }
+}
+
+async fn remove_folder(agent: &Agent, uid: &str) {
+    let dir = agent.config.pod_dir(uid);
+    match agent.volumes.tear_down(uid, &dir).await {
+        Ok(()) => {
+            let _ = tokio::fs::remove_dir_all(&dir).await;
+        }
+        Err(e) => tracing::warn!(target: "node", pod_uid = uid, error = %e, "volumes of an orphaned pod not taken down"),
+    }
+}
+
+async fn pod_folders(dir: &std::path::Path) -> Vec<String> {
+    let mut all = Vec::new();
+    if let Ok(mut entries) = tokio::fs::read_dir(dir).await {
+        while let Ok(Some(e)) = entries.next_entry().await {
+            all.extend(e.file_name().to_str().map(str::to_owned));
         }
     }
+    all
 }
 
 /// Dead containers to remove: of each name the newest dead one stays (for `logs --previous`).

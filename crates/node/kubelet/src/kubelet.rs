@@ -11,6 +11,7 @@ use skiff_client::{Client, resource_of};
 use skiff_controller::{Clock, Recorder};
 use skiff_cri::{Images, Runtime, RuntimeError, RuntimeEvent};
 use skiff_informer::{Informers, Selection};
+use skiff_meta::LabelSelector;
 use skiff_pod::admit::NodeRoom;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -163,10 +164,11 @@ fn follow_api(agent: Arc<Agent>, informers: Informers) {
             let _ = to.send(change.clone());
         });
         let orphans = {
-            let agent = agent.clone();
+            let (agent, pods) = (agent.clone(), pods.clone());
             async move {
                 pods.synced().await;
-                keep::remove_orphans(&agent).await;
+                let uids = || pods.rows("", &LabelSelector::everything()).iter().map(|r| r.uid.to_string()).collect();
+                keep::remove_orphans(&agent, uids).await;
             }
         };
         tokio::spawn(orphans);

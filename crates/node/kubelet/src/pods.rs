@@ -10,7 +10,7 @@ use skiff_pod::view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Phase, reason and message that end a pod from outside: evicted, preempted.
@@ -112,12 +112,25 @@ fn concerns(old: &Pod, new: &Pod) -> bool {
         || gates(old) != gates(new)
 }
 
-#[derive(Default)]
 pub struct Pods {
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    manifests_read: watch::Sender<bool>,
+}
+
+impl Default for Pods {
+    fn default() -> Self {
+        Self { slots: Mutex::default(), manifests_read: watch::Sender::new(false) }
+    }
 }
 
 impl Pods {
+    /// The manifest folder (if there is one) has been read once: all static pods have their slots.
+    pub fn set_manifests_read(&self) {
+        self.manifests_read.send_replace(true);
+    }
+    pub async fn manifests_read(&self) {
+        let _ = self.manifests_read.subscribe().wait_for(|r| *r).await;
+    }
     pub fn all(&self) -> Vec<Arc<Slot>> {
         self.slots.lock().values().cloned().collect()
     }

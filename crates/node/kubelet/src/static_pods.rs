@@ -16,7 +16,7 @@ const MAX_MANIFEST: u64 = 1 << 20;
 const EVERY: Duration = Duration::from_secs(20);
 
 pub fn spawn(agent: Arc<Agent>) {
-    let Some(dir) = agent.config.manifests.clone() else { return };
+    let Some(dir) = agent.config.manifests.clone() else { return agent.pods.set_manifests_read() };
     tokio::spawn(async move {
         let shutdown = agent.shutdown.clone();
         let forever = async {
@@ -59,7 +59,7 @@ impl Changes {
 
 async fn scan(agent: &Arc<Agent>, dir: &Path) {
     let mut found = BTreeMap::new();
-    let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return };
+    let Ok(mut entries) = tokio::fs::read_dir(dir).await else { return agent.pods.set_manifests_read() };
     while let Ok(Some(e)) = entries.next_entry().await {
         let hidden = e.file_name().to_str().is_none_or(|n| n.starts_with('.'));
         if hidden || !e.metadata().await.is_ok_and(|m| m.is_file() && m.len() <= MAX_MANIFEST) {
@@ -77,12 +77,16 @@ async fn scan(agent: &Arc<Agent>, dir: &Path) {
         slot.set_gone();
         delete_mirror(agent, &slot).await;
     }
-    for (uid, pod) in &found {
+    for pod in found.values() {
+        let uid = view::uid(pod);
         if agent.pods.get(uid).is_none()
             && let Ok(bytes) = serde_json::to_vec(pod)
         {
             agent.put_pod(pod, bytes.into());
         }
+    }
+    agent.pods.set_manifests_read();
+    for (uid, pod) in &found {
         if let Some(slot) = agent.pods.get(uid) {
             ensure_mirror(agent, &slot, pod).await;
         }

@@ -216,3 +216,54 @@ async fn the_node_registers_is_ready_and_renews_its_lease() {
     }
     panic!("never ready");
 }
+
+#[tokio::test(start_paused = true)]
+async fn probes_restart_and_make_ready_and_hooks_run() {
+    use skiff_cri::ExecOutput;
+    let w = World::new();
+    let alive = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let hooks = Arc::new(parking_lot::Mutex::new(Vec::<String>::new()));
+    let (says, seen) = (alive.clone(), hooks.clone());
+    w.runtime.on_exec(move |_, argv| {
+        seen.lock().push(argv.join(" "));
+        let ok = argv[0] != "live" || says.load(std::sync::atomic::Ordering::SeqCst);
+        Some(ExecOutput { exit_code: i32::from(!ok), stdout: vec![], stderr: vec![] })
+    });
+    let _kubelet = w.start().await;
+    w.create(
+        r#""terminationGracePeriodSeconds":3,"containers":[{"name":"a","image":"x:1",
+            "livenessProbe":{"exec":{"command":["live"]},"periodSeconds":1,"failureThreshold":2},
+            "readinessProbe":{"exec":{"command":["ready"]},"periodSeconds":1},
+            "lifecycle":{"postStart":{"exec":{"command":["begin"]}},"preStop":{"exec":{"command":["end"]}}}}]"#,
+    )
+    .await;
+    let ready = |p: &Pod| p.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).any(|c| c.ready);
+    w.until("ready", ready).await;
+    alive.store(false, std::sync::atomic::Ordering::SeqCst);
+    w.until("restarted", |p| restarts(p) == 1).await;
+    alive.store(true, std::sync::atomic::Ordering::SeqCst);
+    w.until("ready again", ready).await;
+    w.client.delete::<Pod>("ns", "p", &DeleteOptions::default()).await.unwrap();
+    w.until_gone().await;
+    let calls = hooks.lock().clone();
+    let count = |word: &str| calls.iter().filter(|c| *c == word).count();
+    assert_eq!((count("begin"), count("end")), (2, 2), "both hooks ran for both containers");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_vanished_while_nobody_watched_is_cleaned_up() {
+    let w = World::new();
+    let kubelet = w.start().await;
+    w.create(r#""containers":[{"name":"a","image":"x:1"}]"#).await;
+    w.until("Running", |p| phase(p) == "Running").await;
+    kubelet.stop();
+    w.client.delete::<Pod>("ns", "p", &DeleteOptions::default().grace(0)).await.unwrap();
+    let _again = w.start().await;
+    for _ in 0..1000 {
+        if w.runtime.list_sandboxes(&SandboxFilter::default()).await.unwrap().is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the orphan stayed");
+}
