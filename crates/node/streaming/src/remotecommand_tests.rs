@@ -4,6 +4,7 @@ use crate::websocket::{decode, encode};
 use futures::{SinkExt, StreamExt};
 use http::HeaderMap;
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// A process that copies stdin to stdout, says `oops` on stderr and exits with `code` at the end of its input.
@@ -51,6 +52,9 @@ async fn websocket_v5_closes_stdin_and_reports_success() {
     c.send(encode(255, &[0], false)).await.unwrap();
     let mut got = std::collections::BTreeMap::<u8, Vec<u8>>::new();
     while let Some(Ok(m)) = c.next().await {
+        if let Message::Close(frame) = &m {
+            assert_eq!(frame.as_ref().map(|f| u16::from(f.code)), Some(1000));
+        }
         if let Some((channel, bytes)) = decode(&m, false) {
             got.entry(channel).or_default().extend(bytes);
         }

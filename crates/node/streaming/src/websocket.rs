@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,11 @@ fn config() -> WebSocketConfig {
 
 pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(io: IO) -> WebSocketStream<IO> {
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await
+}
+
+/// Clients take any other code (and none) for an error.
+fn normal_close() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))
 }
 
 /// Channel and content of a message; None when it is none of ours.
@@ -123,7 +129,7 @@ pub(crate) async fn write_all<W: futures::Sink<Message, Error = Error> + Unpin>(
         };
         w.send(message).await?;
     }
-    w.send(Message::Close(None)).await?;
+    w.send(normal_close()).await?;
     w.close().await
 }
 
@@ -158,7 +164,7 @@ pub fn tunnel<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(socket: WebSo
                 return;
             }
         }
-        let _ = write.send(Message::Close(None)).await;
+        let _ = write.send(normal_close()).await;
         let _ = write.close().await;
     });
     near
