@@ -53,7 +53,7 @@ pub struct Config {
     /// Bytes of a container's log file before it is rotated, and how many files are kept.
     pub log_max_bytes: u64,
     pub log_max_files: u32,
-    /// Names the runtime classes' handlers: class to handler.
+    /// Where `localhostProfile` files of seccomp are.
     pub seccomp_root: PathBuf,
 }
 
@@ -71,6 +71,8 @@ pub struct Eviction {
     pub memory_available: u64,
     /// Percent free.
     pub disk_available: u64,
+    /// Process ids left.
+    pub pids_available: u64,
 }
 
 impl Config {
@@ -104,7 +106,7 @@ impl Config {
             max_parallel_pulls: 4,
             max_restart_backoff: Duration::from_secs(300),
             image_gc: ImageGc { high: 85, low: 80, min_age: Duration::from_secs(120) },
-            eviction: Eviction { memory_available: 100 << 20, disk_available: 5 },
+            eviction: Eviction { memory_available: 100 << 20, disk_available: 5, pids_available: 512 },
             log_max_bytes: 10 << 20,
             log_max_files: 5,
             seccomp_root: root_dir.join("seccomp"),

@@ -68,6 +68,15 @@ pub fn memory_available() -> Option<u64> {
     meminfo(&std::fs::read_to_string("/proc/meminfo").ok()?).get("MemAvailable").and_then(|n| u64::try_from(*n).ok())
 }
 
+/// Process ids that are still free.
+pub fn pids_available() -> Option<u64> {
+    let number = |p: &str| std::fs::read_to_string(p).ok()?.trim().parse::<u64>().ok();
+    let most = number("/proc/sys/kernel/pid_max")?.min(number("/proc/sys/kernel/threads-max")?);
+    let load = std::fs::read_to_string("/proc/loadavg").ok()?;
+    let threads = load.split_whitespace().nth(3)?.split_once('/')?.1.parse::<u64>().ok()?;
+    Some(most.saturating_sub(threads))
+}
+
 /// Size and free bytes of the file system that holds `path`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Disk {

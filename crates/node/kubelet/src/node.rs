@@ -227,7 +227,7 @@ async fn conditions(agent: &Agent, disk: &machine::Disk, old: Option<&NodeStatus
     };
     let low_memory = machine::memory_available().is_some_and(|m| m < agent.config.eviction.memory_available);
     let low_disk = disk.size > 0 && disk.free * 100 / disk.size < agent.config.eviction.disk_available;
-    let low_pids = false;
+    let low_pids = machine::pids_available().is_some_and(|n| n < agent.config.eviction.pids_available);
     let ready = match &problem {
         None => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
         Some(p) => ("False", "KubeletNotReady", p.clone()),

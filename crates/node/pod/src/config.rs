@@ -1,5 +1,4 @@
 //! What the runtime is asked for, out of the pod's object.
-use crate::field::NodeFacts;
 use crate::{cgroup, expand::expand, names, security, view};
 use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
 use skiff_cri::{ContainerConfig, ContainerId, ContainerMetadata, Device, DnsConfig, HostPort, Image, Mount, Namespaces, PidMode, PodMetadata, Propagation, Protocol, SandboxConfig};
@@ -163,11 +162,6 @@ pub fn sub_path(m: &k8s_openapi::api::core::v1::VolumeMount, env: &[(String, Str
         return Some(expand(e, |n| env.iter().rev().find(|(k, _)| k == n).map(|(_, v)| v.as_str())));
     }
     m.sub_path.clone().filter(|p| !p.is_empty())
-}
-
-/// Facts for [`crate::env`] and downward API files, out of what is known now.
-pub fn facts<'a>(pod_ips: &'a [std::net::IpAddr], node_ips: &'a [std::net::IpAddr], cpu: skiff_meta::Quantity, memory: skiff_meta::Quantity) -> NodeFacts<'a> {
-    NodeFacts { pod_ips, node_ips, allocatable_cpu: cpu, allocatable_memory: memory }
 }
 
 #[cfg(test)]

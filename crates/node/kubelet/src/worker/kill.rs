@@ -1,5 +1,5 @@
 //! Ends containers: hooks, grace periods, order.
-use super::{Next, Worker, pod_ip};
+use super::{Next, Worker};
 use crate::hook;
 use k8s_openapi::api::core::v1::Pod;
 use skiff_cri::ContainerId;
@@ -21,7 +21,6 @@ impl Worker {
     pub(super) async fn terminate(&mut self, pod: &Pod, observed: Observed) -> Next {
         self.prober.wind_down();
         self.failures.clear();
-        let ip = pod_ip(&observed, &self.agent.config.node_ips, pod);
         self.report(pod, &observed);
         let grace = self.ending_grace(pod);
         let slot = self.slot.clone();
@@ -33,7 +32,6 @@ impl Worker {
                 }
             }
         };
-        let _ = ip;
         let killed = tokio::select! {
             r = self.kill_all(pod, &observed, Some(grace)) => r,
             () = shorter => return Next::Again,

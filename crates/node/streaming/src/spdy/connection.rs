@@ -58,9 +58,8 @@ pub fn serve<IO: AsyncRead + AsyncWrite + Send + 'static>(io: IO) -> Spdy {
     tokio::spawn(async move {
         let _guard = guard;
         let reading = read_all(BufReader::with_capacity(CHUNK, read), to_streams, sink, replies);
-        match ended.run_until_cancelled(reading).await {
-            Some(Err(e)) => tracing::debug!(target: "node", error = %e, "SPDY connection broken"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(e)) = ended.run_until_cancelled(reading).await {
+            tracing::debug!(target: "node", error = %e, "SPDY connection broken");
         }
     });
     let (done, stop) = (written.clone().drop_guard(), gone.clone());
