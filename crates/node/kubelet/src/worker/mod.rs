@@ -238,17 +238,18 @@ impl Worker {
         self.agent.references.set(&self.slot, self.wanted_references(pod));
         self.retries.clear();
         let plan = skiff_pod::plan(pod, &observed, &self.prober.results());
-        let ending = self.slot.ending.clone();
         let acted = !plan.is_empty();
-        let done = ending.run_until_cancelled(self.carry_out(pod, &observed, plan)).await;
+        let done = self.carry_out(pod, &observed, plan).await;
+        if self.slot.ending.is_cancelled() {
+            return Next::Again;
+        }
         match done {
-            None => return Next::Again,
-            Some(Err(why)) => {
+            Err(why) => {
                 tracing::debug!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, error = why, "sync not finished");
                 self.errors = self.errors.saturating_add(1);
                 self.retries.push(self.agent.now() + SignedDuration::from_millis(500 << self.errors.min(5)));
             }
-            Some(Ok(())) => self.errors = 0,
+            Ok(()) => self.errors = 0,
         }
         if acted
             && let Ok(observed) = self.observe().await

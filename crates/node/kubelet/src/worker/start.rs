@@ -13,17 +13,22 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const ENDING: &str = "the pod ends";
+
 fn failure(reason: &str, message: impl Into<String>) -> StartFailure {
     StartFailure { reason: reason.into(), message: message.into() }
 }
 
 impl Worker {
+    /// What waits for others (pulls, hooks, grace periods) is broken off when the pod has to end; calls that make
+    /// something run to their end, so that nothing half-made is left.
     pub(super) async fn carry_out(&mut self, pod: &Pod, observed: &Observed, plan: Plan) -> Result<(), String> {
+        let ending = self.slot.ending.clone();
         if plan.kill_pod {
             if plan.create_sandbox && !observed.sandboxes().is_empty() {
                 self.agent.recorder.normal(&self.agent.about(pod), "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
             }
-            self.kill_all(pod, observed, None).await?;
+            ending.run_until_cancelled(self.kill_all(pod, observed, None)).await.ok_or(ENDING)??;
             if !plan.create_sandbox {
                 return Ok(());
             }
@@ -34,13 +39,16 @@ impl Worker {
                 skiff_pod::KillReason::StartupProbe => Some(skiff_pod::probe::ProbeKind::Startup),
                 _ => None,
             };
-            self.kill_container(pod, &k.id, &k.name, &k.message, probe, None).await?;
+            ending.run_until_cancelled(self.kill_container(pod, &k.id, &k.name, &k.message, probe, None)).await.ok_or(ENDING)??;
         }
         self.resize(pod, observed).await;
         let volumes = self.volumes(pod, observed).await?;
         let starts = plan.create_sandbox || !(plan.start_init.is_empty() && plan.start.is_empty() && plan.start_ephemeral.is_empty());
         if !starts {
             return Ok(());
+        }
+        if ending.is_cancelled() {
+            return Err(ENDING.into());
         }
         let (sandbox, ips) = if plan.create_sandbox {
             self.create_sandbox(pod, plan.attempt).await?
@@ -201,6 +209,9 @@ impl Worker {
     /// False when it did not start; the reason is kept for the status.
     #[expect(clippy::too_many_arguments, reason = "all of them differ from container to container or sync to sync")]
     async fn try_start(&mut self, pod: &Pod, observed: &Observed, c: &Container, sandbox: &SandboxId, ips: &[IpAddr], volumes: &MountedVolumes, target: Option<ContainerId>) -> bool {
+        if self.slot.ending.is_cancelled() {
+            return false;
+        }
         let result = match self.crash_wait(pod, observed, c) {
             Some(wait) => Err(wait),
             None => self.start_container(pod, observed, c, sandbox, ips, volumes, target).await,
@@ -253,7 +264,8 @@ impl Worker {
             agent.recorder.warning(&about, "Failed", format!("Error: {text}"));
             (failure(reason, text), None)
         };
-        let image = agent.ensure_image(pod, c).await.map_err(|e| {
+        let pulled = self.slot.ending.run_until_cancelled(agent.ensure_image(pod, c)).await;
+        let image = pulled.ok_or_else(|| (failure("ContainerCreating", ENDING), None))?.map_err(|e| {
             agent.recorder.warning(&about, "Failed", format!("Error: {}", e.failure.reason));
             (e.failure, e.retry)
         })?;
@@ -271,7 +283,8 @@ impl Worker {
 
     async fn post_start(&mut self, pod: &Pod, c: &Container, id: &ContainerId, ips: &[IpAddr]) -> Result<(), (StartFailure, Option<Timestamp>)> {
         let Some(hook) = c.lifecycle.as_ref().and_then(|l| l.post_start.as_ref()) else { return Ok(()) };
-        let Err(e) = crate::hook::run(&self.agent, c, id, ips.first().copied(), hook).await else { return Ok(()) };
+        let run = crate::hook::run(&self.agent, c, id, ips.first().copied(), hook);
+        let Some(Err(e)) = self.slot.ending.run_until_cancelled(run).await else { return Ok(()) };
         self.agent.recorder.warning(&self.agent.about_container(pod, &c.name), "FailedPostStartHook", "PostStartHook failed");
         let _ = self.kill_container(pod, id, &c.name, "FailedPostStartHook", None, None).await;
         Err((failure("PostStartHookError", e), None))
