@@ -76,7 +76,7 @@ pub fn pod_total(pod: &Pod, resource: &str, of: fn(&Container, &str) -> Option<Q
     let mut sum: Quantity = regular.into_iter().flatten().sum();
     let (mut sidecars, mut peak) = (Quantity::ZERO, Quantity::ZERO);
     for c in view::init_containers(pod) {
-        let Some(q) = of(c, resource).or((!all_needed).then_some(Quantity::ZERO)) else { return None };
+        let q = of(c, resource).or((!all_needed).then_some(Quantity::ZERO))?;
         if view::is_sidecar(c) {
             sidecars = sidecars + q;
             sum = sum + q;

@@ -1,8 +1,7 @@
 //! What the runtime is asked for, out of the pod's object.
-use crate::field::NodeFacts;
 use crate::{cgroup, expand::expand, names, security, view};
 use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
-use skiff_cri::{ContainerConfig, ContainerId, ContainerMetadata, DnsConfig, HostPort, Image, Mount, Namespaces, PidMode, PodMetadata, Propagation, Protocol, SandboxConfig};
+use skiff_cri::{ContainerConfig, ContainerId, ContainerMetadata, Device, DnsConfig, HostPort, Image, Mount, Namespaces, PidMode, PodMetadata, Propagation, Protocol, SandboxConfig};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -71,6 +70,10 @@ pub struct ContainerInputs<'a> {
     pub env: Vec<(String, String)>,
     /// Where each of the pod's volumes is on the node.
     pub volumes: &'a BTreeMap<String, PathBuf>,
+    /// Volumes that nobody may write to, whatever the mount says.
+    pub read_only: &'a BTreeSet<String>,
+    /// Block devices by volume, for `volumeDevices`.
+    pub devices: &'a BTreeMap<String, PathBuf>,
     /// Mounts that the node adds: hosts file, resolver, termination message.
     pub extra_mounts: Vec<Mount>,
     pub node_memory: i64,
@@ -106,7 +109,7 @@ pub fn container_config(pod: &Pod, c: &Container, i: ContainerInputs<'_>) -> Res
         args: expanded(&c.args),
         working_dir: c.working_dir.clone().unwrap_or_default(),
         mounts,
-        devices: Vec::new(),
+        devices: volume_devices(c, &i)?,
         labels: names::container_labels(pod, &c.name),
         annotations: names::container_annotations(pod, c, i.attempt),
         log_path: names::log_path(&c.name, i.attempt),
@@ -128,7 +131,7 @@ fn volume_mounts(c: &Container, i: &ContainerInputs<'_>) -> Result<Vec<Mount>, C
             return Err(ConfigError::Volume { volume: m.name.clone(), container: c.name.clone() });
         };
         let container_path = if m.mount_path.starts_with('/') { PathBuf::from(&m.mount_path) } else { Path::new("/").join(&m.mount_path) };
-        let readonly = m.read_only == Some(true);
+        let readonly = m.read_only == Some(true) || i.read_only.contains(&m.name);
         mounts.push(Mount {
             host_path: i.sub_paths.get(&n).unwrap_or(volume).clone(),
             container_path,
@@ -144,17 +147,21 @@ fn volume_mounts(c: &Container, i: &ContainerInputs<'_>) -> Result<Vec<Mount>, C
     Ok(mounts)
 }
 
+fn volume_devices(c: &Container, i: &ContainerInputs<'_>) -> Result<Vec<Device>, ConfigError> {
+    let one = |d: &k8s_openapi::api::core::v1::VolumeDevice| {
+        let host = i.devices.get(&d.name).ok_or_else(|| ConfigError::Volume { volume: d.name.clone(), container: c.name.clone() })?;
+        let permissions = if i.read_only.contains(&d.name) { "r" } else { "rwm" };
+        Ok(Device { host_path: host.clone(), container_path: PathBuf::from(&d.device_path), permissions: permissions.to_owned() })
+    };
+    c.volume_devices.iter().flatten().map(one).collect()
+}
+
 /// A volume mount's path below its volume, expanded; None when it wants the whole volume.
 pub fn sub_path(m: &k8s_openapi::api::core::v1::VolumeMount, env: &[(String, String)]) -> Option<String> {
     if let Some(e) = m.sub_path_expr.as_deref().filter(|e| !e.is_empty()) {
         return Some(expand(e, |n| env.iter().rev().find(|(k, _)| k == n).map(|(_, v)| v.as_str())));
     }
     m.sub_path.clone().filter(|p| !p.is_empty())
-}
-
-/// Facts for [`crate::env`] and downward API files, out of what is known now.
-pub fn facts<'a>(pod_ips: &'a [std::net::IpAddr], node_ips: &'a [std::net::IpAddr], cpu: skiff_meta::Quantity, memory: skiff_meta::Quantity) -> NodeFacts<'a> {
-    NodeFacts { pod_ips, node_ips, allocatable_cpu: cpu, allocatable_memory: memory }
 }
 
 #[cfg(test)]
@@ -169,11 +176,14 @@ mod tests {
         let image = Image { id: ImageId::new("sha256:1"), tags: vec![], digests: vec![], size: 1, user: String::new(), pinned: false };
         let hosts = Mount { host_path: "/h".into(), container_path: "/etc/hosts".into(), ..Mount::default() };
         let volumes = BTreeMap::from([("v".to_owned(), PathBuf::from("/vols/v"))]);
+        let (nothing, no_devices) = (BTreeSet::new(), BTreeMap::new());
         let inputs = |volumes| ContainerInputs {
             attempt: 2,
             image: &image,
             env: vec![("A".into(), "1".into())],
             volumes,
+            read_only: &nothing,
+            devices: &no_devices,
             extra_mounts: vec![hosts.clone()],
             node_memory: 1 << 30,
             seccomp_root: Path::new("/s"),
