@@ -23,6 +23,7 @@ mod logs;
 mod machine;
 mod message;
 mod node;
+mod node_volumes;
 mod pods;
 mod prober;
 mod pull;
@@ -37,5 +38,6 @@ mod worker;
 
 pub use config::{Config, Eviction, ImageGc};
 pub use kubelet::{Handle, Kubelet, Parts};
+pub use node_volumes::NodeVolumes;
 pub use server::{Access, Gate, Peer};
 pub use volumes::{MountedVolumes, NoVolumes, VolumeError, Volumes};
