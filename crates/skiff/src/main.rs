@@ -9,6 +9,8 @@ use cli::{Cli, Command};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Before anything is set up: a shim is to be small.
+    skiff_shim::main_if_shim();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {

@@ -45,6 +45,12 @@ impl Tls {
         self.current.store(Arc::new(config(material)?));
         Ok(())
     }
+    /// The present configuration for a server that speaks HTTP/1.1 alone (upgrades of node agents).
+    pub fn config_without_http2(&self) -> Arc<ServerConfig> {
+        let mut config = ServerConfig::clone(&self.current.load());
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
     }

@@ -3,15 +3,14 @@ use crate::server::identity::Keys;
 use crate::server::settings::Settings;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
-use skiff_apiserver::{Config, Handle, Server, Tls};
-use skiff_auth::{BootstrapTokens, Certificates, Chain, Guard, Rbac, token::Issuer};
+use skiff_apiserver::{Config, Document, Handle, KubeletTls, Server, Tls};
+use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
 use skiff_client::{Client, Local};
-use skiff_policy::Authenticator;
+use skiff_policy::{Authenticator, Authorizer};
 use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
 use skiff_request::{Service, User};
 use skiff_store::Store;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// The running API.
@@ -19,8 +18,8 @@ pub struct Api {
     pub keys: Keys,
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
+    pub authenticator: Arc<dyn Authenticator>,
     handle: Handle,
-    ready: Arc<AtomicBool>,
 }
 
 pub async fn start(s: &Settings) -> anyhow::Result<Api> {
@@ -44,13 +43,38 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         services: Ranges { networks: s.services.clone(), ports: s.node_ports },
     };
     let registry = Registry::new(store.clone(), table, options);
-    let authenticators: Vec<Arc<dyn Authenticator>> = vec![Arc::new(Certificates), issuer, Arc::new(BootstrapTokens { store: store.clone(), now })];
-    let ready = Arc::new(AtomicBool::new(false));
+    let union: Vec<Arc<dyn Authenticator>> =
+        vec![Arc::new(FrontProxy { allowed: Vec::new() }), Arc::new(Certificates), issuer.clone(), Arc::new(BootstrapTokens { store: store.clone(), now })];
+    let authenticator: Arc<dyn Authenticator> = Arc::new(Union(union));
+    let kubelets = KubeletTls::new(keys.kubelet_client.certificate.as_bytes(), keys.kubelet_client.key.as_bytes(), keys.server_ca.certificate().as_bytes())?;
     let tls = Tls::new(&keys.tls())?;
-    let handle = Server::start(Config { address: s.listen, tls, registry: registry.clone(), authenticators, checks: Vec::new(), max_in_flight: 600 })
+    let config = Config {
+        address: s.listen,
+        tls,
+        registry: registry.clone(),
+        authenticators: vec![authenticator.clone()],
+        anonymous: skiff_auth::anonymous,
+        checks: Vec::new(),
+        documents: documents(&issuer, s),
+        kubelets: Some(kubelets),
+        max_in_flight: 600,
+    };
+    let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect() };
+    skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
+    let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, store, registry, handle, ready })
+    Ok(Api { keys, store, registry, authenticator, handle })
+}
+
+/// OpenID discovery of the service account issuer.
+fn documents(issuer: &Arc<Issuer>, s: &Settings) -> Vec<Document> {
+    let uri = format!("https://{}:{}/openid/v1/jwks", s.advertise, s.listen.port());
+    let (a, b) = (issuer.clone(), issuer.clone());
+    vec![
+        Document { path: "/.well-known/openid-configuration", media_type: "application/json", make: Arc::new(move || a.discovery(&uri)) },
+        Document { path: "/openid/v1/jwks", media_type: "application/jwk-set+json", make: Arc::new(move || b.jwks()) },
+    ]
 }
 
 impl Api {
@@ -63,8 +87,8 @@ impl Api {
     pub fn master(&self) -> Client {
         self.client(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]), "skiff")
     }
-    pub fn set_ready(&self) {
-        self.ready.store(true, Ordering::Release);
+    pub fn authorizer(&self) -> Arc<dyn Authorizer> {
+        self.registry.authorizer().clone()
     }
     pub async fn stop(self, grace: Duration) -> anyhow::Result<()> {
         self.handle.stop(grace).await;

@@ -1,51 +1,28 @@
-//! What a cluster has from its first start.
+//! What a cluster of ours has from its first start, beside what every API server makes: default roles, the storage
+//! class, the DNS Service.
 use crate::server::api::Api;
 use crate::server::settings::Settings;
 use anyhow::Context;
 use serde_json::{Value, json};
 use skiff_auth::bootstrap::{self, Step};
-use skiff_client::{Client, PatchBody, Target};
+use skiff_client::{Client, Target};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 
 /// Makes what is missing; what a user has changed stays, but for the addresses of the `kubernetes` Service.
 pub async fn ensure(api: &Api, s: &Settings) -> anyhow::Result<()> {
     let client = api.master();
-    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        make(&client, "", "namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
-    }
     for step in bootstrap::plan(&*api.store) {
         roles(&client, step).await.context("write the default roles")?;
-    }
-    for (name, value, note) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
-    ] {
-        make(&client, "scheduling.k8s.io", "priorityclasses", json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": note})).await?;
     }
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
     make(&client, "storage.k8s.io", "storageclasses", class).await?;
-    let cidrs: Vec<String> = s.services.iter().map(ToString::to_string).collect();
-    make(&client, "networking.k8s.io", "servicecidrs", json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}})).await?;
-    services(&client, s).await
+    dns(&client, s).await
 }
 
-/// The `kubernetes` Service with its endpoints, and the Service of the cluster's DNS.
-async fn services(client: &Client, s: &Settings) -> anyhow::Result<()> {
-    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-    let ports = json!([{"name": "https", "port": 443, "protocol": "TCP", "targetPort": s.listen.port()}]);
-    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-        "spec": {"type": "ClusterIP", "clusterIP": s.api_service()?, "sessionAffinity": "None", "ports": ports}});
-    make(client, "", "services", service).await?;
-    let family = if s.advertise.is_ipv4() { "IPv4" } else { "IPv6" };
-    let endpoint_port = json!([{"name": "https", "port": s.listen.port(), "protocol": "TCP"}]);
-    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
-        "subsets": [{"addresses": [{"ip": s.advertise}], "ports": endpoint_port}]});
-    put(client, "", "endpoints", endpoints).await?;
-    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-        "addressType": family, "endpoints": [{"addresses": [s.advertise], "conditions": {"ready": true}}], "ports": endpoint_port});
-    put(client, "discovery.k8s.io", "endpointslices", slice).await?;
+/// The Service of the cluster's DNS, which each node answers itself.
+async fn dns(client: &Client, s: &Settings) -> anyhow::Result<()> {
     let dns = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
         "spec": {"clusterIP": s.dns, "ports": [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
@@ -70,14 +47,6 @@ async fn make(client: &Client, group: &'static str, resource: &'static str, obje
         Err(e) if !e.is(Reason::AlreadyExists) => Err(e).with_context(|| format!("create {resource} {name}")),
         _ => Ok(()),
     }
-}
-
-/// Makes the object say what it is to say.
-async fn put(client: &Client, group: &'static str, resource: &'static str, object: Value) -> anyhow::Result<()> {
-    let target = target(group, resource, &object);
-    let name = target.name.clone();
-    make(client, group, resource, object.clone()).await?;
-    client.patch_bytes(target, PatchBody::merge(&object)).await.map(drop).with_context(|| format!("write {resource} {name}"))
 }
 
 async fn roles(client: &Client, step: Step) -> Result<(), Status> {

@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 
 const ACCOUNTS: [&str; 3] = ["system:serviceaccounts", "system:serviceaccounts:kube-system", User::AUTHENTICATED];
 
-pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationToken) {
+/// Returns the informers that all share.
+pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationToken) -> Informers {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let master = api.master();
     // One watch a kind for the whole process; it reads with the controller manager's rights.
@@ -37,19 +38,8 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     };
     tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder.clone(), clock.clone(), settings, stop.clone()));
     let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
-    tasks.spawn(skiff_scheduler::run(scheduler, informers, recorder.named(skiff_scheduler::NAME), clock, stop.clone()));
-    let store = api.store.clone();
-    let stop = stop.clone();
-    tasks.spawn(async move {
-        let mut last = store.revision();
-        let period = std::time::Duration::from_secs(300);
-        while stop.run_until_cancelled(tokio::time::sleep(period)).await.is_some() {
-            if let Err(e) = store.compact(last).await {
-                tracing::warn!(target: "store", error = %e, "compaction failed");
-            }
-            last = store.revision();
-        }
-    });
+    tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder.named(skiff_scheduler::NAME), clock, stop.clone()));
+    informers
 }
 
 /// What can be listed, watched and deleted, each under one group only.

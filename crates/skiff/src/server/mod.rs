@@ -3,9 +3,12 @@
 mod api;
 mod bootstrap;
 mod control;
+mod gate;
 mod identity;
 mod kubeconfig;
 mod lock;
+mod network;
+pub mod node;
 mod settings;
 mod tokens;
 
@@ -42,8 +45,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let api = api::start(&settings).await?;
     bootstrap::ensure(&api, &settings).await?;
     kubeconfig::write(&settings, &api.keys)?;
-    control::start(&api, &settings, &tasks, &stop);
-    api.set_ready();
+    let informers = control::start(&api, &settings, &tasks, &stop);
+    let agent = match &settings.node {
+        Some(n) => Some(node::start(&api, &settings, n, &informers, &tasks, &stop).await?),
+        None => None,
+    };
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(target: "skiff", kubeconfig = %settings.kubeconfig.display(), "ready");
     tokio::select! {
@@ -52,6 +58,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!(target: "skiff", "stopping; containers go on");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    if let Some(agent) = &agent {
+        agent.stop();
+    }
     stop.cancel();
     tasks.close();
     if tokio::time::timeout(GRACE, tasks.wait()).await.is_err() {

@@ -1,0 +1,190 @@
+//! The network of this node: pods' links, the rules of Services, DNS.
+use crate::server::settings::{NodeSettings, Settings};
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Node, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use parking_lot::Mutex;
+use skiff_dns::{DnsService, DnsSlice, ServerConfig, Zone, upstreams_of};
+use skiff_informer::{Change, ChangeKind, Informer, Informers};
+use skiff_podnet::{Config, Overlay, PodNet};
+use skiff_rules::{NodeFacts, ServiceProxy, Snapshot};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Changes within this time are applied together.
+const GATHER: Duration = Duration::from_millis(10);
+/// How often the kernel's rules are compared with ours.
+const VERIFY: Duration = Duration::from_secs(60);
+
+pub fn open(s: &Settings, n: &NodeSettings) -> anyhow::Result<PodNet> {
+    PodNet::open(Config {
+        prefix: n.prefix.clone(),
+        node: n.name.clone(),
+        node_ips: vec![n.address],
+        cluster_pod_cidrs: s.pods.clone(),
+        service_cidrs: s.services.clone(),
+        dns_ips: vec![s.dns],
+        mtu: None,
+        overlay: Overlay::Vxlan { vni: 1, port: 8472 },
+        state: s.data.join("agent/network"),
+    })
+    .context("open the pod network")
+}
+
+/// Starts the pod network once the node has its part of it, then DNS and the rules of Services.
+pub fn start(s: &Settings, n: &NodeSettings, net: &PodNet, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    let zone = Zone::new(&s.domain).with_context(|| format!("--cluster-domain {:?} is no DNS name", s.domain))?;
+    follow_names(&zone, informers);
+    let facts = NodeFacts {
+        node: n.name.clone(),
+        zone: None,
+        node_ips: vec![n.address],
+        pod_cidrs: s.pods.clone(),
+        service_cidrs: s.services.clone(),
+        table: format!("{}-services", n.prefix),
+        masquerade_bit: 0x4000,
+        local_ips: vec![s.dns],
+    };
+    let (nodes, name, net, dns) = (informers.of::<Node>(), n.name.clone(), net.clone(), s.dns);
+    let (informers, stop2) = (informers.clone(), stop.clone());
+    tasks.spawn(async move {
+        let Some(cidrs) = stop2.run_until_cancelled(pod_cidrs(nodes.shared(), &name)).await else { return };
+        let started = tokio::task::spawn_blocking(move || net.start(cidrs)).await;
+        match started {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return tracing::error!(target: "net", error = %e, "the pod network does not start"),
+            Err(e) => return tracing::error!(target: "net", error = %e, "the pod network does not start"),
+        }
+        let names = serve_names(zone, dns);
+        tokio::select! {
+            () = names => {}
+            () = rules(facts, informers) => {}
+            () = stop2.cancelled() => {}
+        }
+    });
+    Ok(())
+}
+
+/// Waits until the node has been given its part of the pod network.
+async fn pod_cidrs(nodes: &Arc<Informer>, name: &str) -> Vec<ipnet::IpNet> {
+    let wake = Arc::new(Notify::new());
+    let tell = wake.clone();
+    nodes.subscribe(move |_| tell.notify_one());
+    loop {
+        let node = nodes.row("", name).and_then(|r| r.decode::<Node>().ok());
+        let cidrs: Vec<ipnet::IpNet> = node.and_then(|n| n.spec).and_then(|s| s.pod_cidrs).unwrap_or_default().iter().filter_map(|c| c.parse().ok()).collect();
+        if !cidrs.is_empty() {
+            return cidrs;
+        }
+        wake.notified().await;
+    }
+}
+
+async fn serve_names(zone: Zone, dns: IpAddr) {
+    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let config = ServerConfig { listen: vec![SocketAddr::new(dns, 53)], upstreams: upstreams_of(&resolv, &[dns]) };
+    match skiff_dns::Server::bind(zone, config).await {
+        Ok(server) => server.run().await,
+        Err(e) => {
+            tracing::error!(target: "dns", error = %e, "DNS is not served");
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Keeps the zone in step with Services and their endpoints.
+fn follow_names(zone: &Zone, informers: &Informers) {
+    let z = zone.clone();
+    informers.of::<Service>().subscribe(move |c| {
+        let row = c.row();
+        match (c.kind, DnsService::from_json(&row.bytes)) {
+            (ChangeKind::Deleted, _) => z.remove_service(row.namespace(), row.name()),
+            (_, Ok(service)) => z.set_service(service),
+            (_, Err(e)) => tracing::warn!(target: "dns", service = c.key(), error = %e, "service left out"),
+        }
+    });
+    let z = zone.clone();
+    informers.of::<EndpointSlice>().subscribe(move |c| {
+        let row = c.row();
+        let service = row.label("kubernetes.io/service-name").unwrap_or_default();
+        match (c.kind, DnsSlice::from_json(&row.bytes)) {
+            (ChangeKind::Deleted, _) => z.remove_slice(row.namespace(), service, row.name()),
+            (_, Ok(Some(slice))) => z.set_slice(slice),
+            (_, Ok(None)) => {}
+            (_, Err(e)) => tracing::warn!(target: "dns", slice = c.key(), error = %e, "endpoint slice left out"),
+        }
+    });
+}
+
+#[derive(Default)]
+struct Inputs {
+    services: BTreeMap<String, Arc<skiff_rules::Service>>,
+    slices: BTreeMap<String, Arc<skiff_rules::Slice>>,
+}
+
+/// Keeps the kernel's rules in step with Services and their endpoints.
+async fn rules(facts: NodeFacts, informers: Informers) {
+    let (inputs, wake) = (Arc::new(Mutex::new(Inputs::default())), Arc::new(Notify::new()));
+    let (i, w) = (inputs.clone(), wake.clone());
+    informers.of::<Service>().subscribe(move |c| {
+        keep(&mut i.lock().services, c, skiff_rules::Service::from_json);
+        w.notify_one();
+    });
+    let (i, w) = (inputs.clone(), wake.clone());
+    informers.of::<EndpointSlice>().subscribe(move |c| {
+        keep(&mut i.lock().slices, c, skiff_rules::Slice::from_json);
+        w.notify_one();
+    });
+    informers.synced().await;
+    let proxy = match tokio::task::spawn_blocking(move || ServiceProxy::new(facts)).await {
+        Ok(Ok(p)) => Arc::new(Mutex::new(p)),
+        Ok(Err(e)) => return tracing::error!(target: "net", error = %e, "Services are not served"),
+        Err(e) => return tracing::error!(target: "net", error = %e, "Services are not served"),
+    };
+    let mut verify = tokio::time::interval(VERIFY);
+    loop {
+        let woken = tokio::select! {
+            () = wake.notified() => true,
+            _ = verify.tick() => false,
+        };
+        if woken {
+            tokio::time::sleep(GATHER).await;
+        }
+        let snapshot = {
+            let i = inputs.lock();
+            Snapshot { services: i.services.values().cloned().collect(), slices: i.slices.values().cloned().collect() }
+        };
+        let proxy = proxy.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let mut proxy = proxy.lock();
+            let verified = if woken { Ok(()) } else { proxy.verify().map(drop) };
+            verified.and_then(|()| proxy.sync(&snapshot).map(drop))
+        });
+        match done.await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => {
+                tracing::warn!(target: "net", error = %e, "rules of Services not applied, trying again");
+                let wake = wake.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    wake.notify_one();
+                });
+            }
+            Err(e) => tracing::error!(target: "net", error = %e, "rules of Services not applied"),
+        }
+    }
+}
+
+fn keep<T, E: std::fmt::Display>(map: &mut BTreeMap<String, Arc<T>>, c: &Change, read: impl Fn(&[u8]) -> Result<Option<T>, E>) {
+    let read = if c.kind == ChangeKind::Deleted { Ok(None) } else { read(&c.row().bytes) };
+    match read {
+        Ok(Some(v)) => drop(map.insert(c.key().to_owned(), Arc::new(v))),
+        Ok(None) => drop(map.remove(c.key())),
+        Err(e) => tracing::warn!(target: "net", object = c.key(), error = %e, "left out of the rules"),
+    }
+}
