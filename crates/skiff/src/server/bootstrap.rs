@@ -14,11 +14,29 @@ pub async fn ensure(api: &Api, s: &Settings) -> anyhow::Result<()> {
     for step in bootstrap::plan(&*api.store) {
         roles(&client, step).await.context("write the default roles")?;
     }
+    provisioner(&client).await?;
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
     make(&client, "storage.k8s.io", "storageclasses", class).await?;
     dns(&client, s).await
+}
+
+/// The rights of the local-path provisioner, which upstream's default roles do not know.
+async fn provisioner(client: &Client) -> anyhow::Result<()> {
+    const NAME: &str = "local-path-provisioner";
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "patch", "update", "delete"]},
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims", "nodes", "pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]}]);
+    let meta = json!({"name": NAME});
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules});
+    make(client, "rbac.authorization.k8s.io", "clusterroles", role).await?;
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": meta,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
+        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": "kube-system"}]});
+    make(client, "rbac.authorization.k8s.io", "clusterrolebindings", binding).await
 }
 
 /// The Service of the cluster's DNS, which each node answers itself.
