@@ -1,1 +1,62 @@
-//! Built-in admission, upstream's default set
+//! Built-in admission, upstream's default set.
+//!
+//! Each plug-in is a small file that reads the request and the store's present state through [`skiff_policy::Lookup`]
+//! and changes or refuses the object. Texts, reasons and causes are upstream's, since clients and tests match on them.
+//! [`defaults`] gives them in upstream's order; the registry calls all mutations, then all validations.
+//!
+//! Not here: RBAC's escalation checks (the `auth` crate), validation of fields (the `validation` crate).
+
+mod default_class;
+mod limits;
+mod namespace;
+mod node_taint;
+mod priority;
+mod request;
+mod resources;
+mod runtime_class;
+mod service_account;
+mod storage;
+#[cfg(test)]
+mod testing;
+mod tolerations;
+mod topology_labels;
+mod value;
+
+pub use default_class::{DefaultIngressClass, DefaultStorageClass};
+pub use limits::LimitRanger;
+pub use namespace::NamespaceLifecycle;
+pub use node_taint::TaintNodesByCondition;
+pub use priority::Priority;
+pub use runtime_class::RuntimeClass;
+pub use service_account::ServiceAccount;
+pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
+pub use tolerations::DefaultTolerationSeconds;
+pub use topology_labels::PodTopologyLabels;
+
+use skiff_policy::Admission;
+use std::sync::Arc;
+
+/// What is handed in: chance and time.
+#[derive(Clone)]
+pub struct Options {
+    pub random: Arc<dyn Fn() -> u32 + Send + Sync>,
+    pub now: Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>,
+}
+
+/// The plug-ins that upstream turns on, in its order.
+pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
+    vec![
+        Arc::new(NamespaceLifecycle),
+        Arc::new(LimitRanger),
+        Arc::new(ServiceAccount { random: options.random.clone() }),
+        Arc::new(TaintNodesByCondition),
+        Arc::new(Priority),
+        Arc::new(DefaultTolerationSeconds::default()),
+        Arc::new(DefaultStorageClass),
+        Arc::new(StorageObjectInUseProtection),
+        Arc::new(PersistentVolumeClaimResize),
+        Arc::new(RuntimeClass),
+        Arc::new(DefaultIngressClass),
+        Arc::new(PodTopologyLabels),
+    ]
+}

@@ -1,0 +1,6 @@
+//! Plug-ins of volumes.
+mod protection;
+mod resize;
+
+pub use protection::StorageObjectInUseProtection;
+pub use resize::PersistentVolumeClaimResize;

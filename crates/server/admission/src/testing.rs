@@ -1,0 +1,115 @@
+//! A fake of the store's present state, and requests against it.
+use crate::request::Operation;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use skiff_meta::{GroupVersionKind, GroupVersionResource, Status};
+use skiff_policy::{Admission, Attributes, Lookup};
+use skiff_request::{Target, User, Verb};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Objects by `resource/namespace/name`.
+#[derive(Default)]
+pub(crate) struct World(pub Mutex<BTreeMap<String, Bytes>>);
+
+impl World {
+    pub fn of(objects: &[(&str, Value)]) -> Self {
+        let w = Self::default();
+        for (resource, v) in objects {
+            w.put(resource, v);
+        }
+        w
+    }
+    pub fn put(&self, resource: &str, v: &Value) {
+        let text = |k: &str| v["metadata"][k].as_str().unwrap_or_default().to_owned();
+        self.0.lock().insert(format!("{resource}/{}/{}", text("namespace"), text("name")), v.to_string().into());
+    }
+}
+
+impl Lookup for World {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Bytes> {
+        self.0.lock().get(&format!("{resource}/{namespace}/{name}")).cloned()
+    }
+    fn list(&self, resource: &str, namespace: &str) -> Vec<Bytes> {
+        let prefix = if namespace.is_empty() { format!("{resource}/") } else { format!("{resource}/{namespace}/") };
+        self.0.lock().iter().filter(|(k, _)| k.starts_with(&prefix)).map(|(_, v)| v.clone()).collect()
+    }
+}
+
+/// One request to be admitted.
+pub(crate) struct Request {
+    pub user: Arc<User>,
+    pub operation: Operation,
+    pub resource: GroupVersionResource,
+    pub subresource: &'static str,
+    pub old: Option<Value>,
+    pub object: Value,
+    pub dry_run: bool,
+}
+
+impl Request {
+    /// `resource` is `resource[.group]`; the version is v1.
+    pub fn create(resource: &str, object: Value) -> Self {
+        let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+        Self {
+            user: Arc::new(User::new("someone", [User::AUTHENTICATED])),
+            operation: Operation::Create,
+            resource: GroupVersionResource::new(group.to_owned(), "v1", resource.to_owned()),
+            subresource: "",
+            old: None,
+            object,
+            dry_run: false,
+        }
+    }
+    pub fn update(resource: &str, old: Value, object: Value) -> Self {
+        Self { operation: Operation::Update, old: Some(old), ..Self::create(resource, object) }
+    }
+    pub fn delete(resource: &str, old: Value) -> Self {
+        Self { operation: Operation::Delete, old: Some(old.clone()), ..Self::create(resource, old) }
+    }
+    pub fn sub(self, subresource: &'static str) -> Self {
+        Self { subresource, ..self }
+    }
+    pub fn by(self, user: User) -> Self {
+        Self { user: Arc::new(user), ..self }
+    }
+    pub fn target(&self) -> Target {
+        let text = |k: &str| self.object["metadata"][k].as_str().unwrap_or_default().to_owned();
+        Target::new(self.resource.clone(), text("namespace"), text("name")).sub(self.subresource)
+    }
+
+    /// Mutates, then validates, as the registry does. Gives the object and the warnings.
+    pub async fn admit(mut self, plugin: &dyn Admission, world: &World) -> Result<(Value, Vec<String>), Status> {
+        let target = self.target();
+        let kind = GroupVersionKind::new(self.resource.group.clone(), "v1", self.object["kind"].as_str().unwrap_or_default().to_owned());
+        let options = json!({});
+        let verb = match self.operation {
+            Operation::Create => Verb::Create,
+            Operation::Update => Verb::Update,
+            Operation::Delete => Verb::Delete,
+        };
+        let mut a = Attributes {
+            user: &self.user,
+            verb,
+            target: &target,
+            kind: &kind,
+            old: self.old.as_ref(),
+            object: Some(&mut self.object),
+            options: &options,
+            dry_run: self.dry_run,
+            warnings: Vec::new(),
+            lookup: world,
+        };
+        if self.operation != Operation::Delete {
+            plugin.mutate(&mut a).await?;
+        }
+        plugin.validate(&mut a).await?;
+        let warnings = a.warnings;
+        Ok((self.object, warnings))
+    }
+}
+
+/// The text of a refusal, or `ok`.
+pub(crate) fn text<T>(r: Result<T, Status>) -> String {
+    r.map_or_else(|s| s.message, |_| "ok".to_owned())
+}
