@@ -1,9 +1,14 @@
 //! The one binary. It picks the role and wires the parts; nothing is decided here.
 
+mod admin;
+mod check;
 mod cli;
 mod config_file;
+mod image;
 mod server;
+mod stop;
 
+use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use std::process::ExitCode;
@@ -28,6 +33,14 @@ fn run() -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
             Ok(())
         }
-        other => anyhow::bail!("{other:?} is not there yet"),
+        Command::Check { output } => check::run(output),
+        Command::Stop { all, places } => stop::run(all, &places),
+        Command::Image { command } => image::run(command),
+        Command::Kubeconfig { places } => {
+            let path = admin::read_traces(&places.run_dir)?.map_or_else(|| places.config_dir.join("skiff.yaml"), |t| t.kubeconfig);
+            print!("{}", std::fs::read_to_string(&path).with_context(|| format!("read {} (has the server started?)", path.display()))?);
+            Ok(())
+        }
+        Command::LogLevel { levels, places } => admin::ask(&places.run_dir, &admin::Ask::LogLevel(levels)).map(drop),
     }
 }

@@ -34,11 +34,14 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
+    let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
+    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone() });
+    admission.push(Arc::new(Guard::new(rbac, chain.clone())));
     let options = Options {
-        authorizer: chain.clone(),
-        admission: vec![Arc::new(Guard::new(rbac, chain))],
+        authorizer: chain,
+        admission,
         now: now.clone(),
-        random: Arc::new(rand::random::<u32>),
+        random,
         tokens: Some(Arc::new(Tokens(issuer.clone()))),
         services: Ranges { networks: s.services.clone(), ports: s.node_ports },
     };

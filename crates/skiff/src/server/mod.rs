@@ -1,13 +1,15 @@
 //! The server role: which parts there are, in which order they start, and how they end.
 
+pub mod admin;
 mod api;
 mod bootstrap;
 mod control;
 mod gate;
 mod identity;
 mod kubeconfig;
-mod lock;
-mod network;
+pub mod lock;
+mod manifests;
+pub mod network;
 pub mod node;
 mod settings;
 mod tokens;
@@ -50,6 +52,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Some(n) => Some(node::start(&api, &settings, n, &informers, &tasks, &stop).await?),
         None => None,
     };
+    admin::start(&settings, agent.as_ref().map(|a| a.images.clone()), &tasks, &stop)?;
+    manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(target: "skiff", kubeconfig = %settings.kubeconfig.display(), "ready");
     tokio::select! {
@@ -59,7 +63,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(target: "skiff", "stopping; containers go on");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if let Some(agent) = &agent {
-        agent.stop();
+        agent.handle.stop();
     }
     stop.cancel();
     tasks.close();

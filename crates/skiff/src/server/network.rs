@@ -1,4 +1,5 @@
 //! The network of this node: pods' links, the rules of Services, DNS.
+use crate::admin::Traces;
 use crate::server::settings::{NodeSettings, Settings};
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -21,6 +22,10 @@ const GATHER: Duration = Duration::from_millis(10);
 /// How often the kernel's rules are compared with ours.
 const VERIFY: Duration = Duration::from_secs(60);
 
+const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: 8472 };
+/// The packet mark that asks for masquerading.
+const MASQUERADE: u32 = 0x4000;
+
 pub fn open(s: &Settings, n: &NodeSettings) -> anyhow::Result<PodNet> {
     PodNet::open(Config {
         prefix: n.prefix.clone(),
@@ -30,10 +35,45 @@ pub fn open(s: &Settings, n: &NodeSettings) -> anyhow::Result<PodNet> {
         service_cidrs: s.services.clone(),
         dns_ips: vec![s.dns],
         mtu: None,
-        overlay: Overlay::Vxlan { vni: 1, port: 8472 },
+        overlay: OVERLAY,
         state: s.data.join("agent/network"),
     })
     .context("open the pod network")
+}
+
+/// The pod network that the server of these traces had, to take it away.
+pub fn reopen(data: &std::path::Path, t: &Traces) -> anyhow::Result<PodNet> {
+    PodNet::open(Config {
+        prefix: t.prefix.clone(),
+        node: t.node.clone(),
+        node_ips: Vec::new(),
+        cluster_pod_cidrs: t.pods.clone(),
+        service_cidrs: t.services.clone(),
+        dns_ips: Vec::new(),
+        mtu: None,
+        overlay: OVERLAY,
+        state: data.join("agent/network"),
+    })
+    .context("open the pod network")
+}
+
+/// The rules of Services of the same server.
+pub fn rules_of(t: &Traces) -> anyhow::Result<ServiceProxy> {
+    let facts = NodeFacts {
+        node: t.node.clone(),
+        zone: None,
+        node_ips: Vec::new(),
+        pod_cidrs: t.pods.clone(),
+        service_cidrs: t.services.clone(),
+        table: table(&t.prefix),
+        masquerade_bit: MASQUERADE,
+        local_ips: Vec::new(),
+    };
+    ServiceProxy::new(facts).context("open the rules of Services")
+}
+
+fn table(prefix: &str) -> String {
+    format!("{prefix}-services")
 }
 
 /// Starts the pod network once the node has its part of it, then DNS and the rules of Services.
@@ -46,8 +86,8 @@ pub fn start(s: &Settings, n: &NodeSettings, net: &PodNet, informers: &Informers
         node_ips: vec![n.address],
         pod_cidrs: s.pods.clone(),
         service_cidrs: s.services.clone(),
-        table: format!("{}-services", n.prefix),
-        masquerade_bit: 0x4000,
+        table: table(&n.prefix),
+        masquerade_bit: MASQUERADE,
         local_ips: vec![s.dns],
     };
     let (nodes, name, net, dns) = (informers.of::<Node>(), n.name.clone(), net.clone(), s.dns);

@@ -30,7 +30,13 @@ pub fn images(data: &std::path::Path, registries: &std::path::Path) -> anyhow::R
     ImageService::open(options).context("open the image store")
 }
 
-pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Handle> {
+/// The running node.
+pub struct Agent {
+    pub handle: Handle,
+    pub images: ImageService,
+}
+
+pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Agent> {
     let (data, registries) = (s.data.clone(), n.registries.clone());
     let images = tokio::task::spawn_blocking(move || images(&data, &registries)).await??;
     import(&images, n).await;
@@ -45,7 +51,7 @@ pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Inform
     let parts = Parts {
         client: client.clone(),
         runtime,
-        images: Arc::new(images),
+        images: Arc::new(images.clone()),
         volumes: Arc::new(NodeVolumes::new(client, clock.clone(), vec![n.address], allocatable)),
         clock,
         gate: Arc::new(NodeGate { node: n.name.clone(), authenticator: api.authenticator.clone(), authorizer: api.authorizer() }),
@@ -53,7 +59,7 @@ pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Inform
     let handle = Kubelet::start(config_of(api, s, n)?, parts).await.context("start the node agent")?;
     let reclaim = api.client(User::new("system:serviceaccount:kube-system:local-path-provisioner", [User::AUTHENTICATED]), "local-path-provisioner");
     tasks.spawn(skiff_cluster::reclaim_on_node(reclaim, informers.clone(), n.name.clone(), n.storage.clone(), stop.clone()));
-    Ok(handle)
+    Ok(Agent { handle, images })
 }
 
 /// Imports the archives of the images folder; a bad one is told and left out.

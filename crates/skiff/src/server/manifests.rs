@@ -1,0 +1,19 @@
+//! The folder of manifests.
+use crate::server::api::Api;
+use crate::server::settings::Settings;
+use skiff_manifests::{Folder, run};
+use skiff_meta::GroupVersionResource;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub fn follow(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationToken) {
+    let table = api.registry.table().clone();
+    let resource_of = move |gv: &skiff_meta::GroupVersion, kind: &str| {
+        let rows = table.rows();
+        let found = rows.of_group(&gv.group).find(|r| r.kind == kind && r.serves(&gv.version) && r.computed.is_none())?;
+        Some((GroupVersionResource::new(found.group.clone(), gv.version.clone(), found.plural.clone()), found.namespaced))
+    };
+    let folder = Folder { path: s.manifests.clone(), resource_of: Arc::new(resource_of) };
+    tasks.spawn(run(api.master().named("skiff-manifests"), folder, stop.clone()));
+}
