@@ -15,6 +15,7 @@
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
 mod accounts;
+mod edit;
 mod endpoints;
 mod garbage;
 mod namespaces;

@@ -1,10 +1,11 @@
 //! Deletion of namespaces: everything in it goes, pods last of all to answer, then the finalizer.
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/>
+use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
-use skiff_client::{Call, Client, ListParams, PatchBody, Target, Verb, resource_of};
+use skiff_client::{Call, Client, ListParams, Target, Verb, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
 use skiff_meta::{GroupVersionResource, Head, Reason, Status};
@@ -52,8 +53,8 @@ impl Reconcile for Namespaces {
         let left = empty(&self.deps, name).await;
         let conditions = conditions(&left, &self.deps.clock.seconds().to_string());
         if changes(&ns, &conditions) {
-            let patch = PatchBody::strategic(&json!({"status": {"conditions": conditions}}));
-            self.deps.client.patch_status::<Namespace>("", name, patch).await.map(drop).or_else(gone_is_fine).at("write conditions of namespace", name)?;
+            let target = Target::new(resource_of::<Namespace>(), "", name).sub("status");
+            edit(&self.deps.client, target, &json!({"status": {"conditions": conditions}})).await.or_else(gone_is_fine).at("write conditions of namespace", name)?;
         }
         if !left.objects.is_empty() || !left.failures.is_empty() {
             return Ok(Action::RequeueAfter(AGAIN));

@@ -4,11 +4,12 @@
 
 mod usage;
 
+use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use serde_json::json;
-use skiff_client::{ListParams, PatchBody};
+use skiff_client::{ListParams, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Typed, split_key};
 use skiff_meta::{LabelSelector, Quantity, Reason, Status};
@@ -56,7 +57,8 @@ impl Reconcile for Quotas {
         let flat = |m: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| -> BTreeMap<String, String> { m.unwrap_or_default().into_iter().map(|(k, q)| (k, q.0)).collect() };
         if flat(status.hard) != hard || flat(status.used) != used {
             let body = json!({"metadata": {"resourceVersion": quota.metadata.resource_version}, "status": {"hard": hard, "used": used}});
-            self.deps.client.patch_status::<ResourceQuota>(namespace, name, PatchBody::merge(&body)).await.at("write quota", key)?;
+            let target = Target::new(resource_of::<ResourceQuota>(), namespace, name).sub("status");
+            edit(&self.deps.client, target, &body).await.at("write quota", key)?;
         }
         Ok(Action::RequeueAfter(RECOUNT))
     }

@@ -1,11 +1,12 @@
 //! Binds claims to volumes and keeps both phases.
 use super::fit::{capacity, choose, names, suits};
+use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::json;
-use skiff_client::PatchBody;
+use skiff_client::{Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
 use skiff_meta::{LabelSelector, Status};
@@ -126,10 +127,10 @@ impl Binder {
             if v.spec.as_ref().is_some_and(|s| s.claim_ref.is_none()) {
                 patch["metadata"]["annotations"] = json!({BY_CONTROLLER: "yes"});
             }
-            self.deps.client.patch::<PersistentVolume>("", volume, PatchBody::merge(&patch)).await?;
+            edit(&self.deps.client, Target::new(resource_of::<PersistentVolume>(), "", volume), &patch).await?;
         }
         if phase_of(&v.status.as_ref().and_then(|s| s.phase.clone())) != "Bound" {
-            self.deps.client.patch_status::<PersistentVolume>("", volume, PatchBody::merge(&json!({"status": {"phase": "Bound"}}))).await?;
+            edit(&self.deps.client, Target::new(resource_of::<PersistentVolume>(), "", volume).sub("status"), &json!({"status": {"phase": "Bound"}})).await?;
         }
         let spec = claim.spec.clone().unwrap_or_default();
         if spec.volume_name.as_deref() != Some(volume) || annotation(&m.annotations, COMPLETED).is_none() {
@@ -138,7 +139,7 @@ impl Binder {
                 notes[BY_CONTROLLER] = "yes".into();
             }
             let patch = json!({"metadata": {"resourceVersion": m.resource_version, "annotations": notes}, "spec": {"volumeName": volume}});
-            self.deps.client.patch::<PersistentVolumeClaim>(namespace, name, PatchBody::merge(&patch)).await?;
+            edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), namespace, name), &patch).await?;
         }
         self.phase(claim, "Bound", Some(v)).await
     }
@@ -160,7 +161,7 @@ impl Binder {
         if phase == "Lost" {
             self.deps.recorder.warning(&Regarding::of(claim), "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
         }
-        self.deps.client.patch_status::<PersistentVolumeClaim>(namespace, name, PatchBody::merge(&json!({"status": wanted}))).await.map(drop)
+        edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), namespace, name).sub("status"), &json!({"status": wanted})).await
     }
     /// Names the provisioner on the claim, as external provisioners expect it.
     async fn ask_provisioner(&self, claim: &PersistentVolumeClaim, provisioner: &str) -> Result<(), Status> {
@@ -171,7 +172,7 @@ impl Binder {
         }
         self.tell(claim, "ExternalProvisioning", &format!("Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."));
         let patch = json!({"metadata": {"annotations": {KEY: provisioner, "volume.beta.kubernetes.io/storage-provisioner": provisioner}}});
-        self.deps.client.patch::<PersistentVolumeClaim>(m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), PatchBody::merge(&patch)).await.map(drop)
+        edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default()), &patch).await
     }
     fn tell(&self, claim: &PersistentVolumeClaim, reason: &'static str, message: &str) {
         self.deps.recorder.normal(&Regarding::of(claim), reason, message);
@@ -191,7 +192,7 @@ impl Binder {
             }
         };
         if phase != wanted && phase != "Failed" {
-            self.deps.client.patch_status::<PersistentVolume>("", name, PatchBody::merge(&json!({"status": {"phase": wanted}}))).await?;
+            edit(&self.deps.client, Target::new(resource_of::<PersistentVolume>(), "", name).sub("status"), &json!({"status": {"phase": wanted}})).await?;
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Finalizers that keep claims in use by pods, and volumes in use by claims, from going.
+use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use serde_json::json;
-use skiff_client::{Object, PatchBody};
+use skiff_client::{Object, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed, key_of, split_key};
 use skiff_meta::{Head, Reason, Status};
@@ -22,9 +23,9 @@ async fn keep<K: Object>(deps: &Deps, row: &Row, finalizer: &str, in_use: impl F
         _ => return Ok(()),
     };
     let patch = json!({"metadata": {"finalizers": wanted, "resourceVersion": head.resource_version}});
-    match deps.client.patch::<K>(row.namespace(), row.name(), PatchBody::merge(&patch)).await {
+    match edit(&deps.client, Target::new(resource_of::<K>(), row.namespace(), row.name()), &patch).await {
         Err(e) if e.is(Reason::NotFound) => Ok(()),
-        other => other.map(drop),
+        other => other,
     }
 }
 
