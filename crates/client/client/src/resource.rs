@@ -18,5 +18,42 @@ pub fn resource_of<K: Resource>() -> GroupVersionResource {
 
 /// A typed view of canonical JSON; the error names the kind.
 pub fn decode<K: Object>(bytes: &[u8]) -> Result<K, Status> {
-    serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode {}: {e}", K::KIND)))
+    let failed = |e| Status::internal(format!("decode {}: {e}", K::KIND));
+    match serde_json::from_slice(bytes) {
+        Ok(k) => Ok(k),
+        // Go writes times that are not set as null where the views want a time.
+        Err(first) => {
+            let mut v: serde_json::Value = serde_json::from_slice(bytes).map_err(failed)?;
+            set_times(&mut v);
+            serde_json::from_value(v).map_err(|_| failed(first))
+        }
+    }
+}
+
+/// Go's zero time for every time that is null.
+fn set_times(v: &mut serde_json::Value) {
+    match v {
+        serde_json::Value::Object(m) => {
+            for (k, x) in m.iter_mut() {
+                if x.is_null() && k.ends_with("Time") {
+                    *x = "0001-01-01T00:00:00Z".into();
+                } else {
+                    set_times(x);
+                }
+            }
+        }
+        serde_json::Value::Array(a) => a.iter_mut().for_each(set_times),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn times_that_are_not_set_do_not_hide_an_object() {
+        let bytes = br#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"s","creationTimestamp":null},"status":{"conditions":[{"type":"a","status":"True","reason":"r","message":"","lastTransitionTime":null}]}}"#;
+        let s: k8s_openapi::api::core::v1::Service = decode(bytes).unwrap();
+        assert_eq!(s.metadata.name.as_deref(), Some("s"));
+    }
 }

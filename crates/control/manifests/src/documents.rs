@@ -94,9 +94,9 @@ mod tests {
     use super::*;
     #[test]
     fn files() {
-        let text = "# note\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\ndata:\n  x: |\n    a\n    ----\n--- # next\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n---\n";
+        let text = "# note\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: ns}\ndata:\n  x: |\n    a\n    ----\n--- # next\napiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: b}}\n---\n";
         let got: Vec<_> = documents(text).unwrap().into_iter().map(|d| format!("{}/{}/{}", d.kind, d.namespace, d.name)).collect();
-        assert_eq!(got, ["ConfigMap/n/a", "Secret//b"]);
+        assert_eq!(got, ["ConfigMap/ns/a", "Secret//b"]);
         assert_eq!(documents("apiVersion: v1\nkind: Pod\n").unwrap_err(), DocumentError::Lacks { number: 1, field: "metadata.name" });
         assert!(matches!(documents("a: [").unwrap_err(), DocumentError::Yaml { number: 1, .. }));
         assert!(documents("").unwrap().is_empty());

@@ -7,6 +7,8 @@ use thiserror::Error;
 pub enum Purpose {
     RemoteCommand,
     PortForward,
+    /// A stream that is only read, such as a log; web sockets alone.
+    Read,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Refused {
 const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
 const COMMAND_SPDY: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io", "v3.channel.k8s.io", "v2.channel.k8s.io", "channel.k8s.io"];
 const COMMAND_WS: &[&str] = &["v5.channel.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io", "channel.k8s.io", "base64.channel.k8s.io"];
+/// Of a stream that is only read.
+const READ_WS: &[&str] = &["binary.k8s.io", "base64.binary.k8s.io"];
 const FORWARD_SPDY: &[&str] = &["portforward.k8s.io"];
 const FORWARD_WS: &[&str] = &["SPDY/3.1+portforward.k8s.io", "v4.channel.k8s.io", "v4.base64.channel.k8s.io"];
 
@@ -73,6 +77,7 @@ pub fn negotiate(request: &HeaderMap, purpose: Purpose) -> Result<Negotiated, Re
     let (server, oldest) = match purpose {
         Purpose::RemoteCommand => (COMMAND_SPDY, "channel.k8s.io"),
         Purpose::PortForward => (FORWARD_SPDY, "portforward.k8s.io"),
+        Purpose::Read => return Err(Refused::NoUpgrade),
     };
     let protocol = if asked.is_empty() { oldest } else { choose(&asked, server)? };
     headers.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"));
@@ -91,9 +96,10 @@ fn websocket(request: &HeaderMap, purpose: Purpose, mut headers: HeaderMap) -> R
     let server = match purpose {
         Purpose::RemoteCommand => COMMAND_WS,
         Purpose::PortForward => FORWARD_WS,
+        Purpose::Read => READ_WS,
     };
     let protocol = match (asked.is_empty(), purpose) {
-        (true, Purpose::RemoteCommand) => "",
+        (true, Purpose::RemoteCommand | Purpose::Read) => "",
         (true, Purpose::PortForward) => "v4.channel.k8s.io",
         (false, _) => choose(&asked, server)?,
     };

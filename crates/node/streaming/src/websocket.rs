@@ -29,6 +29,18 @@ pub async fn accept<IO: AsyncRead + AsyncWrite + Unpin>(io: IO) -> WebSocketStre
     WebSocketStream::from_raw_socket(io, Role::Server, Some(config())).await
 }
 
+/// Sends what comes as messages until it ends or the client goes; what the client says is not read.
+pub async fn send<IO: AsyncRead + AsyncWrite + Unpin>(io: IO, mut from: mpsc::Receiver<Bytes>, base64: bool) {
+    let mut socket = accept(io).await;
+    while let Some(bytes) = from.recv().await {
+        let message = if base64 { Message::text(STANDARD.encode(&bytes)) } else { Message::binary(bytes) };
+        if socket.send(message).await.is_err() {
+            return;
+        }
+    }
+    let _ = socket.send(normal_close()).await;
+}
+
 /// Clients take any other code (and none) for an error.
 fn normal_close() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))

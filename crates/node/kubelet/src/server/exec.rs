@@ -48,7 +48,7 @@ async fn container(agent: &Agent, at: &At) -> Result<ContainerId, Status> {
 }
 
 /// Switches protocols; the streams live in a task of their own.
-fn switch<F>(mut request: Request<Incoming>, negotiated: Negotiated, run: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>, Negotiated) -> F + Send + 'static) -> Response<Body>
+pub(super) fn switch<F>(mut request: Request<Incoming>, negotiated: Negotiated, run: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>, Negotiated) -> F + Send + 'static) -> Response<Body>
 where
     F: std::future::Future<Output = ()> + Send + 'static,
 {

@@ -3,9 +3,10 @@ use super::answer::{Body, text};
 use crate::agent::Agent;
 use crate::logs::{self, Options, Stream};
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, Incoming};
+use skiff_streaming::Purpose;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use crate::pods::Slot;
 use k8s_openapi::api::core::v1::{ContainerState, PodStatus};
@@ -48,6 +49,36 @@ pub async fn serve(agent: &Arc<Agent>, namespace: &str, pod: &str, container: &s
             tracing::debug!(target: "node", container = %id, error = %e, "log not sent");
         }
     });
+    sent(from)
+}
+
+/// The same over a web socket, when the client asks for one.
+pub async fn upgraded(agent: &Arc<Agent>, namespace: &str, pod: &str, container: &str, request: Request<Incoming>) -> Response<Body> {
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let negotiated = match skiff_streaming::negotiate(request.headers(), Purpose::Read) {
+        Ok(n) => n,
+        Err(e) => return text(StatusCode::BAD_REQUEST, e.to_string()),
+    };
+    let answer = serve(agent, namespace, pod, container, &query).await;
+    if answer.status() != StatusCode::OK {
+        return answer;
+    }
+    super::exec::switch(request, negotiated, |io, n| async move {
+        let (to, from) = mpsc::channel::<Bytes>(16);
+        let mut body = answer.into_body();
+        let pump = async move {
+            while let Some(Ok(frame)) = body.frame().await {
+                let Ok(bytes) = frame.into_data() else { continue };
+                if to.send(bytes).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::join!(pump, skiff_streaming::websocket::send(io, from, n.protocol.starts_with("base64.")));
+    })
+}
+
+fn sent(from: mpsc::Receiver<Bytes>) -> Response<Body> {
     let frames = futures::stream::unfold(from, |mut f| async move { f.recv().await.map(|b| (Ok::<_, Infallible>(Frame::data(b)), f)) });
     let mut r = Response::new(StreamBody::new(frames).boxed_unsync());
     r.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));

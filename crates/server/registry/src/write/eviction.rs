@@ -48,6 +48,29 @@ pub(crate) async fn allow(registry: &Registry, ctx: &Context<'_>, pod: &Entry, o
     Err(Status::too_many_requests("the disruption budget changes too fast", 10))
 }
 
+/// Says in the pod's conditions why it goes, so that a Job can tell an eviction from a failure (KEP-3329).
+pub(crate) async fn mark(registry: &Registry, key: &str) -> Result<(), Status> {
+    for _ in 0..=RACES {
+        let Some(entry) = registry.store.get(key) else { return Ok(()) };
+        let mut v = stored(&entry)?;
+        let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting", "lastTransitionTime": registry.now().to_string()});
+        let mut conditions: Vec<Value> = value::list(&v, "status.conditions").to_vec();
+        conditions.retain(|c| c["type"] != "DisruptionTarget");
+        conditions.push(condition);
+        if !v["status"].is_object() {
+            v["status"] = json!({});
+        }
+        v["status"]["conditions"] = conditions.into();
+        let write = Write { key: entry.key.clone(), expect: Expect::At(entry.revision), body: Some(body::encode(&v)), tier: Tier::Durable };
+        match registry.store.commit(write).await {
+            Ok(_) => return Ok(()),
+            Err(StoreError::Conflict { .. }) => {}
+            Err(e) => return Err(super::store_failure(e)),
+        }
+    }
+    Err(Status::too_many_requests("the pod changes too fast to be evicted", 10))
+}
+
 fn covers(budget: &Value, pod: &Entry) -> bool {
     LabelSelector::from_json(value::at(budget, "spec.selector")).is_ok_and(|s| s.matches_with(|k| pod.row.label(k)))
 }

@@ -88,6 +88,9 @@ impl Registry {
         if !ended && !entry.row.deleting {
             super::eviction::allow(self, ctx, &entry, &pod, dry_run).await?;
         }
+        if !dry_run && !entry.row.deleting {
+            super::eviction::mark(self, &entry.key).await?;
+        }
         self.delete_named(ctx, ctx.name(), ctx.namespace(), &options).await?;
         Ok(Answer::Status(Status { code: 201, ..success() }, Vec::new()))
     }
