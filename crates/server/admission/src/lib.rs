@@ -18,6 +18,8 @@ mod service_account;
 mod storage;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tolerations;
 mod topology_labels;
 mod value;
