@@ -10,6 +10,7 @@ mod default_class;
 mod limits;
 mod namespace;
 mod node_taint;
+mod pod_security;
 mod priority;
 mod request;
 mod resources;
@@ -28,6 +29,7 @@ pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use limits::LimitRanger;
 pub use namespace::NamespaceLifecycle;
 pub use node_taint::TaintNodesByCondition;
+pub use pod_security::PodSecurity;
 pub use priority::Priority;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
@@ -52,6 +54,7 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(LimitRanger),
         Arc::new(ServiceAccount { random: options.random.clone() }),
         Arc::new(TaintNodesByCondition),
+        Arc::new(PodSecurity),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds::default()),
         Arc::new(DefaultStorageClass),
