@@ -12,6 +12,7 @@ mod namespace;
 mod node_taint;
 mod pod_security;
 mod priority;
+mod quota;
 mod request;
 mod resources;
 mod runtime_class;
@@ -31,6 +32,7 @@ pub use namespace::NamespaceLifecycle;
 pub use node_taint::TaintNodesByCondition;
 pub use pod_security::PodSecurity;
 pub use priority::Priority;
+pub use quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
@@ -63,5 +65,6 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(RuntimeClass),
         Arc::new(DefaultIngressClass),
         Arc::new(PodTopologyLabels),
+        Arc::new(ResourceQuota::new(options.now.clone())),
     ]
 }
