@@ -146,3 +146,90 @@ async fn claims_grow_where_their_class_lets_them() {
         assert_eq!(text(r.admit(&PersistentVolumeClaimResize, &w).await), want);
     }
 }
+
+/// Allows the verbs of its list.
+struct Allows(&'static [&'static str]);
+
+#[async_trait::async_trait]
+impl skiff_policy::Authorizer for Allows {
+    async fn authorize(&self, _: &skiff_request::User, action: &skiff_policy::Action) -> skiff_policy::Decision {
+        match action {
+            skiff_policy::Action::Resource { verb, target } if self.0.contains(&format!("{verb} {}", target.name).as_str()) => skiff_policy::Decision::Allow,
+            _ => skiff_policy::Decision::NoOpinion(String::new()),
+        }
+    }
+    async fn rules(&self, _: &skiff_request::User, _: &str) -> (Vec<Value>, Vec<Value>) {
+        Default::default()
+    }
+}
+
+#[tokio::test]
+async fn nodes_keep_to_themselves() {
+    let plugin = NodeRestriction { authorizer: Arc::new(Allows(&[])) };
+    let node = || skiff_request::User::new("system:node:n", ["system:nodes"]);
+    let w = World::of(&[
+        ("nodes", json!({"metadata": {"name": "n", "uid": "un"}})),
+        ("pods", json!({"metadata": {"name": "here", "namespace": "a", "uid": "u"}, "spec": {"nodeName": "n", "volumes": [{"projected": {"sources": [{"serviceAccountToken": {"audience": "vault"}}]}}]}})),
+        ("pods", json!({"metadata": {"name": "there", "namespace": "a", "uid": "v"}, "spec": {"nodeName": "m"}})),
+    ]);
+    let named = |name: &str, more: Value| {
+        let mut v = json!({"metadata": {"name": name}});
+        v.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        v
+    };
+    let on = |node: &str| json!({"metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": node}});
+    let labelled = |l: Value| json!({"metadata": {"name": "n", "labels": l}});
+    let mirror = |uid: &str| json!({"metadata": {"name": "p", "namespace": "a", "annotations": {"kubernetes.io/config.mirror": "x"}, "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": "n", "uid": uid, "controller": true}]}, "spec": {"nodeName": "n"}});
+    let token = |pod: &str, uid: &str, audience: &str| json!({"metadata": {"name": "default", "namespace": "a"}, "spec": {"audiences": [audience], "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}}});
+    let lease = |namespace: &str, name: &str| json!({"metadata": {"name": name, "namespace": namespace}});
+    let cases = [
+        (Request::update("nodes", named("m", json!({})), named("m", json!({}))), "nodes \"m\" is forbidden: node \"n\" is not allowed to modify node \"m\""),
+        (Request::create("nodes", labelled(json!({"kubernetes.io/os": "linux", "app": "x"}))), "ok"),
+        (Request::create("nodes", labelled(json!({"node-role.kubernetes.io/x": ""}))), "nodes \"n\" is forbidden: node \"n\" is not allowed to set the following labels: node-role.kubernetes.io/x"),
+        (Request::update("nodes", named("n", json!({"spec": {"taints": [{"key": "k"}]}})), named("n", json!({}))), "nodes \"n\" is forbidden: node \"n\" is not allowed to modify taints"),
+        (Request::update("pods", on("n"), on("n")).sub("status"), "ok"),
+        (Request::update("pods", on("m"), on("m")).sub("status"), "pods \"p\" is forbidden: node \"n\" can only update pod status for pods with spec.nodeName set to itself"),
+        (Request::delete("pods", on("m")), "pods \"p\" is forbidden: node \"n\" can only delete pods with spec.nodeName set to itself"),
+        (Request::delete("pods", on("n")), "ok"),
+        (Request::create("pods", on("n")), "pods \"p\" is forbidden: pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods"),
+        (Request::create("pods", mirror("un")), "ok"),
+        (Request::create("pods", mirror("ux")), "pods \"p\" is forbidden: node n UID mismatch: expected ux got un"),
+        (Request::create("leases.coordination.k8s.io", lease("kube-node-lease", "n")), "ok"),
+        (Request::create("leases.coordination.k8s.io", lease("kube-node-lease", "m")), "leases.coordination.k8s.io \"m\" is forbidden: can only access node lease with the same name as the requesting node"),
+        (Request::create("serviceaccounts", token("here", "u", "vault")).sub("token"), "ok"),
+        (Request::create("serviceaccounts", token("here", "u", "other")).sub("token"), "serviceaccounts \"default\" is forbidden: system:node:n is not authorized to request tokens for audience \"other\""),
+        (Request::create("serviceaccounts", token("there", "v", "vault")).sub("token"), "serviceaccounts \"default\" is forbidden: node requested token bound to a pod scheduled on a different node"),
+    ];
+    for (r, want) in cases {
+        assert_eq!(text(r.by(node()).admit(&plugin, &w).await), want);
+    }
+    assert_eq!(text(Request::create("pods", on("n")).admit(&plugin, &w).await), "ok");
+}
+
+#[tokio::test]
+async fn certificates() {
+    use base64::Engine;
+    let request = |signer: &str, cn: &str, organisation: &str| {
+        let mut p = rcgen::CertificateParams::default();
+        p.distinguished_name = rcgen::DistinguishedName::new();
+        p.distinguished_name.push(rcgen::DnType::CommonName, cn);
+        p.distinguished_name.push(rcgen::DnType::OrganizationName, organisation);
+        let pem = p.serialize_request(&rcgen::KeyPair::generate().unwrap()).unwrap().pem().unwrap();
+        json!({"metadata": {"name": "r"}, "spec": {"signerName": signer, "request": base64::engine::general_purpose::STANDARD.encode(pem)}})
+    };
+    const R: &str = "certificatesigningrequests.certificates.k8s.io";
+    let w = World::default();
+    let client = "kubernetes.io/kube-apiserver-client";
+    assert_eq!(text(Request::create(R, request(client, "x", "y")).admit(&CertificateSubjectRestriction, &w).await), "ok");
+    assert!(text(Request::create(R, request(client, "x", "system:masters")).admit(&CertificateSubjectRestriction, &w).await).ends_with("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"));
+    let approve = |signer: &str| Request::update(R, request(signer, "x", "y"), request(signer, "x", "y")).sub("approval");
+    let plugin = CertificateApproval { authorizer: Arc::new(Allows(&["approve example.com/*"])) };
+    assert_eq!(text(approve("example.com/a").admit(&plugin, &w).await), "ok");
+    assert!(text(approve(client).admit(&plugin, &w).await).ends_with("user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\""));
+
+    let node = || skiff_request::User::new("system:node:n", ["system:nodes"]);
+    let plugin = NodeRestriction { authorizer: Arc::new(Allows(&[])) };
+    let serving = |cn: &str| Request::create(R, request("kubernetes.io/kubelet-serving", cn, "system:nodes")).by(node());
+    assert_eq!(text(serving("system:node:n").admit(&plugin, &w).await), "ok");
+    assert!(text(serving("system:node:m").admit(&plugin, &w).await).ends_with("can only create a node CSR with CN=system:node:n"));
+}
