@@ -18,11 +18,14 @@ const LIFETIME: i64 = 60;
 /// Charges are remembered for so many resources of namespaces.
 const REMEMBERED: usize = 256;
 
+/// By the address of the bytes, which are held so that no others can come to it.
+type Known = HashMap<usize, (Bytes, Arc<Charge>)>;
+
 #[derive(Default)]
 pub(super) struct Ledger {
     reservations: Vec<Reservation>,
     /// Charges of stored objects, known by the very bytes that they were read from.
-    known: BTreeMap<(GroupResource, String), HashMap<usize, (Bytes, Arc<Charge>)>>,
+    known: BTreeMap<(GroupResource, String), Known>,
 }
 
 struct Reservation {
@@ -55,7 +58,7 @@ impl Ledger {
     pub fn stored(&mut self, resource: &GroupResource, namespace: &str, objects: Vec<Bytes>) -> Vec<Arc<Charge>> {
         let key = (resource.clone(), namespace.to_owned());
         let mut before = self.known.remove(&key).unwrap_or_default();
-        let mut now = HashMap::with_capacity(objects.len());
+        let mut now = Known::with_capacity(objects.len());
         let mut charges = Vec::with_capacity(objects.len());
         for bytes in objects {
             let at = bytes.as_ptr() as usize;
