@@ -6,11 +6,15 @@
 //!
 //! Not here: RBAC's escalation checks (the `auth` crate), validation of fields (the `validation` crate).
 
+mod certificates;
 mod default_class;
 mod limits;
 mod namespace;
+mod node_restriction;
 mod node_taint;
+mod pod_security;
 mod priority;
+mod quota;
 mod request;
 mod resources;
 mod runtime_class;
@@ -18,45 +22,60 @@ mod service_account;
 mod storage;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod tolerations;
 mod topology_labels;
 mod value;
 
+pub use certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest};
 pub use default_class::{DefaultIngressClass, DefaultStorageClass};
 pub use limits::LimitRanger;
 pub use namespace::NamespaceLifecycle;
+pub use node_restriction::NodeRestriction;
 pub use node_taint::TaintNodesByCondition;
+pub use pod_security::PodSecurity;
 pub use priority::Priority;
+pub use quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
 pub use service_account::ServiceAccount;
 pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
 pub use tolerations::DefaultTolerationSeconds;
 pub use topology_labels::PodTopologyLabels;
 
-use skiff_policy::Admission;
+use skiff_policy::{Admission, Authorizer};
 use std::sync::Arc;
 
-/// What is handed in: chance and time.
+/// What is handed in: chance, time, and who is asked about signers and audiences.
 #[derive(Clone)]
 pub struct Options {
     pub random: Arc<dyn Fn() -> u32 + Send + Sync>,
     pub now: Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>,
+    pub authorizer: Arc<dyn Authorizer>,
 }
 
-/// The plug-ins that upstream turns on, in its order.
+/// The plug-ins that upstream turns on, in its order, and NodeRestriction, which holds each kubelet to its own node.
 pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
+    let authorizer = || options.authorizer.clone();
     vec![
         Arc::new(NamespaceLifecycle),
         Arc::new(LimitRanger),
         Arc::new(ServiceAccount { random: options.random.clone() }),
+        Arc::new(NodeRestriction { authorizer: authorizer() }),
         Arc::new(TaintNodesByCondition),
+        Arc::new(PodSecurity),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds::default()),
         Arc::new(DefaultStorageClass),
         Arc::new(StorageObjectInUseProtection),
         Arc::new(PersistentVolumeClaimResize),
         Arc::new(RuntimeClass),
+        Arc::new(CertificateApproval { authorizer: authorizer() }),
+        Arc::new(CertificateSigning { authorizer: authorizer() }),
+        Arc::new(ClusterTrustBundleAttest { authorizer: authorizer() }),
+        Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
         Arc::new(PodTopologyLabels),
+        Arc::new(ResourceQuota::new(options.now.clone())),
     ]
 }

@@ -45,14 +45,6 @@ pub(crate) fn updates(a: &Attributes<'_>, group: &str, resource: &str) -> bool {
     operation(a) == Operation::Update && a.target.subresource.is_empty() && about(a, group, resource)
 }
 
-/// The object to be; none when it is deleted.
-pub(crate) fn object<'b>(a: &'b Attributes<'_>) -> Option<&'b Value> {
-    if operation(a) == Operation::Delete {
-        return None;
-    }
-    a.object.as_deref()
-}
-
 pub(crate) fn forbidden(a: &Attributes<'_>, why: impl AsRef<str>) -> Status {
     Status::forbidden(&a.target.group_resource(), &a.target.name, why.as_ref())
 }

@@ -35,7 +35,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
-    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone() });
+    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone() });
     admission.push(Arc::new(Guard::new(rbac, chain.clone())));
     let options = Options {
         authorizer: chain,

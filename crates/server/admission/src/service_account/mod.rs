@@ -6,6 +6,8 @@
 mod secrets;
 mod token_volume;
 
+pub(crate) use secrets::any as refers_to_secrets;
+
 use crate::{
     default_class::annotation,
     request::{Operation, about, creates, forbidden, operation, stored},

@@ -3,7 +3,7 @@ use crate::value;
 use serde_json::Value;
 
 /// Whether the pod refers to any secret at all.
-pub(super) fn any(pod: &Value) -> bool {
+pub(crate) fn any(pod: &Value) -> bool {
     let containers = ["containers", "initContainers", "ephemeralContainers"].into_iter().flat_map(|k| value::list(pod, &format!("spec.{k}")));
     let by_env = containers.flat_map(references).next().is_some();
     by_env || !value::list(pod, "spec.imagePullSecrets").is_empty() || value::list(pod, "spec.volumes").iter().any(volume_refers)

@@ -1,0 +1,131 @@
+//! PodSecurity: namespaces hold their pods to the Pod Security Standards (KEP-2579).
+//!
+//! Labels of the namespace choose a standard to enforce (on pods), to warn of and to audit (on pods and templates).
+//! The findings are pure functions of a pod; audit annotations have no place to go yet, since nothing records audit.
+
+mod baseline;
+mod existing;
+mod level;
+mod restricted;
+mod standard;
+mod subject;
+
+use crate::{
+    request::{Operation, about, all, forbidden, operation, stored},
+    value,
+};
+use async_trait::async_trait;
+use level::{Level, Policy, policy_of};
+use serde_json::Value;
+use skiff_meta::Status;
+use skiff_policy::{Admission, Attributes};
+use subject::Subject;
+
+pub struct PodSecurity;
+
+/// Subresources that leave the spec alone.
+const IGNORED: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
+/// Where the kinds have their pod template.
+const TEMPLATES: [(&str, &str, &str); 8] = [
+    ("", "podtemplates", "template"),
+    ("", "replicationcontrollers", "spec.template"),
+    ("apps", "replicasets", "spec.template"),
+    ("apps", "deployments", "spec.template"),
+    ("apps", "daemonsets", "spec.template"),
+    ("apps", "statefulsets", "spec.template"),
+    ("batch", "jobs", "spec.template"),
+    ("batch", "cronjobs", "spec.jobTemplate.spec.template"),
+];
+
+#[async_trait]
+impl Admission for PodSecurity {
+    fn name(&self) -> &'static str {
+        "PodSecurity"
+    }
+    async fn validate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
+        if operation(a) == Operation::Delete {
+            return Ok(());
+        }
+        if about(a, "", "namespaces") {
+            return namespace(a);
+        }
+        if about(a, "", "pods") {
+            return if IGNORED.contains(&a.target.subresource.as_str()) { Ok(()) } else { pod(a) };
+        }
+        if let Some((_, _, path)) = TEMPLATES.iter().find(|(group, resource, _)| about(a, group, resource)).filter(|_| a.target.subresource.is_empty()) {
+            template(a, path);
+        }
+        Ok(())
+    }
+}
+
+fn policy(v: &Value) -> (Policy, Vec<skiff_meta::Cause>) {
+    policy_of(value::map(v, "metadata.labels"))
+}
+
+/// Labels must be right when they are set, and pods that break a stricter standard are told of.
+fn namespace(a: &mut Attributes<'_>) -> Result<(), Status> {
+    let Some(new) = a.object.as_deref().filter(|_| a.target.subresource.is_empty()) else { return Ok(()) };
+    let name = value::text(new, "metadata.name");
+    let (policy, causes) = policy(new);
+    let before = a.old.map(self::policy);
+    if !causes.is_empty() && before.as_ref().is_none_or(|(_, old)| *old != causes) {
+        return Err(Status::invalid("", "Namespace", name, causes));
+    }
+    let Some((old, _)) = before else { return Ok(()) };
+    let (enforce, old) = (policy.enforce, old.enforce);
+    let relaxed = enforce.version == old.version && enforce.level <= old.level;
+    if enforce == old || enforce.level == Level::Privileged || relaxed {
+        return Ok(());
+    }
+    let warnings = existing::warnings(name, enforce, &all(a, "pods", name));
+    a.warnings.extend(warnings);
+    Ok(())
+}
+
+fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
+    let Some(namespace) = stored(a, "namespaces", "", &a.target.namespace) else {
+        return Err(Status::internal(format!("failed to lookup namespace {:?}", a.target.namespace)));
+    };
+    let (policy, _) = policy(&namespace);
+    let Some(pod) = a.object.as_deref() else { return Ok(()) };
+    if operation(a) == Operation::Update && a.old.is_some_and(|old| !significant(pod, old)) {
+        return Ok(());
+    }
+    let found = standard::findings(policy.enforce, Subject(pod));
+    if !found.is_empty() {
+        return Err(forbidden(a, format!("violates PodSecurity \"{}\": {}", policy.enforce, standard::detail(&found))));
+    }
+    let warning = warning(&policy, Subject(pod));
+    a.warnings.extend(warning);
+    Ok(())
+}
+
+fn template(a: &mut Attributes<'_>, path: &str) {
+    let Some(template) = a.object.as_deref().and_then(|v| value::at(v, path)) else { return };
+    let Some(namespace) = stored(a, "namespaces", "", &a.target.namespace) else { return };
+    let warning = warning(&policy(&namespace).0, Subject(template));
+    a.warnings.extend(warning);
+}
+
+fn warning(policy: &Policy, s: Subject<'_>) -> Option<String> {
+    let found = standard::findings(policy.warn, s);
+    (!found.is_empty()).then(|| format!("would violate PodSecurity \"{}\": {}", policy.warn, standard::detail(&found)))
+}
+
+/// Whether an update could change what the checks say: another image, or another container.
+fn significant(pod: &Value, old: &Value) -> bool {
+    let fixed = ["spec.containers", "spec.initContainers"].iter().any(|path| {
+        let (new, old) = (value::list(pod, path), value::list(old, path));
+        new.len() != old.len() || new.iter().zip(old).any(|(n, o)| value::text(n, "image") != value::text(o, "image"))
+    });
+    let before = value::list(old, "spec.ephemeralContainers");
+    fixed
+        || value::list(pod, "spec.ephemeralContainers").iter().any(|n| {
+            let same = before.iter().find(|o| value::text(o, "name") == value::text(n, "name"));
+            same.is_none_or(|o| value::text(o, "image") != value::text(n, "image"))
+        })
+}
+
+#[cfg(test)]
+mod tests;
