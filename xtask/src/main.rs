@@ -1,10 +1,7 @@
-//! Development tasks: `cargo xtask <task>`.
-//!
-//! Each task is a module of its own; this file only names them.
-
-mod codegen;
+//! Development tasks: `cargo xtask <task>`. Each task is a module of its own; this file only names them.
 
 use clap::{Parser, Subcommand};
+use xtask::{bench, build, cluster, codegen, demo, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Development tasks of Skiff")]
@@ -15,12 +12,33 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Regenerate the schema facts out of the upstream Go modules.
+    /// Build the static binary and print where it is
+    Build(build::Args),
+    /// Start a cluster and the workshop's application on it, and prove that it works
+    Demo(demo::Args),
+    /// Run every test
+    Test(test::Args),
+    /// Check the layers, the dependencies and the texts
+    Tidy,
+    /// Start or end a cluster of the release build
+    Cluster {
+        #[command(subcommand)]
+        command: cluster::Command,
+    },
+    /// Measure the budgets
+    Bench(bench::Args),
+    /// Regenerate the schema facts out of the upstream Go modules
     Codegen(codegen::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
+        Task::Build(args) => build::task(&args),
+        Task::Demo(args) => demo::task(&args),
+        Task::Test(args) => test::task(&args),
+        Task::Tidy => tidy::task(),
+        Task::Cluster { command } => cluster::task(command),
+        Task::Bench(args) => bench::task(&args),
         Task::Codegen(args) => codegen::run(&args),
     }
 }
