@@ -1,1 +1,38 @@
-//! Upstream's validation rules and messages, a function a kind
+//! Upstream's rules about objects, and its words for what breaks them.
+//!
+//! Pure functions over JSON in canonical form with defaults filled in. [`validate_create`], [`validate_update`] and
+//! [`validate_status_update`] know the rules of each kind; [`validate_subresource`] those of the writes of other
+//! subresources; [`metadata`] those that hold for every kind. Each gives causes as a Status of reason Invalid lists them.
+//!
+//! ```
+//! use serde_json::json;
+//! let causes = skiff_validation::validate_create("", "ConfigMap", &json!({"data": {"a/b": ""}}));
+//! assert_eq!(causes[0].field, "data[a/b]");
+//! assert_eq!(causes[0].reason, "FieldValueInvalid");
+//! ```
+//!
+//! No shape of JSON makes a rule panic: what has not the type that the schema says counts as absent. Not here: decoding,
+//! defaults, what admission decides, and custom resources, which bring their own schemas.
+//!
+//! Where it is specified: the validation of upstream 1.37 with its default feature gates, and the declared rules
+//! (<https://kep.k8s.io/5073>) that are enforced there.
+
+mod certificates;
+mod cluster;
+mod config;
+mod endpoints;
+mod field;
+mod ip;
+mod labels;
+pub mod metadata;
+pub mod names;
+mod pod;
+mod quota;
+mod rules;
+mod same;
+mod service;
+mod show;
+mod volume;
+mod workload;
+
+pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};

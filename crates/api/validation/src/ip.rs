@@ -1,0 +1,169 @@
+//! IP addresses and networks, as fields take them: strictly, with upstream's words for what is wrong.
+use crate::field::Field;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Reads an address like Go's old parser: IPv4 may have leading zeros, IPv6 no zone.
+pub(crate) fn sloppy(s: &str) -> Option<IpAddr> {
+    s.parse::<IpAddr>().ok().or_else(|| sloppy_v4(s).map(IpAddr::V4)).or_else(|| {
+        let (head, tail) = s.rsplit_once(':')?;
+        format!("{head}:{}", sloppy_v4(tail)?).parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+    })
+}
+
+fn sloppy_v4(s: &str) -> Option<Ipv4Addr> {
+    let parts: Vec<u8> = s.split('.').map(|p| p.bytes().all(|b| b.is_ascii_digit()).then(|| p.parse::<u8>().ok()).flatten()).collect::<Option<_>>()?;
+    <[u8; 4]>::try_from(parts).ok().map(Ipv4Addr::from)
+}
+
+fn mapped(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(v) if v.to_ipv4_mapped().is_some())
+}
+
+/// What Go's net.IP is: an IPv4 address in IPv6 clothes is IPv4.
+fn plain(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(v) => v.to_ipv4_mapped().map_or(ip, IpAddr::V4),
+        v4 => v4,
+    }
+}
+
+pub(crate) fn is_v6(s: &str) -> bool {
+    sloppy(s).map(plain).is_some_and(|ip| ip.is_ipv6())
+}
+
+/// One address of each family, and nothing else.
+pub(crate) fn dual_stack(list: &[&str]) -> bool {
+    list.iter().any(|s| is_v6(s)) && list.iter().any(|s| sloppy(s).is_some_and(|ip| plain(ip).is_ipv4()))
+}
+
+/// An address in a field that once took any spelling; what the old object has may stay.
+pub(crate) fn legacy(f: &Field<'_>, text: &str, old: &[&str]) {
+    if !old.contains(&text) {
+        strict(f, text);
+    }
+}
+
+/// Whether the text is an address that [`strict`] accepts; tells what is wrong with it.
+fn strict(f: &Field<'_>, text: &str) -> bool {
+    let Some(ip) = sloppy(text) else {
+        f.invalid(text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        return false;
+    };
+    if text.parse::<IpAddr>().is_err() {
+        f.invalid(text, "must not have leading 0s");
+        return false;
+    }
+    if mapped(ip) {
+        f.invalid(text, "must not be an IPv4-mapped IPv6 address");
+        return false;
+    }
+    true
+}
+
+/// An address in its canonical spelling.
+pub(crate) fn canonical(f: &Field<'_>, text: &str) {
+    if strict(f, text)
+        && let Ok(ip) = text.parse::<IpAddr>()
+        && ip.to_string() != text
+    {
+        f.invalid(text, &format!("must be in canonical form ({:?})", ip.to_string()));
+    }
+}
+
+/// An address and a prefix length, as Go's old parser reads them.
+pub(crate) fn sloppy_cidr(s: &str) -> Option<(IpAddr, u8)> {
+    let (ip, bits) = s.split_once('/')?;
+    let ip = sloppy(ip)?;
+    let max = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = (bits.bytes().all(|b| b.is_ascii_digit()) && bits.len() < 10).then(|| bits.parse::<u32>().ok()).flatten().filter(|b| *b <= max)?;
+    Some((ip, bits as u8))
+}
+
+fn network(ip: IpAddr, bits: u8) -> IpAddr {
+    match ip {
+        IpAddr::V4(v) => IpAddr::V4(Ipv4Addr::from(u32::from(v) & u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0))),
+        IpAddr::V6(v) => IpAddr::V6(Ipv6Addr::from(u128::from(v) & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0))),
+    }
+}
+
+/// A network in a field that once took any spelling; what the old object has may stay.
+pub(crate) fn legacy_cidr(f: &Field<'_>, text: &str, old: &[&str]) {
+    if !old.contains(&text) {
+        strict_cidr(f, text);
+    }
+}
+
+fn strict_cidr(f: &Field<'_>, text: &str) -> bool {
+    let Some((ip, bits)) = sloppy_cidr(text) else {
+        f.invalid(text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        return false;
+    };
+    let (address, length) = text.split_once('/').unwrap_or_default();
+    let why = if address.parse::<IpAddr>().is_err() || (length.len() > 1 && length.starts_with('0')) {
+        "must not have leading 0s in IP or prefix length"
+    } else if mapped(ip) {
+        "must not have an IPv4-mapped IPv6 address"
+    } else if network(ip, bits) != ip {
+        "must not have bits set beyond the prefix length"
+    } else {
+        return true;
+    };
+    f.invalid(text, why);
+    false
+}
+
+/// A network in its canonical spelling.
+pub(crate) fn canonical_cidr(f: &Field<'_>, text: &str) {
+    if strict_cidr(f, text)
+        && let Some((ip, bits)) = sloppy_cidr(text)
+        && format!("{ip}/{bits}") != text
+    {
+        f.invalid(text, &format!("must be in canonical form ({:?})", format!("{ip}/{bits}")));
+    }
+}
+
+pub(crate) fn cidrs_dual_stack(list: &[&str]) -> bool {
+    let families: Vec<bool> = list.iter().filter_map(|s| sloppy_cidr(s)).map(|(ip, _)| plain(ip).is_ipv6()).collect();
+    families.contains(&true) && families.contains(&false)
+}
+
+/// An address that traffic can be sent to.
+pub(crate) fn endpoint(f: &Field<'_>, text: &str) {
+    let Some(ip) = sloppy(text).map(plain) else {
+        return f.invalid(text, "must be a valid IP address");
+    };
+    if ip.is_unspecified() {
+        f.invalid(text, &format!("may not be unspecified ({text})"));
+    }
+    if ip.is_loopback() {
+        f.invalid(text, "may not be in the loopback range (127.0.0.0/8, ::1/128)");
+    }
+    let (link_local, multicast) = match ip {
+        IpAddr::V4(v) => (v.is_link_local(), v.octets()[..3] == [224, 0, 0]),
+        IpAddr::V6(v) => (v.segments()[0] & 0xffc0 == 0xfe80, v.segments()[0] & 0xff0f == 0xff02),
+    };
+    if link_local {
+        f.invalid(text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)");
+    }
+    if multicast {
+        f.invalid(text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::field::passes;
+    use serde_json::Value;
+
+    #[test]
+    fn addresses() {
+        let address = |s: &str| passes(&Value::Null, |f| legacy(f, s, &[]));
+        let net = |s: &str| passes(&Value::Null, |f| canonical_cidr(f, s));
+        assert!(address("10.0.0.1") && address("fd00::1") && address("FD00::0:1"));
+        assert!(!address("010.0.0.1") && !address("::ffff:1.2.3.4") && !address("1.2.3") && !address(""));
+        assert!(sloppy("010.000.0.1") == "10.0.0.1".parse().ok() && sloppy("::ffff:01.2.3.4").is_some());
+        assert!(net("10.0.0.0/8") && net("::/0") && !net("10.0.0.1/8") && !net("10.0.0.0/33") && !net("fd00:0::/16"));
+        assert!(dual_stack(&["1.2.3.4", "fd00::1"]) && !dual_stack(&["1.2.3.4", "1.2.3.5"]));
+    }
+}

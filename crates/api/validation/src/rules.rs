@@ -1,0 +1,94 @@
+//! Which rules an object of a kind has.
+use crate::{
+    cluster, config, endpoints,
+    field::{Errors, Field},
+    pod, quota, service, volume,
+    workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
+};
+use serde_json::Value;
+use skiff_meta::Cause;
+
+type Create = fn(&Field<'_>);
+type Update = fn(&Field<'_>, &Field<'_>);
+
+/// The rules of a kind: for a new object, for a change of it, for a change of its status.
+struct Rules {
+    create: Create,
+    update: Update,
+    status: Update,
+}
+
+fn nothing(_: &Field<'_>) {}
+fn no_change(_: &Field<'_>, _: &Field<'_>) {}
+
+impl Rules {
+    const NONE: Rules = Rules { create: nothing, update: no_change, status: no_change };
+
+    const fn new(create: Create, update: Update) -> Self {
+        Self { create, update, status: no_change }
+    }
+    const fn status(self, status: Update) -> Self {
+        Self { status, ..self }
+    }
+}
+
+fn rules(group: &str, kind: &str) -> Rules {
+    match (group, kind) {
+        ("", "Pod") => Rules::new(pod::create, pod::update::update).status(pod::status_update),
+        ("", "PodTemplate") => Rules::new(cluster::pod_template, cluster::pod_template_update),
+        ("", "Binding") => Rules::new(cluster::binding, no_change),
+        ("", "Service") => Rules::new(service::create, service::update).status(service::status_update),
+        ("", "Endpoints") => Rules::new(endpoints::endpoints, endpoints::endpoints_update),
+        ("", "ConfigMap") => Rules::new(config::config_map, config::config_map_update),
+        ("", "Secret") => Rules::new(config::secret, config::secret_update),
+        ("", "Namespace") => Rules::new(cluster::namespace, no_change).status(cluster::namespace_status),
+        ("", "Node") => Rules::new(cluster::node, cluster::node_update).status(cluster::node_update),
+        ("", "PersistentVolume") => Rules::new(volume::volume, volume::volume_update),
+        ("", "PersistentVolumeClaim") => Rules::new(volume::claim, volume::claim_update).status(volume::claim_status),
+        ("", "ReplicationController") => Rules::new(replicas::controller, replicas::controller_update).status(replicas::status),
+        ("", "ResourceQuota") => Rules::new(quota::quota, quota::quota_update).status(quota::quota_status),
+        ("", "LimitRange") => Rules::new(quota::limit_range, |new, _| quota::limit_range(new)),
+        ("apps", "Deployment") => Rules::new(deployment::create, deployment::update).status(deployment::status),
+        ("apps", "ReplicaSet") => Rules::new(replicas::create, replicas::update).status(replicas::status),
+        ("apps", "StatefulSet") => Rules::new(statefulset::create, statefulset::update).status(statefulset::status),
+        ("apps", "DaemonSet") => Rules::new(daemonset::create, daemonset::update).status(daemonset::status),
+        ("apps", "ControllerRevision") => Rules::new(replicas::revision, replicas::revision_update),
+        ("batch", "Job") => Rules::new(job::create, job::update).status(job_status::update),
+        ("batch", "CronJob") => Rules::new(cronjob::create, cronjob::update),
+        _ => Rules::NONE,
+    }
+}
+
+fn run(object: &Value, old: &Value, rule: impl FnOnce(&Field<'_>, &Field<'_>)) -> Vec<Cause> {
+    let errors = Errors::default();
+    rule(&Field::root(object, &errors), &Field::root(old, &errors));
+    errors.into_causes()
+}
+
+/// Errors of the content of a new object, in canonical form with its defaults. A kind without rules has none.
+pub fn validate_create(group: &str, kind: &str, object: &Value) -> Vec<Cause> {
+    let rules = rules(group, kind);
+    run(object, &Value::Null, |new, _| (rules.create)(new))
+}
+
+/// Errors of a change of an object, its status and other parts of subresources being as they were.
+pub fn validate_update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<Cause> {
+    run(new, old, rules(group, kind).update)
+}
+
+/// Errors of a change of an object's status.
+pub fn validate_status_update(group: &str, kind: &str, new: &Value, old: &Value) -> Vec<Cause> {
+    run(new, old, rules(group, kind).status)
+}
+
+/// Errors of a write to another subresource: `ephemeralcontainers` and `resize` of Pods, `finalize` of Namespaces, and
+/// `approval` of CertificateSigningRequests.
+pub fn validate_subresource(group: &str, kind: &str, subresource: &str, new: &Value, old: &Value) -> Vec<Cause> {
+    match (group, kind, subresource) {
+        ("", "Pod", "ephemeralcontainers") => run(new, old, pod::ephemeral_update),
+        ("", "Pod", "resize") => run(new, old, pod::resize),
+        ("", "Namespace", "finalize") => run(new, old, cluster::namespace_finalize),
+        (_, _, "status") => validate_status_update(group, kind, new, old),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,249 @@
+//! How errors print the value that they are about: as Go prints it.
+use serde_json::Value;
+use skiff_schema::{Kind, Ty, Type};
+use std::fmt::Write;
+
+/// A value in an error; None prints none.
+pub(crate) trait Show {
+    fn shown(&self) -> Option<String>;
+}
+
+/// No value.
+pub(crate) struct Omitted;
+/// JSON text that is ready.
+pub(crate) struct Json(pub String);
+
+impl Show for Omitted {
+    fn shown(&self) -> Option<String> {
+        None
+    }
+}
+impl Show for Json {
+    fn shown(&self) -> Option<String> {
+        Some(self.0.clone())
+    }
+}
+impl Show for i64 {
+    fn shown(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+impl Show for bool {
+    fn shown(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+}
+impl Show for &str {
+    fn shown(&self) -> Option<String> {
+        Some(quote(self))
+    }
+}
+impl Show for &String {
+    fn shown(&self) -> Option<String> {
+        Some(quote(self))
+    }
+}
+impl Show for &Value {
+    fn shown(&self) -> Option<String> {
+        Some(match self {
+            Value::String(s) => quote(s),
+            v => json(v),
+        })
+    }
+}
+impl Show for Value {
+    fn shown(&self) -> Option<String> {
+        (&self).shown()
+    }
+}
+
+/// Go's `%q`.
+pub(crate) fn quote(s: &str) -> String {
+    let mut out = String::with_capacity(s.len() + 2);
+    out.push('"');
+    for c in s.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            c if (c as u32) < 0xa0 && (c as u32) >= 0x80 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}') => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Go's json.Marshal: maps by key, `<`, `>` and `&` escaped.
+pub(crate) fn json(v: &Value) -> String {
+    let mut out = String::new();
+    write_json(v, &mut out);
+    out
+}
+
+fn write_json(v: &Value, out: &mut String) {
+    match v {
+        Value::Object(m) => {
+            let mut keys: Vec<&String> = m.keys().collect();
+            keys.sort_unstable();
+            out.push('{');
+            for (i, k) in keys.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                text(k, out);
+                out.push(':');
+                write_json(m.get(k).unwrap_or(&Value::Null), out);
+            }
+            out.push('}');
+        }
+        Value::Array(a) => {
+            out.push('[');
+            for (i, v) in a.iter().enumerate() {
+                if i > 0 {
+                    out.push(',');
+                }
+                write_json(v, out);
+            }
+            out.push(']');
+        }
+        Value::String(s) => text(s, out),
+        v => {
+            let _ = write!(out, "{v}");
+        }
+    }
+}
+
+fn text(s: &str, out: &mut String) {
+    let plain = serde_json::to_string(s).unwrap_or_default();
+    for c in plain.chars() {
+        match c {
+            '<' => out.push_str("\\u003c"),
+            '>' => out.push_str("\\u003e"),
+            '&' => out.push_str("\\u0026"),
+            '\u{2028}' => out.push_str("\\u2028"),
+            '\u{2029}' => out.push_str("\\u2029"),
+            c => out.push(c),
+        }
+    }
+}
+
+/// JSON as upstream keeps it in fields of its own API; [`internal`] is for what it keeps in its inner types.
+pub(crate) fn own(v: &Value) -> Json {
+    Json(json(v))
+}
+
+/// A struct as upstream's inner types print it: every field, by its Go name, with zeros and nulls.
+pub(crate) fn internal(name: &str, v: &Value) -> Json {
+    let Some(ty) = skiff_schema::by_name(name) else { return own(v) };
+    let mut out = String::new();
+    structure(ty, v, &mut out);
+    Json(out)
+}
+
+/// A list of structs, as [`internal`] prints one.
+pub(crate) fn internals(name: &str, v: &Value) -> Json {
+    let Some(list) = v.as_array() else { return Json("null".into()) };
+    let all: Vec<String> = list.iter().map(|v| internal(name, v).0).collect();
+    Json(format!("[{}]", all.join(",")))
+}
+
+fn structure(ty: &'static Type, v: &Value, out: &mut String) {
+    // Types of the meta package are the same inside and outside.
+    if ty.name.starts_with("io.k8s.apimachinery") {
+        return write_json(if v.is_null() { &EMPTY } else { v }, out);
+    }
+    out.push('{');
+    for (i, f) in ty.fields.iter().enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        let _ = write!(out, "\"{}\":", go_name(f.name));
+        match v.get(f.name).filter(|v| !v.is_null()) {
+            None if f.pointer => out.push_str("null"),
+            given => of(&f.ty, given.unwrap_or(&Value::Null), out),
+        }
+    }
+    out.push('}');
+}
+
+static EMPTY: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::Object(Default::default()));
+
+fn of(ty: &Ty, v: &Value, out: &mut String) {
+    match &ty.kind {
+        Kind::Ref(s) => structure(s, v, out),
+        Kind::List(item) => match v.as_array() {
+            None => out.push_str("null"),
+            Some(list) => {
+                out.push('[');
+                for (i, v) in list.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    of(item, v, out);
+                }
+                out.push(']');
+            }
+        },
+        _ if !v.is_null() => write_json(v, out),
+        kind => out.push_str(zero(kind)),
+    }
+}
+
+fn zero(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::String => "\"\"",
+        Kind::Int32 | Kind::Int64 | Kind::Float64 | Kind::IntOrString => "0",
+        Kind::Bool => "false",
+        Kind::Quantity => "\"0\"",
+        _ => "null",
+    }
+}
+
+/// The Go name of a field by its JSON name.
+fn go_name(name: &str) -> String {
+    match name {
+        "uid" => "UID".into(),
+        "ip" => "IP".into(),
+        "clusterIP" => "ClusterIP".into(),
+        "tty" => "TTY".into(),
+        "csi" | "nfs" | "rbd" | "fc" | "os" => name.to_uppercase(),
+        "iscsi" => "ISCSI".into(),
+        "serviceAccount" => "DeprecatedServiceAccount".into(),
+        _ => {
+            for (prefix, go) in [("http", "HTTP"), ("tcp", "TCP"), ("dns", "DNS"), ("grpc", "GRPC"), ("gce", "GCE"), ("aws", "AWS"), ("ip", "IP"), ("api", "API"), ("fs", "FS"), ("seLinux", "SELinux"), ("ttl", "TTL")] {
+                if let Some(rest) = name.strip_prefix(prefix)
+                    && rest.chars().next().is_some_and(char::is_uppercase)
+                {
+                    return format!("{go}{rest}");
+                }
+            }
+            let mut chars = name.chars();
+            chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json as j;
+
+    #[test]
+    fn as_go_prints() {
+        assert_eq!(quote("a\"b\n\u{1}é"), "\"a\\\"b\\n\\x01é\"");
+        assert_eq!(json(&j!({"b": "<", "a": [1, null]})), r#"{"a":[1,null],"b":"\u003c"}"#);
+        assert_eq!(internal("io.k8s.api.apps.v1.DeploymentStrategy", &j!({"type": "x"})).0, r#"{"Type":"x","RollingUpdate":null}"#);
+    }
+}
