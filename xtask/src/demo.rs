@@ -104,8 +104,8 @@ fn base(work: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(work.join(dir))?;
     }
     run(Command::new("chmod").arg("1777").arg(work.join("tmp")))?;
-    std::fs::write(work.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\n")?;
-    std::fs::write(work.join("etc/group"), "root:x:0:\nwww-data:x:33:\npostgres:x:999:\n")?;
+    std::fs::write(work.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
+    std::fs::write(work.join("etc/group"), "root:x:0:\nwww-data:x:33:\npostgres:x:999:\nnogroup:x:65534:\n")?;
     Ok(())
 }
 

@@ -27,6 +27,9 @@ fn pods_services_and_storage() {
         ensure!(c.kubectl(&["get", "pods", "web", "-o", "wide"])?.contains("Running"), "table");
         let refused = c.kubectl_with(&["apply", "-f", "-"], "{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containerz: []}}");
         ensure!(refused.is_err_and(|e| e.to_string().contains("unknown field \"spec.containerz\"")), "strict decoding");
+        let user = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, securityContext: {{runAsUser: 1000}}, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo x > /dev/null && echo fine']}}]}}}}");
+        c.kubectl_with(&["apply", "-f", "-"], &user)?;
+        c.wait("the pod of another user", Duration::from_secs(30), || c.kubectl(&["logs", "user"]).is_ok_and(|o| o.contains("fine")))?;
         storage(c)?;
         namespaces(c)
     });

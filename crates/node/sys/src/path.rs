@@ -93,11 +93,13 @@ fn make_directory_at(parent: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     }
 }
 
-/// A device node, replacing nothing.
+/// A device node with this mode, whatever the umask; replaces nothing.
 pub fn make_device(parent: BorrowedFd<'_>, name: &OsStr, mode: libc::mode_t, device: libc::dev_t) -> io::Result<()> {
     let name = c_string(name)?;
     // SAFETY: the string outlives the call.
-    check_int(unsafe { libc::mknodat(parent.as_raw_fd(), name.as_ptr(), mode, device) }).map(|_| ())
+    check_int(unsafe { libc::mknodat(parent.as_raw_fd(), name.as_ptr(), mode, device) })?;
+    // SAFETY: as above.
+    check_int(unsafe { libc::fchmodat(parent.as_raw_fd(), name.as_ptr(), mode & 0o7777, 0) }).map(|_| ())
 }
 
 pub fn symlink_at(target: &str, parent: BorrowedFd<'_>, name: &str) -> io::Result<()> {

@@ -27,7 +27,7 @@ pub trait Shape: Send + Sync {
     /// Orders fields and drops zeros as canonical JSON has it.
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value);
     /// Errors of the content of an object or of a change of it; metadata is checked elsewhere.
-    fn validate(&self, kind: &GroupVersionKind, new: &Value, old: Option<&Value>) -> Vec<Cause>;
+    fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause>;
     /// The table of the kind: strategic merge patches and protobuf need one. Custom resources have none.
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
@@ -87,8 +87,12 @@ impl Shape for Builtin {
             *value = d.object;
         }
     }
-    fn validate(&self, _kind: &GroupVersionKind, _new: &Value, _old: Option<&Value>) -> Vec<Cause> {
-        Vec::new()
+    fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+        match (old, subresource) {
+            (None, _) => skiff_validation::validate_create(&kind.group, &kind.kind, new),
+            (Some(old), "") => skiff_validation::validate_update(&kind.group, &kind.kind, new, old),
+            (Some(old), other) => skiff_validation::validate_subresource(&kind.group, &kind.kind, other, new, old),
+        }
     }
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type> {
         table(kind)

@@ -107,7 +107,7 @@ impl Registry {
         if let Some(old) = old {
             causes.extend(metadata::validate_change(v, old));
         }
-        causes.extend(ctx.row.shape.validate(&ctx.row.stored_gvk(), v, old));
+        causes.extend(ctx.row.shape.validate(&ctx.row.stored_gvk(), &ctx.call.target.subresource, v, old));
         if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
