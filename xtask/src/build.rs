@@ -23,8 +23,13 @@ fn host() -> anyhow::Result<String> {
     text.lines().find_map(|l| l.strip_prefix("host: ")).map(str::to_owned).context("rustc does not tell its host")
 }
 
-/// Builds the binary and gives its path.
+/// Builds the binary and gives its path. Where SKIFF_BINARY names one, that is taken instead: what was built elsewhere
+/// is tested as it is.
 pub fn binary(release: bool) -> anyhow::Result<PathBuf> {
+    if let Some(given) = std::env::var_os("SKIFF_BINARY").map(PathBuf::from) {
+        anyhow::ensure!(given.is_file(), "SKIFF_BINARY={} is no file", given.display());
+        return Ok(given);
+    }
     let host = host()?;
     let flags = format!("target.{host}.rustflags=[\"-C\",\"target-feature=+crt-static\",\"-C\",\"relocation-model=static\"]");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));

@@ -1,4 +1,8 @@
 //! Clusters of the real binary: one folder holds all of a cluster's files, so that several stand side by side.
+
+mod place;
+
+use crate::http::Client;
 use crate::{build, output, root, run};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -7,6 +11,9 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
+
+/// Where Kubernetes serves its API by custom.
+const DEFAULT_PORT: u16 = 6443;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -19,7 +26,7 @@ pub enum Command {
         #[arg(long)]
         images: Vec<PathBuf>,
         /// Port of the API
-        #[arg(long, default_value_t = 6443)]
+        #[arg(long, default_value_t = DEFAULT_PORT)]
         port: u16,
         /// Folder of all its files
         #[arg(long, default_value = "/var/tmp/skiff-cluster")]
@@ -50,6 +57,9 @@ pub fn task(command: Command) -> anyhow::Result<()> {
             if nodes != 1 {
                 bail!("only clusters of one node can be started: joining further nodes is not there yet");
             }
+            if let Some(old) = Cluster::read(&dir)?.filter(|c| c.port != port) {
+                bail!("{} holds a cluster on port {}: give that --port, another --dir, or end it with `cargo xtask cluster down`", dir.display(), old.port);
+            }
             let cluster = Cluster::of(&dir, build::binary(true)?, port);
             let pid = cluster.up(&images)?;
             println!("KUBECONFIG={}", cluster.kubeconfig().display());
@@ -61,10 +71,15 @@ pub fn task(command: Command) -> anyhow::Result<()> {
 }
 
 impl Cluster {
-    /// A cluster in this folder; names and addresses follow from the port.
+    /// A cluster in this folder: the one that was there before, or a new one whose names follow from the port and whose
+    /// addresses nothing on this machine has yet.
     pub fn of(dir: &Path, binary: PathBuf, port: u16) -> Self {
-        let (prefix, network) = if port == 6443 { ("skiff".to_owned(), 42) } else { (format!("s{port:04x}"), 100 + (port % 60) as u8 * 2) };
-        Self { dir: dir.to_owned(), binary, port, prefix: prefix[..prefix.len().min(5)].to_owned(), network }
+        if let Some(old) = Self::read(dir).ok().flatten().filter(|c| c.port == port) {
+            return Self { binary, ..old };
+        }
+        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let prefix = if port == DEFAULT_PORT { "skiff".to_owned() } else { format!("s{port:04x}") };
+        Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes) }
     }
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.join("etc/skiff.yaml")
@@ -103,7 +118,7 @@ impl Cluster {
         let mut server = Process::new(&self.binary);
         server.arg("server");
         self.places(&mut server);
-        server.args(["--https-listen-port", &self.port.to_string(), "--kubelet-port", &(self.port + 4000).to_string(), "--network-prefix", &self.prefix, "--cgroup-root", &format!("/{}", self.prefix)]);
+        server.args(["--https-listen-port", &self.port.to_string(), "--kubelet-port", &place::kubelet_port(self.port).to_string(), "--network-prefix", &self.prefix, "--cgroup-root", &format!("/{}", self.prefix)]);
         server.args(["--cluster-cidr", &format!("10.{}.0.0/16", self.network), "--service-cidr", &format!("10.{}.0.0/16", self.network + 1)]);
         server.arg("--pod-logs-dir").arg(self.dir.join("logs")).args(extra);
         server.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
@@ -149,15 +164,24 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
     /// Waits for a condition; an error names it and shows the end of the server's log.
-    pub fn wait(&self, what: &str, at_most: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
+    pub fn wait(&self, what: &str, at_most: Duration, done: impl FnMut() -> bool) -> anyhow::Result<()> {
+        self.wait_every(what, at_most, Duration::from_millis(100), done)
+    }
+    /// The same with a pause of its own between two looks.
+    pub fn wait_every(&self, what: &str, at_most: Duration, pause: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
         let start = Instant::now();
         while !done() {
             if self.running().is_none() || start.elapsed() > at_most {
                 bail!("{what} did not come; the server's log ends with:\n{}", self.log_end());
             }
-            std::thread::sleep(Duration::from_millis(100));
+            std::thread::sleep(pause);
         }
         Ok(())
+    }
+    /// Whether the API says that it is ready.
+    pub fn port_answers(&self) -> bool {
+        let ready = || Client::anonymous(&self.kubeconfig())?.connect()?.get("/readyz");
+        ready().is_ok_and(|a| a.status == 200)
     }
     pub fn log_end(&self) -> String {
         let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
@@ -182,18 +206,27 @@ impl Cluster {
     }
     /// Ends everything and removes the folder.
     pub fn down(&self) -> anyhow::Result<()> {
-        self.end_server(false)?;
+        self.end_server(false).or_else(|_| self.end_server(true))?;
         let mut stop = Process::new(&self.binary);
         stop.args(["stop", "--all"]);
         self.places(&mut stop);
         run(stop.stdout(Stdio::null())).context("end the containers")?;
+        // What is mounted below the folder is not ours to delete.
+        let mounts = self.mounts()?;
+        if !mounts.is_empty() {
+            bail!("{} is kept, because this is still mounted there:\n{}", self.dir.display(), mounts.join("\n"));
+        }
         std::fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+    }
+    fn mounts(&self) -> anyhow::Result<Vec<String>> {
+        let dir = format!("{}/", self.dir.display());
+        let text = std::fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
+        Ok(text.lines().filter(|l| l.split(' ').nth(1).is_some_and(|at| at.starts_with(&dir))).map(|l| format!("mount {l}")).collect())
     }
     /// What is left on the machine after [`Cluster::down`]: mounts, links, tables, cgroups, processes.
     pub fn leftovers(&self) -> anyhow::Result<Vec<String>> {
         let dir = self.dir.to_string_lossy().into_owned();
-        let mut left = Vec::new();
-        left.extend(std::fs::read_to_string("/proc/self/mounts")?.lines().filter(|l| l.contains(&dir)).map(|l| format!("mount {l}")));
+        let mut left = self.mounts()?;
         if crate::has("ip") {
             left.extend(output(Process::new("ip").args(["-o", "link"]))?.lines().filter(|l| l.contains(&format!(": {}", self.prefix))).map(|l| format!("link {l}")));
         }

@@ -1,13 +1,14 @@
 //! Development tasks of Skiff, as a library so that end-to-end tests start clusters and make images the same way.
 //!
 //! `build` makes the static binary, [`cluster`] starts and ends clusters of it, [`image`] packs folders into image
-//! archives, `demo` shows the whole, `tidy` checks the house, `test` runs everything, `codegen` writes the schema facts.
+//! archives, [`http`] sends load and faults, `demo` shows the whole, `tidy` checks the house, `test` runs everything, `codegen` writes the schema facts.
 
 pub mod bench;
 pub mod build;
 pub mod cluster;
 pub mod codegen;
 pub mod demo;
+pub mod http;
 pub mod image;
 pub mod test;
 pub mod tidy;

@@ -19,7 +19,7 @@ enum Task {
     /// Run every test
     Test(test::Args),
     /// Check the layers, the dependencies and the texts
-    Tidy,
+    Tidy(tidy::Args),
     /// Start or end a cluster of the release build
     Cluster {
         #[command(subcommand)]
@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
         Task::Build(args) => build::task(&args),
         Task::Demo(args) => demo::task(&args),
         Task::Test(args) => test::task(&args),
-        Task::Tidy => tidy::task(),
+        Task::Tidy(args) => tidy::task(&args),
         Task::Cluster { command } => cluster::task(command),
         Task::Bench(args) => bench::task(&args),
         Task::Codegen(args) => codegen::run(&args),

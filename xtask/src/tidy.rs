@@ -1,95 +1,90 @@
-//! Invariants of the house that no compiler checks.
-use crate::{output, root};
+//! Invariants of the house that no compiler checks. Each finding says what to do.
+//!
+//! [`crates`] looks at the workspace as cargo sees it, [`licences`] at the outside crates' terms, [`texts`] at tracked
+//! files. Generated facts are compared when the upstream modules are on the machine; nothing is fetched for that.
+
+mod crates;
+mod licences;
+mod texts;
+
+use crate::{codegen, output, root};
 use anyhow::Context;
-use std::collections::BTreeMap;
+use crates::Workspace;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-/// Folders of `crates/`, the lowest first. A crate may use its own layer and those below.
-const LAYERS: [&str; 10] = ["base", "api", "store", "server", "client", "control", "node", "net", "ui", "skiff"];
-/// Longer files must say why.
-const LONG: usize = 800;
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove the lines of dependencies that nothing uses, then check
+    #[arg(long)]
+    fix: bool,
+}
 
-pub fn task() -> anyhow::Result<()> {
-    let found = findings()?;
-    found.iter().for_each(|f| println!("{f}"));
-    anyhow::ensure!(found.is_empty(), "{} findings", found.len());
+pub fn task(args: &Args) -> anyhow::Result<()> {
+    if args.fix {
+        fix()?;
+    }
+    let report = report()?;
+    report.notes.iter().for_each(|n| println!("{n}"));
+    report.findings.iter().for_each(|f| println!("{f}"));
+    anyhow::ensure!(report.findings.is_empty(), "{} findings", report.findings.len());
     Ok(())
 }
 
-/// What is not as it should be, each with what to do.
-pub fn findings() -> anyhow::Result<Vec<String>> {
-    let files: Vec<String> = output(Command::new("git").current_dir(root()).args(["ls-files"]))?.lines().map(str::to_owned).collect();
-    let mut found = arrows(&files)?;
-    found.extend(reasons(&std::fs::read_to_string(root().join("Cargo.toml"))?));
-    for file in &files {
-        let path = root().join(file);
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        found.extend(texts(file, &text));
-    }
-    Ok(found)
+#[derive(Default)]
+pub struct Report {
+    /// What is not as it should be, each with what to do.
+    pub findings: Vec<String>,
+    /// Checks that could not be made here, each with why.
+    pub notes: Vec<String>,
 }
 
-/// The layer of a crate's folder.
-fn layer(path: &str) -> Option<usize> {
-    let first = path.strip_prefix("crates/")?.split('/').next()?;
-    LAYERS.iter().position(|l| *l == first)
+/// Makes every check.
+pub fn report() -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let found = &mut report.findings;
+    let workspace = Workspace::read(&root())?;
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).context("read Cargo.toml")?;
+    found.extend(crates::arrows(&workspace.crates));
+    found.extend(crates::reasons(&manifest));
+    let idle = crates::unused_declarations(&manifest, &workspace.crates);
+    found.extend(idle.iter().map(|name| format!("Cargo.toml: no crate uses {name}: remove the line (cargo xtask tidy --fix)")));
+    for krate in &workspace.crates {
+        let manifest = krate.manifest_text()?;
+        let idle = crates::unused(krate, &manifest, &krate.sources()?);
+        found.extend(idle.iter().map(|name| format!("{}: its sources never name {name}: remove its line (cargo xtask tidy --fix), or say in a comment on it why it must stay", krate.name)));
+        found.extend(crates::lints(krate, &manifest));
+    }
+    found.extend(workspace.outside.iter().filter_map(licences::finding));
+    for file in output(Command::new("git").current_dir(root()).args(["ls-files"]))?.lines() {
+        let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
+        found.extend(texts::findings(file, &text));
+    }
+    match codegen::fresh() {
+        None => report.notes.push("skipped: the schema facts are not compared: the upstream Go modules are not in the module cache (go mod download)".into()),
+        Some(Ok(())) => {}
+        Some(Err(e)) => report.findings.push(format!("codegen: {e:#}")),
+    }
+    Ok(report)
 }
 
-fn arrows(files: &[String]) -> anyhow::Result<Vec<String>> {
-    let manifests: Vec<&String> = files.iter().filter(|f| f.starts_with("crates/") && f.ends_with("/Cargo.toml")).collect();
-    let mut layers = BTreeMap::new();
-    for m in &manifests {
-        let text = std::fs::read_to_string(root().join(m))?;
-        let name = text.lines().find_map(|l| l.strip_prefix("name = \"")).and_then(|l| l.strip_suffix('"')).with_context(|| format!("{m} has no name"))?.to_owned();
-        layers.insert(name, layer(m).with_context(|| format!("{m} lies in no layer: its folder is one of {LAYERS:?}"))?);
+/// Takes the lines of unused dependencies out of the crates' manifests, then out of the workspace's.
+fn fix() -> anyhow::Result<()> {
+    for krate in Workspace::read(&root())?.crates {
+        let manifest = krate.manifest_text()?;
+        let idle = crates::unused(&krate, &manifest, &krate.sources()?);
+        rewrite(&krate.folder.join("Cargo.toml"), &manifest, &idle)?;
     }
-    let mut found = Vec::new();
-    for m in &manifests {
-        let Some(own) = layer(m) else { continue };
-        let text = std::fs::read_to_string(root().join(m))?;
-        // What only tests use does not shape the house.
-        let used = text.split("[dev-dependencies]").next().unwrap_or_default();
-        for name in used.lines().filter_map(|l| l.split(['.', ' ', '=']).next()) {
-            if let Some(other) = layers.get(name).filter(|o| **o > own) {
-                found.push(format!("{m}: layer {} must not use {name} of layer {}: arrows point down; move the code, or let the lower one take a trait", LAYERS[own], LAYERS[*other]));
-            }
-        }
-    }
-    Ok(found)
+    let path = root().join("Cargo.toml");
+    let manifest = std::fs::read_to_string(&path).context("read Cargo.toml")?;
+    rewrite(&path, &manifest, &crates::unused_declarations(&manifest, &Workspace::read(&root())?.crates))
 }
 
-/// Each outside crate says why it is here.
-fn reasons(manifest: &str) -> Vec<String> {
-    let section = manifest.split("[workspace.dependencies]").nth(1).and_then(|s| s.split("\n[").next()).unwrap_or_default();
-    let outside = section.lines().filter(|l| l.contains('=') && !l.contains("path = ") && !l.trim_start().starts_with('#'));
-    outside.filter(|l| !l.contains('#')).map(|l| format!("Cargo.toml: say in a comment why this crate is here: {l}")).collect()
-}
-
-fn texts(file: &str, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let this = file == "xtask/src/tidy.rs";
-    for (i, line) in text.lines().enumerate() {
-        let machine = ["/work/", "/root/.", "/tmp/bash_jobs"].iter().any(|p| line.contains(p));
-        if machine && !this && file != "Cargo.lock" {
-            found.push(format!("{file}:{}: a path of one machine: take it from the environment or a flag", i + 1));
-        }
+fn rewrite(path: &Path, manifest: &str, idle: &BTreeSet<String>) -> anyhow::Result<()> {
+    if idle.is_empty() {
+        return Ok(());
     }
-    let long = Path::new(file).extension().is_some_and(|e| e == "rs") && text.lines().count() > LONG;
-    if long && !text.contains("reason =") {
-        found.push(format!("{file}: {} lines: split it by noun, or say why not with #[expect(…, reason = …)]", text.lines().count()));
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    #[test]
-    fn what_is_found() {
-        assert_eq!(layer("crates/store/sqlite/Cargo.toml"), Some(2));
-        assert_eq!(reasons("[workspace.dependencies]\na = \"1\" # why\nb = \"2\"\n[x]").len(), 1);
-        assert_eq!(texts("a.rs", &"x\n".repeat(801)).len(), 1);
-        assert!(texts("a.rs", "fn a() {}").is_empty());
-    }
+    println!("{}: without {}", path.display(), idle.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+    std::fs::write(path, crates::without(manifest, idle)).with_context(|| format!("write {}", path.display()))
 }

@@ -30,7 +30,6 @@ pub const IMAGE: &str = "skiff.local/test/busybox:1";
 /// Runs `test` on a fresh cluster whose node holds [`IMAGE`]; the cluster goes whatever happens.
 pub fn with_cluster(port: u16, test: impl FnOnce(&Cluster) -> anyhow::Result<()>) {
     if let Some(what) = lacks() {
-        eprintln!("skipped: this test needs {what}");
         println!("skipped: this test needs {what}");
         return;
     }

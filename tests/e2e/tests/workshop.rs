@@ -5,7 +5,7 @@ use std::time::Duration;
 use xtask::cluster::Cluster;
 
 fn pod(name: &str, script: &str) -> String {
-    format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}")
+    format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}")
 }
 fn ready(c: &Cluster, what: &str) -> anyhow::Result<()> {
     c.kubectl(&["wait", "--for=condition=Ready", what, "--timeout=60s"]).map(drop)
@@ -25,9 +25,9 @@ fn pods_services_and_storage() {
             c.kubectl(&["exec", "client", "--", "wget", "-qO-", "http://web.default.svc.cluster.local/"]).is_ok_and(|o| o.contains("hello"))
         })?;
         ensure!(c.kubectl(&["get", "pods", "web", "-o", "wide"])?.contains("Running"), "table");
-        let refused = c.kubectl_with(&["apply", "-f", "-"], "{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containerz: []}}");
+        let refused = c.kubectl_with(&["apply", "-f", "-"], "---\n{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containerz: []}}");
         ensure!(refused.is_err_and(|e| e.to_string().contains("unknown field \"spec.containerz\"")), "strict decoding");
-        let user = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, securityContext: {{runAsUser: 1000}}, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo x > /dev/null && echo fine']}}]}}}}");
+        let user = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, securityContext: {{runAsUser: 1000}}, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo x > /dev/null && echo fine']}}]}}}}");
         c.kubectl_with(&["apply", "-f", "-"], &user)?;
         c.wait("the pod of another user", Duration::from_secs(30), || c.kubectl(&["logs", "user"]).is_ok_and(|o| o.contains("fine")))?;
         storage(c)?;
@@ -37,7 +37,7 @@ fn pods_services_and_storage() {
 
 fn storage(c: &Cluster) -> anyhow::Result<()> {
     let set = format!(
-        "{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: db}}, spec: {{serviceName: db, selector: {{matchLabels: {{app: db}}}}, \
+        "---\n{{apiVersion: apps/v1, kind: StatefulSet, metadata: {{name: db}}, spec: {{serviceName: db, selector: {{matchLabels: {{app: db}}}}, \
          template: {{metadata: {{labels: {{app: db}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo row >> /data/rows; wc -l < /data/rows; exec sleep 3600'], \
          volumeMounts: [{{name: data, mountPath: /data}}]}}]}}}}, volumeClaimTemplates: [{{metadata: {{name: data}}, spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Mi}}}}}}}}]}}}}"
     );

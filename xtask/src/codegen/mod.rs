@@ -54,3 +54,12 @@ pub fn run(args: &Args) -> Result<()> {
     println!("{} types written to {}", types.len(), target.display());
     Ok(())
 }
+
+/// Whether the committed facts are what the modules say; none when the modules are not on this machine.
+pub fn fresh() -> Option<Result<()>> {
+    let cache = sources::default_modcache().ok()?;
+    if !sources::present(&cache) {
+        return None;
+    }
+    Some(run(&Args { check: true, modcache: Some(cache) }))
+}

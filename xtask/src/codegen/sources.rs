@@ -132,6 +132,12 @@ fn group_version(go: &GoPackage, folder: &str) -> Option<(String, String)> {
     Some((group.clone(), version.to_owned()))
 }
 
+/// Whether all of the modules are in the cache.
+pub fn present(cache: &Path) -> bool {
+    let others = OTHERS.iter().map(|(module, _)| *module);
+    std::iter::once("k8s.io/api").chain(others).all(|module| cache.join(format!("{module}@{VERSION}")).is_dir())
+}
+
 /// Where Go keeps its modules.
 pub fn default_modcache() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("GOMODCACHE") {
