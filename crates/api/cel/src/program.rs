@@ -1,0 +1,144 @@
+//! Parsing, with limits: length, nesting, and a stack of its own.
+use crate::{Budget, EvalError, Scope, Value, evaluate::Evaluation};
+use kube_cel::cel::{
+    IdedExpr,
+    common::ast::{EntryExpr, Expr},
+    parser::Parser,
+};
+use std::{collections::BTreeSet, thread};
+use thiserror::Error;
+
+/// Upstream's parser has the same limit, in code points.
+const LENGTH: usize = 100_000;
+const DEPTH: usize = 250;
+/// Deeply nested input must not end the process: the parser recurses many frames a level.
+const STACK: usize = 256 << 20;
+
+/// What is wrong with an expression, as cel-go words it.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[error("{0}")]
+pub struct CompileError(pub String);
+
+/// A parsed expression.
+#[derive(Debug)]
+pub struct Program {
+    expression: IdedExpr,
+}
+
+impl Program {
+    pub fn compile(source: &str) -> Result<Self, CompileError> {
+        if source.chars().count() > LENGTH {
+            return Err(CompileError(format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {}, limit {LENGTH}", source.chars().count())));
+        }
+        let text = source.to_owned();
+        let parser = thread::Builder::new().name("cel".into()).stack_size(STACK).spawn(move || parse(&text));
+        let parsed = parser.map_err(|e| CompileError(format!("start a parser: {e}")))?.join();
+        let expression = parsed.map_err(|_| CompileError("ERROR: <input>:1:1: Syntax error: the expression cannot be parsed".into()))??;
+        Ok(Self { expression })
+    }
+
+    /// Compiles, and refuses names that are neither `variables` nor bound in the expression.
+    pub fn compile_with(source: &str, variables: &[&str]) -> Result<Self, CompileError> {
+        let program = Self::compile(source)?;
+        let free = program.free_names();
+        match free.iter().find(|n| !variables.contains(&n.as_str())) {
+            Some(name) => Err(CompileError(undeclared(source, name))),
+            None => Ok(program),
+        }
+    }
+
+    pub fn evaluate(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
+        Evaluation { scope, budget }.run(&self.expression)
+    }
+
+    /// Variables that the scope must have.
+    pub fn free_names(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        free(&self.expression, &mut Vec::new(), &mut found);
+        found
+    }
+}
+
+fn parse(source: &str) -> Result<IdedExpr, CompileError> {
+    let parsed = Parser::default().enable_optional_syntax(true).parse(source);
+    let expression = parsed.map_err(|e| CompileError(e.to_string().trim_end().to_owned()))?;
+    if depth(&expression, 0) > DEPTH {
+        return Err(CompileError(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {DEPTH}")));
+    }
+    Ok(expression)
+}
+
+fn children(e: &Expr) -> Vec<&IdedExpr> {
+    match e {
+        Expr::Call(c) => c.target.iter().map(|t| &**t).chain(&c.args).collect(),
+        Expr::Select(s) => vec![&s.operand],
+        Expr::List(l) => l.elements.iter().collect(),
+        Expr::Map(m) => m.entries.iter().flat_map(|e| entry(&e.expr)).collect(),
+        Expr::Struct(s) => s.entries.iter().flat_map(|e| entry(&e.expr)).collect(),
+        Expr::Comprehension(c) => vec![&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result],
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    }
+}
+
+fn entry(e: &EntryExpr) -> Vec<&IdedExpr> {
+    match e {
+        EntryExpr::StructField(f) => vec![&f.value],
+        EntryExpr::MapEntry(m) => vec![&m.key, &m.value],
+    }
+}
+
+fn depth(e: &IdedExpr, above: usize) -> usize {
+    if above > DEPTH {
+        return above;
+    }
+    children(&e.expr).into_iter().map(|c| depth(c, above + 1)).max().unwrap_or(above + 1)
+}
+
+fn free(e: &IdedExpr, bound: &mut Vec<String>, found: &mut BTreeSet<String>) {
+    match &e.expr {
+        Expr::Ident(name) => {
+            if !bound.contains(name) && !crate::value::is_type_name(name) {
+                found.insert(name.clone());
+            }
+        }
+        Expr::Comprehension(c) => {
+            free(&c.iter_range, bound, found);
+            free(&c.accu_init, bound, found);
+            let before = bound.len();
+            bound.push(c.accu_var.clone());
+            bound.push(c.iter_var.clone());
+            bound.extend(c.iter_var2.clone());
+            for part in [&c.loop_cond, &c.loop_step, &c.result] {
+                free(part, bound, found);
+            }
+            bound.truncate(before);
+        }
+        Expr::Call(c) if crate::evaluate::binds(c) > 0 => {
+            let variables = crate::evaluate::binds(c);
+            c.target.iter().for_each(|t| free(t, bound, found));
+            let before = bound.len();
+            bound.extend(c.args.iter().take(variables).filter_map(|a| if let Expr::Ident(n) = &a.expr { Some(n.clone()) } else { None }));
+            c.args.iter().skip(variables).for_each(|a| free(a, bound, found));
+            bound.truncate(before);
+        }
+        Expr::Call(c) => {
+            let library = matches!(c.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(n), .. }) if crate::evaluate::is_library(n));
+            c.target.iter().filter(|_| !library).for_each(|t| free(t, bound, found));
+            c.args.iter().for_each(|a| free(a, bound, found));
+        }
+        other => children(other).into_iter().for_each(|c| free(c, bound, found)),
+    }
+}
+
+/// cel-go's words, with the line and the place in it.
+fn undeclared(source: &str, name: &str) -> String {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let at = source.match_indices(name).map(|(i, _)| i).find(|i| {
+        let before = source[..*i].chars().next_back();
+        !before.is_some_and(|c| word(c) || c == '.') && !source[i + name.len()..].starts_with(word)
+    });
+    let before = &source[..at.unwrap_or(0)];
+    let (line, column) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default().chars().count());
+    let text = source.lines().nth(line).unwrap_or_default();
+    format!("ERROR: <input>:{}:{}: undeclared reference to '{name}' (in container '')\n | {text}\n | {}^", line + 1, column + 1, ".".repeat(column))
+}
