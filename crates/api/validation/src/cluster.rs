@@ -64,13 +64,22 @@ pub(crate) fn node(v: &Field<'_>) {
         capacity.positive();
     }
     let cidrs = v.at("spec").at("podCIDRs");
-    for c in cidrs.items() {
-        ip::legacy_cidr(&c, c.str(), &[]);
+    let all = pod_cidrs(v);
+    for (i, c) in all.iter().enumerate() {
+        ip::legacy_cidr(&cidrs.index(i), c, &[]);
     }
-    let all = cidrs.strs();
+    if let Some((i, bad)) = all.iter().enumerate().find(|(_, c)| all.len() > 1 && ip::sloppy_cidr(c).is_none()) {
+        cidrs.internal(&format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {bad})"));
+    }
     if all.len() > 1 && (!ip::cidrs_dual_stack(&all) || all.len() > 2) {
         cidrs.invalid(own(cidrs.value()), "may specify no more than one CIDR for each IP family");
     }
+}
+
+/// The networks of a node's pods; the single one decides where the list does not begin with it.
+fn pod_cidrs<'a>(v: &Field<'a>) -> Vec<&'a str> {
+    let (one, all) = (v.at("spec.podCIDR").str(), v.at("spec.podCIDRs").strs());
+    if !one.is_empty() && all.first() != Some(&one) { vec![one] } else { all }
 }
 
 fn node_parts(v: &Field<'_>) {
@@ -117,8 +126,8 @@ pub(crate) fn node_update(new: &Field<'_>, old: &Field<'_>) {
         }
         seen.push(id);
     }
-    let (cidrs, before) = (new.at("spec").at("podCIDRs"), old.at("spec.podCIDRs").strs());
-    if !before.is_empty() && cidrs.strs() != before {
+    let (cidrs, before) = (new.at("spec").at("podCIDRs"), pod_cidrs(old));
+    if !before.is_empty() && pod_cidrs(new) != before {
         cidrs.forbidden("node updates may not change podCIDR except from \"\" to valid");
     }
     let (provider, was) = (new.at("spec").at("providerID"), old.at("spec.providerID").str());

@@ -126,12 +126,21 @@ fn not_an_object(bytes: &[u8]) -> Option<String> {
         Ok(Value::Number(_)) => "number",
         Ok(Value::Bool(_)) => "bool",
         Err(e) if e.is_eof() => return Some("unexpected end of JSON input".into()),
-        Err(e) => {
-            let at = bytes.get(e.column().saturating_sub(1)..).and_then(|b| std::str::from_utf8(b).ok()).and_then(|s| s.chars().next()).or_else(|| bytes.first().map(|b| *b as char));
-            return Some(format!("invalid character '{}' looking for beginning of value", at.unwrap_or(' ')));
-        }
+        Err(e) if e.to_string().starts_with("trailing characters") => return Some(format!("invalid character '{}' after top-level value", character(bytes, &e))),
+        Err(e) => return Some(format!("invalid character '{}' looking for beginning of value", character(bytes, &e))),
     };
     Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))
+}
+
+/// The byte at which reading failed, as Go shows a character.
+fn character(bytes: &[u8], e: &serde_json::Error) -> String {
+    let line = bytes.split(|b| *b == b'\n').nth(e.line().saturating_sub(1)).unwrap_or_default();
+    let b = line.get(e.column().saturating_sub(1)).or(bytes.last()).copied().unwrap_or(b' ');
+    match b {
+        b'\'' => "\\'".into(),
+        b'"' => "\"".into(),
+        b => crate::show::quote(&(b as char).to_string()).trim_matches('"').to_owned(),
+    }
 }
 
 pub(crate) fn secret_update(new: &Field<'_>, old: &Field<'_>) {
@@ -139,6 +148,6 @@ pub(crate) fn secret_update(new: &Field<'_>, old: &Field<'_>) {
     secret(new);
     let kind = new.at("type");
     if kind.str() != old.at("type").str() {
-        kind.invalid(&Value::Null, "field is immutable");
+        kind.invalid(kind.str(), "field is immutable");
     }
 }

@@ -189,6 +189,9 @@ impl<'a> Field<'a> {
     pub fn invalid(&self, value: impl Show, why: &str) {
         self.tell("FieldValueInvalid", "Invalid value", &value, why);
     }
+    pub fn internal(&self, why: &str) {
+        self.tell("InternalError", "Internal error", &Omitted, why);
+    }
     pub fn duplicate(&self, value: impl Show) {
         self.duplicate_for(value, "");
     }

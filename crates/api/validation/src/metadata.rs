@@ -121,12 +121,14 @@ fn managed_fields(list: &Field<'_>) {
 /// What of the metadata may not change.
 const FIXED: [&str; 6] = ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 
-/// Errors in a change of the metadata. An update that is checked like a new object too adds those of [`create`].
+/// Errors in a change of the metadata.
 pub fn update(new: &Value, old: &Value) -> Vec<Cause> {
     let errors = Errors::default();
     let meta = Field::root(new, &errors).at("metadata");
     let before = Field::root(old, &errors).at("metadata");
     let finalizers = meta.at("finalizers");
+    common(&meta);
+    self::finalizers(&finalizers);
     if before.at("deletionTimestamp").exists() {
         let had = before.at("finalizers").strs();
         let mut added: Vec<String> = finalizers.strs().into_iter().filter(|f| !had.contains(f)).map(quote).collect();
@@ -148,7 +150,5 @@ pub fn update(new: &Value, old: &Value) -> Vec<Cause> {
             now.invalid(shown, "field is immutable");
         }
     }
-    common(&meta);
-    kube_finalizers(&finalizers);
     errors.into_causes()
 }

@@ -59,7 +59,7 @@ pub fn dns1123_subdomain(s: &str) -> Messages {
     subdomain(s, "characters")
 }
 /// The same, as declared rules word it.
-pub(crate) fn long_name(s: &str) -> Messages {
+pub fn long_name(s: &str) -> Messages {
     subdomain(s, "bytes")
 }
 fn subdomain(s: &str, unit: &str) -> Messages {

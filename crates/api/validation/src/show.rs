@@ -85,7 +85,7 @@ pub(crate) fn quote(s: &str) -> String {
     out
 }
 
-/// Go's json.Marshal: maps by key, `<`, `>` and `&` escaped.
+/// Go's json.Marshal: `<`, `>` and `&` escaped. Canonical JSON has the order of keys that Go writes already.
 pub(crate) fn json(v: &Value) -> String {
     let mut out = String::new();
     write_json(v, &mut out);
@@ -95,16 +95,14 @@ pub(crate) fn json(v: &Value) -> String {
 fn write_json(v: &Value, out: &mut String) {
     match v {
         Value::Object(m) => {
-            let mut keys: Vec<&String> = m.keys().collect();
-            keys.sort_unstable();
             out.push('{');
-            for (i, k) in keys.into_iter().enumerate() {
+            for (i, (k, v)) in m.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
                 text(k, out);
                 out.push(':');
-                write_json(m.get(k).unwrap_or(&Value::Null), out);
+                write_json(v, out);
             }
             out.push('}');
         }
@@ -165,10 +163,22 @@ fn structure(ty: &'static Type, v: &Value, out: &mut String) {
         return write_json(if v.is_null() { &EMPTY } else { v }, out);
     }
     out.push('{');
-    for (i, f) in ty.fields.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
+    let start = out.len();
+    for f in ty.fields {
+        if f.name == "metadata" {
+            // Embedded without a name, so that its fields stand among the others.
+            for (k, v) in v.get(f.name).and_then(Value::as_object).into_iter().flatten() {
+                separate(start, out);
+                text(k, out);
+                out.push(':');
+                write_json(v, out);
+            }
+            continue;
         }
+        if ty.is_kind && matches!(f.name, "kind" | "apiVersion") {
+            continue;
+        }
+        separate(start, out);
         let _ = write!(out, "\"{}\":", go_name(f.name));
         match v.get(f.name).filter(|v| !v.is_null()) {
             None if f.pointer => out.push_str("null"),
@@ -176,6 +186,12 @@ fn structure(ty: &'static Type, v: &Value, out: &mut String) {
         }
     }
     out.push('}');
+}
+
+fn separate(start: usize, out: &mut String) {
+    if out.len() > start {
+        out.push(',');
+    }
 }
 
 static EMPTY: std::sync::LazyLock<Value> = std::sync::LazyLock::new(|| Value::Object(Default::default()));
@@ -243,7 +259,7 @@ mod tests {
     #[test]
     fn as_go_prints() {
         assert_eq!(quote("a\"b\n\u{1}é"), "\"a\\\"b\\n\\x01é\"");
-        assert_eq!(json(&j!({"b": "<", "a": [1, null]})), r#"{"a":[1,null],"b":"\u003c"}"#);
+        assert_eq!(json(&j!({"b": "<", "a": [1, null]})), r#"{"b":"\u003c","a":[1,null]}"#);
         assert_eq!(internal("io.k8s.api.apps.v1.DeploymentStrategy", &j!({"type": "x"})).0, r#"{"Type":"x","RollingUpdate":null}"#);
     }
 }

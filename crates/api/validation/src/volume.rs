@@ -4,7 +4,7 @@ use crate::{
     labels, names,
     pod::{affinity, resources, sources},
     same::{same, unified},
-    show::{internal, own, quote, Json},
+    show::{Json, internal, own},
 };
 use serde_json::Value;
 use skiff_meta::Quantity;
@@ -61,18 +61,14 @@ pub(crate) fn claim_spec(f: &Field<'_>, lenient: bool) {
         data_source(s, lenient);
     }
     let elsewhere = !reference.at("namespace").str().is_empty();
-    let shown = || Json(format!("{}", quote_path(&source)));
+    // Upstream gives its path for the bad value, which prints as nothing.
+    let shown = || Json("{}".into());
     if elsewhere && source.exists() {
         f.invalid(shown(), "may not be specified when dataSourceRef.namespace is specified");
     } else if !elsewhere && source.exists() && reference.exists() && ["apiGroup", "kind", "name"].iter().any(|k| source.value().get(k) != reference.value().get(k)) {
         f.invalid(shown(), "must match dataSourceRef");
     }
     class_name(&f.at("volumeAttributesClassName"));
-}
-
-/// Upstream gives the path object as the bad value; it has nothing to print.
-fn quote_path(_: &Field<'_>) -> String {
-    "{}".into()
 }
 
 fn data_source(s: &Field<'_>, lenient: bool) {
@@ -392,7 +388,7 @@ pub(crate) fn volume_update(new: &Field<'_>, old: &Field<'_>) {
     new.at("volumeMode").with(spec.at("volumeMode").value()).immutable(&before.at("volumeMode"));
     let affinity = new.at("nodeAffinity").with(spec.at("nodeAffinity").value());
     if before.at("nodeAffinity").exists() && !same(affinity.value(), &relabelled(before.at("nodeAffinity").value(), affinity.value())) {
-        affinity.invalid(internal("io.k8s.api.core.v1.VolumeNodeAffinity", affinity.value()), "field is immutable, except for updating from beta label to GA");
+        affinity.invalid(if affinity.exists() { internal("io.k8s.api.core.v1.VolumeNodeAffinity", affinity.value()) } else { own(affinity.value()) }, "field is immutable, except for updating from beta label to GA");
     }
     let class = spec.at("volumeAttributesClassName");
     if !class.exists() && before.at("volumeAttributesClassName").exists() {
@@ -409,16 +405,23 @@ const RENAMED: [(&str, &str); 5] = [
     ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
 ];
 
+/// Upstream takes an empty new name for any old one.
+fn renamed(old: &str, new: &str) -> bool {
+    RENAMED.iter().find(|(o, _)| *o == old).map_or("", |(_, n)| n) == new
+}
+
 /// The old affinity with the names of labels that the new one has in their places.
 fn relabelled(old: &Value, new: &Value) -> Value {
     match (old, new) {
-        (Value::Object(o), Value::Object(n)) => Value::Object(o.iter().map(|(k, v)| (k.clone(), n.get(k).map_or_else(|| v.clone(), |n| relabelled(v, n)))).collect()),
+        (Value::Object(o), Value::Object(n)) => {
+            let member = |k: &String, v: &Value| match (n.get(k), v) {
+                (Some(n), Value::String(o)) if k == "key" && renamed(o, n.as_str().unwrap_or_default()) => n.clone(),
+                (Some(n), v) => relabelled(v, n),
+                (None, v) => v.clone(),
+            };
+            Value::Object(o.iter().map(|(k, v)| (k.clone(), member(k, v))).collect())
+        }
         (Value::Array(o), Value::Array(n)) => Value::Array(o.iter().enumerate().map(|(i, v)| n.get(i).map_or_else(|| v.clone(), |n| relabelled(v, n))).collect()),
-        (Value::String(o), Value::String(n)) if RENAMED.contains(&(o, n)) => new.clone(),
         _ => old.clone(),
     }
-}
-
-pub(crate) fn shown(text: &str) -> Json {
-    Json(quote(text))
 }

@@ -122,6 +122,9 @@ fn addresses(status: &Field<'_>, before: &Field<'_>, one: &'static str, many: &'
     for (i, text) in ips.iter().enumerate() {
         ip::legacy(&list.index(i), text, &old);
     }
+    if let Some((i, bad)) = ips.iter().enumerate().find(|(_, t)| ips.len() > 1 && ip::sloppy(t).is_none()) {
+        list.internal(&format!("failed to check for dual stack with error:invalid IP[{i}]: {bad}"));
+    }
     if ips.len() > 1 && (!ip::dual_stack(&ips) || ips.len() > 2) {
         list.invalid(shown(), "may specify no more than one IP for each IP family");
     }

@@ -62,7 +62,7 @@ fn time_zone(f: &Field<'_>) {
     if name.eq_ignore_ascii_case("local") {
         f.invalid(own(f.value()), "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
     }
-    if !schedule::known_zone(name) {
-        f.invalid(own(f.value()), &format!("unknown time zone {name}"));
+    if let Err(e) = schedule::zone_known(name) {
+        f.invalid(own(f.value()), &e);
     }
 }

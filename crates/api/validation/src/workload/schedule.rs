@@ -25,9 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<(), String> {
     if text.starts_with("TZ=") || text.starts_with("CRON_TZ=") {
         let Some((head, rest)) = text.split_once(' ') else { return Err("invalid schedule format".into()) };
         let zone = head.split_once('=').map_or("", |(_, z)| z);
-        if !known_zone(zone) {
-            return Err(format!("provided bad location {zone}: unknown time zone {zone}"));
-        }
+        zone_known(zone).map_err(|e| format!("provided bad location {zone}: {e}"))?;
         text = rest.trim();
     }
     if text.starts_with('@') {
@@ -46,8 +44,14 @@ pub(crate) fn parse(text: &str) -> Result<(), String> {
 }
 
 /// Whether the zone is in the database of the IANA, in this very spelling.
-pub(crate) fn known_zone(name: &str) -> bool {
-    matches!(name, "" | "UTC" | "Local") || jiff::tz::TimeZone::get(name).is_ok_and(|z| z.iana_name() == Some(name))
+pub(crate) fn zone_known(name: &str) -> Result<(), String> {
+    if name.contains("..") || name.starts_with(['/', '\\']) {
+        return Err("time: invalid location name".into());
+    }
+    if matches!(name, "" | "UTC" | "Local") || jiff::tz::TimeZone::get(name).is_ok_and(|z| z.iana_name() == Some(name)) {
+        return Ok(());
+    }
+    Err(format!("unknown time zone {name}"))
 }
 
 fn range(text: &str, bounds: &Bounds) -> Result<(), String> {
@@ -168,6 +172,6 @@ mod tests {
         ] {
             assert_eq!(parse(bad), Err(why.to_owned()), "{bad}");
         }
-        assert!(known_zone("Europe/Berlin") && !known_zone("europe/berlin") && !known_zone("Mars/Base"));
+        assert!(zone_known("Europe/Berlin").is_ok() && zone_known("europe/berlin").is_err() && zone_known("Mars/Base").is_err());
     }
 }

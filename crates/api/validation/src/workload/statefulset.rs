@@ -4,7 +4,8 @@ use crate::{
     field::{Field, passes},
     labels::{self, Parsed},
     names, pod,
-    show::{internal, own},
+    same::same,
+    show::{internal, internals, own},
     volume,
 };
 use serde_json::{Value, json};
@@ -65,7 +66,9 @@ fn pods(f: &Field<'_>, chosen: &Parsed, old: Option<&Field<'_>>, keep: bool) {
 /// The template as pods of the set get it: with the volumes of its claims, and names of its own.
 fn with_claims(f: &Field<'_>) -> Value {
     let mut template = f.at("template").value().clone();
-    let claims: Vec<&str> = f.at("volumeClaimTemplates").items().map(|t| t.at("metadata.name").str()).collect();
+    let mut claims: Vec<&str> = f.at("volumeClaimTemplates").items().map(|t| t.at("metadata.name").str()).collect();
+    claims.sort_unstable();
+    claims.dedup();
     if let Some(spec) = template.get_mut("spec").and_then(Value::as_object_mut) {
         spec.shift_remove("hostname");
         spec.shift_remove("subdomain");
@@ -100,27 +103,26 @@ fn strategy(f: &Field<'_>) {
     }
 }
 
-/// Fields of the specification that an update may change.
-const UPDATABLE: [&str; 8] = ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "-"];
-
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     let keep = !passes(old.value(), |o| spec(o, Some(o), false));
     spec(new, Some(old), keep);
-    let _ = UPDATABLE;
     let (f, before) = (new.at("spec"), old.at("spec"));
     for part in ["selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy"] {
         let (now, was) = (f.at(part), before.at(part));
-        if part == "volumeClaimTemplates" && crate::same::same(&without_status(now.value()), &without_status(was.value())) {
-            continue;
+        if part != "volumeClaimTemplates" {
+            now.immutable(&was);
+        } else if !same(&untyped(now.value()), &untyped(was.value())) {
+            now.invalid(internals("io.k8s.api.core.v1.PersistentVolumeClaim", now.value()), "field is immutable");
         }
-        now.immutable(&was);
     }
 }
 
-fn without_status(list: &Value) -> Value {
+/// The templates of claims without their kinds, which no claim is made with.
+fn untyped(list: &Value) -> Value {
     let mut list = list.clone();
     for t in list.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
-        t.shift_remove("status");
+        t.shift_remove("kind");
+        t.shift_remove("apiVersion");
     }
     list
 }
