@@ -61,3 +61,96 @@ pub(crate) fn domain_prefixed_path(f: &Field<'_>) {
         f.invalid(path, &names::pattern("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+", &[]));
     }
 }
+
+const USAGES: [&str; 23] = [
+    "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment", "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel", "ipsec user",
+    "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping",
+];
+
+/// A new CertificateSigningRequest. The request itself is read where it is signed.
+pub(crate) fn request(v: &Field<'_>) {
+    let spec = v.at("spec");
+    let (usages, signer, expiration) = (spec.at("usages"), spec.at("signerName"), spec.at("expirationSeconds"));
+    if usages.list().is_empty() {
+        usages.required("");
+    }
+    let mut seen = Vec::new();
+    for u in usages.items() {
+        u.if_any_of(&USAGES);
+        if seen.contains(&u.str()) {
+            u.duplicate(u.str());
+        }
+        seen.push(u.str());
+    }
+    if signer.is("kubernetes.io/legacy-unknown") {
+        signer.invalid(signer.str(), "the legacy signerName is not allowed via this API version");
+    } else {
+        signer_name(&signer);
+    }
+    if expiration.exists() && expiration.int() < 600 {
+        expiration.invalid(expiration.int(), "may not specify a duration less than 600 seconds (10 minutes)");
+    }
+    conditions(v);
+}
+
+fn conditions(v: &Field<'_>) {
+    let mut seen = Vec::new();
+    let list = v.at("status").at("conditions");
+    for c in list.items() {
+        let (kind, status) = (c.at("type"), c.at("status"));
+        if kind.str().is_empty() {
+            kind.required("");
+        }
+        status.one_of(if matches!(kind.str(), "Approved" | "Denied" | "Failed") { &["True"] } else { &["False", "True", "Unknown"] });
+        if seen.contains(&kind.str()) {
+            kind.duplicate(kind.str());
+        }
+        seen.push(kind.str());
+    }
+    if seen.contains(&"Approved") && seen.contains(&"Denied") {
+        list.invalid("{conditions[{\"type\": \"Approved\"}], conditions[{\"type\": \"Denied\"}]}", "must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`");
+    }
+}
+
+/// Which part of a request a write may change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum May {
+    Neither,
+    Approve,
+    Issue,
+}
+
+pub(crate) fn request_update(new: &Field<'_>, old: &Field<'_>) {
+    request_change(new, old, May::Neither);
+}
+pub(crate) fn request_approval(new: &Field<'_>, old: &Field<'_>) {
+    request_change(new, old, May::Approve);
+}
+pub(crate) fn request_status(new: &Field<'_>, old: &Field<'_>) {
+    request_change(new, old, May::Issue);
+}
+
+fn request_change(new: &Field<'_>, old: &Field<'_>, may: May) {
+    request(new);
+    let list = new.at("status").at("conditions");
+    let of = |v: &Field<'_>, kind: &str| -> Vec<serde_json::Value> { v.at("status.conditions").items().filter(|c| c.at("type").is(kind)).map(|c| c.value().clone()).collect() };
+    for kind in ["Approved", "Denied", "Failed"] {
+        let (now, was) = (of(new, kind), of(old, kind));
+        let decided = kind != "Failed" && may != May::Approve;
+        if now.len() < was.len() {
+            list.forbidden(&format!("updates may not remove a condition of type {kind:?}"));
+        } else if decided && now.len() > was.len() {
+            list.forbidden(&format!("updates may not add a condition of type {kind:?}"));
+        } else if decided && now != was {
+            list.forbidden(&format!("updates may not modify a condition of type {kind:?}\n"));
+        }
+    }
+    let (certificate, before) = (new.at("status").at("certificate"), old.at("status.certificate").str());
+    if certificate.str() != before {
+        if may != May::Issue {
+            certificate.forbidden("updates may not set certificate content");
+        } else if !before.is_empty() {
+            certificate.forbidden("updates may not modify existing certificate content");
+        }
+    }
+}

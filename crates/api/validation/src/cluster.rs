@@ -117,7 +117,7 @@ fn declared_features(list: &Field<'_>) {
 }
 
 pub(crate) fn node_update(new: &Field<'_>, old: &Field<'_>) {
-    node_parts(new);
+    node(new);
     let mut seen = Vec::new();
     for a in new.at("status").at("addresses").items() {
         let id = (a.at("type").str(), a.at("address").str());

@@ -127,6 +127,12 @@ pub(crate) fn cidrs_dual_stack(list: &[&str]) -> bool {
     families.contains(&true) && families.contains(&false)
 }
 
+/// Whether the first network is a part of the second, and smaller.
+pub(crate) fn strictly_inside(inner: &str, outer: &str) -> bool {
+    let (Some((i, bits)), Some((o, size))) = (sloppy_cidr(inner), sloppy_cidr(outer)) else { return false };
+    i.is_ipv4() == o.is_ipv4() && bits > size && network(i, size) == network(o, size)
+}
+
 /// An address that traffic can be sent to.
 pub(crate) fn endpoint(f: &Field<'_>, text: &str) {
     let Some(ip) = sloppy(text).map(plain) else {

@@ -17,22 +17,30 @@
 //! Where it is specified: the validation of upstream 1.37 with its default feature gates, and the declared rules
 //! (<https://kep.k8s.io/5073>) that are enforced there.
 
+mod access;
+mod autoscaling;
 mod certificates;
 mod cluster;
 mod config;
 mod endpoints;
 mod field;
+mod flow;
 mod ip;
 mod labels;
 pub mod metadata;
 pub mod names;
+mod network;
 mod pod;
 mod quota;
 mod rules;
 mod same;
 mod service;
 mod show;
+mod small;
+mod storage;
 mod volume;
+mod webhooks;
 mod workload;
 
+pub use network::ip_address_name;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};

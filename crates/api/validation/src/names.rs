@@ -43,8 +43,15 @@ fn longer(s: &str, max: usize, unit: &str, out: &mut Messages) {
 }
 
 pub fn dns1123_label(s: &str) -> Messages {
+    label(s, "characters")
+}
+/// The same, as declared rules word it.
+pub(crate) fn short_name(s: &str) -> Messages {
+    label(s, "bytes")
+}
+fn label(s: &str, unit: &str) -> Messages {
     let mut out = Messages::new();
-    longer(s, 63, "characters", &mut out);
+    longer(s, 63, unit, &mut out);
     if !is_label(s) {
         out.push(if is_subdomain(s) {
             "must not contain dots".into()
@@ -160,10 +167,6 @@ pub fn path_segment(s: &str) -> Messages {
         return vec![format!("may not be '{s}'").into()];
     }
     ["/", "%"].iter().filter(|c| s.contains(**c)).map(|c| format!("may not contain '{c}'").into()).collect()
-}
-
-pub(crate) fn port_number(n: i64) -> Messages {
-    if (1..=65535).contains(&n) { Vec::new() } else { vec![crate::field::range(1, 65535).into()] }
 }
 
 pub(crate) fn port_name(s: &str) -> Messages {

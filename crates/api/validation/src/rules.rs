@@ -1,8 +1,8 @@
 //! Which rules an object of a kind has.
 use crate::{
-    cluster, config, endpoints,
+    access, autoscaling, certificates, cluster, config, endpoints,
     field::{Errors, Field},
-    pod, quota, service, volume,
+    flow, network, pod, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
 };
 use serde_json::Value;
@@ -55,6 +55,50 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("apps", "ControllerRevision") => Rules::new(replicas::revision, replicas::revision_update),
         ("batch", "Job") => Rules::new(job::create, job::update).status(job_status::update),
         ("batch", "CronJob") => Rules::new(cronjob::create, cronjob::update),
+        ("rbac.authorization.k8s.io", "Role") => Rules::new(access::role, |new, _| access::role(new)),
+        ("rbac.authorization.k8s.io", "ClusterRole") => Rules::new(access::cluster_role, |new, _| access::cluster_role(new)),
+        ("rbac.authorization.k8s.io", "RoleBinding") => Rules::new(access::role_binding, access::role_binding_update),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => Rules::new(access::cluster_role_binding, access::cluster_role_binding_update),
+        ("networking.k8s.io", kind) => networking(kind),
+        ("discovery.k8s.io", "EndpointSlice") => Rules::new(endpoints::slice, endpoints::slice_update),
+        ("storage.k8s.io", kind) => storage(kind),
+        ("autoscaling", "HorizontalPodAutoscaler") => Rules::new(autoscaling::autoscaler, |new, _| autoscaling::autoscaler(new)).status(autoscaling::status),
+        ("autoscaling", "Scale") => Rules::new(autoscaling::scale, |new, _| autoscaling::scale(new)),
+        ("policy", "PodDisruptionBudget") => Rules::new(small::budget, |new, _| small::budget(new)).status(small::budget_status),
+        ("scheduling.k8s.io", "PriorityClass") => Rules::new(small::priority_class, small::priority_class_update),
+        ("node.k8s.io", "RuntimeClass") => Rules::new(small::runtime_class, small::runtime_class_update),
+        ("coordination.k8s.io", "Lease") => Rules::new(small::lease, |new, _| small::lease(new)),
+        ("", "Event") => Rules::new(small::event, |new, _| small::event(new)),
+        ("certificates.k8s.io", "CertificateSigningRequest") => Rules::new(certificates::request, certificates::request_update).status(certificates::request_status),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => Rules::new(flow::schema, |new, _| flow::schema(new)).status(flow::conditions),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Rules::new(flow::level, |new, _| flow::level(new)).status(flow::conditions),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => Rules::new(webhooks::validating, |new, _| webhooks::validating(new)),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => Rules::new(webhooks::mutating, |new, _| webhooks::mutating(new)),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(webhooks::policy, |new, _| webhooks::policy(new)),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(webhooks::policy_binding, |new, _| webhooks::policy_binding(new)),
+        _ => Rules::NONE,
+    }
+}
+
+fn networking(kind: &str) -> Rules {
+    match kind {
+        "NetworkPolicy" => Rules::new(network::policy, network::policy_update),
+        "Ingress" => Rules::new(network::ingress, network::ingress_update).status(network::ingress_status),
+        "IngressClass" => Rules::new(network::ingress_class, network::ingress_class_update),
+        "IPAddress" => Rules::new(network::ip_address, network::ip_address_update),
+        "ServiceCIDR" => Rules::new(network::service_cidr, network::service_cidr_update),
+        _ => Rules::NONE,
+    }
+}
+
+fn storage(kind: &str) -> Rules {
+    match kind {
+        "StorageClass" => Rules::new(storage::class, storage::class_update),
+        "VolumeAttachment" => Rules::new(storage::attachment, storage::attachment_update).status(storage::attachment_status),
+        "CSINode" => Rules::new(storage::csi_node, storage::csi_node_update),
+        "CSIDriver" => Rules::new(storage::csi_driver, storage::csi_driver_update),
+        "CSIStorageCapacity" => Rules::new(storage::capacity, storage::capacity_update),
+        "VolumeAttributesClass" => Rules::new(storage::attributes_class, storage::attributes_class_update),
         _ => Rules::NONE,
     }
 }
@@ -87,6 +131,7 @@ pub fn validate_subresource(group: &str, kind: &str, subresource: &str, new: &Va
     match (group, kind, subresource) {
         ("", "Pod", "ephemeralcontainers") => run(new, old, pod::ephemeral_update),
         ("", "Pod", "resize") => run(new, old, pod::resize),
+        ("certificates.k8s.io", "CertificateSigningRequest", "approval") => run(new, old, certificates::request_approval),
         ("", "Namespace", "finalize") => run(new, old, cluster::namespace_finalize),
         (_, _, "status") => validate_status_update(group, kind, new, old),
         _ => Vec::new(),

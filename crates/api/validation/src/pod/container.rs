@@ -1,6 +1,6 @@
 //! Containers: main ones, those of the start, and what all kinds have in common.
 use super::{Options, env, handler, mounts, resources, security};
-use crate::{field::Field, names, show::internals};
+use crate::{field::Field, names};
 use std::collections::BTreeMap;
 
 /// What containers need to know of the pod around them.
@@ -229,8 +229,4 @@ pub(super) fn updates(new: &Field<'_>, old: &Field<'_>) -> bool {
         trimmed_image(&c);
     }
     true
-}
-
-pub(super) fn show_resize_policy(f: &Field<'_>) -> crate::show::Json {
-    internals("io.k8s.api.core.v1.ContainerResizePolicy", f.value())
 }

@@ -96,7 +96,7 @@ pub(super) fn of_container(f: &Field<'_>, claims: &[&str], options: &Options) {
 }
 
 /// The overhead of a pod is written as limits are.
-pub(super) fn overhead(f: &Field<'_>, options: &Options) {
+pub(crate) fn overhead(f: &Field<'_>, options: &Options) {
     let limits = f.at("limits").with(f.value());
     side(&limits, container_name, options);
 }

@@ -1,0 +1,417 @@
+//! Webhooks and policies of admission. What their CEL expressions mean is checked where they are compiled.
+use crate::{field::Field, labels, names, show::own};
+
+/// A name of at least three segments.
+fn fully_qualified(f: &Field<'_>) {
+    if f.str().is_empty() {
+        return f.required("");
+    }
+    let messages = names::dns1123_subdomain(f.str());
+    if !messages.is_empty() {
+        f.invalid(f.str(), &messages.join(","));
+    } else if f.str().split('.').count() < 3 {
+        f.invalid(f.str(), "should be a domain with at least three segments separated by dots");
+    }
+}
+
+pub(crate) fn validating(v: &Field<'_>) {
+    hooks(v, false);
+}
+pub(crate) fn mutating(v: &Field<'_>) {
+    hooks(v, true);
+}
+
+fn hooks(v: &Field<'_>, mutating: bool) {
+    let mut seen = Vec::new();
+    for h in v.at("webhooks").items() {
+        hook(&h, mutating);
+        review_versions(&h.at("admissionReviewVersions"));
+        let name = h.at("name");
+        if name.str().is_empty() {
+            continue;
+        }
+        if seen.contains(&name.str()) {
+            name.duplicate(name.str());
+        } else {
+            seen.push(name.str());
+        }
+    }
+}
+
+fn hook(h: &Field<'_>, mutating: bool) {
+    fully_qualified(&h.at("name"));
+    for r in h.at("rules").items() {
+        rule(&r);
+    }
+    h.at("failurePolicy").optional_of(&["Fail", "Ignore"]);
+    h.at("matchPolicy").optional_of(&["Equivalent", "Exact"]);
+    let (effects, timeout) = (h.at("sideEffects"), h.at("timeoutSeconds"));
+    if !effects.exists() {
+        effects.required("must specify one of None, NoneOnDryRun");
+    }
+    effects.optional_of(&["None", "NoneOnDryRun"]);
+    if timeout.exists() && !(1..=30).contains(&timeout.int()) {
+        timeout.invalid(timeout.int(), "the timeout value must be between 1 and 30 seconds");
+    }
+    labels::selector(&h.at("namespaceSelector"), false);
+    labels::selector(&h.at("objectSelector"), false);
+    if mutating {
+        h.at("reinvocationPolicy").optional_of(&["IfNeeded", "Never"]);
+    }
+    client(&h.at("clientConfig"));
+    match_conditions(&h.at("matchConditions"));
+}
+
+fn review_versions(f: &Field<'_>) {
+    if f.list().is_empty() {
+        return f.required("must specify one of v1, v1beta1");
+    }
+    let mut seen = Vec::new();
+    for v in f.items() {
+        if seen.contains(&v.str()) {
+            v.invalid(v.str(), "duplicate version");
+            continue;
+        }
+        seen.push(v.str());
+        v.check(names::dns1035_label);
+    }
+    if !seen.iter().any(|v| matches!(*v, "v1" | "v1beta1")) {
+        f.invalid(own(f.value()), "must include at least one of v1, v1beta1");
+    }
+}
+
+fn alone(f: &Field<'_>, what: &str) {
+    if f.len() > 1 && f.strs().contains(&"*") {
+        f.invalid(own(f.value()), &format!("if '*' is present, must not specify other {what}"));
+    }
+}
+
+fn rule(r: &Field<'_>) {
+    let operations = r.at("operations");
+    if operations.list().is_empty() {
+        operations.required("");
+    }
+    alone(&operations, "operations");
+    for o in operations.items() {
+        o.if_any_of(&["*", "CONNECT", "CREATE", "DELETE", "UPDATE"]);
+    }
+    let (groups, versions) = (r.at("apiGroups"), r.at("apiVersions"));
+    if groups.list().is_empty() {
+        groups.required("");
+    }
+    alone(&groups, "API groups");
+    if versions.list().is_empty() {
+        versions.required("");
+    }
+    alone(&versions, "API versions");
+    for v in versions.items().filter(|v| v.str().is_empty()) {
+        v.required("");
+    }
+    resources(&r.at("resources"));
+    r.at("scope").optional_of(&["*", "Cluster", "Namespaced"]);
+}
+
+fn resources(f: &Field<'_>) {
+    if f.list().is_empty() {
+        f.required("");
+    }
+    let (mut of, mut sub_of) = (Vec::new(), Vec::new());
+    let mut bare = false;
+    for r in f.items() {
+        let text = r.str();
+        if text.is_empty() {
+            r.required("");
+            continue;
+        }
+        let Some((resource, sub)) = text.split_once('/') else {
+            bare = text != "*";
+            continue;
+        };
+        if of.contains(&resource) {
+            r.invalid(text, &format!("if '{resource}/*' is present, must not specify {text}"));
+        }
+        if sub_of.contains(&sub) {
+            r.invalid(text, &format!("if '*/{sub}' is present, must not specify {text}"));
+        }
+        if sub == "*" {
+            of.push(resource);
+        }
+        if resource == "*" {
+            sub_of.push(sub);
+        }
+    }
+    let all = f.strs();
+    if all.len() > 1 && all.contains(&"*/*") {
+        f.invalid(own(f.value()), "if '*/*' is present, must not specify other resources");
+    }
+    if all.contains(&"*") && bare {
+        f.invalid(own(f.value()), "if '*' is present, must not specify other resources without subresources");
+    }
+}
+
+fn client(f: &Field<'_>) {
+    let (url, service) = (f.at("url"), f.at("service"));
+    match (url.exists(), service.exists()) {
+        (true, false) => https(&url),
+        (false, true) => target(&service),
+        _ => f.required("exactly one of url or service is required"),
+    }
+}
+
+/// A URL of a webhook, also in definitions of custom resources.
+fn https(f: &Field<'_>) {
+    const FORM: &str = "; desired format: https://host[/path]";
+    let text = f.str();
+    if let Some(c) = text.chars().find(|c| c.is_ascii_control()) {
+        let _ = c;
+        return f.required(&format!("url must be a valid URL: parse {text:?}: net/url: invalid control character in URL{FORM}"));
+    }
+    let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (scheme, rest) = rest.split_once(':').filter(|(s, _)| s.chars().next().is_some_and(|c| c.is_ascii_alphabetic())).unwrap_or(("", rest));
+    let authority = rest.strip_prefix("//").map_or("", |r| r.split('/').next().unwrap_or_default());
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(u, h)| (Some(u), h));
+    if scheme != "https" {
+        f.invalid(scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
+    }
+    if host.is_empty() {
+        f.invalid("", &format!("host must be specified{FORM}"));
+    }
+    if let Some(u) = user {
+        f.invalid(u, "user information is not permitted in the URL");
+    }
+    if !fragment.is_empty() {
+        f.invalid(fragment, "fragments are not permitted in the URL");
+    }
+    if !query.is_empty() {
+        f.invalid(query, "query parameters are not permitted in the URL");
+    }
+}
+
+fn target(s: &Field<'_>) {
+    for part in ["name", "namespace"] {
+        if s.at(part).str().is_empty() {
+            // Upstream has the two the wrong way round.
+            s.at(if part == "name" { "namespace" } else { "name" }).required("");
+        }
+    }
+    let (port, path) = (s.at("port"), s.at("path"));
+    if !(1..=65535).contains(&port.int()) {
+        port.invalid(port.int(), &format!("port is not valid: {}", crate::field::range(1, 65535)));
+    }
+    let text = path.str();
+    match text {
+        "" | "/" => return,
+        "//" => return path.invalid(text, "segment[0] may not be empty"),
+        _ => {}
+    }
+    if !text.starts_with('/') {
+        path.invalid(text, "must start with a '/'");
+    }
+    let mut chars = text.chars();
+    chars.next();
+    let steps = chars.as_str();
+    for (i, step) in steps.strip_suffix('/').unwrap_or(steps).split('/').enumerate() {
+        if step.is_empty() {
+            path.invalid(text, &format!("segment[{i}] may not be empty"));
+        } else {
+            for m in names::dns1123_subdomain(step) {
+                path.invalid(text, &format!("segment[{i}]: {m}"));
+            }
+        }
+    }
+}
+
+const MAX_CONDITIONS: usize = 64;
+
+fn match_conditions(f: &Field<'_>) {
+    if f.len() > MAX_CONDITIONS {
+        f.too_many(f.len(), MAX_CONDITIONS);
+    }
+    let mut seen = Vec::new();
+    for c in f.items() {
+        let (name, expression) = (c.at("name"), c.at("expression"));
+        if expression.str().trim().is_empty() {
+            expression.required("");
+        }
+        if name.str().is_empty() {
+            name.required("");
+            continue;
+        }
+        name.check(names::qualified_name);
+        if seen.contains(&name.str()) {
+            name.duplicate(name.str());
+        } else {
+            seen.push(name.str());
+        }
+    }
+}
+
+pub(crate) fn policy(v: &Field<'_>) {
+    let spec = v.at("spec");
+    common(&spec);
+    let (validations, annotations) = (spec.at("validations"), spec.at("auditAnnotations"));
+    if validations.list().is_empty() && annotations.list().is_empty() {
+        validations.required("validations or auditAnnotations must contain at least one item");
+        annotations.required("validations or auditAnnotations must contain at least one item");
+    }
+    for x in validations.items() {
+        validation(&x);
+    }
+    let mut seen = Vec::new();
+    for a in annotations.items() {
+        let key = a.at("key");
+        key.check_text(&format!("{}/{}", v.at("metadata.name").str(), key.str()), names::qualified_name);
+        if a.at("valueExpression").str().trim().is_empty() {
+            a.at("valueExpression").required("valueExpression is not specified");
+        }
+        if seen.contains(&key.str()) {
+            key.duplicate(key.str());
+        }
+        seen.push(key.str());
+    }
+}
+
+/// What policies of both kinds have.
+fn common(spec: &Field<'_>) {
+    spec.at("failurePolicy").one_of(&["Fail", "Ignore"]);
+    let param = spec.at("paramKind");
+    if param.exists() {
+        param_kind(&param);
+    }
+    let constraints = spec.at("matchConstraints");
+    if !constraints.exists() {
+        constraints.required("");
+    } else {
+        match_resources(&constraints);
+        if constraints.at("resourceRules").list().is_empty() {
+            constraints.at("resourceRules").required("");
+        }
+    }
+    match_conditions(&spec.at("matchConditions"));
+    for x in spec.at("variables").items() {
+        let (name, expression) = (x.at("name"), x.at("expression"));
+        if name.str().trim().is_empty() {
+            name.required("name is not specified");
+        } else if !names::c_identifier(name.str()).is_empty() {
+            name.invalid(name.str(), "must be a valid CEL identifier");
+        }
+        if expression.str().trim().is_empty() {
+            expression.required("expression is not specified");
+        }
+    }
+}
+
+fn validation(x: &Field<'_>) {
+    let (expression, message, with) = (x.at("expression"), x.at("message"), x.at("messageExpression"));
+    if expression.str().trim().is_empty() {
+        expression.required("expression is not specified");
+    }
+    if !with.str().is_empty() && with.str().trim().is_empty() {
+        with.invalid(with.str(), "must be non-empty if specified");
+    }
+    let trimmed = message.str().trim();
+    if !message.str().is_empty() && trimmed.is_empty() {
+        message.invalid(message.str(), "must be non-empty if specified");
+    } else if trimmed.contains(['\n', '\r']) {
+        message.invalid(message.str(), "must not contain line breaks");
+    }
+    x.at("reason").optional_of(&["Forbidden", "Invalid", "RequestEntityTooLarge"]);
+}
+
+fn param_kind(f: &Field<'_>) {
+    let (version, kind) = (f.at("apiVersion"), f.at("kind"));
+    let joined = |m: names::Messages| m.join(",");
+    match version.str().matches('/').count() {
+        _ if version.str().is_empty() => version.required(""),
+        0 | 1 => {
+            let (group, v) = version.str().split_once('/').unwrap_or(("", version.str()));
+            let wrong = names::dns1123_subdomain(group);
+            if !group.is_empty() && !wrong.is_empty() {
+                version.invalid(group, &joined(wrong));
+            }
+            let wrong = names::dns1035_label(v);
+            if v.is_empty() {
+                version.invalid(version.str(), "version must be specified");
+            } else if !wrong.is_empty() {
+                version.invalid(v, &joined(wrong));
+            }
+        }
+        _ => version.invalid(version.str(), &format!("unexpected GroupVersion string: {}", version.str())),
+    }
+    let wrong = names::dns1035_label(&kind.str().to_lowercase());
+    if kind.str().is_empty() {
+        kind.required("");
+    } else if !wrong.is_empty() {
+        kind.invalid(kind.str(), &format!("may have mixed case, but should otherwise match: {}", joined(wrong)));
+    }
+}
+
+fn match_resources(f: &Field<'_>) {
+    f.at("matchPolicy").one_of(&["Equivalent", "Exact"]);
+    for selector in ["namespaceSelector", "objectSelector"] {
+        if !f.at(selector).exists() {
+            f.at(selector).required("");
+        }
+        labels::selector(&f.at(selector), false);
+    }
+    for r in f.at("resourceRules").items().chain(f.at("excludeResourceRules").items()) {
+        let mut seen = Vec::new();
+        for n in r.at("resourceNames").items() {
+            n.check(names::path_segment);
+            if seen.contains(&n.str()) {
+                n.duplicate(n.str());
+            }
+            seen.push(n.str());
+        }
+        rule(&r);
+    }
+}
+
+pub(crate) fn policy_binding(v: &Field<'_>) {
+    let spec = v.at("spec");
+    let (name, actions, param) = (spec.at("policyName"), spec.at("validationActions"), spec.at("paramRef"));
+    if name.str().is_empty() {
+        name.required("");
+    } else {
+        name.check(names::dns1123_subdomain);
+    }
+    if param.exists() {
+        param_ref(&param);
+    }
+    if spec.at("matchResources").exists() {
+        match_resources(&spec.at("matchResources"));
+    }
+    let mut seen = Vec::new();
+    for a in actions.items() {
+        a.if_any_of(&["Audit", "Deny", "Warn"]);
+        if seen.contains(&a.str()) {
+            a.duplicate(a.str());
+        }
+        seen.push(a.str());
+    }
+    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+        actions.invalid(own(actions.value()), "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
+    }
+    if seen.is_empty() {
+        actions.required("");
+    }
+}
+
+fn param_ref(f: &Field<'_>) {
+    let (name, selector) = (f.at("name"), f.at("selector"));
+    match (name.str().is_empty(), selector.exists()) {
+        (true, false) => f.required("one of name or selector must be specified"),
+        (false, true) => name.forbidden("name and selector are mutually exclusive"),
+        _ => {}
+    }
+    if !name.str().is_empty() {
+        name.check(names::path_segment);
+    }
+    labels::selector(&selector, false);
+    let action = f.at("parameterNotFoundAction");
+    if !action.exists() {
+        action.required("");
+    }
+    action.optional_of(&["Allow", "Deny"]);
+}
