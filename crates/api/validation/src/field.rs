@@ -218,9 +218,6 @@ impl<'a> Field<'a> {
     pub fn too_many(&self, actual: usize, max: usize) {
         self.tell("FieldValueTooMany", "Too many", &(actual as i64), &format!("must have at most {max} item{}", if max == 1 { "" } else { "s" }));
     }
-    pub fn too_few(&self, actual: usize, min: usize) {
-        self.tell("FieldValueTooFew", "Too few", &(actual as i64), &format!("must have at least {min} item{}", if min == 1 { "" } else { "s" }));
-    }
     /// Tells what `check` finds wrong with the text of the field.
     pub fn check(&self, check: fn(&str) -> crate::names::Messages) {
         self.check_text(self.str(), check);

@@ -246,20 +246,6 @@ pub(crate) fn condition_reason(s: &str) -> Messages {
     vec![pattern("a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'", "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"]).into()]
 }
 
-/// Decimal digits, no sign but a minus, no leading zeros.
-pub(crate) fn decimal_integer(s: &str) -> Messages {
-    if s.is_empty() {
-        return vec!["must be non-empty".into()];
-    }
-    let digits = s.strip_prefix('-').unwrap_or(s);
-    let fits = s == "0" || (!digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit()));
-    if fits { Vec::new() } else { vec!["must be a valid decimal integer in canonical form".into()] }
-}
-
-pub(crate) fn uuid(s: &str) -> bool {
-    s.len() == 36 && s.bytes().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_digit() || (b'a'..=b'f').contains(&b) })
-}
-
 /// Go checks prefixes of names this way: the last two characters of what ends in a hyphen count as one letter.
 pub(crate) fn masked(name: &str) -> Cow<'_, str> {
     if name.len() > 1 && name.ends_with('-') {
@@ -289,7 +275,6 @@ mod tests {
         for bad in ["", "a..b", "-a", "a-.b"] {
             assert!(!dns1123_subdomain(bad).is_empty(), "{bad}");
         }
-        assert!(decimal_integer("-12").is_empty() && !decimal_integer("007").is_empty() && !decimal_integer("-0").is_empty());
         assert_eq!(masked("web-"), "wea");
     }
 }
