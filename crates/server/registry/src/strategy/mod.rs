@@ -9,6 +9,7 @@ pub mod generation;
 pub mod namespace;
 pub mod pod;
 pub mod secret;
+pub mod service;
 pub mod volume;
 pub mod workload;
 

@@ -85,6 +85,7 @@ pub fn rows() -> Vec<Resource> {
                 s.name = NameRule::Label1035;
                 s.answers_object = true;
                 s.allocates = true;
+                s.prepare_update = Some(strategy::service::prepare_update);
             }),
         namespaced("events.k8s.io", "v1", "Event", "events")
             .short(&["ev"])

@@ -1,0 +1,62 @@
+//! Services: what only one type of Service has goes when the type changes and nobody asked for another value.
+//!
+//! Addresses and node ports are the allocator's, beside the pipeline.
+use super::Prepare;
+use crate::value::{at, list, remove, same, set, text};
+use serde_json::Value;
+
+pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
+    if p.role.is_some() {
+        return;
+    }
+    let drops: [(&str, fn(&Value) -> bool); 4] = [
+        ("spec.healthCheckNodePort", checks_health),
+        ("spec.allocateLoadBalancerNodePorts", balances),
+        ("spec.loadBalancerClass", balances),
+        ("spec.externalTrafficPolicy", externally_accessible),
+    ];
+    for (field, has) in drops {
+        if has(old) && !has(v) && same(at(old, field), at(v, field)) {
+            remove(v, field);
+        }
+    }
+    if !balances(v) && at(v, "status.loadBalancer").is_some() {
+        set(v, "status.loadBalancer", serde_json::json!({}));
+    }
+}
+
+fn balances(v: &Value) -> bool {
+    text(v, "spec.type") == "LoadBalancer"
+}
+fn checks_health(v: &Value) -> bool {
+    balances(v) && text(v, "spec.externalTrafficPolicy") == "Local"
+}
+fn externally_accessible(v: &Value) -> bool {
+    match text(v, "spec.type") {
+        "LoadBalancer" | "NodePort" => true,
+        "ClusterIP" | "" => !list(v, "spec.externalIPs").is_empty(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    #[test]
+    fn another_type_loses_the_fields_of_the_first() {
+        let user = skiff_request::User::default();
+        let p = Prepare { user: &user, now: skiff_meta::Timestamp(0), role: None };
+        let old = json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001, "allocateLoadBalancerNodePorts": true}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let mut v = old.clone();
+        v["spec"]["type"] = json!("ClusterIP");
+        prepare_update(&mut v, &old, &p);
+        assert_eq!(v, json!({"spec": {"type": "ClusterIP"}, "status": {"loadBalancer": {}}}));
+        // What was changed in the same breath stays, for validation to judge.
+        let mut v = old.clone();
+        v["spec"]["type"] = json!("ClusterIP");
+        v["spec"]["externalTrafficPolicy"] = json!("Cluster");
+        prepare_update(&mut v, &old, &p);
+        assert_eq!(v["spec"]["externalTrafficPolicy"], "Cluster");
+    }
+}
