@@ -7,19 +7,45 @@ use skiff_request::{Target, User};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Common name and organisations of a verified client certificate.
-pub(crate) fn subject(der: &[u8]) -> Option<(String, Vec<String>)> {
+/// Whom a verified client certificate names.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    /// Common name and organisations.
+    subject: (String, Vec<String>),
+    /// The name of the authority that signed it, as DER.
+    issuer: Vec<u8>,
+}
+
+pub(crate) fn peer(der: &[u8]) -> Option<Peer> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = cert.subject().iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect();
-    Some((name, groups))
+    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec() })
 }
 
-pub(crate) fn credentials(certificate: Option<(String, Vec<String>)>, headers: &HeaderMap) -> Credentials {
+/// The subject of the first certificate of a PEM file, as DER.
+pub(crate) fn authority_name(pem: &[u8]) -> Option<Vec<u8>> {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let der = CertificateDer::pem_slice_iter(pem).next()?.ok()?;
+    let (_, cert) = X509Certificate::from_der(&der).ok()?;
+    Some(cert.subject().as_raw().to_vec())
+}
+
+/// A certificate of the front proxies' authority names the proxy, not the user: it goes under a name that no header has.
+pub(crate) fn credentials(peer: Option<&Peer>, front_proxies: Option<&[u8]>, headers: &HeaderMap) -> Credentials {
     let bearer = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(bearer).or_else(|| websocket_bearer(headers));
-    let headers = headers.iter().filter_map(|(k, v)| Some((k.as_str().to_owned(), v.to_str().ok()?.to_owned()))).collect();
+    let mut headers: Vec<(String, String)> = headers.iter().filter_map(|(k, v)| Some((k.as_str().to_owned(), v.to_str().ok()?.to_owned()))).collect();
+    let mut certificate = None;
+    match peer {
+        Some(p) if front_proxies == Some(&*p.issuer) => headers.push((FRONT_PROXY.to_owned(), p.subject.0.clone())),
+        Some(p) => certificate = Some(p.subject.clone()),
+        None => {}
+    }
     Credentials { certificate, bearer, headers }
 }
+
+/// Where the authenticator of front proxies looks for the name of the proxy.
+const FRONT_PROXY: &str = ":front-proxy";
 
 fn bearer(header: &str) -> Option<String> {
     let (scheme, token) = header.trim().split_once(' ')?;

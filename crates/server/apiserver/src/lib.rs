@@ -1,10 +1,12 @@
 //! HTTP, and nothing else: what a request means and how an answer is written.
 //!
 //! TLS → authenticate → route → (authorise paths) → a [`skiff_request::Call`] for the registry → negotiate → bytes.
-//! Resources, validation and storage are the registry's. Connections into pods are piped to the kubelet as raw bytes.
+//! Resources, validation and storage are the registry's. Connections into pods are piped to the kubelet as raw bytes;
+//! group versions that an APIService gives to another server go on to it (`aggregation`).
 //!
 //! [`Server::start`] is the door; [`Handle`] ends it.
 
+mod aggregation;
 mod answer;
 mod bootstrap;
 mod compress;
@@ -25,6 +27,7 @@ mod tls;
 mod version;
 mod wire;
 
+pub use aggregation::ProxyIdentity;
 pub use connect::KubeletTls;
 pub use health::Check;
 pub use bootstrap::{Facts, bootstrap};

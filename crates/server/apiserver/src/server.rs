@@ -1,5 +1,6 @@
 //! The listener, connections, and the way of one request.
 use crate::{
+    aggregation::{Aggregation, ProxyIdentity},
     answer::{self, Rendering, Reply, full},
     compress,
     connect::{Connect, KubeletTls},
@@ -49,6 +50,9 @@ pub struct Config {
     pub checks: Vec<Check>,
     /// Further documents by path, such as those of OpenID discovery; authorised as any path.
     pub documents: Vec<Document>,
+    /// What API servers behind this one (APIService) see of it, and the authority that signed it, PEM: certificates of this
+    /// authority speak for others by `X-Remote-*` headers. Without it there is no aggregation.
+    pub proxy: Option<(ProxyIdentity, Vec<u8>)>,
     /// The way to kubelets; without it logs and streams are unavailable.
     pub kubelets: Option<KubeletTls>,
     /// Requests other than watches and connections that are served at once; more get 429.
@@ -68,6 +72,9 @@ pub struct Server {
     stop: CancellationToken,
     in_flight: tokio::sync::Semaphore,
     metrics: Metrics,
+    aggregation: Option<Arc<Aggregation>>,
+    /// The name of the front proxies' authority, DER.
+    front_proxies: Option<Vec<u8>>,
 }
 
 /// A running server.
@@ -123,7 +130,12 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
-        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default() });
+        let aggregation = config.proxy.as_ref().map(|(identity, _)| Aggregation::new(config.registry.clone(), identity.clone()));
+        let front_proxies = config.proxy.as_ref().and_then(|(_, ca)| identity::authority_name(ca));
+        if let Some(a) = &aggregation {
+            tasks.spawn(a.clone().run(stop.clone()));
+        }
+        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default(), aggregation, front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -156,7 +168,7 @@ impl Server {
             Ok(Err(error)) => return tracing::debug!(target: "api", %peer, %error, "TLS handshake failed"),
             Err(_) => return,
         };
-        let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity::subject(c));
+        let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity::peer(c));
         let server = self.clone();
         let service = service_fn(move |request| {
             let (server, certificate) = (server.clone(), certificate.clone());
@@ -179,7 +191,7 @@ impl Server {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, certificate: Option<(String, Vec<String>)>) -> Response<Reply> {
+    async fn answer(&self, request: Request<Incoming>, certificate: Option<identity::Peer>) -> Response<Reply> {
         let audit = audit_id(&request);
         let mut request = request;
         let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
@@ -198,15 +210,20 @@ impl Server {
         response
     }
 
-    async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<(String, Vec<String>)>) -> Result<Response<Reply>, Status> {
-        let credentials = identity::credentials(certificate, &parts.headers);
+    async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<identity::Peer>) -> Result<Response<Reply>, Status> {
+        let credentials = identity::credentials(certificate.as_ref(), self.front_proxies.as_deref(), &parts.headers);
         let user = match identity::authenticate(&self.config.authenticators, &credentials).await? {
             Some(user) => user,
             None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized(""))?,
         };
         let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
         let query = inbound::query(parts.uri.query());
-        match route(parts.uri.path()) {
+        let route = route(parts.uri.path());
+        if let Some((a, place)) = self.elsewhere(&route, parts.uri.path()) {
+            self.allowed_elsewhere(parts, &user, &query, &route).await?;
+            return a.forward(place, parts, &user, body, upgrade).await;
+        }
+        match route {
             Route::Resource { target, rest, .. } if self.connects(&target) => {
                 let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target: &target, rest: &rest, query: &query, user: &user };
                 c.serve(body, upgrade).await
@@ -214,6 +231,25 @@ impl Server {
             Route::Resource { target, watch, .. } => self.resource(parts, body, user, query, target, watch).await,
             other => self.path(parts, &user, &query, other).await,
         }
+    }
+
+    /// The group version that another server serves, if the request is for one.
+    fn elsewhere(&self, route: &Route, path: &str) -> Option<(&Arc<Aggregation>, (String, String))> {
+        let a = self.aggregation.as_ref()?;
+        let place = match route {
+            Route::Resource { target: t, .. } => (&*t.resource.group, &*t.resource.version),
+            Route::Version(g, v) => (g.as_str(), v.as_str()),
+            Route::Path => path.strip_prefix("/openapi/v3/apis/")?.split_once('/')?,
+            _ => return None,
+        };
+        a.serves(place.0, place.1).then(|| (a, (place.0.to_owned(), place.1.to_owned())))
+    }
+
+    async fn allowed_elsewhere(&self, parts: &Parts, user: &User, query: &Query, route: &Route) -> Result<(), Status> {
+        let Route::Resource { target, watch, .. } = route else { return self.path_allowed(parts, user).await };
+        let watching = *watch || (query.flag("watch") && parts.method == Method::GET && target.name.is_empty());
+        let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
+        self.config.registry.authorize(user, verb.as_str(), target).await
     }
 
     fn connects(&self, target: &Target) -> bool {
@@ -263,27 +299,47 @@ impl Server {
         negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes)
     }
 
-    async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {
-        let path = parts.uri.path();
-        let action = Action::Path { verb: parts.method.as_str().to_ascii_lowercase(), path: path.to_owned() };
+    async fn path_allowed(&self, parts: &Parts, user: &User) -> Result<(), Status> {
+        let action = Action::Path { verb: parts.method.as_str().to_ascii_lowercase(), path: parts.uri.path().to_owned() };
         match self.config.registry.authorizer().authorize(user, &action).await {
-            Decision::Allow => {}
-            Decision::Deny(why) | Decision::NoOpinion(why) => return Err(forbidden_path(user, parts, &why)),
+            Decision::Allow => Ok(()),
+            Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden_path(user, parts, &why)),
         }
+    }
+
+    async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {
+        self.path_allowed(parts, user).await?;
+        let path = parts.uri.path();
         let rows = self.config.registry.table().rows();
         match route {
             Route::Api | Route::Apis => {
                 let core = route == Route::Api;
                 let form = negotiate::negotiate(accept(parts), false, false, false)?;
                 if let Some(v) = form.discovery.as_deref().filter(|v| matches!(*v, "v2" | "v2beta1")) {
-                    return Ok(self.tagged(parts, &discovery::aggregated(&rows, core, v), &format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")));
+                    let mut document = discovery::aggregated(&rows, core, v);
+                    self.joined(!core, |a| a.join_discovery(&mut document));
+                    return Ok(self.tagged(parts, &document, &format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")));
                 }
-                let v = if core { discovery::api_versions(&self.config.address.to_string()) } else { discovery::group_list(&rows) };
+                let mut v = if core { discovery::api_versions(&self.config.address.to_string()) } else { discovery::group_list(&rows) };
+                self.joined(!core, |a| a.join_groups(&mut v));
                 self.value(parts, query, &v)
             }
-            Route::Group(g) => self.value(parts, query, &discovery::group(&rows, &g).ok_or_else(not_found)?),
+            Route::Group(g) => {
+                let ours = discovery::group(&rows, &g);
+                let v = match &self.aggregation {
+                    Some(a) => a.join_group(&g, ours),
+                    None => ours,
+                };
+                self.value(parts, query, &v.ok_or_else(not_found)?)
+            }
             Route::Version(g, v) => self.value(parts, query, &discovery::resource_list(&rows, &g, &v).ok_or_else(not_found)?),
             _ => self.plain(parts, query, path),
+        }
+    }
+
+    fn joined(&self, wanted: bool, join: impl FnOnce(&Aggregation)) {
+        if let Some(a) = self.aggregation.as_ref().filter(|_| wanted) {
+            join(a);
         }
     }
 
@@ -301,7 +357,11 @@ impl Server {
                 Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
             }
             ("openapi", Some("v2")) => self.openapi_v2(parts),
-            ("openapi", Some("v3")) => self.value(parts, query, &openapi::v3_index(&self.config.registry.table().rows())),
+            ("openapi", Some("v3")) => {
+                let mut index = openapi::v3_index(&self.config.registry.table().rows());
+                self.joined(true, |a| a.join_v3_index(&mut index));
+                self.value(parts, query, &index)
+            }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
             ("", None) => self.value(parts, query, &serde_json::json!({"paths": self.paths()})),
@@ -311,7 +371,8 @@ impl Server {
 
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
-        let document = openapi::v2_document(&rows);
+        let mut document = openapi::v2_document(&rows);
+        self.joined(true, |a| a.join_v2(&mut document));
         if accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")) {
             return Ok(self.tagged_bytes(parts, skiff_codec::openapi_v2_to_protobuf(&document), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
         }

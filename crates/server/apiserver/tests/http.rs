@@ -80,6 +80,7 @@ async fn world() -> World {
         anonymous: |path| path.starts_with("/readyz").then(|| User::new(User::ANONYMOUS, [User::UNAUTHENTICATED])),
         checks: vec![skiff_apiserver::Check { name: "ping".into(), run: Arc::new(|| Ok(())) }],
         documents: vec![],
+        proxy: None,
         kubelets: None,
         max_in_flight: 100,
     };

@@ -1,5 +1,5 @@
 //! Datastore, registry and API server, put together.
-use crate::server::identity::Keys;
+use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
@@ -10,6 +10,7 @@ use skiff_policy::{Authenticator, Authorizer};
 use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
 use skiff_request::{Service, User};
 use skiff_store::Store;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -47,9 +48,10 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     };
     let registry = Registry::new(store.clone(), table, options);
     let union: Vec<Arc<dyn Authenticator>> =
-        vec![Arc::new(FrontProxy { allowed: Vec::new() }), Arc::new(Certificates), issuer.clone(), Arc::new(BootstrapTokens { store: store.clone(), now })];
+        vec![Arc::new(FrontProxy { allowed: vec![PROXY.to_owned()] }), Arc::new(Certificates), issuer.clone(), Arc::new(BootstrapTokens { store: store.clone(), now })];
     let authenticator: Arc<dyn Authenticator> = Arc::new(Union(union));
     let kubelets = KubeletTls::new(keys.kubelet_client.certificate.as_bytes(), keys.kubelet_client.key.as_bytes(), keys.server_ca.certificate().as_bytes())?;
+    let proxy = skiff_apiserver::ProxyIdentity { certificate: keys.proxy_client.certificate.clone().into(), key: keys.proxy_client.key.clone().into() };
     let tls = Tls::new(&keys.tls())?;
     let config = Config {
         address: s.listen,
@@ -59,15 +61,31 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         anonymous: skiff_auth::anonymous,
         checks: Vec::new(),
         documents: documents(&issuer, s),
+        proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
         max_in_flight: 600,
     };
-    let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect() };
+    let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
     Ok(Api { keys, store, registry, authenticator, handle })
+}
+
+/// What API servers behind this one must know to believe it.
+fn authentication(keys: &Keys) -> BTreeMap<String, String> {
+    let list = |name: &str| format!("[{name:?}]");
+    let facts = [
+        ("client-ca-file", keys.client_ca.certificate().to_owned()),
+        ("requestheader-client-ca-file", keys.request_header_ca.certificate().to_owned()),
+        ("requestheader-allowed-names", list(PROXY)),
+        ("requestheader-username-headers", list("X-Remote-User")),
+        ("requestheader-uid-headers", list("X-Remote-Uid")),
+        ("requestheader-group-headers", list("X-Remote-Group")),
+        ("requestheader-extra-headers-prefix", list("X-Remote-Extra-")),
+    ];
+    facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
 }
 
 /// OpenID discovery of the service account issuer.

@@ -11,19 +11,27 @@ pub struct Keys {
     pub server_ca: Authority,
     /// Signs who clients are.
     pub client_ca: Authority,
+    /// Signs who speaks for others: this server towards the API servers behind it.
+    pub request_header_ca: Authority,
     /// Signs service account tokens, PEM.
     pub tokens: String,
     pub api: Leaf,
     pub admin: Leaf,
     /// What the API server shows to node agents.
     pub kubelet_client: Leaf,
+    /// What the API server shows to those behind it.
+    pub proxy_client: Leaf,
 }
+
+/// The name that API servers behind this one believe.
+pub const PROXY: &str = "system:auth-proxy";
 
 impl Keys {
     pub fn open(s: &Settings) -> anyhow::Result<Self> {
         let (dir, now) = (s.data.join("server/tls"), SystemTime::now());
         let server_ca = Authority::open(&dir, "server-ca", now)?;
         let client_ca = Authority::open(&dir, "client-ca", now)?;
+        let request_header_ca = Authority::open(&dir, "request-header-ca", now)?;
         let client = |name: &str, groups: &[&str]| Profile { common_name: name.into(), organizations: groups.iter().map(|g| (*g).to_owned()).collect(), usage: Usage::Client, ..Default::default() };
         let make_tokens = || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
         Ok(Self {
@@ -31,12 +39,14 @@ impl Keys {
             api: server_ca.leaf("serving-kube-apiserver", &api_profile(s)?, now)?,
             admin: client_ca.leaf("client-admin", &client("system:admin", &[User::MASTERS]), now)?,
             kubelet_client: client_ca.leaf("client-kube-apiserver", &client("kube-apiserver", &[User::MASTERS]), now)?,
+            proxy_client: request_header_ca.leaf("client-auth-proxy", &client(PROXY, &[]), now)?,
             server_ca,
             client_ca,
+            request_header_ca,
         })
     }
     pub fn tls(&self) -> TlsMaterial {
-        TlsMaterial { certificate: self.api.certificate.clone().into(), key: self.api.key.clone().into(), client_ca: self.client_ca.certificate().as_bytes().to_vec() }
+        TlsMaterial { certificate: self.api.certificate.clone().into(), key: self.api.key.clone().into(), client_ca: [self.client_ca.certificate(), self.request_header_ca.certificate()].join("\n").into_bytes() }
     }
 }
 

@@ -8,7 +8,7 @@ mod data;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Call, Service, Target, User, Verb};
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// What bootstrapping must know of this installation.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Facts {
     pub service_address: IpAddr,
     /// Service networks as CIDRs.
     pub networks: Vec<String>,
+    /// The ConfigMap `kube-system/extension-apiserver-authentication`: how API servers behind this one know it.
+    pub authentication: BTreeMap<String, String>,
 }
 
 const AGENT: &str = "kube-apiserver";
@@ -48,6 +50,8 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
     for object in data::api_services() {
         b.api_service(object).await?;
     }
+    let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
+    b.put("", "v1", "configmaps", "kube-system", known).await?;
     b.network(facts).await
 }
 

@@ -36,7 +36,7 @@ impl KubeletTls {
 }
 
 /// An address to dial.
-pub(super) struct Backend {
+pub(crate) struct Backend {
     pub host: String,
     pub port: u16,
     /// None: plain text.
@@ -45,7 +45,7 @@ pub(super) struct Backend {
     pub name: String,
 }
 
-pub(super) trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The kubelet of a Node object.
@@ -81,7 +81,7 @@ impl Backend {
 pub(super) fn unverified() -> Arc<ClientConfig> {
     static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = Arc::new(Anyone(provider.clone()));
+        let verifier = anyone();
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         match builder {
             Ok(b) => Arc::new(b.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()),
@@ -90,6 +90,11 @@ pub(super) fn unverified() -> Arc<ClientConfig> {
         }
     });
     CONFIG.clone()
+}
+
+/// Believes any certificate.
+pub(crate) fn anyone() -> Arc<dyn rustls::client::danger::ServerCertVerifier> {
+    Arc::new(Anyone(Arc::new(rustls::crypto::ring::default_provider())))
 }
 
 #[derive(Debug)]

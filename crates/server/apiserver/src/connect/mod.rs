@@ -8,11 +8,12 @@ mod pipe;
 mod pods;
 mod proxy;
 
+pub(crate) use backend::{Backend, anyone};
 pub use backend::KubeletTls;
+pub(crate) use pipe::{fetch, forward};
 
 use crate::answer::Reply;
-use backend::Backend;
-use http::{Response, request::Parts};
+use http::{HeaderMap, Response, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
@@ -52,7 +53,7 @@ impl Connect<'_> {
             }
             _ => return Err(Status::method_not_allowed(&self.target.group_resource(), self.parts.method.as_str())),
         };
-        let answer = pipe::forward(self, &backend, &path, body, upgrade).await?;
+        let answer = forward(self.parts, &HeaderMap::new(), &backend, &path, body, upgrade).await?;
         match sub {
             "log" => pipe::checked(answer).await,
             "proxy" => Ok(proxy::rewritten(self, answer)),

@@ -1,8 +1,8 @@
 //! Carrying a request to a backend, and the bytes behind it both ways.
-use super::{Connect, backend::Backend};
+use super::backend::Backend;
 use crate::answer::{Reply, full, relayed};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Either, Empty};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
@@ -23,7 +23,8 @@ fn headers(from: &HeaderMap, upgrading: bool) -> HeaderMap {
     let mut out = HeaderMap::new();
     for (name, value) in from {
         let kept = upgrading && matches!(name.as_str(), "connection" | "upgrade");
-        if (kept || !DROPPED.contains(&name.as_str())) && !name.as_str().starts_with("impersonate-") {
+        let ours = name.as_str().starts_with("impersonate-") || crate::aggregation::reserved(name);
+        if (kept || !DROPPED.contains(&name.as_str())) && !ours {
             out.append(name.clone(), value.clone());
         }
     }
@@ -38,23 +39,40 @@ fn headers(from: &HeaderMap, upgrading: bool) -> HeaderMap {
     out
 }
 
-/// Sends the request on and gives the answer; a switch of protocols is followed by piping.
-pub(super) async fn forward(c: &Connect<'_>, backend: &Backend, path: &str, body: Incoming, upgrade: Option<OnUpgrade>) -> Result<Response<Reply>, Status> {
-    let failed = |e: &dyn std::fmt::Display| Status::new(Reason::ServiceUnavailable, format!("error trying to reach service: {e}"));
+fn unreachable_because(e: &dyn std::fmt::Display) -> Status {
+    Status::new(Reason::ServiceUnavailable, format!("error trying to reach service: {e}"))
+}
+
+type Sender<B> = hyper::client::conn::http1::SendRequest<B>;
+
+async fn connect<B>(backend: &Backend) -> Result<Sender<B>, Status>
+where
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let io = backend.dial().await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| failed(&e))?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(io).await.map_err(|e| unreachable_because(&e))?;
     tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(target: "api", %error, "connection to a backend ended");
         }
     });
-    let mut request = Request::builder().method(c.parts.method.clone()).uri(path);
+    Ok(sender)
+}
+
+/// Sends the request on with `extra` headers and gives the answer; a switch of protocols is followed by piping.
+pub(crate) async fn forward(parts: &Parts, extra: &HeaderMap, backend: &Backend, path: &str, body: Incoming, upgrade: Option<OnUpgrade>) -> Result<Response<Reply>, Status> {
+    let mut sender = connect(backend).await?;
+    let mut request = Request::builder().method(parts.method.clone()).uri(path);
     if let Some(h) = request.headers_mut() {
-        *h = headers(&c.parts.headers, upgrade.is_some());
-        h.insert(header::HOST, HeaderValue::from_str(&backend.authority()).map_err(|e| failed(&e))?);
+        *h = headers(&parts.headers, upgrade.is_some());
+        h.extend(extra.clone());
+        h.insert(header::HOST, HeaderValue::from_str(&backend.authority()).map_err(|e| unreachable_because(&e))?);
     }
     let body = if upgrade.is_some() { Either::Left(Empty::<Bytes>::new()) } else { Either::Right(body) };
-    let mut response = sender.send_request(request.body(body).map_err(|e| failed(&e))?).await.map_err(|e| failed(&e))?;
+    let request = request.body(body).map_err(|e| unreachable_because(&e))?;
+    let mut response = sender.send_request(request).await.map_err(|e| unreachable_because(&e))?;
     let Some(client) = upgrade.filter(|_| response.status() == StatusCode::SWITCHING_PROTOCOLS) else {
         let (mut parts, body) = response.into_parts();
         for name in DROPPED {
@@ -66,6 +84,26 @@ pub(super) async fn forward(c: &Connect<'_>, backend: &Backend, path: &str, body
     tokio::spawn(pipe(client, server));
     let (parts, _) = response.into_parts();
     Ok(Response::from_parts(parts, full(Bytes::new())))
+}
+
+/// A document of a backend is read up to this.
+const DOCUMENT_LIMIT: usize = 16 * 1024 * 1024;
+
+/// A JSON document of a backend, asked for under the server's own name. Errors: why there is none.
+pub(crate) async fn fetch(backend: &Backend, path: &str) -> Result<serde_json::Value, String> {
+    let mut sender = connect(backend).await.map_err(|s| s.message)?;
+    let request = Request::get(path)
+        .header(header::HOST, backend.authority())
+        .header(header::ACCEPT, "application/json")
+        .header("x-remote-user", "system:kube-aggregator")
+        .header("x-remote-group", "system:masters")
+        .body(Empty::<Bytes>::new());
+    let response = sender.send_request(request.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
+    if !response.status().is_success() {
+        return Err(format!("bad status from {path}: {}", response.status().as_u16()));
+    }
+    let body = http_body_util::Limited::new(response.into_body(), DOCUMENT_LIMIT).collect().await.map_err(|e| e.to_string())?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|e| e.to_string())
 }
 
 async fn pipe(client: OnUpgrade, server: OnUpgrade) {
