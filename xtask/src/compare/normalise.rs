@@ -19,6 +19,9 @@ const RULES: &[(&str, &str)] = &[
     // Template hashes and the suffixes of generated names have this alphabet.
     (r"-[bcdfghjklmnpqrstvwxz2456789]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-HASH-RAND"),
     (r"-[bcdfghjklmnpqrstvwxz2456789]{8,10}\b", "-HASH"),
+    // Five letters at a name's end are generated; a word of five consonants and digits is none.
+    (r"-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-RAND"),
+    (r"(Resource Version: +)\d+", "${1}RV"),
     (r"((template|revision)-hash[=:] ?)[bcdfghjklmnpqrstvwxz2456789]{8,10}", "${1}HASH"),
     (r"v1\.37\.2\S*", "v1.37.2"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "JWT"),

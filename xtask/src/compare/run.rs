@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// A step that takes longer is ended (exit code 124).
 const STEP_SECONDS: &str = "60";
 /// How long a step is repeated until it succeeds.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Functions of every step.
 const PRELUDE: &str = r#"

@@ -51,7 +51,8 @@ impl<'a> Tracker<'a> {
         Scope { shape: self.shape, ignored: &self.ignored }
     }
 
-    /// A create, update or patch: sets `metadata.managedFields` of `new`. `old` is the live object (Null at a create).
+    /// A create, update or patch: sets `metadata.managedFields` of `new`. `old` is the live object (at a create the
+    /// empty one of its type).
     /// A client may clear or replace the list by sending its own: absent keeps the live one, an empty one resets it.
     pub fn update(&self, old: &Value, new: &mut Value, manager: &str, now: &str) {
         let given = take(new);

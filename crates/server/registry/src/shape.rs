@@ -26,6 +26,10 @@ pub trait Shape: Send + Sync {
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str);
     /// Orders fields and drops zeros as canonical JSON has it.
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value);
+    /// The object that has nothing yet, in canonical form: what a creation is compared with to see what it sets.
+    fn empty(&self, _kind: &GroupVersionKind) -> Value {
+        Value::Object(Default::default())
+    }
     /// Errors of the content of an object or of a change of it; metadata is checked elsewhere.
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause>;
     /// The table of the kind: strategic merge patches and protobuf need one. Custom resources have none.
@@ -85,6 +89,13 @@ impl Shape for Builtin {
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value) {
         if let Some(d) = table(kind).and_then(|ty| skiff_codec::decode_value(ty, value).ok()) {
             *value = d.object;
+        }
+    }
+    fn empty(&self, kind: &GroupVersionKind) -> Value {
+        let nothing = Value::Object(Default::default());
+        match table(kind).and_then(|ty| skiff_codec::decode_value(ty, &nothing).ok()) {
+            Some(d) => d.object,
+            None => nothing,
         }
     }
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
