@@ -32,6 +32,10 @@ pub trait Shape: Send + Sync {
     }
     /// Errors of the content of an object or of a change of it; metadata is checked elsewhere.
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause>;
+    /// What the client is told about an object that is accepted.
+    fn warnings(&self, _kind: &GroupVersionKind, _subresource: &str, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
     /// The table of the kind: strategic merge patches and protobuf need one. Custom resources have none.
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
@@ -104,6 +108,9 @@ impl Shape for Builtin {
             (Some(old), "") => skiff_validation::validate_update(&kind.group, &kind.kind, new, old),
             (Some(old), other) => skiff_validation::validate_subresource(&kind.group, &kind.kind, other, new, old),
         }
+    }
+    fn warnings(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
+        skiff_validation::warnings(&kind.group, &kind.kind, subresource, new, old)
     }
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type> {
         table(kind)
