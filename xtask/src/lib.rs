@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod build;
 pub mod cluster;
+pub mod compare;
 pub mod codegen;
 pub mod demo;
 pub mod http;

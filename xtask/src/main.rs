@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`. Each task is a module of its own; this file only names them.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, cluster, codegen, demo, test, tidy};
+use xtask::{bench, build, cluster, codegen, compare, demo, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Development tasks of Skiff")]
@@ -25,6 +25,8 @@ enum Task {
         #[command(subcommand)]
         command: cluster::Command,
     },
+    /// Run kubectl command lines against upstream and Skiff, and show where the outputs differ
+    Compare(compare::Args),
     /// Measure the budgets
     Bench(bench::Args),
     /// Regenerate the schema facts out of the upstream Go modules
@@ -38,6 +40,7 @@ fn main() -> anyhow::Result<()> {
         Task::Test(args) => test::task(&args),
         Task::Tidy(args) => tidy::task(&args),
         Task::Cluster { command } => cluster::task(command),
+        Task::Compare(args) => compare::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Codegen(args) => codegen::run(&args),
     }

@@ -2,7 +2,7 @@
 //!
 //! Only the shape that gofmt gives to API packages is understood; it is not a Go parser.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -61,6 +61,10 @@ pub struct GoPackage {
     pub types: BTreeMap<String, (GoType, BTreeMap<String, String>)>,
     /// String constants by name.
     pub consts: BTreeMap<String, String>,
+    /// Types marked `+enum`.
+    pub enums: BTreeSet<String>,
+    /// Values of the constants of each named type.
+    pub values: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// The value of a marker in a list of marker lines.
@@ -143,6 +147,9 @@ fn read_type<'a>(
     package: &mut GoPackage,
 ) {
     let Some((name, definition)) = rest.split_once(' ') else { return };
+    if marker(&markers, "enum").is_some() {
+        package.enums.insert(name.to_owned());
+    }
     let ty = if let Some(target) = definition.strip_prefix('=') {
         GoType::Alias(target.trim().to_owned())
     } else if definition == "struct {" {
@@ -202,8 +209,12 @@ fn read_const(line: &str, package: &mut GoPackage) {
     let Some(value) = right.trim().strip_prefix('"').and_then(|r| r.split('"').next()) else {
         return;
     };
-    if let Some(name) = left.split_whitespace().next() {
+    let mut words = left.split_whitespace();
+    if let Some(name) = words.next() {
         package.consts.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(ty) = words.next() {
+        package.values.entry(ty.to_owned()).or_default().insert(value.to_owned());
     }
 }
 

@@ -168,7 +168,12 @@ impl Resolver<'_> {
         let imports = imports.clone();
         let ty = self.type_expression(&field.ty, &owner.0, &imports)?;
         let json = if json.is_empty() { field.name.clone() } else { json.to_owned() };
-        let attributes = self.attributes(field, &options, inline, &owner.0);
+        let mut attributes = self.attributes(field, &options, inline, &owner.0);
+        if let Some(values) = self.enumeration(&field.ty, &owner.0, &imports) {
+            // A default may hold blanks, so it stays the last.
+            let at = attributes.iter().position(|a| a.starts_with("default=")).unwrap_or(attributes.len());
+            attributes.insert(at, format!("enum={}", values.join(",")));
+        }
         let proto = self.packages.get(&id.0).and_then(|p| p.proto.get(&id.1));
         let tag = proto.and_then(|p| p.get(&proto_name(field))).copied();
         Ok(Some(FieldFacts { json, tag, ty, attributes }))
@@ -241,6 +246,18 @@ impl Resolver<'_> {
         }
         let id = qualify(ty, path, imports).with_context(|| format!("type {ty}: unknown import"))?;
         self.named_expression(id)
+    }
+
+    /// The values of an `+enum` type, of the items of a list of it or of the values of a map of it.
+    fn enumeration(&self, ty: &str, path: &str, imports: &BTreeMap<String, String>) -> Option<Vec<String>> {
+        let mut ty = ty.trim_start_matches('*').trim_start_matches("[]");
+        if let Some(map) = ty.strip_prefix("map[") {
+            ty = map.split_once(']')?.1;
+        }
+        let id = self.unaliased(qualify(ty, path, imports)?);
+        let go = &self.packages.get(&id.0)?.go;
+        let values = go.enums.contains(&id.1).then(|| go.values.get(&id.1))??;
+        Some(values.iter().cloned().collect())
     }
 
     /// The type that an alias is another name for.

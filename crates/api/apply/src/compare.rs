@@ -23,94 +23,114 @@ impl Comparison {
 
 pub(crate) fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
     let mut c = Comparison::default();
-    both(old, new, shape, &mut Vec::new(), &mut c);
+    node(Some(old), Some(new), shape, &mut Vec::new(), &mut c);
     c
 }
 
-fn both(old: &Value, new: &Value, shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
-    let (o, n) = (relation(shape, old), relation(shape, new));
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) if o == Relation::Map && n == Relation::Map => {
-            for (name, v) in old {
-                path.push(Element::field(name));
-                match new.get(name) {
-                    Some(w) => both(v, w, shape.field(name), path, c),
-                    None => one(v, shape.field(name), path, !shape.declares(name), &mut c.removed),
-                }
-                path.pop();
-            }
-            for (name, w) in new.iter().filter(|(name, _)| !old.contains_key(*name)) {
-                path.push(Element::field(name));
-                one(w, shape.field(name), path, !shape.declares(name), &mut c.added);
-                path.pop();
+/// How the two sides merge. A side that is absent or null takes the other's way.
+fn common(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Result<Relation, (Relation, Relation)> {
+    let of = |v: Option<&Value>| v.filter(|v| !v.is_null()).map(|v| relation(shape, v));
+    match (of(old), of(new)) {
+        (Some(o), Some(n)) if o != n => Err((o, n)),
+        (Some(r), _) | (None, Some(r)) => Ok(r),
+        (None, None) => Ok(shape.relation()),
+    }
+}
+
+/// A field or item that at least one side has. A whole map or list that comes or goes is in the set itself, beside
+/// what is below it; one that both sides have is not.
+fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
+    match common(old, new, shape) {
+        Ok(r) if r == Relation::Atomic || (hollow(old) && hollow(new)) => leaf(old, new, path, c),
+        Ok(r) => {
+            below(r, old, new, shape, path, c);
+            match (old, new) {
+                (None, _) => c.added.insert(path),
+                (_, None) => c.removed.insert(path),
+                _ => {}
             }
         }
-        (Value::Array(old), Value::Array(new)) if o == n && n != Relation::Atomic => lists(old, new, shape, path, c),
-        _ if same(old, new) => {}
-        _ if o == Relation::Atomic && n == Relation::Atomic => c.modified.insert(path),
-        // A change of type, or of null to a map: all that was goes, all that is comes.
-        _ => {
-            one(old, shape, path, false, &mut c.removed);
-            one(new, shape, path, false, &mut c.added);
+        // A change of type: what was below goes, what is below comes.
+        Err((o, n)) => {
+            leaf(old, new, path, c);
+            below(o, old, None, shape, path, c);
+            below(n, None, new, shape, path, c);
         }
     }
+}
+
+fn hollow(v: Option<&Value>) -> bool {
+    match v {
+        None | Some(Value::Null) => true,
+        Some(Value::Object(m)) => m.is_empty(),
+        Some(Value::Array(a)) => a.is_empty(),
+        Some(_) => false,
+    }
+}
+
+fn leaf(old: Option<&Value>, new: Option<&Value>, path: &[Element], c: &mut Comparison) {
+    match (old, new) {
+        (None, _) => c.added.insert(path),
+        (_, None) => c.removed.insert(path),
+        (Some(o), Some(n)) if !same(o, n) => c.modified.insert(path),
+        _ => {}
+    }
+}
+
+fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
+    match r {
+        Relation::Atomic => {}
+        Relation::Map => {
+            let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
+            let fresh = new.into_iter().flatten().map(|(name, _)| name).filter(|name| !old.is_some_and(|m| m.contains_key(*name)));
+            for name in old.into_iter().flatten().map(|(name, _)| name).chain(fresh) {
+                path.push(Element::field(name));
+                node(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), shape.field(name), path, c);
+                path.pop();
+            }
+        }
+        Relation::Set | Relation::Keyed => lists(items(old), items(new), shape, path, c),
+    }
+}
+
+fn items(v: Option<&Value>) -> &[Value] {
+    v.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
 fn lists(old: &[Value], new: &[Value], shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
-    let group = |items: &'_ [Value]| {
-        let mut m: BTreeMap<Element, Vec<usize>> = BTreeMap::new();
-        for (i, v) in items.iter().enumerate() {
-            m.entry(element_of(shape, v, i).unwrap_or(Element::Index(i))).or_default().push(i);
-        }
-        m
-    };
-    let (was, is) = (group(old), group(new));
-    for (e, at) in &was {
+    let (was, is) = (grouped(old, shape), grouped(new, shape));
+    let fresh = is.keys().filter(|e| !was.contains_key(*e));
+    for e in was.keys().chain(fresh) {
+        let (o, n) = (was.get(e).map(Vec::as_slice).unwrap_or_default(), is.get(e).map(Vec::as_slice).unwrap_or_default());
         path.push(e.clone());
-        match is.get(e) {
-            Some(to) if at.len() == 1 && to.len() == 1 => both(&old[at[0]], &new[to[0]], shape.item(), path, c),
+        match (o, n) {
+            ([] | [_], [] | [_]) => node(o.first().copied(), n.first().copied(), shape.item(), path, c),
             // Duplicates are owned as one: any difference modifies the item as a whole.
-            Some(to) => {
-                if at.len() != to.len() || at.iter().zip(to).any(|(&a, &b)| !same(&old[a], &new[b])) {
+            ([_, _, ..], [_, _, ..]) => {
+                if o.len() != n.len() || o.iter().zip(n).any(|(a, b)| !same(a, b)) {
                     c.modified.insert(path);
                 }
             }
-            None => at.iter().for_each(|&i| one(&old[i], shape.item(), path, true, &mut c.removed)),
+            ([_, _, ..], _) => {
+                n.first().into_iter().for_each(|v| node(None, Some(v), shape.item(), path, c));
+                c.removed.insert(path);
+            }
+            (_, _) => {
+                o.first().into_iter().for_each(|v| node(Some(v), None, shape.item(), path, c));
+                c.added.insert(path);
+            }
         }
-        path.pop();
-    }
-    for (e, at) in is.iter().filter(|(e, _)| !was.contains_key(e)) {
-        path.push(e.clone());
-        at.iter().for_each(|&i| one(&new[i], shape.item(), path, true, &mut c.added));
         path.pop();
     }
 }
 
-/// A value that only one side has: all its fields, and itself when `own`.
-fn one(v: &Value, shape: Shape<'_>, path: &mut Vec<Element>, own: bool, set: &mut FieldSet) {
-    match (relation(shape, v), v) {
-        (Relation::Map, Value::Object(m)) => {
-            for (name, child) in m {
-                path.push(Element::field(name));
-                one(child, shape.field(name), path, !shape.declares(name), set);
-                path.pop();
-            }
-            if own || m.is_empty() {
-                set.insert(path);
-            }
-        }
-        (Relation::Set | Relation::Keyed, Value::Array(items)) => {
-            for (i, item) in items.iter().enumerate() {
-                path.push(element_of(shape, item, i).unwrap_or(Element::Index(i)));
-                one(item, shape.item(), path, true, set);
-                path.pop();
-            }
-            if own {
-                set.insert(path);
-            }
-        }
-        _ => set.insert(path),
+/// Items by their path element; an item without its keys stands for its position.
+fn grouped<'v>(items: &'v [Value], shape: Shape<'_>) -> BTreeMap<Element, Vec<&'v Value>> {
+    let mut m: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
+    for (i, v) in items.iter().enumerate() {
+        m.entry(element_of(shape, v, i).unwrap_or(Element::Index(i))).or_default().push(v);
     }
+    m
 }
 
 /// Equality of JSON values whatever the order of maps, 1 and 1.0 being the same.

@@ -51,7 +51,8 @@ impl<'a> Tracker<'a> {
         Scope { shape: self.shape, ignored: &self.ignored }
     }
 
-    /// A create, update or patch: sets `metadata.managedFields` of `new`. `old` is the live object (Null at a create).
+    /// A create, update or patch: sets `metadata.managedFields` of `new`. `old` is the live object (at a create the
+    /// empty one of its type).
     /// A client may clear or replace the list by sending its own: absent keeps the live one, an empty one resets it.
     pub fn update(&self, old: &Value, new: &mut Value, manager: &str, now: &str) {
         let given = take(new);
@@ -65,6 +66,11 @@ impl<'a> Tracker<'a> {
             (Some(g), _) => Managed::read(Some(g)).or_else(|| Managed::read(live)).unwrap_or_default(),
             (None, _) => Managed::read(live).unwrap_or_default(),
         };
+        // An object that nobody's fields were recorded of stays so until it is applied.
+        if managed.0.is_empty() && old.pointer("/metadata/uid").is_some() {
+            put(new, Vec::new());
+            return;
+        }
         self.bring_up(&mut managed);
         let stripped = without_managed(old);
         updater::update(&stripped, new, self.scope(), &mut managed, &self.manager(manager, Operation::Update), self.api_version, now);

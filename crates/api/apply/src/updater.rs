@@ -3,7 +3,7 @@ use crate::compare::{Comparison, compare};
 use crate::merge::merge;
 use crate::remove::remove;
 use crate::walk::{WalkError, to_set};
-use crate::{Entry, FieldSet, Managed, ManagerId, Shape};
+use crate::{Element, Entry, FieldSet, Managed, ManagerId, Shape};
 use serde_json::Value;
 
 /// What of an object counts: its shape and the fields that no manager may own (server-set metadata, the other half of
@@ -38,12 +38,19 @@ fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me:
     Ok(c)
 }
 
+/// What of a set a manager may own. The metadata as a whole is nobody's.
+fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
+    let mut set = set.recursive_difference(scope.ignored);
+    set.members.remove(&Element::field("metadata"));
+    set
+}
+
 /// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned.
 pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, now: &str) -> bool {
     let before = managed.0.get(me).map(|e| e.set.clone()).unwrap_or_default();
     let Ok(c) = settle(old, new, scope, managed, me, true) else { return false };
     let set = before.difference(&c.removed).union(&c.modified).union(&c.added);
-    let set = set.recursive_difference(scope.ignored);
+    let set = owned(set, scope);
     let took = !c.modified.is_empty() || !c.added.is_empty();
     if set.is_empty() {
         managed.0.remove(me);
@@ -58,7 +65,7 @@ pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut M
 pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
     let before = managed.clone();
     let merged = merge(live, config, scope.shape);
-    let set = to_set(config, scope.shape, true)?.recursive_difference(scope.ignored);
+    let set = owned(to_set(config, scope.shape, true)?, scope);
     let last = managed.0.get(me).map(|e| e.set.clone());
     let time = managed.0.get(me).and_then(|e| e.time.clone());
     managed.0.insert(me.clone(), Entry { api_version: api_version.to_owned(), set, time });

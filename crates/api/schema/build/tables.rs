@@ -157,11 +157,12 @@ fn patch_literal(patch: &str) -> String {
 fn extra(field: &Field, keys: &str, embedded: &str) -> String {
     let merge_key = field.value("key").unwrap_or_default();
     let default = field.value("default");
-    if keys.is_empty() && merge_key.is_empty() && default.is_none() && embedded.is_empty() {
+    let values: Vec<&str> = field.value("enum").map(|v| v.split(',').collect()).unwrap_or_default();
+    if keys.is_empty() && merge_key.is_empty() && default.is_none() && embedded.is_empty() && values.is_empty() {
         return "None".to_owned();
     }
     let keys: Vec<&str> = keys.split(',').filter(|k| !k.is_empty()).collect();
-    format!("Some(&Extra {{ keys: &{keys:?}, merge_key: {merge_key:?}, default: {default:?}, embedded: {embedded:?} }})")
+    format!("Some(&Extra {{ keys: &{keys:?}, merge_key: {merge_key:?}, default: {default:?}, embedded: {embedded:?}, values: &{values:?} }})")
 }
 
 fn word_variant(word: &str) -> Result<&'static str, String> {

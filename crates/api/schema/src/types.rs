@@ -104,6 +104,11 @@ impl Field {
         self.extra.map_or("", |e| e.merge_key)
     }
 
+    /// What the field, its items or its values can be when their type is an enumeration; empty when it is none.
+    pub fn values(&self) -> &'static [&'static str] {
+        self.extra.map_or(&[], |e| e.values)
+    }
+
     /// The `+default` marker as JSON text.
     pub fn default(&self) -> Option<&'static str> {
         self.extra.and_then(|e| e.default)
@@ -123,6 +128,8 @@ pub struct Extra {
     pub keys: &'static [&'static str],
     pub merge_key: &'static str,
     pub default: Option<&'static str>,
+    /// The values of an `+enum` type.
+    pub values: &'static [&'static str],
     /// Go names of the embedded structs that hold the field, joined by dots.
     pub embedded: &'static str,
 }

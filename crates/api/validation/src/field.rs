@@ -189,6 +189,14 @@ impl<'a> Field<'a> {
     pub fn invalid(&self, value: impl Show, why: &str) {
         self.tell("FieldValueInvalid", "Invalid value", &value, why);
     }
+    /// Nothing is wrong, but the client should know.
+    pub fn warn(&self, why: &str) {
+        self.tell("", why, &Omitted, "");
+    }
+    /// A warning whose text says itself where it is.
+    pub fn warn_whole(&self, text: String) {
+        self.errors.push("", text, String::new());
+    }
     pub fn internal(&self, why: &str) {
         self.tell("InternalError", "Internal error", &Omitted, why);
     }

@@ -60,6 +60,38 @@ fn strict(f: &Field<'_>, text: &str) -> bool {
     true
 }
 
+/// What upstream tells a client about an address that it accepts, but would not today.
+pub(crate) fn warn(f: &Field<'_>) {
+    let text = f.str();
+    let Some(ip) = sloppy(text) else { return };
+    match text.parse::<IpAddr>() {
+        Ok(ip) if !mapped(ip) => {
+            if ip.is_ipv6() && ip.to_string() != text {
+                f.warn(&format!("IPv6 address {text:?} should be in RFC 5952 canonical format ({:?})", ip.to_string()));
+            }
+        }
+        _ => f.warn(&format!("non-standard IP address {text:?} is invalid: use {:?}", plain(ip).to_string())),
+    }
+}
+
+/// The same of a network.
+pub(crate) fn warn_cidr(f: &Field<'_>) {
+    let text = f.str();
+    let Some((ip, bits)) = sloppy_cidr(text) else { return };
+    let (net, strict) = (network(ip, bits), text.split_once('/').and_then(|(ip, _)| ip.parse::<IpAddr>().ok()));
+    let shown = format!("{}/{bits}", plain(net));
+    if net != ip {
+        let single = if plain(ip).is_ipv4() { 32 } else { 128 };
+        f.warn(&format!("CIDR value {text:?} is ambiguous in this context (should be {shown:?} or {:?}?)", format!("{}/{single}", plain(ip))));
+    }
+    let odd = strict.is_none_or(mapped) || text.split_once('/').is_some_and(|(_, bits)| bits.len() > 1 && bits.starts_with('0'));
+    if odd {
+        f.warn(&format!("non-standard CIDR value {text:?} is invalid: use {shown:?}"));
+    } else if net == ip && ip.is_ipv6() && shown != text {
+        f.warn(&format!("IPv6 CIDR value {text:?} should be in RFC 5952 canonical format ({shown:?})"));
+    }
+}
+
 /// An address in its canonical spelling.
 pub(crate) fn canonical(f: &Field<'_>, text: &str) {
     if strict(f, text)

@@ -2,7 +2,7 @@
 //!
 //! Pure functions over JSON in canonical form with defaults filled in. [`validate_create`], [`validate_update`] and
 //! [`validate_status_update`] know the rules of each kind; [`validate_subresource`] those of the writes of other
-//! subresources; [`metadata`] those that hold for every kind. Each gives causes as a Status of reason Invalid lists them.
+//! subresources; [`warnings`] gives what upstream tells a client about an object that it accepts; [`metadata`] has those that hold for every kind. Each gives causes as a Status of reason Invalid lists them.
 //!
 //! ```
 //! use serde_json::json;
@@ -39,8 +39,10 @@ mod show;
 mod small;
 mod storage;
 mod volume;
+mod warnings;
 mod webhooks;
 mod workload;
 
 pub use network::ip_address_name;
+pub use warnings::warnings;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};

@@ -26,8 +26,16 @@ pub trait Shape: Send + Sync {
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str);
     /// Orders fields and drops zeros as canonical JSON has it.
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value);
+    /// The object that has nothing yet, in canonical form: what a creation is compared with to see what it sets.
+    fn empty(&self, _kind: &GroupVersionKind) -> Value {
+        Value::Object(Default::default())
+    }
     /// Errors of the content of an object or of a change of it; metadata is checked elsewhere.
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause>;
+    /// What the client is told about an object that is accepted.
+    fn warnings(&self, _kind: &GroupVersionKind, _subresource: &str, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
     /// The table of the kind: strategic merge patches and protobuf need one. Custom resources have none.
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
@@ -87,12 +95,22 @@ impl Shape for Builtin {
             *value = d.object;
         }
     }
+    fn empty(&self, kind: &GroupVersionKind) -> Value {
+        let nothing = Value::Object(Default::default());
+        match table(kind).and_then(|ty| skiff_codec::decode_value(ty, &nothing).ok()) {
+            Some(d) => d.object,
+            None => nothing,
+        }
+    }
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         match (old, subresource) {
             (None, _) => skiff_validation::validate_create(&kind.group, &kind.kind, new),
             (Some(old), "") => skiff_validation::validate_update(&kind.group, &kind.kind, new, old),
             (Some(old), other) => skiff_validation::validate_subresource(&kind.group, &kind.kind, other, new, old),
         }
+    }
+    fn warnings(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
+        skiff_validation::warnings(&kind.group, &kind.kind, subresource, new, old)
     }
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type> {
         table(kind)

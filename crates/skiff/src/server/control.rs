@@ -24,7 +24,9 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     let registry: Arc<dyn skiff_request::Service> = api.registry.clone();
     let clients = move |name: &str| -> Client {
         let user = User::new(format!("system:serviceaccount:kube-system:{name}"), ACCOUNTS);
-        Client::new(Arc::new(skiff_client::Local::new(registry.clone(), user)), name)
+        // Fields are the manager's, whichever of its controllers wrote them.
+        let agent = format!("kube-controller-manager/skiff {name}");
+        Client::new(Arc::new(skiff_client::Local::new(registry.clone(), user)), &agent)
     };
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
     let table = api.registry.table().clone();

@@ -67,6 +67,16 @@ fn an_update_owns_what_it_changed() {
 }
 
 #[test]
+fn updates_of_an_object_without_managers_are_not_tracked() {
+    let live = json!({"metadata": {"name": "d", "uid": "u"}, "spec": {"replicas": 1}});
+    let mut new = json!({"metadata": {"name": "d", "uid": "u"}, "spec": {"replicas": 2}});
+    tracker().update(&live, &mut new, "kubectl", T1);
+    assert!(owners(&new).is_empty());
+    let (applied, _) = tracker().apply(&new, &json!({"metadata": {"name": "d"}, "spec": {"paused": true}}), "me", false, T1).unwrap();
+    assert_eq!(owners(&applied), ["me/Apply", "before-first-apply/Update"]);
+}
+
+#[test]
 fn ports_are_keyed_by_number_and_defaulted_protocol() {
     let with = |p: Value| deployment(1, json!([{"name": "c", "image": "i", "ports": p}]));
     let (live, _) = tracker().apply(&Value::Null, &with(json!([{"containerPort": 80}])), "one", false, T0).unwrap();

@@ -80,9 +80,11 @@ fn marker(field: &Field, map: &mut Map<String, Value>) {
     if !unset {
         return;
     }
-    let is_zero = |value: &Value| !field.pointer && value.as_str() == Some("");
-    if let Some(value) = serde_json::from_str(default).ok().filter(|value| !is_zero(value)) {
-        map.insert(field.name.to_owned(), value);
+    // A default that is zero changes nothing: the field stays left out where Go leaves it out.
+    let mut given = Map::new();
+    given.extend(serde_json::from_str(default).ok().map(|value| (field.name.to_owned(), value)));
+    if field.pointer || !given.is_zero(field.name) {
+        map.extend(given);
     }
 }
 

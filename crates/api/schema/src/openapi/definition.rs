@@ -89,10 +89,11 @@ impl Writer<'_> {
         }
         let described = self.descriptions.get(ty.name, field.name);
         if let Some(text) = described {
-            extra.insert("description".to_owned(), json!(text));
+            extra.insert("description".to_owned(), json!(format!("{text}{}", possible(field))));
         }
         extensions(field, &mut extra);
         let mut schema = self.schema(&field.ty);
+        enumerate(field, &mut schema);
         let is_ref = schema.contains_key("$ref");
         if is_ref && !extra.is_empty() && self.dialect == Dialect::V3 {
             // Siblings of a reference mean nothing in OpenAPI 3.0.
@@ -134,6 +135,31 @@ impl Writer<'_> {
             Dialect::V2 => json!({"$ref": format!("#/definitions/{name}")}),
             Dialect::V3 => json!({"$ref": format!("#/components/schemas/{name}")}),
         }
+    }
+}
+
+/// The end of an enumeration's description. What each value means is upstream's prose, which no package carries.
+fn possible(field: &Field) -> String {
+    if field.values().is_empty() || !matches!(field.ty.kind, Kind::String) {
+        return String::new();
+    }
+    let values: String = field.values().iter().map(|v| format!("\n - `{v:?}`")).collect();
+    format!("\n\nPossible enum values:{values}")
+}
+
+/// `enum` on the string itself, on a list's items or on a map's values.
+fn enumerate(field: &Field, schema: &mut Map<String, Value>) {
+    if field.values().is_empty() {
+        return;
+    }
+    let inner = match field.ty.kind {
+        Kind::List(_) => schema.get_mut("items").and_then(Value::as_object_mut),
+        Kind::Map(_) => schema.get_mut("additionalProperties").and_then(Value::as_object_mut),
+        _ => Some(schema),
+    };
+    if let Some(inner) = inner {
+        inner.insert("enum".to_owned(), json!(field.values()));
+        inner.sort_keys();
     }
 }
 

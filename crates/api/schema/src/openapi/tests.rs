@@ -18,7 +18,8 @@ fn published() -> Option<PathBuf> {
     None
 }
 
-/// Takes out what is compared elsewhere or is not made: descriptions and unions.
+/// Takes out what is compared elsewhere or is not made: descriptions and unions, and enumerations, which only a running
+/// server publishes.
 fn reduced(value: &Value) -> Value {
     match value {
         // A reference is wrapped only to carry a description: WatchEvent has one that the source lacks.
@@ -27,7 +28,7 @@ fn reduced(value: &Value) -> Value {
         }
         Value::Object(map) => Value::Object(
             map.iter()
-                .filter(|(key, value)| *key != "x-kubernetes-unions" && !(*key == "description" && value.is_string()))
+                .filter(|(key, value)| *key != "x-kubernetes-unions" && !(*key == "enum" && value.is_array()) && !(*key == "description" && value.is_string()))
                 .map(|(key, value)| (key.clone(), reduced(value)))
                 .collect(),
         ),
@@ -143,4 +144,23 @@ fn a_document_holds_all_that_it_refers_to() {
         }
         assert!(definitions.len() > 100);
     }
+}
+
+/// As a running server publishes them; the module's documents are made without.
+#[test]
+fn enumerations_say_what_is_possible() {
+    let descriptions = Descriptions::load();
+    let property = |ty: &str, field: &str| {
+        let name = format!("io.k8s.api.core.v1.{ty}");
+        definition(&name, Dialect::V3, "", "v1", &descriptions).and_then(|d| d.pointer(&format!("/properties/{field}")).cloned()).unwrap_or_default()
+    };
+    let restart = property("PodSpec", "restartPolicy");
+    assert_eq!(restart["enum"], serde_json::json!(["Always", "Never", "OnFailure"]));
+    assert!(restart["description"].as_str().unwrap_or_default().ends_with("\n\nPossible enum values:\n - `\"Always\"`\n - `\"Never\"`\n - `\"OnFailure\"`"));
+    let families = property("ServiceSpec", "ipFamilies");
+    assert_eq!((families.get("enum"), &families["items"]["enum"]), (None, &serde_json::json!(["", "IPv4", "IPv6"])));
+    assert!(!families["description"].as_str().unwrap_or_default().contains("Possible"));
+    let statuses = property("PersistentVolumeClaimStatus", "allocatedResourceStatuses");
+    assert_eq!(statuses["additionalProperties"]["enum"].as_array().map(Vec::len), Some(5));
+    assert_eq!(property("PodSpec", "schedulerName").get("enum"), None);
 }

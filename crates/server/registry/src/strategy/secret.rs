@@ -5,20 +5,18 @@ use base64::Engine;
 use serde_json::Value;
 
 pub fn prepare_create(v: &mut Value, _: &Prepare<'_>) {
-    fold_string_data(v);
     if text(v, "type").is_empty() {
         set(v, "type", "Opaque");
     }
 }
 
 pub fn prepare_update(v: &mut Value, old: &Value, _: &Prepare<'_>) {
-    fold_string_data(v);
     if text(v, "type").is_empty() {
         copy(v, old, "type");
     }
 }
 
-fn fold_string_data(v: &mut Value) {
+pub fn fold_string_data(v: &mut Value) {
     let Some(Value::Object(plain)) = remove(v, "stringData") else { return };
     if plain.is_empty() {
         return;

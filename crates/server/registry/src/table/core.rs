@@ -66,6 +66,7 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| s.generation = Some(strategy::generation::ON_SPEC)),
         namespaced("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status().columns(print::resource_quota()).strategy(|s| s.answers_object = true),
         namespaced("", "v1", "Secret", "secrets").columns(print::secret()).fields(fields::SECRET).strategy(|s| {
+            s.read = Some(strategy::secret::fold_string_data);
             s.prepare_create = Some(strategy::secret::prepare_create);
             s.prepare_update = Some(strategy::secret::prepare_update);
         }),

@@ -25,7 +25,7 @@ impl Registry {
     pub(crate) fn track_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let api_version = kind.api_version();
-        let mut before = old.cloned().unwrap_or_default();
+        let mut before = old.cloned().unwrap_or_else(|| ctx.row.shape.empty(&kind));
         if old.is_some() {
             ctx.row.convert(&mut before, &ctx.row.stored, &kind.group_version());
         }

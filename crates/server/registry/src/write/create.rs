@@ -26,6 +26,9 @@ impl Registry {
     pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
         let Incoming { value: mut v, warnings, tracked } = incoming;
+        if let Some(read) = ctx.row.strategy.read {
+            read(&mut v);
+        }
         ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
         if !tracked {
             self.track_update(ctx, options, &mut v, None)?;

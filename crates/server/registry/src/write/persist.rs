@@ -36,8 +36,9 @@ impl Registry {
         let reserved = self.reserve(ctx, &mut v, old)?;
         ctx.row.shape.canonical(&ctx.row.stored_gvk(), &mut v);
         self.validate(ctx, &v, old)?;
+        let told = ctx.row.shape.warnings(&ctx.row.stored_gvk(), &ctx.call.target.subresource, &v, old);
         let last = self.admit(ctx, options, &mut v, old, Phase::Validate).await?;
-        let warnings = [warnings, more, last].concat();
+        let warnings = [warnings, more, told, last].concat();
         let outcome = self.store_object(ctx, options, &v, &change).await;
         self.settle(ctx, outcome.is_ok() && !options.dry_run).await;
         let (bytes, revision) = outcome?;

@@ -57,6 +57,9 @@ impl Registry {
         let old = stored(entry)?;
         self.expect(ctx, entry, &old, &v, role)?;
         let (version, kind) = (GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), ctx.row.gvk(ctx.version()));
+        if let Some(read) = ctx.row.strategy.read {
+            read(&mut v);
+        }
         ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
         if !tracked {
             self.track_update(ctx, options, &mut v, Some(&old))?;

@@ -1,0 +1,102 @@
+//! The real kubectl against a real upstream cluster and against Skiff: the same command lines, the outputs compared.
+//!
+//! Cases are the files of `tests/compare`: lines that [`script`] reads. Each case has a namespace of its own on both
+//! clusters, which goes afterwards. [`normalise`] takes out what differs between any two clusters (ages, addresses, uids,
+//! revisions, generated names); everything else that differs is shown. Both clusters must hold the images of the
+//! Conformance suite.
+
+mod normalise;
+mod run;
+mod script;
+
+use anyhow::{Context, bail};
+use run::{Side, Outcome};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Kubeconfig of the upstream cluster
+    #[arg(long)]
+    upstream: PathBuf,
+    /// Kubeconfig of the cluster to look at
+    #[arg(long)]
+    skiff: PathBuf,
+    /// The kubectl to use
+    #[arg(long, default_value = "kubectl")]
+    kubectl: String,
+    /// Folder of the cases
+    #[arg(long)]
+    cases: Option<PathBuf>,
+    /// Only cases whose name contains one of these
+    only: Vec<String>,
+    /// Show equal outputs, too
+    #[arg(long)]
+    verbose: bool,
+}
+
+pub fn task(args: &Args) -> anyhow::Result<()> {
+    let dir = args.cases.clone().unwrap_or_else(|| crate::root().join("tests/compare"));
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))?.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "case")).collect();
+    files.sort();
+    let (mut equal, mut different) = (0, Vec::new());
+    for file in files {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if !args.only.is_empty() && !args.only.iter().any(|o| name.contains(o.as_str())) {
+            continue;
+        }
+        let steps = script::parse(&std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?).with_context(|| format!("read {}", file.display()))?;
+        let side = |config: &PathBuf| Side::new(config, &args.kubectl, &name, &dir.join("files"));
+        let (upstream, skiff) = (side(&args.upstream)?, side(&args.skiff)?);
+        let (theirs, ours) = std::thread::scope(|s| {
+            let theirs = s.spawn(|| upstream.run(&steps));
+            (skiff.run(&steps), theirs.join())
+        }).into_pair()?;
+        let found = verdicts(&name, &steps, &theirs, &ours, args.verbose);
+        println!("{name}: {} equal, {} different", found.0, found.1.len());
+        equal += found.0;
+        different.extend(found.1);
+    }
+    println!("{equal} equal, {} different", different.len());
+    if !different.is_empty() {
+        bail!("outputs differ:\n  {}", different.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Joined threads as one result.
+trait IntoPair {
+    fn into_pair(self) -> anyhow::Result<(Vec<Outcome>, Vec<Outcome>)>;
+}
+impl IntoPair for (anyhow::Result<Vec<Outcome>>, std::thread::Result<anyhow::Result<Vec<Outcome>>>) {
+    fn into_pair(self) -> anyhow::Result<(Vec<Outcome>, Vec<Outcome>)> {
+        let theirs = self.1.map_err(|_| anyhow::anyhow!("the upstream side panicked"))?;
+        Ok((theirs?, self.0?))
+    }
+}
+
+/// How many steps gave the same, and the names of those that did not.
+fn verdicts(case: &str, steps: &[script::Step], theirs: &[Outcome], ours: &[Outcome], verbose: bool) -> (usize, Vec<String>) {
+    let (mut equal, mut different) = (0, Vec::new());
+    for ((step, theirs), ours) in steps.iter().zip(theirs).zip(ours) {
+        if !step.compared() && theirs.code == ours.code {
+            continue;
+        }
+        let (a, b) = (step.view(&theirs.text), step.view(&ours.text));
+        if a == b && theirs.code == ours.code {
+            equal += 1;
+            if verbose {
+                println!("=== {case}: {}\n{b}", step.command);
+            }
+            continue;
+        }
+        println!("### {case}: {}", step.command);
+        if theirs.code != ours.code {
+            println!("    exit {} upstream, {} here", theirs.code, ours.code);
+        }
+        for line in normalise::difference(&a, &b) {
+            println!("    {line}");
+        }
+        different.push(format!("{case}: {}", step.command));
+    }
+    (equal, different)
+}
