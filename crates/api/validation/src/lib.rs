@@ -43,4 +43,5 @@ mod webhooks;
 mod workload;
 
 pub use network::ip_address_name;
+pub use show::shown;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};

@@ -57,6 +57,11 @@ impl Show for Value {
     }
 }
 
+/// A value as errors show it.
+pub fn shown(v: &Value) -> String {
+    v.shown().unwrap_or_default()
+}
+
 /// Go's `%q`.
 pub(crate) fn quote(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);

@@ -16,7 +16,7 @@ fn resource(r: &Resource) -> Value {
         "responseKind": kind("", "", &r.kind),
         "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": r.singular,
-        "verbs": r.verbs,
+        "verbs": r.listed_verbs(),
     });
     if !r.short.is_empty() {
         v["shortNames"] = json!(r.short);
@@ -67,7 +67,7 @@ pub(crate) fn aggregated(rows: &Rows, core: bool, version: &str) -> Value {
             let versions: Vec<Value> = versions(rows, g)
                 .iter()
                 .map(|v| {
-                    let resources: Vec<Value> = rows.of_group(g).filter(|r| r.serves(v)).map(|r| resource(r)).collect();
+                    let resources: Vec<Value> = rows.of_version(g, v).map(|r| resource(&r)).collect();
                     json!({"version": v, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
@@ -109,9 +109,9 @@ pub(crate) fn group(rows: &Rows, group: &str) -> Option<Value> {
 /// `APIResourceList` of a version; None when nothing is served there.
 pub(crate) fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<Value> {
     let mut resources: Vec<Value> = Vec::new();
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
-        resources.push(flat(r, None));
-        resources.extend(r.subresources.iter().map(|s| flat(r, Some(s))));
+    for r in rows.of_version(group, version) {
+        resources.push(flat(&r, None));
+        resources.extend(r.subresources.iter().map(|s| flat(&r, Some(s))));
     }
     if resources.is_empty() {
         return None;
@@ -132,7 +132,7 @@ fn flat(r: &Resource, sub: Option<&Subresource>) -> Value {
         v.insert("version".into(), s.kind.version.as_ref().into());
     }
     v.insert("kind".into(), kind.as_ref().into());
-    v.insert("verbs".into(), json!(sub.map_or(r.verbs, |s| s.verbs)));
+    v.insert("verbs".into(), json!(sub.map_or(r.listed_verbs(), |s| s.verbs)));
     if sub.is_none() {
         if !r.short.is_empty() {
             v.insert("shortNames".into(), json!(r.short));

@@ -32,6 +32,20 @@ pub trait Shape: Send + Sync {
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
     fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_>;
+    /// Brings what was stored under an older schema up to the present one: unknown fields go, defaults come.
+    fn reread(&self, _kind: &GroupVersionKind, _value: &mut Value) {}
+    /// Whether field selectors may name `path`, beside the fields of the row.
+    fn selects(&self, _kind: &GroupVersionKind, _path: &str) -> bool {
+        false
+    }
+    /// The value of such a field; empty when it is absent.
+    fn selected(&self, _kind: &GroupVersionKind, _value: &Value, _path: &str) -> String {
+        String::new()
+    }
+    /// What a client is told about an object that is accepted.
+    fn warnings(&self, _kind: &GroupVersionKind, _new: &Value, _old: Option<&Value>) -> Vec<String> {
+        Vec::new()
+    }
     /// The schema that OpenAPI documents (v3, otherwise v2) show; None for built-in kinds, which the tables describe.
     fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Value> {
         None

@@ -48,7 +48,7 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
             roots.push(ty);
         }
     };
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+    for r in rows.of_version(group, version) {
         add(group, version, &r.kind);
         add(group, version, &format!("{}List", r.kind));
         for s in &r.subresources {
@@ -62,10 +62,10 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
 /// Definitions that custom resources bring along: the kind and its list.
 fn custom(rows: &Rows, group: &str, version: &str, v3: bool) -> Map<String, Value> {
     let mut out = Map::new();
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+    for r in rows.of_version(group, version) {
         let Some(schema) = r.shape.published(&r.gvk(version), v3) else { continue };
         let name = definition_name(group, version, &r.kind);
-        out.insert(format!("{name}List"), list_of(r, version, &name, v3));
+        out.insert(format!("{name}List"), list_of(&r, version, &name, v3));
         out.insert(name, schema);
     }
     out

@@ -52,6 +52,8 @@ pub struct Strategy {
     pub grace: Option<fn(&Value, Option<i64>) -> i64>,
     pub prepare_create: Option<PrepareCreate>,
     pub prepare_update: Option<PrepareUpdate>,
+    /// What the first deletion makes of an object, before its finalizers are looked at; the text is the time.
+    pub prepare_delete: Option<fn(&Value, &str) -> Value>,
 }
 
 impl Default for Strategy {
@@ -69,6 +71,7 @@ impl Default for Strategy {
             grace: None,
             prepare_create: None,
             prepare_update: None,
+            prepare_delete: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Managed fields: who set what, and server-side apply.
-use super::{decode::{self, Incoming}, options::WriteOptions, update::stored};
+use super::{decode::{self, Incoming}, options::WriteOptions};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::Role,
     value,
@@ -21,13 +22,13 @@ fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
 }
 
 impl Registry {
-    /// Records what a create or an update set in `v`, which is of the path's version; `old` is of the stored one.
+    /// Records what a create or an update set in `v`, which is of the path's version; `old` is of the one worked in.
     pub(crate) fn track_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let api_version = kind.api_version();
         let mut before = old.cloned().unwrap_or_default();
         if old.is_some() {
-            ctx.row.convert(&mut before, &ctx.row.stored, &kind.group_version());
+            ctx.row.convert(&mut before, &ctx.row.working(ctx.version()), &kind.group_version());
         }
         let shape = ctx.row.shape.merging(&kind);
         Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).update(&before, v, &options.manager, &now);
@@ -35,17 +36,17 @@ impl Registry {
     }
 
     /// The object that the applied configuration makes of the stored one.
-    pub(crate) fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
+    pub(crate) async fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let mut config = configuration(ctx)?;
         decode::in_namespace(ctx, &mut config)?;
         let mut live = match entry {
-            Some(e) => stored(e)?,
+            Some(e) => opened(ctx.row, ctx.version(), e).await?,
             None => Value::Null,
         };
         if entry.is_some() {
             let to: GroupVersion = kind.group_version();
-            ctx.row.convert(&mut live, &ctx.row.stored, &to);
+            ctx.row.convert(&mut live, &ctx.row.working(ctx.version()), &to);
         }
         let shape = ctx.row.shape.merging(&kind);
         let api_version = kind.api_version();

@@ -1,6 +1,7 @@
 //! Replacement by PUT, of the object or of a part of it.
 use super::{RACES, decode::{self, Incoming}, options::WriteOptions, persist::Change};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::Role,
     value,
@@ -54,14 +55,14 @@ impl Registry {
     /// Puts an object of the path's version in the place of `entry`.
     pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
         let Incoming { value: mut v, warnings, tracked } = incoming;
-        let old = stored(entry)?;
+        let old = opened(ctx.row, ctx.version(), entry).await?;
         self.expect(ctx, entry, &old, &v, role)?;
         let (version, kind) = (GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), ctx.row.gvk(ctx.version()));
         ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
         if !tracked {
             self.track_update(ctx, options, &mut v, Some(&old))?;
         }
-        ctx.row.convert(&mut v, &version, &ctx.row.stored);
+        ctx.row.convert(&mut v, &version, &ctx.row.working(ctx.version()));
         self.persist(ctx, options, v, Change { old: Some((entry.clone(), old)), role, warnings, code: 200 }).await
     }
 
