@@ -1,5 +1,6 @@
 //! Discovery: which groups, versions and resources there are, aggregated and in the old form, out of the table.
 use serde_json::{Map, Value, json};
+use skiff_meta::version_priority;
 use skiff_registry::table::{Resource, Rows, Subresource};
 
 fn kind(group: &str, version: &str, kind: &str) -> Value {
@@ -40,23 +41,8 @@ pub(crate) fn versions(rows: &Rows, group: &str) -> Vec<String> {
             }
         }
     }
-    all.sort_by(|a, b| priority(b).cmp(&priority(a)).then_with(|| a.cmp(b)));
+    all.sort_by(|a, b| version_priority(b).cmp(&version_priority(a)).then_with(|| a.cmp(b)));
     all
-}
-
-/// GA before beta before alpha, newer before older.
-fn priority(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let major: u32 = rest[..digits].parse().unwrap_or(0);
-    let tail = &rest[digits..];
-    let minor = |t: &str| t.parse().unwrap_or(0);
-    match tail {
-        "" => (3, major, 0),
-        t if t.starts_with("beta") => (2, major, minor(&t[4..])),
-        t if t.starts_with("alpha") => (1, major, minor(&t[5..])),
-        _ => (0, 0, 0),
-    }
 }
 
 /// `APIGroupDiscoveryList` of `/api` (the core group alone) or `/apis` (all others).
@@ -169,6 +155,6 @@ mod tests {
         let list = resource_list(&rows, "", "v1").unwrap();
         let eviction = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap();
         assert_eq!((&eviction["group"], &eviction["kind"]), (&json!("policy"), &json!("Eviction")));
-        assert!(priority("v1") > priority("v2beta1") && priority("v1beta2") > priority("v1beta1"));
+        assert!(version_priority("v1") > version_priority("v2beta1") && version_priority("v1beta2") > version_priority("v1beta1"));
     }
 }

@@ -1,5 +1,20 @@
-//! CustomResourceDefinitions. So far: [`schema`], structural schemas compiled once, with pruning, defaults and the
-//! rules of lists. Pure. The registry has the seam for rows of custom resources (`skiff_registry::table::Custom`);
-//! nothing makes such rows yet.
+//! CustomResourceDefinitions: the resources that users bring along.
+//!
+//! [`Definitions`] follows the stored definitions. For each it decides which names it gets ([`definition`]), makes the
+//! row that the registry's table serves ([`rows`]), and at its end deletes the objects before it lets the definition go.
+//! [`schema`] holds structural schemas, compiled at their first use: pruning, defaults, lists; [`value`] checks objects
+//! against them. Deciding is pure; only [`Definitions`] reads the store and calls the registry.
+//!
+//! The write path is the registry's: a custom resource is a row like any other, with a shape of its own.
+//! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/>
 
+pub mod definition;
+pub mod jsonpath;
+pub mod rows;
 pub mod schema;
+pub mod value;
+
+mod cleanup;
+mod follow;
+
+pub use follow::Definitions;

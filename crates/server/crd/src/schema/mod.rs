@@ -3,11 +3,13 @@
 //! The structural part (types, properties, extensions) and the validating part (bounds, patterns, junctors) are one tree
 //! here; whether a schema is structural is the definition's question, not this module's.
 
+mod coerce;
 mod defaults;
 mod lists;
 mod pattern;
 mod prune;
 
+pub use coerce::coerce;
 pub use defaults::{apply as default, drop_nulls};
 pub use lists::check as check_lists;
 pub use pattern::compile as pattern;

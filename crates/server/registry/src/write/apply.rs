@@ -14,6 +14,7 @@ use skiff_store::Entry;
 /// What the object's own endpoint does not write, and what a status does not.
 fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
     match ctx.row.subresource(&ctx.call.target.subresource).map(|s| s.role) {
+        Some(Role::Status) if ctx.row.custom.is_some() => &["metadata", "spec"],
         Some(Role::Status) => &["spec"],
         Some(_) => &[],
         None if ctx.row.strategy.status => &["status"],

@@ -66,6 +66,13 @@ impl Registry {
                 for key in keys.iter().filter(|k| !matches!(k.as_str(), "status" | "metadata" | "apiVersion" | "kind")) {
                     value::copy(v, old, key);
                 }
+                if ctx.row.custom.is_some() {
+                    let managed = value::at(v, "metadata.managedFields").cloned();
+                    value::copy(v, old, "metadata");
+                    if let Some(m) = managed {
+                        value::set(v, "metadata.managedFields", m);
+                    }
+                }
                 for path in ["metadata.labels", "metadata.ownerReferences"] {
                     if ctx.row.strategy.generation.is_some() {
                         value::copy(v, old, path);

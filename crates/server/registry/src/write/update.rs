@@ -75,7 +75,7 @@ impl Registry {
             return Err(Status::conflict(&row, name, &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
         }
         match value::text(v, "metadata.resourceVersion") {
-            "" if ctx.row.strategy.unconditional_update || role.is_some() || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
+            "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
             "" => Err(Status::invalid(
                 &ctx.row.group,
                 &ctx.row.kind,
