@@ -12,7 +12,7 @@ const MAX_CAUSES: usize = 1000;
 
 /// The errors found so far, in order, each once.
 #[derive(Default)]
-pub(crate) struct Errors {
+pub struct Errors {
     list: RefCell<Vec<Cause>>,
     seen: RefCell<HashSet<(String, String)>>,
 }
@@ -62,7 +62,7 @@ impl<'a> Path<'a> {
 static NULL: Value = Value::Null;
 
 #[derive(Clone)]
-pub(crate) struct Field<'a> {
+pub struct Field<'a> {
     value: &'a Value,
     path: Path<'a>,
     errors: &'a Errors,

@@ -43,5 +43,7 @@ mod webhooks;
 mod workload;
 
 pub use network::ip_address_name;
-pub use show::shown;
+pub use field::{Errors, Field};
+pub use ip::sloppy as sloppy_address;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};
+pub use show::{Json, Omitted, Show, quote, shown};

@@ -5,7 +5,7 @@ mod compiled;
 mod publish;
 mod shape;
 
-pub use compiled::Compiled;
+pub use compiled::{Compiled, Scale};
 pub use shape::CustomShape;
 
 use crate::definition::{Definition, Version};
