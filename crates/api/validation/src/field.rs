@@ -102,6 +102,11 @@ impl<'a> Field<'a> {
     pub fn index(&self, i: usize) -> Self {
         Self { value: self.value.get(i).unwrap_or(&NULL), path: self.path.push(Step::Index(i)), errors: self.errors }
     }
+    /// The same value under another last step of the path.
+    pub fn sibling(&self, shown: &'static str) -> Self {
+        let parent = self.path.0.as_ref().map(|node| node.0.clone()).unwrap_or_default();
+        Self { path: parent.push(Step::Child(shown.into())), ..self.clone() }
+    }
     /// Another value at this path.
     pub fn with(&self, value: &'a Value) -> Self {
         Self { value, ..self.clone() }
@@ -179,6 +184,10 @@ impl<'a> Field<'a> {
             message += detail;
         }
         self.errors.push(reason, message, self.path());
+    }
+    /// Tells what somebody else found, at the place that they name.
+    pub fn tell_cause(&self, c: Cause) {
+        self.errors.push(&c.reason, c.message, c.field);
     }
     pub fn required(&self, why: &str) {
         self.tell("FieldValueRequired", "Required value", &Omitted, why);

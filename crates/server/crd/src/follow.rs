@@ -67,6 +67,7 @@ pub struct Definitions {
 impl Definitions {
     /// Serves what is stored already; changes are followed by [`Definitions::run`].
     pub fn load(registry: Arc<Registry>, converters: Converters) -> Arc<Self> {
+        definition::install(registry.table());
         let user = Arc::new(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]));
         let me = Arc::new(Self { registry, user, converters, known: Mutex::default(), after: Mutex::new(Revision::ZERO) });
         let page = me.registry.store().list(&ListQuery { prefix: PREFIX.into(), ..Default::default() });

@@ -16,6 +16,13 @@ pub struct Decoded {
     pub strict: Vec<String>,
 }
 
+/// A custom resource's schema in documents.
+pub struct Published {
+    pub schema: Value,
+    /// Anything goes: even what every object has is left out, or clients refused the rest.
+    pub open: bool,
+}
+
 pub trait Shape: Send + Sync {
     /// Reads a body of `media` as `kind` the way upstream's decoder does; unknown fields are dropped (or kept, where the
     /// schema preserves them). The error is the client's 400, 413 or 415.
@@ -46,8 +53,9 @@ pub trait Shape: Send + Sync {
     fn warnings(&self, _kind: &GroupVersionKind, _new: &Value, _old: Option<&Value>) -> Vec<String> {
         Vec::new()
     }
-    /// The schema that OpenAPI documents (v3, otherwise v2) show; None for built-in kinds, which the tables describe.
-    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Value> {
+    /// The schema that OpenAPI documents (v3, otherwise v2) show, without what every object has (`apiVersion`, `kind`,
+    /// `metadata`); None for built-in kinds, which the tables describe.
+    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Published> {
         None
     }
 }

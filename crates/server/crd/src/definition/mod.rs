@@ -1,8 +1,11 @@
 //! A definition as the rest of the crate needs it, read out of its JSON.
 
+pub mod check;
 mod names;
+mod shape;
 
 pub use names::{Claimed, Decided, decide};
+pub use shape::install;
 
 use serde_json::Value;
 use skiff_registry::value::{at, flag, int, list, text};

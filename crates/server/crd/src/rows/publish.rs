@@ -1,68 +1,33 @@
 //! A schema as OpenAPI documents show it.
 //!
-//! Version 3 shows it whole. Version 2 has no words for some of it: junctors, nullable and extensions that open a schema
-//! are left out there, and what they touch is left open, as upstream does it for clients that check by version 2.
+//! Version 3 shows it whole. Version 2 has no words for some of it: junctors and nullable are left out there, and what
+//! may be null or have unknown fields is left open, since clients that check by version 2 would refuse it.
 use super::compiled::Compiled;
 use serde_json::{Map, Value, json};
-use skiff_meta::GroupVersionKind;
+use skiff_registry::shape::Published;
 
-const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-
-pub fn schema(kind: &GroupVersionKind, c: &Compiled, v3: bool) -> Value {
-    let mut s = if c.raw.is_object() { if v3 { c.raw.clone() } else { version_2(&c.raw) } } else { json!({"type": "object"}) };
-    let open = c.schema.preserve_unknown && (!v3 || c.schema.properties.is_empty());
-    if let Value::Object(m) = &mut s {
-        if open {
-            m.shift_remove("properties");
-            m.insert("type".into(), "object".into());
-        }
-        let properties = m.entry("properties").or_insert_with(|| json!({}));
-        if let Value::Object(p) = properties {
-            identity(p, v3);
-        }
-        let gvk = json!([{"group": kind.group, "kind": kind.kind, "version": kind.version}]);
-        m.insert("x-kubernetes-group-version-kind".into(), gvk);
+pub fn schema(c: &Compiled, v3: bool) -> Published {
+    if !c.raw.is_object() || (!v3 && c.schema.preserve_unknown) {
+        return Published { schema: json!({"type": "object"}), open: true };
     }
-    s
-}
-
-/// What every object has.
-fn identity(properties: &mut Map<String, Value>, v3: bool) {
-    let texts = [
-        ("apiVersion", "Names the version of the schema that the object is written in."),
-        ("kind", "Names the resource that the object is of, in CamelCase."),
-    ];
-    for (key, text) in texts {
-        properties.insert(key.into(), json!({"description": text, "type": "string"}));
-    }
-    let prefix = if v3 { "#/components/schemas/" } else { "#/definitions/" };
-    let reference = json!({"$ref": format!("{prefix}{OBJECT_META}")});
-    let text = "Standard object's metadata.";
-    let metadata = if v3 { json!({"description": text, "allOf": [reference], "default": {}}) } else { json!({"description": text, "$ref": reference["$ref"]}) };
-    properties.insert("metadata".into(), metadata);
+    Published { schema: if v3 { c.raw.clone() } else { version_2(&c.raw) }, open: false }
 }
 
 /// The part of a schema that version 2 can say.
 fn version_2(s: &Value) -> Value {
-    let Some(m) = s.as_object() else { return s.clone() };
+    let Value::Object(m) = s else { return s.clone() };
     let flag = |k: &str| m.get(k) == Some(&Value::Bool(true));
-    let (nullable, either, open) = (flag("nullable"), flag("x-kubernetes-int-or-string"), flag("x-kubernetes-preserve-unknown-fields"));
+    let (nullable, open) = (flag("nullable"), flag("x-kubernetes-preserve-unknown-fields"));
     let mut out = Map::new();
     for (k, v) in m {
-        match k.as_str() {
-            "oneOf" | "anyOf" | "allOf" | "not" | "nullable" => {}
-            // What may be null, or of two types, has no type there.
-            "type" | "items" | "properties" | "additionalProperties" | "format" if nullable || either => {}
-            // Clients take a type for the whole truth.
-            "items" | "properties" | "additionalProperties" if open => {}
-            "type" if open => {
-                out.insert(k.clone(), v.clone());
+        match (k.as_str(), v) {
+            ("oneOf" | "anyOf" | "allOf" | "not" | "nullable", _) => {}
+            ("type" | "items" | "properties", _) if nullable => {}
+            ("items" | "properties", _) if open => {}
+            ("properties", Value::Object(p)) => {
+                out.insert(k.clone(), Value::Object(p.iter().map(|(k, v)| (k.clone(), version_2(v))).collect()));
             }
-            "properties" => {
-                let properties = v.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), version_2(v)));
-                out.insert(k.clone(), Value::Object(properties.collect()));
-            }
-            "items" | "additionalProperties" => {
+            ("items" | "additionalProperties", v) => {
                 out.insert(k.clone(), version_2(v));
             }
             _ => {
@@ -70,5 +35,38 @@ fn version_2(s: &Value) -> Value {
             }
         }
     }
+    // An array without items and an open object have no type there.
+    let kind = m.get("type").and_then(Value::as_str).unwrap_or_default();
+    if (kind == "array" && !out.contains_key("items")) || (kind == "object" && open) {
+        out.shift_remove("type");
+    }
+    required(m, &mut out);
     Value::Object(out)
+}
+
+/// What may be null is not required.
+fn required(m: &Map<String, Value>, out: &mut Map<String, Value>) {
+    let nullable = |v: &Value| v.get("nullable") == Some(&Value::Bool(true));
+    let properties = m.get("properties").and_then(Value::as_object);
+    let mut left: Vec<Value> = out.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    left.retain(|k| !properties.and_then(|p| p.get(k.as_str()?)).is_some_and(nullable));
+    if left.is_empty() || m.get("additionalProperties").is_some_and(nullable) {
+        out.shift_remove("required");
+    } else {
+        out.insert("required".into(), left.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn version_2_leaves_open_what_it_cannot_say() {
+        let s = json!({"type": "object", "required": ["n", "a"], "properties": {
+            "n": {"type": "object", "nullable": true, "properties": {"x": {"type": "string"}}},
+            "a": {"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "string"}},
+            "i": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}});
+        assert_eq!(version_2(&s), json!({"type": "object", "required": ["a"], "properties": {
+            "n": {}, "a": {"x-kubernetes-preserve-unknown-fields": true}, "i": {"x-kubernetes-int-or-string": true}}}));
+    }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{Cause, GroupVersionKind, Status};
 use skiff_registry::{
-    shape::{Decoded, JSON, Shape, YAML, unreadable, unsupported},
+    shape::{Decoded, JSON, Published, Shape, YAML, unreadable, unsupported},
     value::{list, text},
 };
 use std::{collections::BTreeMap, sync::OnceLock};
@@ -119,8 +119,8 @@ impl Shape for CustomShape {
         added.sort_unstable();
         added.into_iter().filter_map(finalizer).collect()
     }
-    fn published(&self, kind: &GroupVersionKind, v3: bool) -> Option<Value> {
-        Some(super::publish::schema(kind, self.at(&kind.version)?, v3))
+    fn published(&self, kind: &GroupVersionKind, v3: bool) -> Option<Published> {
+        Some(super::publish::schema(self.at(&kind.version)?, v3))
     }
 }
 

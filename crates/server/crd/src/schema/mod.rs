@@ -6,12 +6,14 @@
 mod coerce;
 mod defaults;
 mod lists;
+mod path;
 mod pattern;
 mod prune;
 
 pub use coerce::coerce;
 pub use defaults::{apply as default, drop_nulls};
 pub use lists::check as check_lists;
+pub use path::{FieldPath, field_path};
 pub use pattern::compile as pattern;
 pub use prune::prune;
 

@@ -1,5 +1,5 @@
 //! Managed fields: who set what, and server-side apply.
-use super::{decode::{self, Incoming}, options::WriteOptions};
+use super::{decode::{self, Incoming}, options::{FieldValidation, WriteOptions}};
 use crate::{
     read::opened,
     registry::{Context, Registry},
@@ -39,7 +39,7 @@ impl Registry {
     /// The object that the applied configuration makes of the stored one.
     pub(crate) async fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
-        let mut config = configuration(ctx)?;
+        let (mut config, strict) = configuration(ctx)?;
         decode::in_namespace(ctx, &mut config)?;
         let mut live = match entry {
             Some(e) => opened(ctx.row, ctx.version(), e).await?,
@@ -53,7 +53,12 @@ impl Registry {
         let api_version = kind.api_version();
         let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
         let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, e))?;
-        let incoming = decode::patched(ctx, options, v)?;
+        let mut incoming = decode::patched(ctx, options, v)?;
+        match options.validation {
+            FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),
+            FieldValidation::Warn => incoming.warnings.extend(strict),
+            _ => {}
+        }
         Ok(Incoming { tracked: true, ..incoming })
     }
 }
@@ -69,14 +74,14 @@ fn refused(ctx: &Context<'_>, e: ApplyError) -> Status {
     }
 }
 
-/// The body, YAML or JSON, checked to be of this object.
-fn configuration(ctx: &Context<'_>) -> Result<Value, Status> {
+/// The body, YAML or JSON, checked to be of this object, and what strict reading finds.
+fn configuration(ctx: &Context<'_>) -> Result<(Value, Vec<String>), Status> {
     if ctx.call.query.get("fieldManager").unwrap_or_default().is_empty() {
         let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
     }
     let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error decoding YAML: {why}"));
-    let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
+    let (json, strict) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
     let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
     let kind = ctx.row.gvk(ctx.version());
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
@@ -88,5 +93,5 @@ fn configuration(ctx: &Context<'_>) -> Result<Value, Status> {
         return Err(Status::bad_request(format!("metadata.name: Invalid value: {name:?}: must match name in the url ({})", ctx.name())));
     }
     value::set(&mut v, "metadata.name", ctx.name());
-    Ok(v)
+    Ok((v, strict))
 }
