@@ -86,6 +86,17 @@ impl<'a> Shape<'a> {
             Shape::Deduced => false,
         }
     }
+    /// Whether a map at this node may not have the field: a struct without it, an object that is closed.
+    pub(crate) fn forbids(&self, name: &str) -> bool {
+        let closed = match self {
+            Shape::Struct(_) => true,
+            Shape::Field(f) => f.ty.struct_type().is_some(),
+            Shape::Inner(ty) => ty.struct_type().is_some(),
+            Shape::Open(s) | Shape::Custom(s) => closed(s, name),
+            Shape::Deduced => false,
+        };
+        closed && !self.declares(name)
+    }
     /// The path element of an item of a keyed list; absent keys take their default. None: a key is missing.
     pub fn key_of(&self, item: &Value) -> Option<Element> {
         let inner = self.item();
@@ -140,6 +151,12 @@ fn items(ty: &'static Ty) -> Shape<'static> {
         Kind::List(inner) => Shape::Inner(inner),
         _ => Shape::Deduced,
     }
+}
+fn closed(s: &Value, name: &str) -> bool {
+    let set = |k: &str| s.get(k).is_some_and(|v| *v == Value::Bool(true));
+    let identity = set("x-kubernetes-embedded-resource") && matches!(name, "metadata" | "apiVersion" | "kind");
+    let some = s.get("properties").and_then(Value::as_object).is_some_and(|m| !m.is_empty());
+    some && s.get("additionalProperties").is_none() && !set("x-kubernetes-preserve-unknown-fields") && !identity
 }
 fn of_open(s: &Value) -> Relation {
     let text = |k: &str| s.get(k).and_then(Value::as_str).unwrap_or_default();

@@ -65,11 +65,14 @@ pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut M
 pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
     let before = managed.clone();
     let merged = merge(live, config, scope.shape);
-    let set = owned(to_set(config, scope.shape, true)?, scope);
+    let all = to_set(config, scope.shape, true)?;
     let last = managed.0.get(me).map(|e| e.set.clone());
     let time = managed.0.get(me).and_then(|e| e.time.clone());
-    managed.0.insert(me.clone(), Entry { api_version: api_version.to_owned(), set, time });
+    // What nobody may own (a name) is the applier's while the rest is pruned, or it went with its parent.
+    let own = |set| Entry { api_version: api_version.to_owned(), set, time: time.clone() };
+    managed.0.insert(me.clone(), own(all.clone()));
     let merged = prune(merged, managed, last.as_ref(), scope.shape)?;
+    managed.0.insert(me.clone(), own(owned(all, scope)));
     let c = match settle(live, &merged, scope, managed, me, force) {
         Ok(c) => c,
         Err(found) => {

@@ -3,7 +3,7 @@ use crate::{Element, FieldSet, Relation, Scalar, Shape};
 use serde_json::Value;
 use thiserror::Error;
 
-/// The value does not fit its schema: an item without its keys, or two items of one key.
+/// The value does not fit its schema: an unknown field, an item without its keys, or two items of one key.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{path}: {why}")]
 pub struct WalkError {
@@ -28,7 +28,7 @@ pub(crate) fn element_of(shape: Shape<'_>, item: &Value, index: usize) -> Result
     }
 }
 
-/// The fields that `v` sets. With `unique`, two items of one key are an error (upstream checks the applied
+/// The fields that `v` sets. With `unique`, unknown fields and two items of one key are errors (upstream checks the applied
 /// configuration so, never the live object).
 pub(crate) fn to_set(v: &Value, shape: Shape<'_>, unique: bool) -> Result<FieldSet, WalkError> {
     let mut set = FieldSet::default();
@@ -41,6 +41,9 @@ fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>, set:
         (Relation::Map, Value::Object(m)) => {
             for (name, child) in m {
                 path.push(Element::field(name));
+                if unique && shape.forbids(name) {
+                    return Err(WalkError { path: crate::Path(path.clone()).to_string(), why: "field not declared in schema".into() });
+                }
                 walk(child, shape.field(name), unique, path, set)?;
                 let hollow = child.is_null() || child.as_object().is_some_and(|m| m.is_empty());
                 if hollow || !shape.declares(name) {

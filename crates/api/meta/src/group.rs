@@ -93,3 +93,20 @@ impl fmt::Display for GroupVersionResource {
         write!(f, "{}/{}, Resource={}", self.group, self.version, self.resource)
     }
 }
+
+/// Orders versions: GA before beta before alpha, newer before older; the greater is preferred, and of what is no such
+/// version the one that comes first in the alphabet.
+pub fn version_priority(version: &str) -> (u8, u32, u32) {
+    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let major: u32 = rest[..digits].parse().unwrap_or(0);
+    let tail = &rest[digits..];
+    let minor = |t: &str| t.parse().unwrap_or(0);
+    match tail {
+        "" => (3, major, 0),
+        t if t.starts_with("beta") => (2, major, minor(&t[4..])),
+        t if t.starts_with("alpha") => (1, major, minor(&t[5..])),
+        _ => (0, 0, 0),
+    }
+}
+

@@ -13,7 +13,7 @@ mod selector;
 mod status;
 mod time;
 
-pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource};
+pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, version_priority};
 pub use head::{Head, OwnerRef};
 pub use name::{NameError, generate_name, is_dns1123_label, is_dns1123_subdomain, is_dns1035_label, is_qualified_name, is_label_value};
 pub use quantity::{Quantity, QuantityError};

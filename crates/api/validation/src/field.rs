@@ -12,7 +12,7 @@ const MAX_CAUSES: usize = 1000;
 
 /// The errors found so far, in order, each once.
 #[derive(Default)]
-pub(crate) struct Errors {
+pub struct Errors {
     list: RefCell<Vec<Cause>>,
     seen: RefCell<HashSet<(String, String)>>,
 }
@@ -62,7 +62,7 @@ impl<'a> Path<'a> {
 static NULL: Value = Value::Null;
 
 #[derive(Clone)]
-pub(crate) struct Field<'a> {
+pub struct Field<'a> {
     value: &'a Value,
     path: Path<'a>,
     errors: &'a Errors,
@@ -101,6 +101,11 @@ impl<'a> Field<'a> {
     }
     pub fn index(&self, i: usize) -> Self {
         Self { value: self.value.get(i).unwrap_or(&NULL), path: self.path.push(Step::Index(i)), errors: self.errors }
+    }
+    /// The same value under another last step of the path.
+    pub fn sibling(&self, shown: &'static str) -> Self {
+        let parent = self.path.0.as_ref().map(|node| node.0.clone()).unwrap_or_default();
+        Self { path: parent.push(Step::Child(shown.into())), ..self.clone() }
     }
     /// Another value at this path.
     pub fn with(&self, value: &'a Value) -> Self {
@@ -179,6 +184,10 @@ impl<'a> Field<'a> {
             message += detail;
         }
         self.errors.push(reason, message, self.path());
+    }
+    /// Tells what somebody else found, at the place that they name.
+    pub fn tell_cause(&self, c: Cause) {
+        self.errors.push(&c.reason, c.message, c.field);
     }
     pub fn required(&self, why: &str) {
         self.tell("FieldValueRequired", "Required value", &Omitted, why);

@@ -3,7 +3,7 @@ use crate::field::Field;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads an address like Go's old parser: IPv4 may have leading zeros, IPv6 no zone.
-pub(crate) fn sloppy(s: &str) -> Option<IpAddr> {
+pub fn sloppy(s: &str) -> Option<IpAddr> {
     s.parse::<IpAddr>().ok().or_else(|| sloppy_v4(s).map(IpAddr::V4)).or_else(|| {
         let (head, tail) = s.rsplit_once(':')?;
         format!("{head}:{}", sloppy_v4(tail)?).parse::<Ipv6Addr>().ok().map(IpAddr::V6)

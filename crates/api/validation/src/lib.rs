@@ -45,4 +45,7 @@ mod workload;
 
 pub use network::ip_address_name;
 pub use warnings::warnings;
+pub use field::{Errors, Field};
+pub use ip::sloppy as sloppy_address;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};
+pub use show::{Json, Omitted, Show, quote, shown};

@@ -4,14 +4,14 @@ use skiff_schema::{Kind, Ty, Type};
 use std::fmt::Write;
 
 /// A value in an error; None prints none.
-pub(crate) trait Show {
+pub trait Show {
     fn shown(&self) -> Option<String>;
 }
 
 /// No value.
-pub(crate) struct Omitted;
+pub struct Omitted;
 /// JSON text that is ready.
-pub(crate) struct Json(pub String);
+pub struct Json(pub String);
 
 impl Show for Omitted {
     fn shown(&self) -> Option<String> {
@@ -57,8 +57,13 @@ impl Show for Value {
     }
 }
 
+/// A value as errors show it.
+pub fn shown(v: &Value) -> String {
+    v.shown().unwrap_or_default()
+}
+
 /// Go's `%q`.
-pub(crate) fn quote(s: &str) -> String {
+pub fn quote(s: &str) -> String {
     let mut out = String::with_capacity(s.len() + 2);
     out.push('"');
     for c in s.chars() {

@@ -26,6 +26,8 @@ pub(crate) fn relayed(body: hyper::body::Incoming) -> Reply {
 pub(crate) struct Rendering<'a> {
     pub form: &'a Form,
     pub columns: &'a table::Source,
+    /// The kind of lists, where it is not the kind with `List` behind.
+    pub list_kind: Option<std::borrow::Cow<'static, str>>,
     pub stop: tokio_util::sync::CancellationToken,
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
 }
 
 fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
-    let list_kind = GroupVersionKind { kind: format!("{}List", list.kind.kind).into(), ..list.kind.clone() };
+    let kind = r.list_kind.clone().unwrap_or_else(|| format!("{}List", list.kind.kind).into());
+    let list_kind = GroupVersionKind { kind, ..list.kind.clone() };
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
         Shape::Whole => encode(r.form, &list_kind, whole_list(&list_kind, &list)),
@@ -115,11 +118,15 @@ pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String])
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     for w in warnings {
-        if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))) {
-            headers.append(header::WARNING, v);
-        }
+        warn(headers, w);
     }
     response
+}
+
+pub(crate) fn warn(headers: &mut http::HeaderMap, text: &str) {
+    if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(text))) {
+        headers.append(header::WARNING, v);
+    }
 }
 
 /// A warning's text inside quotes, at most 256 bytes of printable characters.

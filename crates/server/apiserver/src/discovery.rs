@@ -1,5 +1,6 @@
 //! Discovery: which groups, versions and resources there are, aggregated and in the old form, out of the table.
 use serde_json::{Map, Value, json};
+use skiff_meta::version_priority;
 use skiff_registry::table::{Resource, Rows, Subresource};
 
 fn kind(group: &str, version: &str, kind: &str) -> Value {
@@ -16,7 +17,7 @@ fn resource(r: &Resource) -> Value {
         "responseKind": kind("", "", &r.kind),
         "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": r.singular,
-        "verbs": r.verbs,
+        "verbs": r.listed_verbs(),
     });
     if !r.short.is_empty() {
         v["shortNames"] = json!(r.short);
@@ -40,23 +41,8 @@ pub(crate) fn versions(rows: &Rows, group: &str) -> Vec<String> {
             }
         }
     }
-    all.sort_by(|a, b| priority(b).cmp(&priority(a)).then_with(|| a.cmp(b)));
+    all.sort_by(|a, b| version_priority(b).cmp(&version_priority(a)).then_with(|| a.cmp(b)));
     all
-}
-
-/// GA before beta before alpha, newer before older.
-fn priority(version: &str) -> (u8, u32, u32) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let major: u32 = rest[..digits].parse().unwrap_or(0);
-    let tail = &rest[digits..];
-    let minor = |t: &str| t.parse().unwrap_or(0);
-    match tail {
-        "" => (3, major, 0),
-        t if t.starts_with("beta") => (2, major, minor(&t[4..])),
-        t if t.starts_with("alpha") => (1, major, minor(&t[5..])),
-        _ => (0, 0, 0),
-    }
 }
 
 /// `APIGroupDiscoveryList` of `/api` (the core group alone) or `/apis` (all others).
@@ -67,7 +53,7 @@ pub(crate) fn aggregated(rows: &Rows, core: bool, version: &str) -> Value {
             let versions: Vec<Value> = versions(rows, g)
                 .iter()
                 .map(|v| {
-                    let resources: Vec<Value> = rows.of_group(g).filter(|r| r.serves(v)).map(|r| resource(r)).collect();
+                    let resources: Vec<Value> = rows.of_version(g, v).map(|r| resource(&r)).collect();
                     json!({"version": v, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
@@ -109,9 +95,9 @@ pub(crate) fn group(rows: &Rows, group: &str) -> Option<Value> {
 /// `APIResourceList` of a version; None when nothing is served there.
 pub(crate) fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<Value> {
     let mut resources: Vec<Value> = Vec::new();
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
-        resources.push(flat(r, None));
-        resources.extend(r.subresources.iter().map(|s| flat(r, Some(s))));
+    for r in rows.of_version(group, version) {
+        resources.push(flat(&r, None));
+        resources.extend(r.subresources.iter().map(|s| flat(&r, Some(s))));
     }
     if resources.is_empty() {
         return None;
@@ -132,7 +118,7 @@ fn flat(r: &Resource, sub: Option<&Subresource>) -> Value {
         v.insert("version".into(), s.kind.version.as_ref().into());
     }
     v.insert("kind".into(), kind.as_ref().into());
-    v.insert("verbs".into(), json!(sub.map_or(r.verbs, |s| s.verbs)));
+    v.insert("verbs".into(), json!(sub.map_or(r.listed_verbs(), |s| s.verbs)));
     if sub.is_none() {
         if !r.short.is_empty() {
             v.insert("shortNames".into(), json!(r.short));
@@ -169,6 +155,6 @@ mod tests {
         let list = resource_list(&rows, "", "v1").unwrap();
         let eviction = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap();
         assert_eq!((&eviction["group"], &eviction["kind"]), (&json!("policy"), &json!("Eviction")));
-        assert!(priority("v1") > priority("v2beta1") && priority("v1beta2") > priority("v1beta1"));
+        assert!(version_priority("v1") > version_priority("v2beta1") && version_priority("v1beta2") > version_priority("v1beta1"));
     }
 }

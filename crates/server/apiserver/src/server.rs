@@ -254,14 +254,14 @@ impl Server {
 
     fn connects(&self, target: &Target) -> bool {
         let r = &target.resource;
-        let row = self.config.registry.table().get(&r.group, &r.resource).filter(|row| row.serves(&r.version));
+        let row = self.config.registry.table().at(&r.group, &r.resource, &r.version);
         row.and_then(|row| row.subresource(&target.subresource).map(|s| s.role == Role::Connect)).unwrap_or(false)
     }
 
     async fn resource(&self, parts: &Parts, body: Incoming, user: Arc<User>, query: Query, target: Target, watch: bool) -> Result<Response<Reply>, Status> {
         let registry = &self.config.registry;
         let r = &target.resource;
-        let row = registry.table().get(&r.group, &r.resource).filter(|row| row.serves(&r.version));
+        let row = registry.table().at(&r.group, &r.resource, &r.version);
         let collection = target.name.is_empty() || target.resource.resource.is_empty();
         let watching = watch || (query.flag("watch") && parts.method == Method::GET && collection);
         let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
@@ -283,9 +283,15 @@ impl Server {
         };
         call.query = query;
         let answer = registry.serve(user, call).await?;
+        let warning = row.as_ref().and_then(|r| r.custom.as_ref()?.warning.clone());
+        let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
         let source = table::Source { columns, now: registry.now(), include };
-        answer::respond(answer, &Rendering { form: &form, columns: &source, stop: self.stop.clone() })
+        let mut response = answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone() })?;
+        if let Some(w) = warning {
+            answer::warn(response.headers_mut(), &w);
+        }
+        Ok(response)
     }
 
     fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&skiff_registry::table::Resource>) -> Result<Form, Status> {

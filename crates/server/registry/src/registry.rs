@@ -97,7 +97,7 @@ impl Registry {
             return Err(Status::method_not_allowed(&target.group_resource(), verb.as_str()));
         }
         match verb {
-            Verb::Get => get::get(self, ctx),
+            Verb::Get => get::get(self, ctx).await,
             Verb::List => list::list(self, ctx).await,
             Verb::Watch => watch::watch(self, ctx).await,
             Verb::Create => self.create(ctx).await,
@@ -127,10 +127,16 @@ impl Service for Registry {
     async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
         let r = &call.target.resource;
         self.authorize(&user, call.verb.as_str(), &meant(&call)).await?;
-        let row = self.table.get(&r.group, &r.resource).filter(|row| row.serves(&r.version)).ok_or_else(no_such_resource)?;
+        let row = self.table.at(&r.group, &r.resource, &r.version).filter(|row| in_scope(row, &call)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
         self.dispatch(&ctx).await
     }
+}
+
+/// Custom resources are not found by paths of the other scope.
+fn in_scope(row: &Resource, call: &Call) -> bool {
+    let (namespaced, everywhere) = (!call.target.namespace.is_empty(), matches!(call.verb, Verb::List | Verb::Watch));
+    row.custom.is_none() || row.namespaced == namespaced || (row.namespaced && everywhere)
 }
 
 /// A list, watch or deletion that its field selector narrows to one name is authorised for that name.

@@ -1,11 +1,14 @@
 //! What a list or a watch is narrowed to.
 use crate::{registry::Context, table::Resource};
-use skiff_meta::{FieldSelector, LabelSelector, Status};
+use skiff_meta::{FieldSelector, GroupVersionKind, LabelSelector, Status};
 use skiff_store::Entry;
+use std::sync::Arc;
 
 pub(crate) struct Selection {
     pub labels: LabelSelector,
     pub fields: FieldSelector,
+    /// Reads fields that the index has not: those that a definition of a custom resource names.
+    custom: Option<(Arc<Resource>, GroupVersionKind)>,
 }
 
 impl Selection {
@@ -18,7 +21,7 @@ impl Selection {
         })?;
         let mut fields = FieldSelector::parse(text("fieldSelector")).map_err(|e| Status::bad_request(e.to_string()))?;
         for (path, _, _) in &fields.terms {
-            if !selectable(ctx.row, path) {
+            if !selectable(ctx, path) {
                 return Err(Status::bad_request(format!("field label not supported: {path}")));
             }
         }
@@ -28,18 +31,26 @@ impl Selection {
             }
             fields.terms.push(("metadata.name".into(), ctx.name().to_owned(), true));
         }
-        Ok(Self { labels, fields })
+        let custom = fields.terms.iter().any(|(path, _, _)| ctx.row.shape.selects(&ctx.row.gvk(ctx.version()), path));
+        Ok(Self { labels, fields, custom: custom.then(|| (ctx.row.clone(), ctx.row.gvk(ctx.version()))) })
     }
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
     }
     pub fn matches(&self, e: &Entry) -> bool {
-        self.labels.matches_with(|k| e.row.label(k)) && self.fields.matches_with(|path| field(e, path))
+        self.labels.matches_with(|k| e.row.label(k)) && self.fields_match(e)
+    }
+    fn fields_match(&self, e: &Entry) -> bool {
+        let Some((row, kind)) = &self.custom else { return self.fields.matches_with(|path| field(e, path)) };
+        let Ok(v) = serde_json::from_slice(&e.bytes) else { return false };
+        let read = |path: &str| if row.shape.selects(kind, path) { row.shape.selected(kind, &v, path) } else { field(e, path).unwrap_or_default().to_owned() };
+        self.fields.terms.iter().all(|(path, value, equal)| (read(path) == *value) == *equal)
     }
 }
 
-fn selectable(row: &Resource, path: &str) -> bool {
-    path == "metadata.name" || (path == "metadata.namespace" && row.namespaced) || row.fields.iter().any(|f| f.path == path)
+fn selectable(ctx: &Context<'_>, path: &str) -> bool {
+    let row = ctx.row;
+    row.shape.selects(&row.gvk(ctx.version()), path) || path == "metadata.name" || (path == "metadata.namespace" && row.namespaced) || row.fields.iter().any(|f| f.path == path)
 }
 
 fn field<'e>(e: &'e Entry, path: &str) -> Option<&'e str> {

@@ -16,6 +16,13 @@ pub struct Decoded {
     pub strict: Vec<String>,
 }
 
+/// A custom resource's schema in documents.
+pub struct Published {
+    pub schema: Value,
+    /// Anything goes: even what every object has is left out, or clients refused the rest.
+    pub open: bool,
+}
+
 pub trait Shape: Send + Sync {
     /// Reads a body of `media` as `kind` the way upstream's decoder does; unknown fields are dropped (or kept, where the
     /// schema preserves them). The error is the client's 400, 413 or 415.
@@ -40,8 +47,19 @@ pub trait Shape: Send + Sync {
     fn table(&self, kind: &GroupVersionKind) -> Option<&'static Type>;
     /// How values merge in an apply.
     fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_>;
-    /// The schema that OpenAPI documents (v3, otherwise v2) show; None for built-in kinds, which the tables describe.
-    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Value> {
+    /// Brings what was stored under an older schema up to the present one: unknown fields go, defaults come.
+    fn reread(&self, _kind: &GroupVersionKind, _value: &mut Value) {}
+    /// Whether field selectors may name `path`, beside the fields of the row.
+    fn selects(&self, _kind: &GroupVersionKind, _path: &str) -> bool {
+        false
+    }
+    /// The value of such a field; empty when it is absent.
+    fn selected(&self, _kind: &GroupVersionKind, _value: &Value, _path: &str) -> String {
+        String::new()
+    }
+    /// The schema that OpenAPI documents (v3, otherwise v2) show, without what every object has (`apiVersion`, `kind`,
+    /// `metadata`); None for built-in kinds, which the tables describe.
+    fn published(&self, _kind: &GroupVersionKind, _v3: bool) -> Option<Published> {
         None
     }
 }

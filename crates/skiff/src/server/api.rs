@@ -20,6 +20,8 @@ pub struct Api {
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
+    /// Serves custom resources.
+    pub definitions: Arc<skiff_crd::Definitions>,
     handle: Handle,
 }
 
@@ -67,10 +69,11 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     };
     let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
+    let definitions = skiff_crd::Definitions::load(registry.clone(), Arc::new(|_| None));
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, store, registry, authenticator, handle })
+    Ok(Api { keys, store, registry, authenticator, definitions, handle })
 }
 
 /// What API servers behind this one must know to believe it.

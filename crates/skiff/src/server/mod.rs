@@ -45,6 +45,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::start(&settings).await?;
+    tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
     bootstrap::ensure(&api, &settings).await?;
     kubeconfig::write(&settings, &api.keys)?;
     let informers = control::start(&api, &settings, &tasks, &stop);

@@ -95,3 +95,11 @@ fn managed_fields_can_be_reset_but_not_applied() {
     tracker().update(&live, &mut new, "k", T1);
     assert!(new["metadata"].get("managedFields").is_none());
 }
+
+#[test]
+fn the_last_label_withdrawn_leaves_the_name() {
+    let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([{"name": "c", "image": "i"}])), "m", false, T0).unwrap();
+    let bare = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 1}});
+    let (live, _) = tracker().apply(&live, &bare, "m", false, T1).unwrap();
+    assert_eq!((live["metadata"]["name"].as_str(), live["metadata"].get("labels")), (Some("d"), None));
+}

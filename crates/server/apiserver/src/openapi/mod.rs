@@ -2,6 +2,7 @@
 //! whole as v2. Nothing is kept but what the hashes are made of: a client that has a document does not ask again.
 //! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>
 
+mod custom;
 mod operation;
 mod parameters;
 mod paths;
@@ -11,8 +12,9 @@ mod v3;
 pub(crate) use v2::document as v2_document;
 pub(crate) use v3::{document as v3_document, index as v3_index, version_document as v3_version};
 
-use serde_json::{Map, Value};
-use skiff_registry::table::{Resource, Rows};
+use custom::definitions as custom;
+use serde_json::Value;
+use skiff_registry::table::Rows;
 use skiff_schema::{Type, openapi::{Descriptions, Dialect}};
 
 /// What documents call the API's version.
@@ -48,7 +50,7 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
             roots.push(ty);
         }
     };
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+    for r in rows.of_version(group, version) {
         add(group, version, &r.kind);
         add(group, version, &format!("{}List", r.kind));
         for s in &r.subresources {
@@ -57,33 +59,4 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
         }
     }
     roots
-}
-
-/// Definitions that custom resources bring along: the kind and its list.
-fn custom(rows: &Rows, group: &str, version: &str, v3: bool) -> Map<String, Value> {
-    let mut out = Map::new();
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
-        let Some(schema) = r.shape.published(&r.gvk(version), v3) else { continue };
-        let name = definition_name(group, version, &r.kind);
-        out.insert(format!("{name}List"), list_of(r, version, &name, v3));
-        out.insert(name, schema);
-    }
-    out
-}
-
-fn list_of(r: &Resource, version: &str, item: &str, v3: bool) -> Value {
-    let prefix = if v3 { "#/components/schemas/" } else { "#/definitions/" };
-    let list_meta = skiff_schema::by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta").map_or("", |t| t.name);
-    serde_json::json!({
-        "description": format!("A list of {}.", r.kind),
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string"},
-            "items": {"type": "array", "items": {"$ref": format!("{prefix}{item}")}},
-            "kind": {"type": "string"},
-            "metadata": {"$ref": format!("{prefix}{list_meta}")},
-        },
-        "x-kubernetes-group-version-kind": [{"group": r.group, "kind": format!("{}List", r.kind), "version": version}],
-    })
 }

@@ -229,8 +229,8 @@ impl Of<'_> {
 /// Every path of a group version, in alphabetical order.
 pub(super) fn of_version(rows: &Rows, group: &str, version: &str) -> Vec<Path> {
     let mut all = vec![resources(group, version)];
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
-        let of = Of { r, group, version };
+    for r in rows.of_version(group, version) {
+        let of = Of { r: &r, group, version };
         all.push(of.collection());
         if r.allows("get") {
             all.push(of.object());

@@ -11,17 +11,16 @@ use skiff_schema::openapi::{Descriptions, definitions_v2};
 
 pub(crate) fn document(rows: &Rows) -> Value {
     let (mut all, mut own) = (Map::new(), Map::new());
-    let mut types = Vec::new();
+    let (mut types, descriptions) = (Vec::new(), Descriptions::load());
     for group in rows.groups() {
         for version in crate::discovery::versions(rows, group) {
             types.extend(roots(rows, group, &version));
-            own.extend(custom(rows, group, &version, false));
+            own.extend(custom(rows, group, &version, false, &descriptions));
             for p in paths::of_version(rows, group, &version) {
                 all.insert(p.path.clone(), path(&p));
             }
         }
     }
-    let descriptions = Descriptions::load();
     let mut definitions = definitions_v2(&types, &descriptions);
     definitions.extend(super::patch_definition(false, &descriptions));
     definitions.extend(own);

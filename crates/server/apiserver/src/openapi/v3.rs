@@ -32,13 +32,10 @@ fn digest(bytes: &[u8]) -> String {
 /// Changes when the document would: built-in documents are fixed by the release, custom ones by their schemas.
 pub(crate) fn hash(rows: &Rows, group: &str, version: &str) -> String {
     let mut facts = format!("{GIT_VERSION} {} {group}/{version}", env!("CARGO_PKG_VERSION"));
-    for r in rows.of_group(group).filter(|r| r.serves(version)) {
+    for r in rows.of_version(group, version) {
         facts += &format!("\n{} {} {:?} {:?}", r.plural, r.kind, r.verbs, r.namespaced);
     }
-    let custom = custom(rows, group, version, true);
-    if !custom.is_empty() {
-        facts += &Value::Object(custom).to_string();
-    }
+    facts += &super::custom::facts(rows, group, version);
     digest(facts.as_bytes())
 }
 
@@ -58,7 +55,7 @@ pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value>
     if rows.of_group(group).any(|r| r.serves(version) && r.allows("patch")) {
         schemas.extend(super::patch_definition(true, &descriptions));
     }
-    schemas.extend(custom(rows, group, version, true));
+    schemas.extend(custom(rows, group, version, true, &descriptions));
     schemas.sort_keys();
     let mut all = Map::new();
     for p in paths::of_version(rows, group, version) {

@@ -37,6 +37,10 @@ impl Columns {
     pub fn name_and_age() -> Self {
         Self::of("Name|Age", |v, now| vec![name(v), age(v, now).into()])
     }
+    /// The same with the type that upstream gives the age of custom resources.
+    pub fn name_and_age_dated() -> Self {
+        Self::of("Name|Age@", |v, now| vec![name(v), age(v, now).into()])
+    }
     /// What a kind without a printer shows.
     pub fn name_and_creation() -> Self {
         Self::of("Name|Created At@", |v, _| vec![name(v), v["metadata"]["creationTimestamp"].clone()])

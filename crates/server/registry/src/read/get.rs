@@ -5,7 +5,7 @@ use skiff_meta::Status;
 use skiff_request::Answer;
 
 /// `resourceVersion` asks for a state not older; the present state always is at least as new unless it is ahead.
-pub(crate) fn get(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Status> {
+pub(crate) async fn get(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Status> {
     if let Some(asked) = parse_revision(ctx.call.query.get("resourceVersion"))?
         && asked > registry.store.revision()
     {
@@ -13,6 +13,6 @@ pub(crate) fn get(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Stat
     }
     let key = ctx.row.key(ctx.namespace(), ctx.name());
     let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
-    let bytes = view(ctx.row, ctx.version(), &entry.bytes, entry.revision)?;
+    let bytes = view(ctx.row, ctx.version(), &entry.bytes, entry.revision).await?;
     Ok(Answer::Object { code: 200, kind: ctx.row.gvk(ctx.version()), bytes, warnings: Vec::new() })
 }

@@ -5,7 +5,7 @@
 use super::{
     options::{ListOptions, Match},
     token::{EXPIRED, Token},
-    view,
+    views,
 };
 use crate::{
     registry::{Context, Registry},
@@ -19,7 +19,7 @@ pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answe
     let options = ListOptions::parse(&ctx.call.query, false)?;
     let selection = Selection::of(ctx)?;
     let collected = collect(registry, ctx, &options, &selection).await?;
-    let items = collected.entries.iter().map(|e| view(ctx.row, ctx.version(), &e.bytes, e.revision)).collect::<Result<_, _>>()?;
+    let items = views(ctx.row, ctx.version(), &collected.entries).await?;
     Ok(Answer::List(ListAnswer {
         kind: ctx.row.gvk(ctx.version()),
         items,

@@ -11,21 +11,83 @@ use crate::{body, registry::Registry, table::Resource};
 use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{GroupVersion, Revision, Status};
+use skiff_store::Entry;
 use std::time::Duration;
 
 /// How long a read waits for a revision from the future, as upstream's cache does.
 const FRESH: Duration = Duration::from_secs(3);
 
-/// Stored bytes in the version that is asked for.
-pub(crate) fn view(row: &Resource, version: &str, bytes: &Bytes, revision: Revision) -> Result<Bytes, Status> {
-    if !row.converts(version) {
+/// Stored bytes in the version that is asked for. `written` is the revision that wrote them, which a deletion's event
+/// does not show.
+pub(crate) async fn view_of(row: &Resource, version: &str, bytes: &Bytes, revision: Revision, written: Revision) -> Result<Bytes, Status> {
+    if !row.converts(version) && !row.rereads(written) {
         return Ok(bytes.clone());
     }
-    let mut v: Value = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
     let to = GroupVersion::new(row.group.clone(), version.to_owned());
-    row.convert(&mut v, &row.stored, &to);
+    let mut all = convert(row, vec![parse(row, bytes, written)?], &row.stored, &to).await?;
+    let v = all.pop().ok_or_else(|| Status::internal("a conversion lost its object"))?;
+    Ok(encoded(row, version, v, revision))
+}
+
+pub(crate) async fn view(row: &Resource, version: &str, bytes: &Bytes, revision: Revision) -> Result<Bytes, Status> {
+    view_of(row, version, bytes, revision, revision).await
+}
+
+/// The same for many at once: whoever converts is asked once.
+pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> Result<Vec<Bytes>, Status> {
+    if !row.converts(version) && !entries.iter().any(|e| row.rereads(e.revision)) {
+        return Ok(entries.iter().map(|e| e.bytes.clone()).collect());
+    }
+    let to = GroupVersion::new(row.group.clone(), version.to_owned());
+    let all = entries.iter().map(|e| parse(row, &e.bytes, e.revision)).collect::<Result<Vec<_>, _>>()?;
+    let all = convert(row, all, &row.stored, &to).await?;
+    Ok(all.into_iter().zip(entries).map(|(v, e)| encoded(row, version, v, e.revision)).collect())
+}
+
+fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Status> {
+    let mut v: Value = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
+    if row.rereads(written) {
+        row.shape.reread(&row.stored_gvk(), &mut v);
+    }
+    Ok(v)
+}
+
+fn encoded(row: &Resource, version: &str, mut v: Value, revision: Revision) -> Bytes {
     row.shape.canonical(&row.gvk(version), &mut v);
-    Ok(body::encode(&v).stamped(revision))
+    body::encode(&v).stamped(revision)
+}
+
+/// From one version to another; what converts custom resources may be a webhook.
+pub(crate) async fn convert(row: &Resource, mut all: Vec<Value>, from: &GroupVersion, to: &GroupVersion) -> Result<Vec<Value>, Status> {
+    if from == to || all.is_empty() {
+        return Ok(all);
+    }
+    if let Some(converter) = row.custom.as_ref().and_then(|c| c.converter.as_ref()) {
+        return converter.convert(all, to).await;
+    }
+    for v in &mut all {
+        row.convert(v, from, to);
+    }
+    Ok(all)
+}
+
+/// A stored object in the version that it is worked on in.
+pub(crate) async fn opened(row: &Resource, version: &str, entry: &Entry) -> Result<Value, Status> {
+    let v = parse(row, &entry.bytes, entry.revision)?;
+    let mut all = convert(row, vec![v], &row.stored, &row.working(version)).await?;
+    all.pop().ok_or_else(|| Status::internal("a conversion lost its object"))
+}
+
+/// An object that was worked on, in the version that is stored.
+pub(crate) async fn sealed(row: &Resource, version: &str, v: Value) -> Result<Value, Status> {
+    let from = row.working(version);
+    if from == row.stored {
+        return Ok(v);
+    }
+    let mut all = convert(row, vec![v], &from, &row.stored).await?;
+    let mut v = all.pop().ok_or_else(|| Status::internal("a conversion lost its object"))?;
+    row.shape.canonical(&row.stored_gvk(), &mut v);
+    Ok(v)
 }
 
 impl Registry {

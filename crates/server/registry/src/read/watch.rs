@@ -2,7 +2,7 @@
 //!
 //! Selectors turn updates into ADDED (entering) and DELETED (leaving). Each watcher has its own cursor in the store;
 //! a slow one ends with 410 and hinders nobody. The stream ends after an ERROR event and at the time-out.
-use super::{list::collect, options::ListOptions, view};
+use super::{list::collect, options::ListOptions, view_of, views};
 use crate::{
     registry::{Context, Registry},
     selection::Selection,
@@ -13,7 +13,7 @@ use futures::{FutureExt, StreamExt, stream};
 use serde_json::json;
 use skiff_meta::{GroupVersionKind, Revision, Status};
 use skiff_request::{Answer, Frames, WatchEvent, WatchKind};
-use skiff_store::{Entry, Event, EventKind, StoreError, Watch};
+use skiff_store::{Event, EventKind, StoreError, Watch};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -47,6 +47,7 @@ pub(crate) async fn watch(registry: &Registry, ctx: &Context<'_>) -> Result<Answ
         reached: begin.after,
         told: begin.after,
         store: registry.store.clone(),
+        retired: ctx.row.custom.as_ref().map(|c| c.retired.clone()),
         bookmarks: options.bookmarks,
         last_bookmark: false,
         next_bookmark: Instant::now() + BOOKMARK_EVERY,
@@ -79,8 +80,7 @@ async fn begin(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, se
     let all = ListOptions::default();
     let state = collect(registry, ctx, &all, selection).await?;
     let mut events = Vec::with_capacity(state.entries.len() + 1);
-    for e in &state.entries {
-        let object = view(ctx.row, ctx.version(), &e.bytes, e.revision)?;
+    for (e, object) in state.entries.iter().zip(views(ctx.row, ctx.version(), &state.entries).await?) {
         events.push(WatchEvent { kind: WatchKind::Added, object, revision: e.revision, shared: None });
     }
     // A watch without a revision that allows bookmarks learns where the state ends, too.
@@ -124,6 +124,8 @@ struct Watcher {
     /// The revision that the client knows.
     told: Revision,
     store: Arc<dyn skiff_store::Store>,
+    /// Of a custom resource: turns true when its definition changed.
+    retired: Option<tokio::sync::watch::Receiver<bool>>,
     bookmarks: bool,
     last_bookmark: bool,
     next_bookmark: Instant,
@@ -140,12 +142,13 @@ impl Watcher {
             tokio::select! {
                 biased;
                 change = self.changes.next() => {
-                    if let Some(e) = self.change(change) {
+                    if let Some(e) = self.change(change).await {
                         return Some(e);
                     }
                 }
+                () = retired(&mut self.retired) => self.over = true,
                 () = tokio::time::sleep_until(wake) => {
-                    if let Some(e) = self.tick() {
+                    if let Some(e) = self.tick().await {
                         return Some(e);
                     }
                 }
@@ -154,7 +157,7 @@ impl Watcher {
         None
     }
 
-    fn change(&mut self, change: Option<Result<Arc<Event>, StoreError>>) -> Option<WatchEvent> {
+    async fn change(&mut self, change: Option<Result<Arc<Event>, StoreError>>) -> Option<WatchEvent> {
         match change {
             None | Some(Err(StoreError::Closed)) => {
                 self.over = true;
@@ -166,15 +169,20 @@ impl Watcher {
             }
             Some(Ok(event)) => {
                 self.reached = event.revision();
-                let e = self.event(event)?;
-                self.told = e.revision;
-                Some(e)
+                let (shown, revision) = (self.show(&event)?, event.revision());
+                self.told = revision;
+                let object = match view_of(&self.row, &self.version, &shown.bytes, revision, shown.written).await {
+                    Ok(o) => o,
+                    Err(s) => return Some(error(&s, revision)),
+                };
+                let shared = shown.shared.then(|| Arc::new(Shared(event)) as Arc<dyn Frames>);
+                Some(WatchEvent { kind: shown.kind, object, revision, shared })
             }
         }
     }
 
     /// What time brings: a bookmark, or the end.
-    fn tick(&mut self) -> Option<WatchEvent> {
+    async fn tick(&mut self) -> Option<WatchEvent> {
         let now = Instant::now();
         if now >= self.deadline {
             self.over = true;
@@ -185,7 +193,7 @@ impl Watcher {
         // The revision is read first: if no change waits after that, everything up to it was seen.
         let current = self.store.revision();
         if let Some(change) = self.changes.next().now_or_never() {
-            return self.change(change);
+            return self.change(change).await;
         }
         let reached = self.reached.max(current);
         if reached <= self.told {
@@ -196,35 +204,50 @@ impl Watcher {
         Some(bookmark(&self.kind, reached, false))
     }
 
-    fn event(&self, event: Arc<Event>) -> Option<WatchEvent> {
+    /// What the watch shows of a change, as the store has it.
+    fn show(&self, event: &Arc<Event>) -> Option<Shown> {
         let now = event.kind != EventKind::Deleted && self.selection.matches(&event.entry);
         let before = match &event.previous {
             Some(p) => self.selection.matches(p),
             None => event.kind == EventKind::Deleted && self.selection.matches(&event.entry),
         };
         let revision = event.revision();
+        let deleted = event.kind == EventKind::Deleted;
         let (kind, shared) = match (before, now) {
             (false, false) => return None,
             (true, true) => (WatchKind::Modified, true),
             (false, true) => (WatchKind::Added, event.kind == EventKind::Created),
-            (true, false) if event.kind == EventKind::Deleted => (WatchKind::Deleted, true),
-            (true, false) => return self.left(event.previous.as_ref()?, revision),
+            (true, false) if deleted => (WatchKind::Deleted, true),
+            // An update took the object out of the selection: its last selected state, with the revision of the change.
+            (true, false) => {
+                let previous = event.previous.as_ref()?;
+                return Some(Shown { kind: WatchKind::Deleted, bytes: previous.restamped(revision), written: previous.revision, shared: false });
+            }
         };
-        let object = match view(&self.row, &self.version, &event.entry.bytes, revision) {
-            Ok(o) => o,
-            Err(s) => return Some(error(&s, revision)),
-        };
-        let shared = (shared && !self.row.converts(&self.version)).then(|| Arc::new(Shared(event)) as Arc<dyn Frames>);
-        Some(WatchEvent { kind, object, revision, shared })
+        let written = event.previous.as_ref().filter(|_| deleted).map_or(revision, |p| p.revision);
+        let shared = shared && !self.row.converts(&self.version) && !self.row.rereads(written);
+        Some(Shown { kind, bytes: event.entry.bytes.clone(), written, shared })
     }
+}
 
-    /// An update took the object out of the selection: its last selected state, with the revision of the change.
-    fn left(&self, previous: &Entry, revision: Revision) -> Option<WatchEvent> {
-        let bytes = previous.restamped(revision);
-        match view(&self.row, &self.version, &bytes, revision) {
-            Ok(object) => Some(WatchEvent { kind: WatchKind::Deleted, object, revision, shared: None }),
-            Err(s) => Some(error(&s, revision)),
-        }
+/// An event before its object is brought into the watch's version.
+struct Shown {
+    kind: WatchKind,
+    bytes: Bytes,
+    /// The revision that wrote the object.
+    written: Revision,
+    /// Whether its frames are those of every other watch.
+    shared: bool,
+}
+
+/// Ends when the row has been replaced; never, when it cannot be.
+async fn retired(row: &mut Option<tokio::sync::watch::Receiver<bool>>) {
+    let gone = match row {
+        Some(row) => row.wait_for(|r| *r).await.is_ok(),
+        None => false,
+    };
+    if !gone {
+        std::future::pending().await
     }
 }
 

@@ -22,6 +22,13 @@ pub const ON_CONTENT: Generation = Generation { changed: content_differs };
 /// Everything beside metadata and status: custom resources.
 pub const ON_CUSTOM: Generation = Generation { changed: custom_differs };
 
+/// Everything beside metadata: custom resources without a status subresource.
+pub const ON_ALL: Generation = Generation { changed: all_differs };
+
+fn all_differs(new: &Value, old: &Value) -> bool {
+    differs(new, old, "status") || custom_differs(new, old)
+}
+
 fn custom_differs(new: &Value, old: &Value) -> bool {
     let desired = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).cloned().collect::<Vec<_>>()).unwrap_or_default();
     desired(new).iter().chain(&desired(old)).any(|k| !same(new.get(k), old.get(k)))

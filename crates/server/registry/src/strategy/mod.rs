@@ -54,6 +54,8 @@ pub struct Strategy {
     pub read: Option<fn(&mut Value)>,
     pub prepare_create: Option<PrepareCreate>,
     pub prepare_update: Option<PrepareUpdate>,
+    /// What the first deletion makes of an object, before its finalizers are looked at; the text is the time.
+    pub prepare_delete: Option<fn(&Value, &str) -> Value>,
 }
 
 impl Default for Strategy {
@@ -72,6 +74,7 @@ impl Default for Strategy {
             read: None,
             prepare_create: None,
             prepare_update: None,
+            prepare_delete: None,
         }
     }
 }

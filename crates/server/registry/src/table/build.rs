@@ -31,6 +31,7 @@ pub fn namespaced(group: &'static str, version: &'static str, kind: &'static str
         shape: shape::builtin(),
         convert: None,
         computed: None,
+        custom: None,
     }
 }
 

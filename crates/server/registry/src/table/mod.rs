@@ -7,6 +7,7 @@ mod apps;
 mod build;
 mod conversions;
 mod core;
+mod custom;
 mod fields;
 mod network;
 mod policies;
@@ -14,6 +15,7 @@ mod resource;
 mod storage;
 
 pub use build::{ALL, READ_WRITE, cluster, namespaced};
+pub use custom::{Converter, Custom};
 pub use resource::{Computed, Convert, Field, Read, Resource, Role, ScalePaths, Str, Subresource};
 
 use arc_swap::ArcSwap;
@@ -40,6 +42,10 @@ impl Rows {
     pub fn of_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Arc<Resource>> {
         self.by_name.range((group.to_owned(), String::new())..).take_while(move |((g, _), _)| g == group).map(|(_, r)| r)
     }
+    /// Rows that serve a version, each as that version has it.
+    pub fn of_version<'a>(&'a self, group: &'a str, version: &'a str) -> impl Iterator<Item = Arc<Resource>> + 'a {
+        self.of_group(group).filter(move |r| r.serves(version)).map(move |r| r.at(version))
+    }
     pub fn all(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.by_name.values()
     }
@@ -50,13 +56,15 @@ impl Rows {
     }
     fn insert(&mut self, row: Arc<Resource>) {
         if !self.order.iter().any(|g| *g == row.group) {
-            self.order.push(row.group.to_string());
+            // Behind the built-in groups in alphabetical order.
+            let at = self.order.iter().position(|g| !GROUP_ORDER.contains(&g.as_str()) && g.as_str() > &*row.group);
+            self.order.insert(at.unwrap_or(self.order.len()), row.group.to_string());
         }
         self.by_name.insert((row.group.to_string(), row.plural.to_string()), row);
     }
     fn remove(&mut self, group: &str, plural: &str) {
         self.by_name.remove(&(group.to_owned(), plural.to_owned()));
-        if self.of_group(group).next().is_none() {
+        if !GROUP_ORDER.contains(&group) && self.of_group(group).next().is_none() {
             self.order.retain(|g| g != group);
         }
     }
@@ -85,6 +93,10 @@ impl Table {
     }
     pub fn get(&self, group: &str, plural: &str) -> Option<Arc<Resource>> {
         self.rows.load().get(group, plural).cloned()
+    }
+    /// The row as `version` has it; None when the version is not served.
+    pub fn at(&self, group: &str, plural: &str, version: &str) -> Option<Arc<Resource>> {
+        self.rows.load().get(group, plural).filter(|r| r.serves(version)).map(|r| r.at(version))
     }
     /// Adds or replaces rows and takes others away, in one step. Built-in rows are the caller's to spare.
     pub fn change(&self, add: Vec<Arc<Resource>>, remove: &[(String, String)]) {

@@ -75,6 +75,7 @@ pub fn rows() -> Vec<Resource> {
                 s.generation = Some(ON_SPEC);
                 s.prepare_create = Some(strategy::definition::prepare_create);
                 s.prepare_update = Some(strategy::definition::prepare_update);
+                s.prepare_delete = Some(strategy::definition::prepare_delete);
             }),
         cluster("apiregistration.k8s.io", "v1", "APIService", "apiservices")
             .categories(&["api-extensions"])

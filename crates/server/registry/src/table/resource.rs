@@ -37,6 +37,8 @@ pub struct Resource {
     pub convert: Option<Convert>,
     /// Made up on request, never stored.
     pub computed: Option<Computed>,
+    /// Of custom resources only.
+    pub custom: Option<super::Custom>,
 }
 
 /// Rewrites an object of the first version into the second.

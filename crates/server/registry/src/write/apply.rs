@@ -1,6 +1,7 @@
 //! Managed fields: who set what, and server-side apply.
-use super::{decode::{self, Incoming}, options::WriteOptions, update::stored};
+use super::{decode::{self, Incoming}, options::{FieldValidation, WriteOptions}};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::Role,
     value,
@@ -13,6 +14,7 @@ use skiff_store::Entry;
 /// What the object's own endpoint does not write, and what a status does not.
 fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
     match ctx.row.subresource(&ctx.call.target.subresource).map(|s| s.role) {
+        Some(Role::Status) if ctx.row.custom.is_some() => &["metadata", "spec"],
         Some(Role::Status) => &["spec"],
         Some(_) => &[],
         None if ctx.row.strategy.status => &["status"],
@@ -21,13 +23,13 @@ fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
 }
 
 impl Registry {
-    /// Records what a create or an update set in `v`, which is of the path's version; `old` is of the stored one.
+    /// Records what a create or an update set in `v`, which is of the path's version; `old` is of the one worked in.
     pub(crate) fn track_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let api_version = kind.api_version();
         let mut before = old.cloned().unwrap_or_else(|| ctx.row.shape.empty(&kind));
         if old.is_some() {
-            ctx.row.convert(&mut before, &ctx.row.stored, &kind.group_version());
+            ctx.row.convert(&mut before, &ctx.row.working(ctx.version()), &kind.group_version());
         }
         let shape = ctx.row.shape.merging(&kind);
         Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).update(&before, v, &options.manager, &now);
@@ -35,23 +37,28 @@ impl Registry {
     }
 
     /// The object that the applied configuration makes of the stored one.
-    pub(crate) fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
+    pub(crate) async fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
-        let mut config = configuration(ctx)?;
+        let (mut config, strict) = configuration(ctx)?;
         decode::in_namespace(ctx, &mut config)?;
         let mut live = match entry {
-            Some(e) => stored(e)?,
+            Some(e) => opened(ctx.row, ctx.version(), e).await?,
             None => Value::Null,
         };
         if entry.is_some() {
             let to: GroupVersion = kind.group_version();
-            ctx.row.convert(&mut live, &ctx.row.stored, &to);
+            ctx.row.convert(&mut live, &ctx.row.working(ctx.version()), &to);
         }
         let shape = ctx.row.shape.merging(&kind);
         let api_version = kind.api_version();
         let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
         let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, e))?;
-        let incoming = decode::patched(ctx, options, v)?;
+        let mut incoming = decode::patched(ctx, options, v)?;
+        match options.validation {
+            FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),
+            FieldValidation::Warn => incoming.warnings.extend(strict),
+            _ => {}
+        }
         Ok(Incoming { tracked: true, ..incoming })
     }
 }
@@ -67,14 +74,14 @@ fn refused(ctx: &Context<'_>, e: ApplyError) -> Status {
     }
 }
 
-/// The body, YAML or JSON, checked to be of this object.
-fn configuration(ctx: &Context<'_>) -> Result<Value, Status> {
+/// The body, YAML or JSON, checked to be of this object, and what strict reading finds.
+fn configuration(ctx: &Context<'_>) -> Result<(Value, Vec<String>), Status> {
     if ctx.call.query.get("fieldManager").unwrap_or_default().is_empty() {
         let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
     }
     let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error decoding YAML: {why}"));
-    let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
+    let (json, strict) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
     let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
     let kind = ctx.row.gvk(ctx.version());
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
@@ -86,5 +93,5 @@ fn configuration(ctx: &Context<'_>) -> Result<Value, Status> {
         return Err(Status::bad_request(format!("metadata.name: Invalid value: {name:?}: must match name in the url ({})", ctx.name())));
     }
     value::set(&mut v, "metadata.name", ctx.name());
-    Ok(v)
+    Ok((v, strict))
 }

@@ -1,7 +1,7 @@
 //! Deletion of everything that is selected.
 use super::delete::DeleteOptions;
 use crate::{
-    read::{list::collect, options::ListOptions, view},
+    read::{list::collect, options::ListOptions, views},
     registry::{Context, Registry},
     selection::Selection,
 };
@@ -21,7 +21,7 @@ impl Registry {
                 _ => {}
             }
         }
-        let items = found.entries.iter().map(|e| view(ctx.row, ctx.version(), &e.bytes, e.revision)).collect::<Result<_, _>>()?;
+        let items = views(ctx.row, ctx.version(), &found.entries).await?;
         Ok(Answer::List(ListAnswer { kind: ctx.row.gvk(ctx.version()), items, revision: self.store.revision(), continue_token: String::new(), remaining: None }))
     }
 }

@@ -33,7 +33,11 @@ impl Registry {
         if !tracked {
             self.track_update(ctx, options, &mut v, None)?;
         }
-        ctx.row.convert(&mut v, &GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), &ctx.row.stored);
+        ctx.row.convert(&mut v, &GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), &ctx.row.working(ctx.version()));
+        if ctx.row.custom.as_ref().is_some_and(|c| c.terminating) {
+            let name = value::text(&v, "metadata.name");
+            return Err(Status::forbidden(&ctx.row.group_resource(), name, "create not allowed while custom resource definition is terminating"));
+        }
         let generated = value::text(&v, "metadata.name").is_empty() && !value::text(&v, "metadata.generateName").is_empty();
         for attempt in 0.. {
             let mut object = v.clone();

@@ -2,10 +2,10 @@
 //!
 //! An object with finalizers, or with grace left, is only marked; it goes with the last finalizer. Dependents are the
 //! garbage collector's: the policy of the request puts or takes the finalizers `orphan` and `foregroundDeletion`.
-use super::{RACES, options::WriteOptions, update::stored};
+use super::{RACES, options::WriteOptions};
 use crate::{
     body,
-    read::view,
+    read::{opened, sealed, view},
     registry::{Context, Registry},
     value,
 };
@@ -146,14 +146,14 @@ impl Registry {
     }
 
     async fn delete_entry(&self, ctx: &Context<'_>, entry: &Entry, options: &DeleteOptions) -> Result<Answer, Status> {
-        let old = stored(entry)?;
+        let old = opened(ctx.row, ctx.version(), entry).await?;
         let warnings = self.admit_deletion(ctx, &options.given(), &old, options.dry_run).await?;
         let fate = fate(ctx, &old, options, &self.now().to_string());
         let (code, bytes, revision) = match fate {
             Fate::Waiting => (200, entry.bytes.clone(), entry.revision),
             Fate::Marked(mut v) => {
-                ctx.row.shape.canonical(&ctx.row.stored_gvk(), &mut v);
-                let body = body::encode(&v);
+                ctx.row.shape.canonical(&ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), &mut v);
+                let body = body::encode(&sealed(ctx.row, ctx.version(), v).await?);
                 if options.dry_run {
                     (200, body.stamped(entry.revision), entry.revision)
                 } else {
@@ -163,7 +163,7 @@ impl Registry {
             }
             Fate::Gone => return self.remove(ctx, entry, &old, options, warnings).await,
         };
-        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision).await?;
         Ok(Answer::Object { code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
 
@@ -184,23 +184,24 @@ impl Registry {
             value::set(&mut last, "metadata.deletionTimestamp", self.now().to_string());
             value::set(&mut last, "metadata.deletionGracePeriodSeconds", 0);
         }
-        let bytes = body::encode(&last).stamped(revision);
-        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        let bytes = body::encode(&sealed(ctx.row, ctx.version(), last).await?).stamped(revision);
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision).await?;
         Ok(Answer::Object { code: 200, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
 }
 
 /// Decides; `now` is RFC 3339.
 fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> Fate {
-    let mut v = old.clone();
-    let finalizers = finalizers(old, options.policy);
+    let deleting = value::at(old, "metadata.deletionTimestamp").is_some();
+    let prepared = ctx.row.strategy.prepare_delete.filter(|_| !deleting).map(|f| f(old, now));
+    let mut v = prepared.unwrap_or_else(|| old.clone());
+    let finalizers = finalizers(&v, options.policy);
     match &finalizers[..] {
         [] => {
             value::remove(&mut v, "metadata.finalizers");
         }
         some => value::set(&mut v, "metadata.finalizers", some.to_vec()),
     }
-    let deleting = value::at(old, "metadata.deletionTimestamp").is_some();
     let grace = ctx.row.strategy.grace.map_or(0, |f| f(old, options.grace));
     let namespace = &*ctx.row.storage == "namespaces";
     if namespace {

@@ -1,6 +1,7 @@
 //! Patches: the stored object in the path's version, changed by the patch, goes the way of an update.
-use super::{RACES, decode, options::WriteOptions, update::stored};
+use super::{RACES, decode, options::WriteOptions};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::Role,
     value,
@@ -42,9 +43,9 @@ impl Registry {
     }
 
     async fn patch_entry(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, kind: PatchType, role: Option<Role>) -> Result<Answer, Status> {
-        let mut v = stored(entry)?;
+        let mut v = opened(ctx.row, ctx.version(), entry).await?;
         let to = GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned());
-        ctx.row.convert(&mut v, &ctx.row.stored, &to);
+        ctx.row.convert(&mut v, &ctx.row.working(ctx.version()), &to);
         let v = match kind {
             PatchType::Json => skiff_patch::json_patch(&v, &ctx.call.body).map_err(refused)?,
             PatchType::Merge => skiff_patch::merge_patch(&v, &decode_patch(&ctx.call.body)?),
@@ -63,7 +64,7 @@ impl Registry {
         if entry.is_none() && role.is_some() {
             return Err(Status::not_found(&ctx.row.group_resource(), ctx.name()));
         }
-        let incoming = self.applied(ctx, options, entry.as_ref())?;
+        let incoming = self.applied(ctx, options, entry.as_ref()).await?;
         match entry {
             Some(entry) => self.replace(ctx, options, &entry, incoming, role).await,
             None => {

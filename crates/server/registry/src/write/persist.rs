@@ -2,7 +2,7 @@
 use super::{metadata, options::WriteOptions, store_failure, update::MODIFIED};
 use crate::{
     body,
-    read::view,
+    read::{sealed, view},
     registry::{Context, Registry},
     strategy::Prepare,
     table::Role,
@@ -25,7 +25,7 @@ pub(crate) struct Change {
 }
 
 impl Registry {
-    /// Writes `v`, of the stored version, and answers in the path's.
+    /// Writes `v`, of the version worked in, and answers in the path's.
     pub(crate) async fn persist(&self, ctx: &Context<'_>, options: &WriteOptions, v: Value, change: Change) -> Result<Answer, Status> {
         let (mut v, mut change) = (v, change);
         let warnings = std::mem::take(&mut change.warnings);
@@ -34,9 +34,10 @@ impl Registry {
         let more = self.admit(ctx, options, &mut v, old, Phase::Mutate).await?;
         self.prepare(ctx, &mut v, old, change.role);
         let reserved = self.reserve(ctx, &mut v, old)?;
-        ctx.row.shape.canonical(&ctx.row.stored_gvk(), &mut v);
+        let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
+        ctx.row.shape.canonical(&kind, &mut v);
         self.validate(ctx, &v, old)?;
-        let told = ctx.row.shape.warnings(&ctx.row.stored_gvk(), &ctx.call.target.subresource, &v, old);
+        let told = ctx.row.shape.warnings(&kind, &ctx.call.target.subresource, &v, old);
         let last = self.admit(ctx, options, &mut v, old, Phase::Validate).await?;
         let warnings = [warnings, more, told, last].concat();
         let outcome = self.store_object(ctx, options, &v, &change).await;
@@ -46,7 +47,7 @@ impl Registry {
             reserved.keep();
             self.record_addresses(ctx, old, Some(&v)).await;
         }
-        let bytes = view(ctx.row, ctx.version(), &bytes, revision)?;
+        let bytes = view(ctx.row, ctx.version(), &bytes, revision).await?;
         Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
 
@@ -65,6 +66,13 @@ impl Registry {
                 let keys: Vec<String> = [&*v, old].iter().filter_map(|x| x.as_object()).flat_map(|m| m.keys().cloned()).collect();
                 for key in keys.iter().filter(|k| !matches!(k.as_str(), "status" | "metadata" | "apiVersion" | "kind")) {
                     value::copy(v, old, key);
+                }
+                if ctx.row.custom.is_some() {
+                    let managed = value::at(v, "metadata.managedFields").cloned();
+                    value::copy(v, old, "metadata");
+                    if let Some(m) = managed {
+                        value::set(v, "metadata.managedFields", m);
+                    }
                 }
                 for path in ["metadata.labels", "metadata.ownerReferences"] {
                     if ctx.row.strategy.generation.is_some() {
@@ -108,7 +116,8 @@ impl Registry {
         if let Some(old) = old {
             causes.extend(metadata::validate_change(v, old));
         }
-        causes.extend(ctx.row.shape.validate(&ctx.row.stored_gvk(), &ctx.call.target.subresource, v, old));
+        let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
+        causes.extend(ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old));
         if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
@@ -136,7 +145,7 @@ impl Registry {
     }
 
     async fn ask_plugins(&self, ctx: &Context<'_>, options: Value, asked: Asked<'_>, phase: Phase) -> Result<Vec<String>, Status> {
-        let kind = ctx.row.stored_gvk();
+        let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         let mut a = Attributes {
             user: ctx.user,
             verb: asked.verb,
@@ -166,7 +175,7 @@ impl Registry {
 
     /// Commits, or finds that nothing is to be committed: no change, or a dry run.
     async fn store_object(&self, ctx: &Context<'_>, options: &WriteOptions, v: &Value, change: &Change) -> Result<(Bytes, Revision), Status> {
-        let body = body::encode(v);
+        let body = body::encode(&sealed(ctx.row, ctx.version(), v.clone()).await?);
         let key = ctx.row.key(ctx.namespace(), value::text(v, "metadata.name"));
         let Some((entry, _)) = &change.old else {
             if options.dry_run {

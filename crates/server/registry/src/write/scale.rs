@@ -1,6 +1,7 @@
 //! The scale subresource: a view of the replicas of any workload, and a way to set them.
-use super::{RACES, decode, options::WriteOptions, update::stored};
+use super::{RACES, decode, options::WriteOptions};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::{Role, ScalePaths},
     value,
@@ -53,7 +54,7 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
     let key = ctx.row.key(ctx.namespace(), ctx.name());
     for race in 0.. {
         let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
-        let old = stored(&entry)?;
+        let old = opened(ctx.row, ctx.version(), &entry).await?;
         if verb == Verb::Get {
             return Ok(answer(&view(&ctx.row.scale, &entry, &old)));
         }

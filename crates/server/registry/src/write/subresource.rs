@@ -23,7 +23,7 @@ impl Registry {
             (Role::Eviction, _) => self.evict(ctx).await,
             (Role::Token, _) => self.token_request(ctx).await,
             (Role::Scale, verb) => self.scale(ctx, verb).await,
-            (_, Verb::Get) => get::get(self, ctx),
+            (_, Verb::Get) => get::get(self, ctx).await,
             (role, Verb::Patch) => self.patch(ctx, Some(role)).await,
             (role, _) => self.update(ctx, Some(role)).await,
         }

@@ -1,6 +1,7 @@
 //! Replacement by PUT, of the object or of a part of it.
 use super::{RACES, decode::{self, Incoming}, options::WriteOptions, persist::Change};
 use crate::{
+    read::opened,
     registry::{Context, Registry},
     table::Role,
     value,
@@ -54,7 +55,7 @@ impl Registry {
     /// Puts an object of the path's version in the place of `entry`.
     pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
         let Incoming { value: mut v, warnings, tracked } = incoming;
-        let old = stored(entry)?;
+        let old = opened(ctx.row, ctx.version(), entry).await?;
         self.expect(ctx, entry, &old, &v, role)?;
         let (version, kind) = (GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), ctx.row.gvk(ctx.version()));
         if let Some(read) = ctx.row.strategy.read {
@@ -64,7 +65,7 @@ impl Registry {
         if !tracked {
             self.track_update(ctx, options, &mut v, Some(&old))?;
         }
-        ctx.row.convert(&mut v, &version, &ctx.row.stored);
+        ctx.row.convert(&mut v, &version, &ctx.row.working(ctx.version()));
         self.persist(ctx, options, v, Change { old: Some((entry.clone(), old)), role, warnings, code: 200 }).await
     }
 
@@ -77,7 +78,7 @@ impl Registry {
             return Err(Status::conflict(&row, name, &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
         }
         match value::text(v, "metadata.resourceVersion") {
-            "" if ctx.row.strategy.unconditional_update || role.is_some() || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
+            "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
             "" => Err(Status::invalid(
                 &ctx.row.group,
                 &ctx.row.kind,

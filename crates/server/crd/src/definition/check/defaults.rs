@@ -1,0 +1,44 @@
+//! Defaults of a schema must be what the schema itself allows.
+use crate::{
+    schema::{self, Schema},
+    value::{check_embedded, check_schema},
+};
+use serde_json::Value;
+use skiff_validation::Field;
+
+/// Checks every default of a structural schema.
+pub fn check(s: &Field<'_>) {
+    node(s, &Schema::read(s.value()), true);
+}
+
+fn node(f: &Field<'_>, s: &Schema, root: bool) {
+    let object = root || s.embedded;
+    if let Some(d) = &s.default {
+        one(&f.at("default"), d, s);
+    }
+    if let Some(items) = &s.items {
+        node(&f.at("items"), items, false);
+    }
+    for (name, p) in &s.properties {
+        // Metadata's defaults are forbidden at the root, and elsewhere are ObjectMeta's to judge.
+        if !(object && matches!(name.as_str(), "metadata" | "kind" | "apiVersion")) {
+            node(&f.at("properties").key(name.clone()), p, false);
+        }
+    }
+}
+
+fn one(f: &Field<'_>, d: &Value, s: &Schema) {
+    let mut pruned = d.clone();
+    schema::prune(&mut pruned, s, s.embedded);
+    if pruned != *d {
+        f.invalid(f.value(), "must not have unknown fields");
+    }
+    let base = f.path();
+    let mut causes = check_embedded(d, s, &base, s.embedded);
+    if causes.is_empty() {
+        causes = check_schema(d, s, None, "").failures.into_iter().map(|e| e.cause(&base)).collect();
+    }
+    for c in causes {
+        f.tell_cause(c);
+    }
+}
