@@ -87,10 +87,13 @@ impl Request {
             Operation::Create => Verb::Create,
             Operation::Update => Verb::Update,
             Operation::Delete => Verb::Delete,
+            Operation::Connect => Verb::Create,
         };
         let mut a = Attributes {
             user: &self.user,
             verb,
+            connect: self.operation == Operation::Connect,
+            reinvocation: Default::default(),
             target: &target,
             kind: &kind,
             old: self.old.as_ref(),
