@@ -11,7 +11,7 @@ mod hook;
 pub(crate) mod matching;
 mod mutating;
 mod refusal;
-mod review;
+pub(crate) mod review;
 mod validating;
 #[cfg(test)]
 mod tests;
