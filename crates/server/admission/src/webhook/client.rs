@@ -168,11 +168,11 @@ fn shown(place: &Place, seconds: u64) -> Result<String, String> {
 
 async fn connect(peer: &Peer) -> Result<Sender, String> {
     let address = if peer.host.contains(':') { format!("[{}]:{}", peer.host, peer.port) } else { format!("{}:{}", peer.host, peer.port) };
-    let socket = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(|e| format!("dial tcp {address}: {e}"))?;
+    let socket = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(|e| format!("dial tcp {address}: {}", unreachable(&e)))?;
     let _ = socket.set_nodelay(true);
     let config: Arc<ClientConfig> = trust::config(&peer.ca)?;
     let name = ServerName::try_from(peer.name.clone()).map_err(|e| e.to_string())?;
-    let tls = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(|e| format!("tls: {e}"))?;
+    let tls = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(|e| trust::failure(&e, &peer.name))?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {
@@ -180,6 +180,16 @@ async fn connect(peer: &Peer) -> Result<Sender, String> {
         }
     });
     Ok(sender)
+}
+
+/// Why a host cannot be reached, as Go says it.
+fn unreachable(e: &std::io::Error) -> String {
+    match e.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
+        std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),
+        std::io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
+        _ => e.to_string(),
+    }
 }
 
 /// What client-go makes of an answer that is no success.
