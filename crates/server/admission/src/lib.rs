@@ -6,8 +6,11 @@
 //!
 //! Not here: RBAC's escalation checks (the `auth` crate), validation of fields (the `validation` crate).
 
+mod authorization;
 mod certificates;
+mod declared;
 mod default_class;
+mod expression;
 mod limits;
 mod namespace;
 mod node_restriction;
@@ -27,6 +30,8 @@ mod tests;
 mod tolerations;
 mod topology_labels;
 mod value;
+mod versions;
+mod webhook;
 
 pub use certificates::{CertificateApproval, CertificateSigning, CertificateSubjectRestriction, ClusterTrustBundleAttest};
 pub use default_class::{DefaultIngressClass, DefaultStorageClass};
@@ -42,6 +47,7 @@ pub use service_account::ServiceAccount;
 pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
 pub use tolerations::DefaultTolerationSeconds;
 pub use topology_labels::PodTopologyLabels;
+pub use webhook::{Client as WebhookClient, Endpoint, MutatingWebhooks, Resolve, ValidatingWebhooks};
 
 use skiff_policy::{Admission, Authorizer};
 use std::sync::Arc;
@@ -52,11 +58,14 @@ pub struct Options {
     pub random: Arc<dyn Fn() -> u32 + Send + Sync>,
     pub now: Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>,
     pub authorizer: Arc<dyn Authorizer>,
+    /// Where the Services of webhooks are.
+    pub resolve: Arc<dyn Resolve>,
 }
 
 /// The plug-ins that upstream turns on, in its order, and NodeRestriction, which holds each kubelet to its own node.
 pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
     let authorizer = || options.authorizer.clone();
+    let client = Arc::new(WebhookClient::new(options.resolve.clone()));
     vec![
         Arc::new(NamespaceLifecycle),
         Arc::new(LimitRanger),
@@ -76,6 +85,8 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
         Arc::new(PodTopologyLabels),
+        Arc::new(MutatingWebhooks::new(client.clone(), authorizer())),
+        Arc::new(ValidatingWebhooks::new(client, authorizer())),
         Arc::new(ResourceQuota::new(options.now.clone())),
     ]
 }

@@ -10,6 +10,7 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    Connect,
 }
 
 impl Operation {
@@ -18,12 +19,14 @@ impl Operation {
             Operation::Create => "CREATE",
             Operation::Update => "UPDATE",
             Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
         }
     }
 }
 
 pub(crate) fn operation(a: &Attributes<'_>) -> Operation {
     match a.verb {
+        _ if a.connect => Operation::Connect,
         Verb::Update | Verb::Patch => Operation::Update,
         Verb::Delete | Verb::DeleteCollection => Operation::Delete,
         _ => Operation::Create,

@@ -8,9 +8,9 @@ use skiff_policy::{Admission, Attributes, Lookup};
 use skiff_request::{Target, User, Verb};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// Objects by `resource/namespace/name`.
+/// Objects by `resource/namespace/name`, and the resources that serve the same objects as the one asked about.
 #[derive(Default)]
-pub(crate) struct World(pub Mutex<BTreeMap<String, Bytes>>);
+pub(crate) struct World(pub Mutex<BTreeMap<String, Bytes>>, pub Vec<(GroupVersionResource, GroupVersionKind)>);
 
 impl World {
     pub fn of(objects: &[(&str, Value)]) -> Self {
@@ -34,6 +34,14 @@ impl Lookup for World {
         let prefix = if namespace.is_empty() { format!("{resource}/") } else { format!("{resource}/{namespace}/") };
         self.0.lock().iter().filter(|(k, _)| k.starts_with(&prefix)).map(|(_, v)| v.clone()).collect()
     }
+    fn equivalents(&self, _target: &Target) -> Vec<(GroupVersionResource, GroupVersionKind)> {
+        self.1.clone()
+    }
+    fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
+        let mut v = v;
+        v["apiVersion"] = to.api_version().into();
+        Ok(v)
+    }
 }
 
 /// One request to be admitted.
@@ -45,6 +53,8 @@ pub(crate) struct Request {
     pub old: Option<Value>,
     pub object: Value,
     pub dry_run: bool,
+    /// Mutation has its second round, should a plug-in ask for it.
+    pub twice: bool,
 }
 
 impl Request {
@@ -59,6 +69,7 @@ impl Request {
             old: None,
             object,
             dry_run: false,
+            twice: false,
         }
     }
     pub fn update(resource: &str, old: Value, object: Value) -> Self {
@@ -66,6 +77,13 @@ impl Request {
     }
     pub fn delete(resource: &str, old: Value) -> Self {
         Self { operation: Operation::Delete, old: Some(old.clone()), ..Self::create(resource, old) }
+    }
+    /// Opens a connection; the object is its options.
+    pub fn connect(resource: &str, options: Value) -> Self {
+        Self { operation: Operation::Connect, ..Self::create(resource, options) }
+    }
+    pub fn twice(self) -> Self {
+        Self { twice: true, ..self }
     }
     pub fn sub(self, subresource: &'static str) -> Self {
         Self { subresource, ..self }
@@ -87,14 +105,17 @@ impl Request {
             Operation::Create => Verb::Create,
             Operation::Update => Verb::Update,
             Operation::Delete => Verb::Delete,
+            Operation::Connect => Verb::Create,
         };
         let mut a = Attributes {
             user: &self.user,
             verb,
+            connect: self.operation == Operation::Connect,
+            reinvocation: Default::default(),
             target: &target,
             kind: &kind,
             old: self.old.as_ref(),
-            object: Some(&mut self.object),
+            object: Some(&mut self.object).filter(|_| self.operation != Operation::Delete),
             options: &options,
             dry_run: self.dry_run,
             warnings: Vec::new(),
@@ -102,6 +123,10 @@ impl Request {
         };
         if self.operation != Operation::Delete {
             plugin.mutate(&mut a).await?;
+            if self.twice && std::mem::take(&mut a.reinvocation.wanted) {
+                a.reinvocation.again = true;
+                plugin.mutate(&mut a).await?;
+            }
         }
         plugin.validate(&mut a).await?;
         let warnings = a.warnings;

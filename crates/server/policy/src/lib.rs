@@ -4,10 +4,10 @@
 //! tested alone. Nothing here decides.
 
 use async_trait::async_trait;
-use skiff_meta::{GroupVersionKind, Status};
+use skiff_meta::{GroupVersionKind, GroupVersionResource, Status};
 use skiff_request::{Target, User, Verb};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 /// What is known of a connection when somebody must be recognised.
 #[derive(Clone, Debug, Default)]
@@ -53,7 +53,10 @@ pub trait Authorizer: Send + Sync + 'static {
 pub struct Attributes<'a> {
     pub user: &'a Arc<User>,
     pub verb: Verb,
+    /// The request opens a connection (exec, attach, port-forward, proxy): upstream's CONNECT. The object is its options.
+    pub connect: bool,
     pub target: &'a Target,
+    /// What `object` and `old` are written in: the stored version, or the kind of a subresource's body.
     pub kind: &'a GroupVersionKind,
     /// The state before (update, patch, delete).
     pub old: Option<&'a Value>,
@@ -64,8 +67,20 @@ pub struct Attributes<'a> {
     pub dry_run: bool,
     /// Filled by plug-ins; become `Warning` headers.
     pub warnings: Vec<String>,
+    pub reinvocation: Reinvocation,
     /// The namespace object's labels and annotations are read through the lookup.
     pub lookup: &'a dyn Lookup,
+}
+
+/// Mutation runs a second time when somebody from outside changed the object in the first.
+#[derive(Default)]
+pub struct Reinvocation {
+    /// A plug-in asks for the second round.
+    pub wanted: bool,
+    /// This is the second round.
+    pub again: bool,
+    /// What plug-ins keep from the first round, by their names.
+    pub kept: BTreeMap<&'static str, Box<dyn Any + Send + Sync>>,
 }
 
 /// Reads of the present state that admission may make; answers canonical JSON from the store's memory.
@@ -74,6 +89,22 @@ pub trait Lookup: Send + Sync {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<bytes::Bytes>;
     /// All of a resource; namespace empty for all.
     fn list(&self, resource: &str, namespace: &str) -> Vec<bytes::Bytes>;
+    /// What the body of a request for `target` is in the version of its path.
+    fn kind(&self, _target: &Target) -> Option<GroupVersionKind> {
+        None
+    }
+    /// All resources that serve the objects of `target`, its own among them, each with its kind.
+    fn equivalents(&self, _target: &Target) -> Vec<(GroupVersionResource, GroupVersionKind)> {
+        Vec::new()
+    }
+    /// Rewrites an object of `target` from one of its kinds into another.
+    fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, _to: &GroupVersionKind) -> Result<Value, Status> {
+        Ok(v)
+    }
+    /// Makes an object that somebody from outside changed whole again: unknown fields go, defaults come.
+    fn complete(&self, _target: &Target, v: Value, _kind: &GroupVersionKind) -> Result<Value, Status> {
+        Ok(v)
+    }
 }
 
 #[async_trait]
@@ -87,6 +118,7 @@ pub trait Admission: Send + Sync + 'static {
     async fn validate(&self, _a: &mut Attributes<'_>) -> Result<(), Status> {
         Ok(())
     }
-    /// Called after the write was committed or failed, for plug-ins that reserved something (quota).
-    async fn settle(&self, _target: &Target, _committed: bool) {}
+    /// Called after the write was committed, failed, or was refused by a later plug-in, for plug-ins that reserved
+    /// something (quota). `uid` is the object's.
+    async fn settle(&self, _target: &Target, _uid: &str, _committed: bool) {}
 }

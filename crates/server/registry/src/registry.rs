@@ -5,7 +5,8 @@ use crate::{
     write,
 };
 use bytes::Bytes;
-use skiff_meta::{FieldSelector, Status, Timestamp};
+use serde_json::Value;
+use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup};
 use skiff_request::{Answer, Call, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
@@ -154,7 +155,7 @@ pub(crate) fn no_such_resource() -> Status {
     Status::new(skiff_meta::Reason::NotFound, "the server could not find the requested resource")
 }
 
-/// Reads of the present state, as admission sees it.
+/// The present state and the kinds of the table, as admission sees them.
 impl Lookup for Registry {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.store.get(&format!("{resource}/{namespace}/{name}")).map(|e| e.bytes)
@@ -162,5 +163,36 @@ impl Lookup for Registry {
     fn list(&self, resource: &str, namespace: &str) -> Vec<Bytes> {
         let prefix = if namespace.is_empty() { format!("{resource}/") } else { format!("{resource}/{namespace}/") };
         self.store.list(&ListQuery { prefix, ..Default::default() }).entries.into_iter().map(|e| e.bytes).collect()
+    }
+    fn kind(&self, target: &Target) -> Option<GroupVersionKind> {
+        let r = &target.resource;
+        self.table.get(&r.group, &r.resource)?.body_kind(&r.version, &target.subresource)
+    }
+    fn equivalents(&self, target: &Target) -> Vec<(GroupVersionResource, GroupVersionKind)> {
+        let rows = self.table.rows();
+        let Some(own) = rows.get(&target.resource.group, &target.resource.resource) else { return Vec::new() };
+        let same = rows.all().filter(|row| row.storage == own.storage);
+        let versions = same.flat_map(|row| row.versions.iter().map(move |v| (row, v)));
+        let found = versions.filter_map(|(row, v)| {
+            let resource = GroupVersionResource::new(row.group.clone(), v.clone(), row.plural.clone());
+            Some((resource, row.body_kind(v, &target.subresource)?))
+        });
+        found.collect()
+    }
+    fn convert(&self, target: &Target, v: Value, from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
+        let mut v = v;
+        if let Some(row) = self.table.get(&target.resource.group, &target.resource.resource) {
+            row.convert(&mut v, &from.group_version(), &to.group_version());
+        }
+        Ok(v)
+    }
+    fn complete(&self, target: &Target, v: Value, kind: &GroupVersionKind) -> Result<Value, Status> {
+        let row = self.table.get(&target.resource.group, &target.resource.resource).filter(|row| *row.kind == *kind.kind);
+        let shape = row.map_or_else(crate::shape::builtin, |row| row.shape.clone());
+        let mut v = shape.decode_value(kind, v)?.value;
+        v["apiVersion"] = kind.api_version().into();
+        v["kind"] = kind.kind.as_ref().into();
+        shape.default(kind, &mut v, &self.now().to_string());
+        Ok(v)
     }
 }

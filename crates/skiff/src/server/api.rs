@@ -1,4 +1,5 @@
 //! Datastore, registry and API server, put together.
+use crate::server::backends;
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::tokens::Tokens;
@@ -38,7 +39,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
-    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone() });
+    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone(), resolve: Arc::new(backends::Backends(store.clone())) });
     admission.push(Arc::new(Guard::new(rbac, chain.clone())));
     let options = Options {
         authorizer: chain,

@@ -2,6 +2,7 @@
 
 pub mod admin;
 mod api;
+mod backends;
 mod bootstrap;
 mod control;
 mod gate;

@@ -107,7 +107,7 @@ fn slice(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
     let (v, verb) = match operation(a) {
         Operation::Create => (a.object.as_deref(), "create"),
         Operation::Delete => (a.old, "delete"),
-        Operation::Update => return Ok(()),
+        Operation::Update | Operation::Connect => return Ok(()),
     };
     if v.is_some_and(|v| value::text(v, "spec.nodeName") == me) {
         return Ok(());

@@ -37,7 +37,7 @@ pub(super) fn check(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
             if labels.is_empty() { Ok(()) } else { Err(forbidden(a, format!("node {me:?} is not allowed to set the following labels: {}", labels.join(", ")))) }
         }
         Operation::Update => changed(a, me, node),
-        Operation::Delete => Ok(()),
+        Operation::Delete | Operation::Connect => Ok(()),
     }
 }
 

@@ -31,24 +31,21 @@ pub(super) struct Ledger {
 struct Reservation {
     resource: GroupResource,
     namespace: String,
-    name: String,
     charge: Arc<Charge>,
     expires: i64,
-    /// The task that makes the write: `settle` is not told more than the target, which may have no name.
-    task: Option<tokio::task::Id>,
 }
 
 impl Ledger {
     pub fn reserve(&mut self, target: &Target, charge: Arc<Charge>, now: i64) {
         self.reservations.retain(|r| r.expires > now);
-        let (resource, namespace, name) = (target.group_resource(), target.namespace.clone(), target.name.clone());
-        self.reservations.push(Reservation { resource, namespace, name, charge, expires: now + LIFETIME, task: tokio::task::try_id() });
+        let (resource, namespace) = (target.group_resource(), target.namespace.clone());
+        self.reservations.push(Reservation { resource, namespace, charge, expires: now + LIFETIME });
     }
 
-    /// Takes away the reservation that this task made for the target, if it made one.
-    pub fn settle(&mut self, target: &Target) {
-        let (resource, task) = (target.group_resource(), tokio::task::try_id());
-        let mine = |r: &Reservation| r.resource == resource && r.namespace == target.namespace && r.task == task && (target.name.is_empty() || r.name == target.name);
+    /// Takes away one reservation for the object.
+    pub fn settle(&mut self, target: &Target, uid: &str) {
+        let resource = target.group_resource();
+        let mine = |r: &Reservation| r.charge.uid == uid && r.namespace == target.namespace && r.resource == resource;
         if let Some(i) = self.reservations.iter().position(mine) {
             self.reservations.swap_remove(i);
         }

@@ -20,6 +20,7 @@ use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
 use skiff_request::{Query, Target, User};
+use std::sync::Arc;
 
 /// A request for a connection.
 pub(crate) struct Connect<'a> {
@@ -30,12 +31,13 @@ pub(crate) struct Connect<'a> {
     /// What follows `…/proxy`, with its slash.
     pub rest: &'a str,
     pub query: &'a Query,
-    pub user: &'a User,
+    pub user: &'a Arc<User>,
 }
 
 impl Connect<'_> {
     pub async fn serve(&self, body: Incoming, upgrade: Option<OnUpgrade>) -> Result<Response<Reply>, Status> {
         self.authorize().await?;
+        self.admit().await?;
         let (kind, sub) = (&*self.target.resource.resource, self.target.subresource.as_str());
         let (backend, path) = match (kind, sub) {
             ("pods", "log") => match pods::log(self)? {
@@ -75,6 +77,17 @@ impl Connect<'_> {
             self.registry.authorize(self.user, "create", self.target).await?;
         }
         Ok(())
+    }
+
+    /// Admission sees what a connection is asked for as an object. Reading logs is no connection.
+    async fn admit(&self) -> Result<(), Status> {
+        let options = match self.target.subresource.as_str() {
+            "exec" | "attach" => pods::stream_options(self),
+            "portforward" => pods::port_options(self),
+            "proxy" => serde_json::json!({"path": self.rest}),
+            _ => return Ok(()),
+        };
+        self.registry.admit_connection(self.user, self.target, options).await.map(|_| ())
     }
 
     fn object(&self, resource: &'static str, namespace: &str, name: &str) -> Result<Value, Status> {

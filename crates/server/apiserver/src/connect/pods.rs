@@ -80,6 +80,30 @@ pub(super) fn streams(c: &Connect<'_>, kind: &str) -> Result<(Backend, String), 
     Ok((node_of(c, &node)?, path))
 }
 
+/// PodExecOptions and PodAttachOptions, as admission sees them.
+pub(super) fn stream_options(c: &Connect<'_>) -> Value {
+    let mut v = serde_json::json!({});
+    for flag in ["stdin", "stdout", "stderr", "tty"] {
+        if c.query.flag(flag) {
+            v[flag] = true.into();
+        }
+    }
+    if let Some(name) = c.query.get("container").filter(|n| !n.is_empty()) {
+        v["container"] = name.into();
+    }
+    let command: Vec<&str> = c.query.all("command").collect();
+    if !command.is_empty() {
+        v["command"] = command.into();
+    }
+    v
+}
+
+/// PodPortForwardOptions.
+pub(super) fn port_options(c: &Connect<'_>) -> Value {
+    let ports: Vec<u16> = c.query.all("ports").flat_map(|p| p.split(',')).filter_map(|p| p.parse().ok()).collect();
+    serde_json::json!({"ports": ports})
+}
+
 pub(super) fn port_forward(c: &Connect<'_>) -> Result<(Backend, String), Status> {
     let (_, node) = pod_of(c)?;
     let ports: Vec<(String, String)> = c.query.all("ports").flat_map(|p| p.split(',')).map(|p| ("port".to_owned(), p.to_owned())).collect();

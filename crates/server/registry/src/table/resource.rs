@@ -134,6 +134,14 @@ impl Resource {
     pub fn gvk(&self, version: &str) -> GroupVersionKind {
         GroupVersionKind { group: self.group.clone(), version: version.to_owned().into(), kind: self.kind.clone() }
     }
+    /// What a request's body is, of the object or of a subresource. None when there is no such subresource.
+    pub fn body_kind(&self, version: &str, subresource: &str) -> Option<GroupVersionKind> {
+        if subresource.is_empty() {
+            return Some(self.gvk(version));
+        }
+        let kind = &self.subresource(subresource)?.kind;
+        Some(if kind.version.is_empty() { GroupVersionKind { kind: kind.kind.clone(), ..self.gvk(version) } } else { kind.clone() })
+    }
     pub fn stored_gvk(&self) -> GroupVersionKind {
         self.stored.kind(self.kind.clone())
     }

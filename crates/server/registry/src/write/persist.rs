@@ -9,11 +9,12 @@ use crate::{
     value,
 };
 use bytes::Bytes;
-use serde_json::Value;
-use skiff_meta::{Revision, Status};
-use skiff_policy::Attributes;
-use skiff_request::{Answer, Target, Verb};
+use serde_json::{Value, json};
+use skiff_meta::{GroupVersionKind, Revision, Status};
+use skiff_policy::{Attributes, Reinvocation};
+use skiff_request::{Answer, Target, User, Verb};
 use skiff_store::{Body, Entry, Expect, StoreError, Write};
+use std::sync::Arc;
 
 /// What a write changes, and how it is answered.
 pub(crate) struct Change {
@@ -31,17 +32,24 @@ impl Registry {
         let warnings = std::mem::take(&mut change.warnings);
         let old = change.old.as_ref().map(|(_, v)| v);
         self.keep_other_parts(ctx, &mut v, old, change.role);
-        let more = self.admit(ctx, options, &mut v, old, Phase::Mutate).await?;
+        let more = self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?;
         self.prepare(ctx, &mut v, old, change.role);
         let reserved = self.reserve(ctx, &mut v, old)?;
         let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         ctx.row.shape.canonical(&kind, &mut v);
         self.validate(ctx, &v, old)?;
         let told = ctx.row.shape.warnings(&kind, &ctx.call.target.subresource, &v, old);
-        let last = self.admit(ctx, options, &mut v, old, Phase::Validate).await?;
+        let uid = value::text(&v, "metadata.uid").to_owned();
+        let last = match self.admit(ctx, options, &mut v, old, change.role, Phase::Validate).await {
+            Ok(warnings) => warnings,
+            Err(refusal) => {
+                self.settle(ctx, &uid, false).await;
+                return Err(refusal);
+            }
+        };
         let warnings = [warnings, more, told, last].concat();
         let outcome = self.store_object(ctx, options, &v, &change).await;
-        self.settle(ctx, outcome.is_ok() && !options.dry_run).await;
+        self.settle(ctx, &uid, outcome.is_ok() && !options.dry_run).await;
         let (bytes, revision) = outcome?;
         if !options.dry_run {
             reserved.keep();
@@ -121,7 +129,11 @@ impl Registry {
         if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
-    async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, phase: Phase) -> Result<Vec<String>, Status> {
+    async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, role: Option<Role>, phase: Phase) -> Result<Vec<String>, Status> {
+        // Bodies of their own were shown before they changed the object.
+        if matches!(role, Some(Role::Scale | Role::Binding)) {
+            return Ok(Vec::new());
+        }
         let verb = match (ctx.call.verb, old) {
             (Verb::Update | Verb::Patch, None) => Verb::Create,
             (Verb::Patch, Some(_)) => Verb::Update,
@@ -129,7 +141,8 @@ impl Registry {
         };
         let mut target = ctx.call.target.clone();
         target.name = value::text(v, "metadata.name").to_owned();
-        self.ask_plugins(ctx, options.given(), Asked { verb, target: &target, old, object: Some(v), dry_run: options.dry_run }, phase).await
+        let asked = Asked { verb, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old, object: Some(v), dry_run: options.dry_run };
+        self.ask_plugins(ctx.user, &options.given(), asked, phase).await
     }
 
     /// Asks about the deletion of an object, whatever call brings it about.
@@ -138,38 +151,83 @@ impl Registry {
         target.name = value::text(old, "metadata.name").to_owned();
         target.namespace = value::text(old, "metadata.namespace").to_owned();
         target.subresource.clear();
-        let asked = |target| Asked { verb: Verb::Delete, target, old: Some(old), object: None, dry_run };
-        let mut warnings = self.ask_plugins(ctx, options.clone(), asked(&target), Phase::Mutate).await?;
-        warnings.extend(self.ask_plugins(ctx, options.clone(), asked(&target), Phase::Validate).await?);
+        let asked = || Asked { verb: Verb::Delete, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old: Some(old), object: None, dry_run };
+        let mut warnings = self.ask_plugins(ctx.user, options, asked(), Phase::Mutate).await?;
+        warnings.extend(self.ask_plugins(ctx.user, options, asked(), Phase::Validate).await?);
         Ok(warnings)
     }
 
-    async fn ask_plugins(&self, ctx: &Context<'_>, options: Value, asked: Asked<'_>, phase: Phase) -> Result<Vec<String>, Status> {
-        let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
+    /// Asks about the body of a subresource that is an object of its own: Scale, Binding, Eviction, TokenRequest.
+    pub(crate) async fn admit_body(&self, ctx: &Context<'_>, kind: GroupVersionKind, body: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<Vec<String>, Status> {
+        let options = json!({"dryRun": if dry_run { json!(["All"]) } else { json!([]) }});
+        let verb = if old.is_some() { Verb::Update } else { Verb::Create };
+        body["apiVersion"] = kind.api_version().into();
+        body["kind"] = kind.kind.as_ref().into();
+        let asked = Asked { verb, connect: false, target: &ctx.call.target, kind, old, object: None, dry_run };
+        self.ask_about(ctx.user, &options, asked, body).await
+    }
+
+    /// Asks about a connection; `options` is its parameters as an object. Gives warnings.
+    pub async fn admit_connection(&self, user: &Arc<User>, target: &Target, options: Value) -> Result<Vec<String>, Status> {
+        let row = self.table.get(&target.resource.group, &target.resource.resource);
+        let kind = row.and_then(|row| row.body_kind(&target.resource.version, &target.subresource)).ok_or_else(crate::registry::no_such_resource)?;
+        let mut body = options;
+        body["apiVersion"] = kind.api_version().into();
+        body["kind"] = kind.kind.as_ref().into();
+        let asked = Asked { verb: Verb::Create, connect: true, target, kind, old: None, object: None, dry_run: false };
+        self.ask_about(user, &Value::Null, asked, &mut body).await
+    }
+
+    /// Both phases about `body`.
+    async fn ask_about(&self, user: &Arc<User>, options: &Value, asked: Asked<'_>, body: &mut Value) -> Result<Vec<String>, Status> {
+        let Asked { verb, connect, target, kind, old, dry_run, .. } = asked;
+        let mut warnings = Vec::new();
+        for phase in [Phase::Mutate, Phase::Validate] {
+            let asked = Asked { verb, connect, target, kind: kind.clone(), old, object: Some(&mut *body), dry_run };
+            warnings.extend(self.ask_plugins(user, options, asked, phase).await?);
+        }
+        Ok(warnings)
+    }
+
+    async fn ask_plugins(&self, user: &Arc<User>, options: &Value, asked: Asked<'_>, phase: Phase) -> Result<Vec<String>, Status> {
         let mut a = Attributes {
-            user: ctx.user,
+            user,
             verb: asked.verb,
+            connect: asked.connect,
             target: asked.target,
-            kind: &kind,
+            kind: &asked.kind,
             old: asked.old,
             object: asked.object,
-            options: &options,
+            options,
             dry_run: asked.dry_run,
             warnings: Vec::new(),
+            reinvocation: Reinvocation::default(),
             lookup: self,
         };
-        for plugin in &self.options.admission {
-            match phase {
-                Phase::Mutate => plugin.mutate(&mut a).await?,
-                Phase::Validate => plugin.validate(&mut a).await?,
+        if phase == Phase::Mutate {
+            self.mutate(&mut a).await?;
+            if std::mem::take(&mut a.reinvocation.wanted) {
+                a.reinvocation.again = true;
+                self.mutate(&mut a).await?;
             }
+            return Ok(a.warnings);
+        }
+        for plugin in &self.options.admission {
+            plugin.validate(&mut a).await?;
         }
         Ok(a.warnings)
     }
 
-    async fn settle(&self, ctx: &Context<'_>, committed: bool) {
+    async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         for plugin in &self.options.admission {
-            plugin.settle(&ctx.call.target, committed).await;
+            plugin.mutate(a).await?;
+        }
+        Ok(())
+    }
+
+    async fn settle(&self, ctx: &Context<'_>, uid: &str, committed: bool) {
+        for plugin in &self.options.admission {
+            plugin.settle(&ctx.call.target, uid, committed).await;
         }
     }
 
@@ -231,7 +289,9 @@ enum Phase {
 /// What plug-ins are asked about.
 struct Asked<'a> {
     verb: Verb,
+    connect: bool,
     target: &'a Target,
+    kind: GroupVersionKind,
     old: Option<&'a Value>,
     object: Option<&'a mut Value>,
     dry_run: bool,

@@ -46,8 +46,8 @@ fn selector(paths: &ScalePaths, v: &Value) -> String {
     }
 }
 
-fn answer(scale: &Value) -> Answer {
-    Answer::Object { code: 200, kind: kind(), bytes: scale.to_string().into(), warnings: Vec::new() }
+fn answer(scale: &Value, warnings: Vec<String>) -> Answer {
+    Answer::Object { code: 200, kind: kind(), bytes: scale.to_string().into(), warnings }
 }
 
 pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) -> Result<Answer, Status> {
@@ -56,7 +56,7 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
         let entry = registry.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))?;
         let old = opened(ctx.row, ctx.version(), &entry).await?;
         if verb == Verb::Get {
-            return Ok(answer(&view(&ctx.row.scale, &entry, &old)));
+            return Ok(answer(&view(&ctx.row.scale, &entry, &old), Vec::new()));
         }
         let wanted = wanted(ctx, verb, &view(&ctx.row.scale, &entry, &old))?;
         let held = value::text(&wanted, "metadata.resourceVersion");
@@ -87,21 +87,23 @@ fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Statu
 }
 
 async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value, wanted: &Value) -> Result<Answer, Status> {
-    let replicas = value::int(wanted, "spec.replicas");
+    let options = WriteOptions::of(ctx.call)?;
+    let mut wanted = wanted.clone();
+    let warnings = registry.admit_body(ctx, kind(), &mut wanted, Some(&view(&ctx.row.scale, entry, old)), options.dry_run).await?;
+    let replicas = value::int(&wanted, "spec.replicas");
     if replicas < 0 {
         let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "spec.replicas".into() };
         return Err(Status::invalid("autoscaling", "Scale", ctx.name(), vec![cause]));
     }
-    let options = WriteOptions::of(ctx.call)?;
     let mut v = old.clone();
     value::set(&mut v, &ctx.row.scale.desired, replicas);
     registry.track_update(ctx, &options, &mut v, Some(old))?;
-    let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings: Vec::new(), code: 200 };
-    let Answer::Object { bytes, .. } = registry.persist(ctx, &options, v, change).await? else {
+    let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings, code: 200 };
+    let Answer::Object { bytes, warnings, .. } = registry.persist(ctx, &options, v, change).await? else {
         return Err(Status::internal("scaling answered with no object"));
     };
     let new: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
     let revision = value::text(&new, "metadata.resourceVersion").parse().unwrap_or(entry.revision);
-    Ok(answer(&view(&ctx.row.scale, &Entry { revision, ..entry.clone() }, &new)))
+    Ok(answer(&view(&ctx.row.scale, &Entry { revision, ..entry.clone() }, &new), warnings))
 }

@@ -36,7 +36,9 @@ impl Registry {
     /// The scheduler's verdict: sets the node once.
     pub(crate) async fn bind(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
         let options = WriteOptions::of(ctx.call)?;
-        let binding = decode::other(ctx, &GroupVersionKind::new("", "v1", "Binding"))?;
+        let body = GroupVersionKind::new("", "v1", "Binding");
+        let mut binding = decode::other(ctx, &body)?;
+        let warnings = self.admit_body(ctx, body, &mut binding, None, options.dry_run).await?;
         let node = value::text(&binding, "target.name").to_owned();
         let kind = value::text(&binding, "target.kind");
         if node.is_empty() || !(kind.is_empty() || kind == "Node") {
@@ -69,12 +71,14 @@ impl Registry {
         }
         scheduled(&mut v, &self.now().to_string());
         self.persist(ctx, &options, v, Change { old: Some((entry, old)), role: Some(Role::Binding), warnings: Vec::new(), code: 201 }).await?;
-        Ok(Answer::Status(Status { code: 201, ..success() }, Vec::new()))
+        Ok(Answer::Status(Status { code: 201, ..success() }, warnings))
     }
 
     /// Deletes a pod if the disruption budgets that cover it allow one less.
     async fn evict(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
-        let eviction = decode::other(ctx, &GroupVersionKind::new("policy", "v1", "Eviction"))?;
+        let body = GroupVersionKind::new("policy", "v1", "Eviction");
+        let mut eviction = decode::other(ctx, &body)?;
+        let warnings = self.admit_body(ctx, body, &mut eviction, None, WriteOptions::of(ctx.call)?.dry_run).await?;
         let name = value::text(&eviction, "metadata.name");
         if !name.is_empty() && name != ctx.name() {
             return Err(Status::bad_request("name in URL does not match name in Eviction object"));
@@ -82,6 +86,7 @@ impl Registry {
         let mut options = super::delete::DeleteOptions::read(eviction.get("deleteOptions").unwrap_or(&json!({})))?;
         let dry_run = options.dry_run || WriteOptions::of(ctx.call)?.dry_run;
         options.dry_run = dry_run;
+        options.admitted = true;
         let entry = self.entry(ctx)?;
         let pod = stored(&entry)?;
         let ended = matches!(value::text(&pod, "status.phase"), "Succeeded" | "Failed" | "Pending");
@@ -92,17 +97,18 @@ impl Registry {
             super::eviction::mark(self, &entry.key).await?;
         }
         self.delete_named(ctx, ctx.name(), ctx.namespace(), &options).await?;
-        Ok(Answer::Status(Status { code: 201, ..success() }, Vec::new()))
+        Ok(Answer::Status(Status { code: 201, ..success() }, warnings))
     }
 
     async fn token_request(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
         let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
-        let request = decode::other(ctx, &kind)?;
+        let mut request = decode::other(ctx, &kind)?;
         self.entry(ctx)?;
+        let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, WriteOptions::of(ctx.call)?.dry_run).await?;
         let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
         let granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
         let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
-        Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings: Vec::new() })
+        Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings })
     }
 
     async fn scale(&self, ctx: &Context<'_>, verb: Verb) -> Result<Answer, Status> {

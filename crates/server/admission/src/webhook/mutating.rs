@@ -1,0 +1,114 @@
+//! Mutating webhooks, one after the other.
+use super::{Client, Failure, allows_dry_run, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
+use crate::versions::{self, View, Views};
+use async_trait::async_trait;
+use serde_json::Value;
+use skiff_meta::Status;
+use skiff_policy::{Admission, Attributes, Authorizer};
+use std::{collections::BTreeSet, sync::Arc};
+
+const NAME: &str = "MutatingAdmissionWebhook";
+const RESOURCE: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
+
+pub struct MutatingWebhooks {
+    client: Arc<Client>,
+    authorizer: Arc<dyn Authorizer>,
+    hooks: Hooks,
+}
+
+/// What the first round leaves to the second.
+#[derive(Default)]
+struct Round {
+    /// Asked already, and to be asked again should the object change after that.
+    reinvocable: BTreeSet<String>,
+    /// To be asked again.
+    due: BTreeSet<String>,
+    /// The object as it was when the last webhook had been asked.
+    output: Option<Value>,
+}
+
+impl Round {
+    fn changed(&mut self) {
+        self.due.append(&mut self.reinvocable);
+    }
+}
+
+impl MutatingWebhooks {
+    pub fn new(client: Arc<Client>, authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { client, authorizer, hooks: Hooks::default() }
+    }
+
+    async fn dispatch(&self, a: &mut Attributes<'_>, hooks: &[Arc<Hook>], round: &mut Round) -> Result<(), Status> {
+        if a.reinvocation.again && round.output.as_ref() != a.object.as_deref() {
+            round.changed();
+        }
+        let mut views = Views::default();
+        for hook in hooks {
+            let Some(i) = invocation(a, hook, &mut views, &*self.authorizer)? else { continue };
+            if a.reinvocation.again && !round.due.contains(&hook.id) {
+                continue;
+            }
+            let view = views.of(a, &i.kind)?;
+            let outcome = self.ask(a, hook, &i, &view).await;
+            if matches!(outcome, Ok(true)) {
+                views.forget();
+                round.changed();
+                a.reinvocation.wanted = true;
+            }
+            if hook.reinvoked {
+                round.reinvocable.insert(hook.id.clone());
+            }
+            if let Some(status) = outcome.err().and_then(|f| f.verdict(hook)) {
+                return Err(status);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives whether the object changed.
+    async fn ask(&self, a: &mut Attributes<'_>, hook: &Hook, i: &Invocation, view: &View) -> Result<bool, Failure> {
+        allows_dry_run(a, hook)?;
+        let answer = self.client.ask(a, hook, i, view, true).await.map_err(Failure::Call)?;
+        a.warnings.extend(answer.warnings);
+        if !answer.allowed {
+            return Err(Failure::Refused(refusal(&hook.name, answer.status.as_ref())));
+        }
+        if answer.patch.is_empty() {
+            return Ok(false);
+        }
+        if answer.patch_type != "JSONPatch" {
+            return Err(Failure::Call(format!("unsupported patch type {:?}", answer.patch_type)));
+        }
+        let Some(object) = &view.object else {
+            let why = format!("admission webhook {:?} attempted to modify the object, which is not supported for this operation", hook.name);
+            return Err(Failure::Refused(Status::internal(why)));
+        };
+        let changed = skiff_patch::json_patch(object, &answer.patch).map_err(|e| match e {
+            skiff_patch::PatchError::Malformed(why) => Failure::Call(format!("received undecodable patch in webhook response: {why}")),
+            e => Failure::Refused(Status::internal(e)),
+        })?;
+        versions::replace(a, &i.kind, changed).map_err(|s| Failure::Refused(Status::internal(s.message)))
+    }
+}
+
+#[async_trait]
+impl Admission for MutatingWebhooks {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
+        if matching::exempt(a) {
+            return Ok(());
+        }
+        let hooks = self.hooks.of(a, RESOURCE);
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let kept = a.reinvocation.kept.remove(NAME).and_then(|k| k.downcast::<Round>().ok());
+        let mut round = kept.map(|r| *r).unwrap_or_default();
+        self.dispatch(a, &hooks, &mut round).await?;
+        round.output = a.object.as_deref().cloned();
+        a.reinvocation.kept.insert(NAME, Box::new(round));
+        Ok(())
+    }
+}
