@@ -12,6 +12,7 @@ mod bootstrap;
 mod compress;
 mod connect;
 mod discovery;
+mod documents;
 mod error;
 mod health;
 mod identity;

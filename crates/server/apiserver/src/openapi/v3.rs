@@ -26,7 +26,7 @@ pub(crate) fn index(rows: &Rows) -> Value {
 }
 
 fn digest(bytes: &[u8]) -> String {
-    crate::server::etag(bytes).trim_matches('"').to_owned()
+    crate::documents::etag(bytes).trim_matches('"').to_owned()
 }
 
 /// Changes when the document would: built-in documents are fixed by the release, custom ones by their schemas.
