@@ -1,0 +1,155 @@
+//! What is served by path and is no resource: discovery, OpenAPI, health, metrics, version, OpenID documents.
+use crate::{
+    aggregation::Aggregation,
+    answer::{self, Reply, full},
+    discovery, health,
+    negotiate::{self, Form, Shape},
+    openapi,
+    route::Route,
+    server::{Server, accept, browser},
+    version,
+};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use serde_json::Value;
+use skiff_meta::{Reason, Status};
+use skiff_request::{Query, User};
+
+impl Server {
+    pub(crate) async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {
+        self.path_allowed(parts, user).await?;
+        let path = parts.uri.path();
+        let rows = self.config.registry.table().rows();
+        match route {
+            Route::Api | Route::Apis => {
+                let core = route == Route::Api;
+                let form = negotiate::negotiate(accept(parts), false, false, false)?;
+                if let Some(v) = form.discovery.as_deref().filter(|v| matches!(*v, "v2" | "v2beta1")) {
+                    let mut document = discovery::aggregated(&rows, core, v);
+                    self.joined(!core, |a| a.join_discovery(&mut document));
+                    return Ok(self.tagged(parts, &document, &format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")));
+                }
+                let mut v = if core { discovery::api_versions(&self.config.address.to_string()) } else { discovery::group_list(&rows) };
+                self.joined(!core, |a| a.join_groups(&mut v));
+                self.value(parts, query, &v)
+            }
+            Route::Group(g) => {
+                let ours = discovery::group(&rows, &g);
+                let v = match &self.aggregation {
+                    Some(a) => a.join_group(&g, ours),
+                    None => ours,
+                };
+                self.value(parts, query, &v.ok_or_else(not_found)?)
+            }
+            Route::Version(g, v) => self.value(parts, query, &discovery::resource_list(&rows, &g, &v).ok_or_else(not_found)?),
+            _ => self.plain(parts, query, path),
+        }
+    }
+
+    fn joined(&self, wanted: bool, join: impl FnOnce(&Aggregation)) {
+        if let Some(a) = self.aggregation.as_ref().filter(|_| wanted) {
+            join(a);
+        }
+    }
+
+    fn plain(&self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Reply>, Status> {
+        if let Some(d) = self.config.documents.iter().find(|d| d.path == path) {
+            let form = Form { media: Some(d.media_type), ..Form::JSON };
+            return Ok(answer::response(200, &form, (d.make)().to_string().into(), &[]));
+        }
+        let mut steps = path.trim_matches('/').splitn(2, '/');
+        let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
+        match (first, rest) {
+            ("version", None) => self.value(parts, query, &version::info()),
+            ("metrics", None) => {
+                let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
+                Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
+            }
+            ("openapi", Some("v2")) => self.openapi_v2(parts),
+            ("openapi", Some("v3")) => {
+                let mut index = openapi::v3_index(&self.config.registry.table().rows());
+                self.joined(true, |a| a.join_v3_index(&mut index));
+                self.value(parts, query, &index)
+            }
+            ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
+            ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
+            ("", None) => self.value(parts, query, &serde_json::json!({"paths": self.paths()})),
+            _ => Err(not_found()),
+        }
+    }
+
+    fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
+        let rows = self.config.registry.table().rows();
+        let mut document = openapi::v2_document(&rows);
+        self.joined(true, |a| a.join_v2(&mut document));
+        if accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")) {
+            return Ok(self.tagged_bytes(parts, skiff_codec::openapi_v2_to_protobuf(&document), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+        }
+        Ok(self.tagged(parts, &document, "application/json"))
+    }
+
+    /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
+    fn openapi_v3(&self, parts: &Parts, query: &Query, which: &str) -> Result<Response<Reply>, Status> {
+        let rows = self.config.registry.table().rows();
+        let (group, version) = match which.split('/').collect::<Vec<_>>()[..] {
+            ["api", version] => ("", version),
+            ["apis", group, version] => (group, version),
+            ["version"] => return self.value(parts, query, &openapi::v3_version()),
+            _ => return Err(not_found()),
+        };
+        let document = openapi::v3_document(&rows, group, version).ok_or_else(not_found)?;
+        let mut response = self.tagged(parts, &document, "application/json");
+        if query.get("hash").is_some() {
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
+        Ok(response)
+    }
+
+    fn paths(&self) -> Vec<String> {
+        let rows = self.config.registry.table().rows();
+        let mut all: Vec<String> = vec!["/api".into(), "/api/v1".into(), "/apis".into(), "/apis/".into()];
+        for g in rows.groups().iter().filter(|g| !g.is_empty()) {
+            all.push(format!("/apis/{g}"));
+            all.extend(discovery::versions(&rows, g).iter().map(|v| format!("/apis/{g}/{v}")));
+        }
+        all.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+        all.sort();
+        all
+    }
+
+    fn value(&self, parts: &Parts, query: &Query, v: &Value) -> Result<Response<Reply>, Status> {
+        let form = negotiate::negotiate(accept(parts), query.flag("pretty") || browser(parts), false, false)?;
+        let body = answer::encode(&Form { shape: Shape::Whole, ..form.clone() }, &skiff_meta::GroupVersionKind::new("", "v1", ""), v.to_string().into())?;
+        Ok(answer::response(200, &form, body, &[]))
+    }
+
+    /// A document with an ETag: 304 when the client has it.
+    fn tagged(&self, parts: &Parts, v: &Value, media: &str) -> Response<Reply> {
+        self.tagged_bytes(parts, v.to_string().into_bytes(), media)
+    }
+
+    fn tagged_bytes(&self, parts: &Parts, body: Vec<u8>, media: &str) -> Response<Reply> {
+        let tag = etag(&body);
+        let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag));
+        let mut response = Response::new(full(if known { Vec::new() } else { body }));
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        let headers = response.headers_mut();
+        for (name, text) in [(header::CONTENT_TYPE, media), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "public"), (header::VARY, "Accept")] {
+            if let Ok(v) = HeaderValue::from_str(text) {
+                headers.insert(name, v);
+            }
+        }
+        response
+    }
+}
+
+pub(crate) fn etag(body: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA512, body);
+    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02X}")).collect();
+    format!("\"{hex}\"")
+}
+
+fn not_found() -> Status {
+    Status::new(Reason::NotFound, "the server could not find the requested resource")
+}
