@@ -339,6 +339,11 @@ fn optional_member(v: &Value, key: &Value) -> Result<Value, EvalError> {
     Ok(value::optional_of(operators::member(v, key)?))
 }
 
+/// What a function of one argument, such as `timestamp` or `duration`, makes of a value.
+pub fn convert(name: &str, v: Value) -> Result<Value, EvalError> {
+    library(name, None, None, &[v])
+}
+
 /// Library functions get their arguments as variables of a scope of their own.
 fn library(name: &str, prefix: Option<&str>, this: Option<&Value>, args: &[Value]) -> Result<Value, EvalError> {
     static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());

@@ -6,10 +6,11 @@
 //! variables and typed literals (`Object{…}`), and ask the scope about functions of its own (`authorizer`). Library
 //! functions, from strings to quantities, are kube-cel's.
 //!
-//! No type check: what upstream refuses when it compiles comes here as an error of evaluation, but for names that
-//! nobody declared.
+//! [`check`] finds types and worst-case costs before anything is evaluated, where variables have declared types. Without
+//! it, what upstream refuses when it compiles comes as an error of evaluation, but for names that nobody declared.
 
 mod budget;
+pub mod check;
 mod evaluate;
 mod literal;
 mod operators;
@@ -17,10 +18,10 @@ mod program;
 mod value;
 
 pub use budget::Budget;
-pub use evaluate::{Scope, Variables};
+pub use evaluate::{Scope, Variables, convert};
 pub use kube_cel::cel::objects::{Key, Map, Opaque, Value};
 pub use program::{CompileError, Program};
-pub use value::{from_json, optional_of, to_json};
+pub use value::{bytes, from_json, map_of, optional_of, to_json};
 
 use thiserror::Error;
 

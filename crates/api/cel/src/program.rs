@@ -51,6 +51,10 @@ impl Program {
         Evaluation { scope, budget }.run(&self.expression)
     }
 
+    pub(crate) fn expression(&self) -> &IdedExpr {
+        &self.expression
+    }
+
     /// Variables that the scope must have.
     pub fn free_names(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
@@ -132,13 +136,21 @@ fn free(e: &IdedExpr, bound: &mut Vec<String>, found: &mut BTreeSet<String>) {
 
 /// cel-go's words, with the line and the place in it.
 fn undeclared(source: &str, name: &str) -> String {
+    placed(source, &format!("undeclared reference to '{name}' (in container '')"), name)
+}
+
+/// An error and the first place in the source that reads as `near`: the parser keeps no places. A name counts as a whole
+/// word, and after a dot only if `near` has it.
+pub(crate) fn placed(source: &str, what: &str, near: &str) -> String {
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let at = source.match_indices(name).map(|(i, _)| i).find(|i| {
+    let starts_word = near.starts_with(word);
+    let found = source.match_indices(near).map(|(i, _)| i).find(|i| {
         let before = source[..*i].chars().next_back();
-        !before.is_some_and(|c| word(c) || c == '.') && !source[i + name.len()..].starts_with(word)
+        let whole = !near.ends_with(word) || !source[i + near.len()..].starts_with(word);
+        whole && !(starts_word && before.is_some_and(|c| word(c) || c == '.'))
     });
-    let before = &source[..at.unwrap_or(0)];
+    let before = &source[..found.filter(|_| !near.is_empty()).unwrap_or(0)];
     let (line, column) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default().chars().count());
     let text = source.lines().nth(line).unwrap_or_default();
-    format!("ERROR: <input>:{}:{}: undeclared reference to '{name}' (in container '')\n | {text}\n | {}^", line + 1, column + 1, ".".repeat(column))
+    format!("ERROR: <input>:{}:{}: {what}\n | {text}\n | {}^", line + 1, column + 1, ".".repeat(column))
 }

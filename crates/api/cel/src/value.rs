@@ -44,6 +44,14 @@ pub fn to_json(v: &Value) -> Result<Json, EvalError> {
     })
 }
 
+/// A map by texts.
+pub fn map_of(pairs: impl IntoIterator<Item = (String, Value)>) -> Value {
+    map(pairs.into_iter().map(|(k, v)| (Key::String(Arc::new(k)), v)).collect())
+}
+pub fn bytes(b: Vec<u8>) -> Value {
+    Value::Bytes(Arc::new(b))
+}
+
 fn key_text(k: &Key) -> String {
     match k {
         Key::Int(i) => i.to_string(),

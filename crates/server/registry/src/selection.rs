@@ -37,12 +37,21 @@ impl Selection {
     pub fn is_everything(&self) -> bool {
         self.labels.is_everything() && self.fields.is_everything()
     }
-    pub fn matches(&self, e: &Entry) -> bool {
-        self.labels.matches_with(|k| e.row.label(k)) && self.fields_match(e)
+    /// What of `all` is selected. Fields of custom resources are those of the version that is asked for.
+    pub async fn select(&self, mut all: Vec<Entry>) -> Result<Vec<Entry>, Status> {
+        all.retain(|e| self.labels.matches_with(|k| e.row.label(k)));
+        let Some((row, kind)) = &self.custom else {
+            all.retain(|e| self.fields.matches_with(|path| field(e, path)));
+            return Ok(all);
+        };
+        let seen = crate::read::views(row, &kind.version, &all).await?;
+        Ok(all.into_iter().zip(seen).filter(|(e, bytes)| self.fields_match(row, kind, e, bytes)).map(|(e, _)| e).collect())
     }
-    fn fields_match(&self, e: &Entry) -> bool {
-        let Some((row, kind)) = &self.custom else { return self.fields.matches_with(|path| field(e, path)) };
-        let Ok(v) = serde_json::from_slice(&e.bytes) else { return false };
+    pub async fn matches(&self, e: &Entry) -> Result<bool, Status> {
+        Ok(!self.select(vec![e.clone()]).await?.is_empty())
+    }
+    fn fields_match(&self, row: &Resource, kind: &GroupVersionKind, e: &Entry, bytes: &[u8]) -> bool {
+        let Ok(v) = serde_json::from_slice(bytes) else { return false };
         let read = |path: &str| if row.shape.selects(kind, path) { row.shape.selected(kind, &v, path) } else { field(e, path).unwrap_or_default().to_owned() };
         self.fields.terms.iter().all(|(path, value, equal)| (read(path) == *value) == *equal)
     }

@@ -50,13 +50,19 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
             roots.push(ty);
         }
     };
+    let mut own = false;
     for r in rows.of_version(group, version) {
+        own |= r.custom.is_some();
         add(group, version, &r.kind);
         add(group, version, &format!("{}List", r.kind));
         for s in &r.subresources {
             let (g, v) = if s.kind.version.is_empty() { (group, version) } else { (&*s.kind.group, &*s.kind.version) };
             add(g, v, &s.kind.kind);
         }
+    }
+    // Nothing but custom resources may speak of these there.
+    if own {
+        roots.extend(["ObjectMeta", "ListMeta"].iter().filter_map(|t| skiff_schema::by_name(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{t}"))));
     }
     roots
 }

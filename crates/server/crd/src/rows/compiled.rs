@@ -1,5 +1,5 @@
 //! A version's schema, ready for use.
-use crate::{jsonpath::JsonPath, schema::Schema};
+use crate::{cel::Rules, jsonpath::JsonPath, schema::Schema};
 use serde_json::Value;
 use skiff_registry::value::{at, list, text};
 use std::collections::BTreeMap;
@@ -8,6 +8,7 @@ pub struct Compiled {
     /// `openAPIV3Schema` as it was given; null when there is none.
     pub raw: Value,
     pub schema: Schema,
+    pub rules: Rules,
     /// Whether the status has a subresource of its own.
     pub status: bool,
     pub scale: Option<Scale>,
@@ -39,6 +40,7 @@ impl Compiled {
             current: text(s, "statusReplicasPath").to_owned(),
             selector: text(s, "labelSelectorPath").to_owned(),
         });
-        Self { schema: Schema::read(&raw), status: at(v, "subresources.status").is_some(), scale, selectable: selectable.collect(), raw }
+        let schema = Schema::read(&raw);
+        Self { rules: Rules::compile(&schema), schema, status: at(v, "subresources.status").is_some(), scale, selectable: selectable.collect(), raw }
     }
 }

@@ -11,6 +11,7 @@ pub use failure::{Failure, Kind, Outcome, place};
 pub use walk::{Before, check as check_schema};
 
 use crate::{
+    cel,
     rows::{Compiled, Scale},
     schema,
 };
@@ -35,6 +36,12 @@ pub fn check(c: &Compiled, subresource: &str, new: &Value, old: Option<&Value>) 
     // Lists that were wrong before may stay so.
     if old.is_none_or(|o| schema::check_lists(o, &c.schema).is_empty()) {
         causes.extend(schema::check_lists(new, &c.schema));
+    }
+    if !c.rules.is_empty() {
+        match cel::blocked(&causes) {
+            Some(why) => causes.push(why),
+            None => causes.extend(c.rules.check(new, &c.schema, old, "", true)),
+        }
     }
     causes
 }

@@ -17,11 +17,11 @@ pub struct Before<'a> {
 }
 
 impl<'a> Before<'a> {
-    fn key(self, key: &str) -> Option<Before<'a>> {
+    pub fn key(self, key: &str) -> Option<Before<'a>> {
         let schema = self.schema.properties.get(key).or_else(|| self.schema.additional_schema())?;
         Some(Before { value: self.schema.correlated_key(Some(self.value), key)?, schema })
     }
-    fn item(self, item: &Value) -> Option<Before<'a>> {
+    pub fn item(self, item: &Value) -> Option<Before<'a>> {
         Some(Before { value: self.schema.correlated_item(Some(self.value), item)?, schema: self.schema.items.as_deref()? })
     }
 }

@@ -72,7 +72,7 @@ async fn page(registry: &Registry, query: &ListQuery, at: Option<Revision>) -> R
 pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection) -> Result<Collected, Status> {
     let prefix = ctx.row.prefix(ctx.namespace());
     let Start { mut after, mut at } = start(registry, options, &prefix).await?;
-    if let Some(one) = single(registry, ctx, options, selection, at) {
+    if let Some(one) = single(registry, ctx, options, selection, at).await? {
         return Ok(one);
     }
     let mut entries: Vec<Entry> = Vec::new();
@@ -82,7 +82,7 @@ pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &Li
         // The pages behind the first show the first one's state.
         at.get_or_insert(page.revision);
         let (more, remaining, last) = (page.more, page.remaining, page.entries.last().map(|e| e.key.to_string()));
-        for e in page.entries.into_iter().filter(|e| selection.matches(e)) {
+        for e in selection.select(page.entries).await? {
             if options.limit > 0 && entries.len() == options.limit {
                 return Ok(cut(entries, page.revision, &prefix, None));
             }
@@ -105,14 +105,14 @@ fn cut(entries: Vec<Entry>, revision: Revision, prefix: &str, remaining: Option<
 }
 
 /// A selector that names one object of one namespace needs no scan.
-fn single(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection, at: Option<Revision>) -> Option<Collected> {
-    let name = selection.fields.required("metadata.name")?;
+async fn single(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection, at: Option<Revision>) -> Result<Option<Collected>, Status> {
+    let Some(name) = selection.fields.required("metadata.name") else { return Ok(None) };
     if at.is_some() || !options.continue_token.is_empty() || (ctx.row.namespaced && ctx.namespace().is_empty()) {
-        return None;
+        return Ok(None);
     }
     let revision = registry.store.revision();
-    let entries = registry.store.get(&ctx.row.key(ctx.namespace(), name)).filter(|e| selection.matches(e)).into_iter().collect();
-    Some(Collected { entries, revision, token: String::new(), remaining: None })
+    let entries = selection.select(registry.store.get(&ctx.row.key(ctx.namespace(), name)).into_iter().collect()).await?;
+    Ok(Some(Collected { entries, revision, token: String::new(), remaining: None }))
 }
 
 fn expired(e: StoreError, options: &ListOptions, after: Option<&str>, prefix: &str) -> Status {

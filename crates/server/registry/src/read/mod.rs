@@ -47,7 +47,9 @@ pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> R
 fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Status> {
     let mut v: Value = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
     if row.rereads(written) {
-        row.shape.reread(&row.stored_gvk(), &mut v);
+        // What was stored before the stored version changed is still of the old one.
+        let own = GroupVersion::parse(crate::value::text(&v, "apiVersion")).unwrap_or_else(|| row.stored.clone());
+        row.shape.reread(&own.kind(row.kind.clone()), &mut v);
     }
     Ok(v)
 }
@@ -59,14 +61,35 @@ fn encoded(row: &Resource, version: &str, mut v: Value, revision: Revision) -> B
 
 /// From one version to another; what converts custom resources may be a webhook.
 pub(crate) async fn convert(row: &Resource, mut all: Vec<Value>, from: &GroupVersion, to: &GroupVersion) -> Result<Vec<Value>, Status> {
-    if from == to || all.is_empty() {
-        return Ok(all);
+    if let Some(custom) = &row.custom {
+        return converted(row, custom, all, to).await;
     }
-    if let Some(converter) = row.custom.as_ref().and_then(|c| c.converter.as_ref()) {
-        return converter.convert(all, to).await;
+    if from == to {
+        return Ok(all);
     }
     for v in &mut all {
         row.convert(v, from, to);
+    }
+    Ok(all)
+}
+
+/// Objects of a custom resource say themselves which version they are of.
+async fn converted(row: &Resource, custom: &crate::table::Custom, mut all: Vec<Value>, to: &GroupVersion) -> Result<Vec<Value>, Status> {
+    let wanted = to.to_string();
+    let others: Vec<usize> = all.iter().enumerate().filter(|(_, v)| crate::value::text(v, "apiVersion") != wanted).map(|(i, _)| i).collect();
+    let Some(converter) = &custom.converter else {
+        all.iter_mut().for_each(|v| v["apiVersion"] = wanted.as_str().into());
+        return Ok(all);
+    };
+    if others.is_empty() {
+        return Ok(all);
+    }
+    let asked = others.iter().filter_map(|i| all.get(*i).cloned()).collect();
+    for (i, mut v) in others.into_iter().zip(converter.convert(asked, to).await?) {
+        row.shape.reread(&to.kind(row.kind.clone()), &mut v);
+        if let Some(slot) = all.get_mut(i) {
+            *slot = v;
+        }
     }
     Ok(all)
 }

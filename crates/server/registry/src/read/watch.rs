@@ -169,7 +169,11 @@ impl Watcher {
             }
             Some(Ok(event)) => {
                 self.reached = event.revision();
-                let (shown, revision) = (self.show(&event)?, event.revision());
+                let revision = event.revision();
+                let shown = match show(&self.selection, &self.row, &self.version, &event).await {
+                    Ok(shown) => shown?,
+                    Err(s) => return Some(error(&s, revision)),
+                };
                 self.told = revision;
                 let object = match view_of(&self.row, &self.version, &shown.bytes, revision, shown.written).await {
                     Ok(o) => o,
@@ -203,31 +207,31 @@ impl Watcher {
         self.told = reached;
         Some(bookmark(&self.kind, reached, false))
     }
+}
 
-    /// What the watch shows of a change, as the store has it.
-    fn show(&self, event: &Arc<Event>) -> Option<Shown> {
-        let now = event.kind != EventKind::Deleted && self.selection.matches(&event.entry);
-        let before = match &event.previous {
-            Some(p) => self.selection.matches(p),
-            None => event.kind == EventKind::Deleted && self.selection.matches(&event.entry),
-        };
-        let revision = event.revision();
-        let deleted = event.kind == EventKind::Deleted;
-        let (kind, shared) = match (before, now) {
-            (false, false) => return None,
-            (true, true) => (WatchKind::Modified, true),
-            (false, true) => (WatchKind::Added, event.kind == EventKind::Created),
-            (true, false) if deleted => (WatchKind::Deleted, true),
-            // An update took the object out of the selection: its last selected state, with the revision of the change.
-            (true, false) => {
-                let previous = event.previous.as_ref()?;
-                return Some(Shown { kind: WatchKind::Deleted, bytes: previous.restamped(revision), written: previous.revision, shared: false });
-            }
-        };
-        let written = event.previous.as_ref().filter(|_| deleted).map_or(revision, |p| p.revision);
-        let shared = shared && !self.row.converts(&self.version) && !self.row.rereads(written);
-        Some(Shown { kind, bytes: event.entry.bytes.clone(), written, shared })
-    }
+/// What the watch shows of a change, as the store has it.
+async fn show(selection: &Selection, row: &Resource, version: &str, event: &Arc<Event>) -> Result<Option<Shown>, Status> {
+    let now = event.kind != EventKind::Deleted && selection.matches(&event.entry).await?;
+    let before = match &event.previous {
+        Some(p) => selection.matches(p).await?,
+        None => event.kind == EventKind::Deleted && selection.matches(&event.entry).await?,
+    };
+    let revision = event.revision();
+    let deleted = event.kind == EventKind::Deleted;
+    let (kind, shared) = match (before, now) {
+        (false, false) => return Ok(None),
+        (true, true) => (WatchKind::Modified, true),
+        (false, true) => (WatchKind::Added, event.kind == EventKind::Created),
+        (true, false) if deleted => (WatchKind::Deleted, true),
+        // An update took the object out of the selection: its last selected state, with the revision of the change.
+        (true, false) => {
+            let Some(previous) = &event.previous else { return Ok(None) };
+            return Ok(Some(Shown { kind: WatchKind::Deleted, bytes: previous.restamped(revision), written: previous.revision, shared: false }));
+        }
+    };
+    let written = event.previous.as_ref().filter(|_| deleted).map_or(revision, |p| p.revision);
+    let shared = shared && !row.converts(version) && !row.rereads(written);
+    Ok(Some(Shown { kind, bytes: event.entry.bytes.clone(), written, shared }))
 }
 
 /// An event before its object is brought into the watch's version.

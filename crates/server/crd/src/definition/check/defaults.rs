@@ -1,5 +1,6 @@
 //! Defaults of a schema must be what the schema itself allows.
 use crate::{
+    cel::Rules,
     schema::{self, Schema},
     value::{check_embedded, check_schema},
 };
@@ -37,6 +38,14 @@ fn one(f: &Field<'_>, d: &Value, s: &Schema) {
     let mut causes = check_embedded(d, s, &base, s.embedded);
     if causes.is_empty() {
         causes = check_schema(d, s, None, "").failures.into_iter().map(|e| e.cause(&base)).collect();
+    }
+    if causes.is_empty() {
+        let rules = Rules::compile(s);
+        // As something that stays, and as something new.
+        causes = rules.check(d, s, Some(d), &base, s.embedded);
+        if causes.is_empty() {
+            causes = rules.check(d, s, None, &base, s.embedded);
+        }
     }
     for c in causes {
         f.tell_cause(c);

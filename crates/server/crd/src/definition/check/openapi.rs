@@ -1,14 +1,12 @@
 //! A schema of a definition: what OpenAPI knows and Kubernetes allows of it, and the extensions.
 use super::{defaults, structural};
-use crate::{schema::Schema, value::format};
+use crate::{cel, schema::Schema, value::format};
 use serde_json::Value;
 use skiff_validation::{Field, Json, shown};
 
-pub struct Options<'a> {
+pub struct Options {
     /// Whether the status has a subresource.
     pub status: bool,
-    /// The spec before, if this is a change.
-    pub old: Option<&'a Value>,
     /// The schema is as it was.
     pub unchanged: bool,
 }
@@ -21,7 +19,7 @@ struct Scope {
     inside_meta: bool,
 }
 
-pub fn check(s: &Field<'_>, options: &Options<'_>) {
+pub fn check(s: &Field<'_>, options: &Options) {
     if !s.value().is_object() {
         return;
     }
@@ -38,7 +36,10 @@ pub fn check(s: &Field<'_>, options: &Options<'_>) {
         defaults::check(s);
     }
     node(s, true, &Scope::default());
-    let _ = (begin, options.old, options.unchanged);
+    // A schema that is wrong gives rules no types that anybody would understand.
+    if s.clean_since(begin) {
+        cel::check_definition(s, options.unchanged);
+    }
 }
 
 const AT_ROOT: [&str; 22] = [
