@@ -47,6 +47,12 @@ impl Program {
         }
     }
 
+    /// Names of typed literals follow the fields that they stand in: `Object{spec: Object.spec{}}`. The error is
+    /// upstream's text about the first that does not.
+    pub fn check_objects(&self) -> Result<(), String> {
+        objects(&self.expression)
+    }
+
     pub fn evaluate(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
         Evaluation { scope, budget }.run(&self.expression)
     }
@@ -89,6 +95,26 @@ fn entry(e: &EntryExpr) -> Vec<&IdedExpr> {
         EntryExpr::StructField(f) => vec![&f.value],
         EntryExpr::MapEntry(m) => vec![&m.key, &m.value],
     }
+}
+
+fn objects(e: &IdedExpr) -> Result<(), String> {
+    if let Expr::Struct(s) = &e.expr
+        && (s.type_name == "Object" || s.type_name.starts_with("Object."))
+    {
+        for part in &s.entries {
+            let EntryExpr::StructField(f) = &part.expr else { continue };
+            let expected = format!("{}.{}", s.type_name, f.field);
+            let items = if let Expr::List(l) = &f.value.expr { l.elements.iter().collect() } else { vec![&f.value] };
+            for item in items {
+                if let Expr::Struct(inner) = &item.expr
+                    && inner.type_name != expected
+                {
+                    return Err(format!("unexpected type name {:?}, expected {expected:?}, which matches field name path from root Object type", inner.type_name));
+                }
+            }
+        }
+    }
+    children(&e.expr).into_iter().try_for_each(objects)
 }
 
 fn depth(e: &IdedExpr, above: usize) -> usize {

@@ -17,7 +17,10 @@ pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
         if is_test_of_nothing(&op, &out) {
             continue;
         }
-        json_patch::patch(&mut out, std::slice::from_ref(&op)).map_err(|e| PatchError::Unfit(e.to_string()))?;
+        json_patch::patch(&mut out, std::slice::from_ref(&op)).map_err(|e| match &op {
+            PatchOperation::Test(t) if out.pointer(t.path.as_str()).is_some() => PatchError::TestFailed(t.path.to_string()),
+            _ => PatchError::Unfit(e.to_string()),
+        })?;
     }
     Ok(out)
 }
@@ -37,6 +40,6 @@ mod tests {
         assert_eq!(run(json!([{"op": "test", "path": "/metadata/finalizers", "value": null}, {"op": "add", "path": "/l/-", "value": 3}])).unwrap()["l"], json!([1, 2, 3]));
         assert!(matches!(run(json!([{"op": "remove", "path": "/x"}])), Err(PatchError::Unfit(_))));
         assert!(matches!(run(json!({"op": "remove"})), Err(PatchError::Malformed(_))));
-        assert!(matches!(run(json!([{"op": "test", "path": "/metadata/name", "value": "b"}])), Err(PatchError::Unfit(_))));
+        assert!(matches!(run(json!([{"op": "test", "path": "/metadata/name", "value": "b"}])), Err(PatchError::TestFailed(_))));
     }
 }

@@ -24,6 +24,9 @@ pub enum PatchError {
     /// The patch does not fit the object (422).
     #[error("{0}")]
     Unfit(String),
+    /// A `test` found another value (422).
+    #[error("testing value {0} failed: test failed")]
+    TestFailed(String),
     /// More operations than a patch may have (413).
     #[error("The allowed maximum operations in a JSON patch is {max}, got {got}")]
     TooMany { max: usize, got: usize },

@@ -2,7 +2,7 @@
 use crate::{
     access, autoscaling, certificates, cluster, config, endpoints,
     field::{Errors, Field},
-    flow, network, pod, quota, service, small, storage, volume, webhooks,
+    flow, network, pod, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
 };
 use serde_json::Value;
@@ -74,8 +74,10 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Rules::new(flow::level, |new, _| flow::level(new)).status(flow::conditions),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => Rules::new(webhooks::validating, |new, _| webhooks::validating(new)),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => Rules::new(webhooks::mutating, |new, _| webhooks::mutating(new)),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(webhooks::policy, |new, _| webhooks::policy(new)),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(webhooks::policy_binding, |new, _| webhooks::policy_binding(new)),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(policies::policy, |new, _| policies::policy(new)),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => Rules::new(policies::mutating_policy, |new, _| policies::mutating_policy(new)),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
         _ => Rules::NONE,
     }
 }

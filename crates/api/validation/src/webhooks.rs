@@ -1,5 +1,10 @@
-//! Webhooks and policies of admission. What their CEL expressions mean is checked where they are compiled.
-use crate::{field::Field, labels, names, show::own};
+//! Webhooks and policies of admission.
+use crate::{
+    expressions::{Names, compiles},
+    field::Field,
+    labels, names,
+    show::own,
+};
 
 /// A name of at least three segments.
 fn fully_qualified(f: &Field<'_>) {
@@ -59,7 +64,7 @@ fn hook(h: &Field<'_>, mutating: bool) {
         h.at("reinvocationPolicy").optional_of(&["IfNeeded", "Never"]);
     }
     client(&h.at("clientConfig"));
-    match_conditions(&h.at("matchConditions"));
+    match_conditions(&h.at("matchConditions"), Names::default());
 }
 
 fn review_versions(f: &Field<'_>) {
@@ -86,7 +91,7 @@ fn alone(f: &Field<'_>, what: &str) {
     }
 }
 
-fn rule(r: &Field<'_>) {
+pub(crate) fn rule(r: &Field<'_>) {
     let operations = r.at("operations");
     if operations.list().is_empty() {
         operations.required("");
@@ -224,7 +229,7 @@ fn target(s: &Field<'_>) {
 
 const MAX_CONDITIONS: usize = 64;
 
-fn match_conditions(f: &Field<'_>) {
+pub(crate) fn match_conditions(f: &Field<'_>, known: Names) {
     if f.len() > MAX_CONDITIONS {
         f.too_many(f.len(), MAX_CONDITIONS);
     }
@@ -233,6 +238,8 @@ fn match_conditions(f: &Field<'_>) {
         let (name, expression) = (c.at("name"), c.at("expression"));
         if expression.str().trim().is_empty() {
             expression.required("");
+        } else {
+            compiles(&expression, known);
         }
         if name.str().is_empty() {
             name.required("");
@@ -245,173 +252,4 @@ fn match_conditions(f: &Field<'_>) {
             seen.push(name.str());
         }
     }
-}
-
-pub(crate) fn policy(v: &Field<'_>) {
-    let spec = v.at("spec");
-    common(&spec);
-    let (validations, annotations) = (spec.at("validations"), spec.at("auditAnnotations"));
-    if validations.list().is_empty() && annotations.list().is_empty() {
-        validations.required("validations or auditAnnotations must contain at least one item");
-        annotations.required("validations or auditAnnotations must contain at least one item");
-    }
-    for x in validations.items() {
-        validation(&x);
-    }
-    let mut seen = Vec::new();
-    for a in annotations.items() {
-        let key = a.at("key");
-        key.check_text(&format!("{}/{}", v.at("metadata.name").str(), key.str()), names::qualified_name);
-        if a.at("valueExpression").str().trim().is_empty() {
-            a.at("valueExpression").required("valueExpression is not specified");
-        }
-        if seen.contains(&key.str()) {
-            key.duplicate(key.str());
-        }
-        seen.push(key.str());
-    }
-}
-
-/// What policies of both kinds have.
-fn common(spec: &Field<'_>) {
-    spec.at("failurePolicy").one_of(&["Fail", "Ignore"]);
-    let param = spec.at("paramKind");
-    if param.exists() {
-        param_kind(&param);
-    }
-    let constraints = spec.at("matchConstraints");
-    if !constraints.exists() {
-        constraints.required("");
-    } else {
-        match_resources(&constraints);
-        if constraints.at("resourceRules").list().is_empty() {
-            constraints.at("resourceRules").required("");
-        }
-    }
-    match_conditions(&spec.at("matchConditions"));
-    for x in spec.at("variables").items() {
-        let (name, expression) = (x.at("name"), x.at("expression"));
-        if name.str().trim().is_empty() {
-            name.required("name is not specified");
-        } else if !names::c_identifier(name.str()).is_empty() {
-            name.invalid(name.str(), "must be a valid CEL identifier");
-        }
-        if expression.str().trim().is_empty() {
-            expression.required("expression is not specified");
-        }
-    }
-}
-
-fn validation(x: &Field<'_>) {
-    let (expression, message, with) = (x.at("expression"), x.at("message"), x.at("messageExpression"));
-    if expression.str().trim().is_empty() {
-        expression.required("expression is not specified");
-    }
-    if !with.str().is_empty() && with.str().trim().is_empty() {
-        with.invalid(with.str(), "must be non-empty if specified");
-    }
-    let trimmed = message.str().trim();
-    if !message.str().is_empty() && trimmed.is_empty() {
-        message.invalid(message.str(), "must be non-empty if specified");
-    } else if trimmed.contains(['\n', '\r']) {
-        message.invalid(message.str(), "must not contain line breaks");
-    }
-    x.at("reason").optional_of(&["Forbidden", "Invalid", "RequestEntityTooLarge"]);
-}
-
-fn param_kind(f: &Field<'_>) {
-    let (version, kind) = (f.at("apiVersion"), f.at("kind"));
-    let joined = |m: names::Messages| m.join(",");
-    match version.str().matches('/').count() {
-        _ if version.str().is_empty() => version.required(""),
-        0 | 1 => {
-            let (group, v) = version.str().split_once('/').unwrap_or(("", version.str()));
-            let wrong = names::dns1123_subdomain(group);
-            if !group.is_empty() && !wrong.is_empty() {
-                version.invalid(group, &joined(wrong));
-            }
-            let wrong = names::dns1035_label(v);
-            if v.is_empty() {
-                version.invalid(version.str(), "version must be specified");
-            } else if !wrong.is_empty() {
-                version.invalid(v, &joined(wrong));
-            }
-        }
-        _ => version.invalid(version.str(), &format!("unexpected GroupVersion string: {}", version.str())),
-    }
-    let wrong = names::dns1035_label(&kind.str().to_lowercase());
-    if kind.str().is_empty() {
-        kind.required("");
-    } else if !wrong.is_empty() {
-        kind.invalid(kind.str(), &format!("may have mixed case, but should otherwise match: {}", joined(wrong)));
-    }
-}
-
-fn match_resources(f: &Field<'_>) {
-    f.at("matchPolicy").one_of(&["Equivalent", "Exact"]);
-    for selector in ["namespaceSelector", "objectSelector"] {
-        if !f.at(selector).exists() {
-            f.at(selector).required("");
-        }
-        labels::selector(&f.at(selector), false);
-    }
-    for r in f.at("resourceRules").items().chain(f.at("excludeResourceRules").items()) {
-        let mut seen = Vec::new();
-        for n in r.at("resourceNames").items() {
-            n.check(names::path_segment);
-            if seen.contains(&n.str()) {
-                n.duplicate(n.str());
-            }
-            seen.push(n.str());
-        }
-        rule(&r);
-    }
-}
-
-pub(crate) fn policy_binding(v: &Field<'_>) {
-    let spec = v.at("spec");
-    let (name, actions, param) = (spec.at("policyName"), spec.at("validationActions"), spec.at("paramRef"));
-    if name.str().is_empty() {
-        name.required("");
-    } else {
-        name.check(names::dns1123_subdomain);
-    }
-    if param.exists() {
-        param_ref(&param);
-    }
-    if spec.at("matchResources").exists() {
-        match_resources(&spec.at("matchResources"));
-    }
-    let mut seen = Vec::new();
-    for a in actions.items() {
-        a.if_any_of(&["Audit", "Deny", "Warn"]);
-        if seen.contains(&a.str()) {
-            a.duplicate(a.str());
-        }
-        seen.push(a.str());
-    }
-    if seen.contains(&"Deny") && seen.contains(&"Warn") {
-        actions.invalid(own(actions.value()), "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
-    }
-    if seen.is_empty() {
-        actions.required("");
-    }
-}
-
-fn param_ref(f: &Field<'_>) {
-    let (name, selector) = (f.at("name"), f.at("selector"));
-    match (name.str().is_empty(), selector.exists()) {
-        (true, false) => f.required("one of name or selector must be specified"),
-        (false, true) => name.forbidden("name and selector are mutually exclusive"),
-        _ => {}
-    }
-    if !name.str().is_empty() {
-        name.check(names::path_segment);
-    }
-    labels::selector(&selector, false);
-    let action = f.at("parameterNotFoundAction");
-    if !action.exists() {
-        action.required("");
-    }
-    action.optional_of(&["Allow", "Deny"]);
 }

@@ -4,20 +4,21 @@
 
 mod usage;
 
-use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_client::{ListParams, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
-use skiff_informer::{Typed, split_key};
-use skiff_meta::{LabelSelector, Quantity, Reason, Status};
+use skiff_informer::{Change, Selection, Typed, split_key};
+use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status};
 use std::collections::BTreeMap;
 use std::{sync::Arc, time::Duration};
 
-/// Counts of other kinds are mended so often.
+/// Counts of kinds that are not watched are mended so often.
 const RECOUNT: Duration = Duration::from_secs(10);
+/// Kinds whose coming and going is counted at once; what a service or a claim uses changes with its content, too.
+const WATCHED: [(&str, bool); 5] = [("configmaps", false), ("secrets", false), ("replicationcontrollers", false), ("services", true), ("persistentvolumeclaims", true)];
 
 struct Quotas {
     deps: Deps,
@@ -31,14 +32,33 @@ pub(crate) fn start(deps: Deps) -> Started {
     let q = queue.clone();
     quotas.subscribe(move |c| q.add(c.key()));
     let (q, all) = (queue.clone(), quotas.clone());
-    pods.subscribe(move |c| {
-        let over = |r: &skiff_informer::Row| r.bytes.windows(19).any(|w| w == b"\"phase\":\"Succeeded\"") || r.bytes.windows(16).any(|w| w == b"\"phase\":\"Failed\"");
-        let counts = c.old.is_none() || c.new.as_ref().is_none_or(|n| over(n));
-        if counts {
-            all.rows(c.row().namespace(), &LabelSelector::everything()).iter().for_each(|r| q.add(r.key.clone()));
+    let recount = move |c: &Change, counts: fn(&Change) -> bool| {
+        let keys: Vec<_> = all.rows(c.row().namespace(), &LabelSelector::everything()).iter().map(|r| r.key.clone()).collect();
+        if !keys.is_empty() && counts(c) {
+            keys.into_iter().for_each(|k| q.add(k));
         }
-    });
+    };
+    let pod = recount.clone();
+    pods.subscribe(move |c| pod(c, pod_counts));
+    for (resource, by_content) in WATCHED {
+        let recount = recount.clone();
+        let informer = deps.informers.raw(Selection::of(GroupVersionResource::new("", "v1", resource)));
+        let counts: fn(&Change) -> bool = if by_content { |_| true } else { |c| c.old.is_none() || c.new.is_none() };
+        informer.subscribe(move |c| recount(c, counts));
+    }
     (queue, Arc::new(Quotas { deps, quotas, pods }))
+}
+
+/// Pods count when they come, go, end, are resized or are about to go.
+fn pod_counts(c: &Change) -> bool {
+    let (Some(old), Some(new)) = (&c.old, &c.new) else { return true };
+    let has = |r: &skiff_informer::Row, text: &[u8]| r.bytes.windows(text.len()).any(|w| w == text);
+    let over = |r: &skiff_informer::Row| has(r, b"\"phase\":\"Succeeded\"") || has(r, b"\"phase\":\"Failed\"");
+    over(new) || has(new, b"\"deletionTimestamp\":") || generation(old) != generation(new)
+}
+
+fn generation(r: &skiff_informer::Row) -> i64 {
+    serde_json::from_slice::<Value>(&r.bytes).ok().and_then(|v| v["metadata"]["generation"].as_i64()).unwrap_or_default()
 }
 
 #[async_trait]
@@ -56,15 +76,23 @@ impl Reconcile for Quotas {
         let status = quota.status.clone().unwrap_or_default();
         let flat = |m: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| -> BTreeMap<String, String> { m.unwrap_or_default().into_iter().map(|(k, q)| (k, q.0)).collect() };
         if flat(status.hard) != hard || flat(status.used) != used {
-            let body = json!({"metadata": {"resourceVersion": quota.metadata.resource_version}, "status": {"hard": hard, "used": used}});
-            let target = Target::new(resource_of::<ResourceQuota>(), namespace, name).sub("status");
-            edit(&self.deps.client, target, &body).await.at("write quota", key)?;
+            self.write(key, json!({"hard": hard, "used": used})).await.at("write quota", key)?;
         }
         Ok(Action::RequeueAfter(RECOUNT))
     }
 }
 
 impl Quotas {
+    /// Upstream's role lets this controller write the status and nothing else: what is written goes out of the watch.
+    async fn write(&self, key: &str, status: Value) -> Result<(), Status> {
+        let (namespace, name) = split_key(key);
+        let Some(row) = self.quotas.row(namespace, name) else { return Ok(()) };
+        let mut v: Value = serde_json::from_slice(&row.bytes).map_err(|e| Status::internal(format!("decode quota {key}: {e}")))?;
+        v["status"] = status;
+        let target = Target::new(resource_of::<ResourceQuota>(), namespace, name).sub("status");
+        self.deps.client.update_bytes(target, v.to_string()).await.map(drop)
+    }
+
     async fn used(&self, quota: &ResourceQuota, namespace: &str, resource: &str) -> Result<Quantity, Status> {
         if usage::counts_pods(resource) {
             let pods = self.pods.list(namespace, &LabelSelector::everything());

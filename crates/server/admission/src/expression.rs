@@ -4,21 +4,40 @@
 //! there for policies. Each is made only when an expression uses it.
 use crate::{
     authorization,
-    request::{Operation, aggregate, operation, stored},
+    request::{aggregate, stored},
     value,
     versions::View,
-    webhook::{matching::{Invocation, namespace_of}, review},
+    webhook::{matching::{Invocation, is_namespace}, review},
 };
 use serde_json::Value;
 use skiff_cel::{Budget, EvalError, Program, Scope, from_json};
 use skiff_policy::{Attributes, Authorizer};
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
+pub(crate) const OUT_OF_BUDGET: &str = "validation failed due to running out of cost budget, no further validation rules will be run";
+
 /// An expression, compiled or not to be compiled.
 pub(crate) type Compiled = Result<Arc<Program>, String>;
 
-pub(crate) fn compile(source: &str) -> Compiled {
-    Program::compile(source).map(Arc::new).map_err(|e| format!("compilation error: compilation failed: {e}"))
+/// What an expression may name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names {
+    pub params: bool,
+    pub variables: bool,
+    /// Messages are made without it.
+    pub no_authorizer: bool,
+}
+
+impl Names {
+    fn all(self) -> Vec<&'static str> {
+        let mut names = vec!["object", "oldObject", "request", "namespaceObject"];
+        names.extend([(self.params, "params"), (self.variables, "variables"), (!self.no_authorizer, "authorizer")].iter().filter(|(known, _)| *known).map(|(_, n)| n));
+        names
+    }
+}
+
+pub(crate) fn compile(source: &str, names: Names) -> Compiled {
+    Program::compile_with(source, &names.all()).map(Arc::new).map_err(|e| format!("compilation failed: {e}"))
 }
 
 /// One of `matchConditions`.
@@ -29,14 +48,14 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    pub fn read(v: &Value) -> Self {
+    pub fn read(v: &Value, names: Names) -> Self {
         let expression = value::text(v, "expression").to_owned();
-        Self { program: compile(&expression), expression }
+        Self { program: compile(&expression, names), expression }
     }
 }
 
 /// A variable that a policy declares: evaluated at most once, when something asks for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Variable {
     pub name: String,
     pub program: Compiled,
@@ -50,16 +69,30 @@ pub(crate) struct Facts<'a> {
     pub params: Option<&'a Value>,
     pub authorizer: &'a dyn Authorizer,
     pub variables: &'a [Variable],
+    /// Match conditions are not shown the namespace.
+    shows_namespace: bool,
     made: RefCell<BTreeMap<String, Result<skiff_cel::Value, EvalError>>>,
 }
 
 impl<'a> Facts<'a> {
     pub fn new(a: &'a Attributes<'a>, invocation: &'a Invocation, view: &'a View, params: Option<&'a Value>, authorizer: &'a dyn Authorizer, variables: &'a [Variable]) -> Self {
-        Self { a, invocation, view, params, authorizer, variables, made: RefCell::default() }
+        Self { a, invocation, view, params, authorizer, variables, shows_namespace: true, made: RefCell::default() }
+    }
+
+    /// As match conditions see the request.
+    pub fn without_namespace(self) -> Self {
+        Self { shows_namespace: false, ..self }
     }
 
     /// One expression, within what one may cost.
-    pub fn evaluate(&self, program: &Program, budget: &mut Budget) -> Result<skiff_cel::Value, EvalError> {
+    pub fn run(&self, expression: &str, program: &Compiled, budget: &mut Budget) -> Result<skiff_cel::Value, String> {
+        match program {
+            Ok(p) => self.evaluate(p, budget).map_err(|e| failure(expression, &e)),
+            Err(why) => Err(format!("compilation error: {why}")),
+        }
+    }
+
+    fn evaluate(&self, program: &Program, budget: &mut Budget) -> Result<skiff_cel::Value, EvalError> {
         budget.within(Budget::CALL, |part| program.evaluate(self, part))
     }
 
@@ -72,20 +105,18 @@ impl<'a> Facts<'a> {
             "params" => json(self.params),
             "namespaceObject" => json(self.namespace().as_ref()),
             "authorizer" => authorization::authorizer(self.a),
+            "authorizer.requestResource" => authorization::request_resource(self.a),
             _ => return None,
         })
     }
 
-    /// Of a namespace that is made or changed it is the namespace itself; of other cluster-wide things there is none.
+    /// Requests about namespaces and other cluster-wide things have none.
     fn namespace(&self) -> Option<Value> {
-        let name = namespace_of(self.a);
-        if name.is_empty() {
+        if !self.shows_namespace || is_namespace(self.a) || self.a.target.namespace.is_empty() {
             return None;
         }
-        let own = self.view.object.clone().filter(|_| name != self.a.target.namespace && operation(self.a) != Operation::Delete);
-        let v = own.or_else(|| stored(self.a, "namespaces", "", name))?;
+        let mut shown = stored(self.a, "namespaces", "", &self.a.target.namespace)?;
         // Upstream shows no more than this.
-        let mut shown = v.clone();
         if let Some(m) = shown.get_mut("metadata").and_then(Value::as_object_mut) {
             m.remove("managedFields");
             m.remove("ownerReferences");
@@ -136,38 +167,25 @@ impl Scope for Facts<'_> {
     }
 }
 
-/// All of the match conditions of one webhook or policy.
-pub(crate) struct Conditions<'a>(&'a [Condition]);
-
-impl<'a> Conditions<'a> {
-    pub fn new(all: &'a [Condition]) -> Self {
-        Self(all)
-    }
-
-    /// One that is false decides, whatever errors there are; then an error does.
-    pub fn hold(&self, a: &Attributes<'_>, i: &Invocation, view: &View, params: Option<&Value>, authorizer: &dyn Authorizer) -> Result<bool, String> {
-        let facts = Facts::new(a, i, view, params, authorizer, &[]);
-        let (mut budget, mut errors) = (Budget::new(Budget::CONDITIONS), Vec::new());
-        for c in self.0 {
-            let outcome = match &c.program {
-                Ok(p) => facts.evaluate(p, &mut budget).map_err(|e| failure(&c.expression, &e)),
-                Err(why) => Err(why.clone()),
-            };
-            match outcome {
-                Ok(skiff_cel::Value::Bool(true)) => {}
-                Ok(skiff_cel::Value::Bool(false)) => return Ok(false),
-                Ok(_) => errors.push(format!("cel expression evaluates to {:?}: must evaluate to bool", c.expression)),
-                Err(why) => errors.push(why),
-            }
+/// Whether all match conditions of a webhook or policy hold. One that is false decides, whatever errors there are; then
+/// an error does.
+pub(crate) fn hold(conditions: &[Condition], facts: &Facts<'_>) -> Result<bool, String> {
+    let (mut budget, mut errors) = (Budget::new(Budget::CONDITIONS), Vec::new());
+    for c in conditions {
+        match facts.run(&c.expression, &c.program, &mut budget) {
+            Ok(skiff_cel::Value::Bool(true)) => {}
+            Ok(skiff_cel::Value::Bool(false)) => return Ok(false),
+            Ok(_) => errors.push(format!("compilation error: must evaluate to bool: {}", c.expression)),
+            Err(why) => errors.push(why),
         }
-        if errors.is_empty() { Ok(true) } else { Err(aggregate(&errors)) }
     }
+    if errors.is_empty() { Ok(true) } else { Err(aggregate(&errors)) }
 }
 
 /// Upstream's words for an expression that has no value.
-pub(crate) fn failure(expression: &str, e: &EvalError) -> String {
+fn failure(expression: &str, e: &EvalError) -> String {
     match e {
-        EvalError::OutOfBudget => "validation failed due to running out of cost budget, no further validation rules will be run".into(),
+        EvalError::OutOfBudget => OUT_OF_BUDGET.into(),
         e => format!("expression '{expression}' resulted in error: {e}"),
     }
 }

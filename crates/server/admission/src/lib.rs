@@ -16,6 +16,7 @@ mod namespace;
 mod node_restriction;
 mod node_taint;
 mod pod_security;
+mod policy;
 mod priority;
 mod quota;
 mod request;
@@ -40,6 +41,7 @@ pub use namespace::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use node_taint::TaintNodesByCondition;
 pub use pod_security::PodSecurity;
+pub use policy::{MutatingPolicies, ValidatingPolicies};
 pub use priority::Priority;
 pub use quota::ResourceQuota;
 pub use runtime_class::RuntimeClass;
@@ -85,7 +87,9 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
         Arc::new(PodTopologyLabels),
+        Arc::new(MutatingPolicies::new(authorizer())),
         Arc::new(MutatingWebhooks::new(client.clone(), authorizer())),
+        Arc::new(ValidatingPolicies::new(authorizer())),
         Arc::new(ValidatingWebhooks::new(client, authorizer())),
         Arc::new(ResourceQuota::new(options.now.clone())),
     ]

@@ -1,10 +1,11 @@
 //! A fake of the store's present state, and requests against it.
 use crate::request::Operation;
+use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionKind, GroupVersionResource, Status};
-use skiff_policy::{Admission, Attributes, Lookup};
+use skiff_policy::{Action, Admission, Attributes, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Target, User, Verb};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -37,10 +38,42 @@ impl Lookup for World {
     fn equivalents(&self, _target: &Target) -> Vec<(GroupVersionResource, GroupVersionKind)> {
         self.1.clone()
     }
+    /// One kind, `Limit`.
+    fn served(&self, kind: &GroupVersionKind) -> Option<Served> {
+        let plural = format!("{}s", kind.kind.to_lowercase());
+        let storage = format!("{plural}.{}", kind.group);
+        let known = *kind.kind == *"Limit";
+        known.then(|| Served { resource: GroupVersionResource::new(kind.group.clone(), kind.version.clone(), plural), namespaced: true, storage, stored: kind.clone() })
+    }
+    /// As RFC 7386 has it.
+    fn merge(&self, _target: &Target, _kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
+        Ok(skiff_patch::merge_patch(object, config))
+    }
     fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
         let mut v = v;
         v["apiVersion"] = to.api_version().into();
         Ok(v)
+    }
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    pub object: Value,
+    pub warnings: Vec<String>,
+    pub audit: BTreeMap<String, String>,
+}
+
+/// Allows nothing.
+pub(crate) struct Nobody;
+
+#[async_trait]
+impl Authorizer for Nobody {
+    async fn authorize(&self, _: &User, _: &Action) -> Decision {
+        Decision::NoOpinion(String::new())
+    }
+    async fn rules(&self, _: &User, _: &str) -> (Vec<Value>, Vec<Value>) {
+        (Vec::new(), Vec::new())
     }
 }
 
@@ -96,8 +129,13 @@ impl Request {
         Target::new(self.resource.clone(), text("namespace"), text("name")).sub(self.subresource)
     }
 
-    /// Mutates, then validates, as the registry does. Gives the object and the warnings.
-    pub async fn admit(mut self, plugin: &dyn Admission, world: &World) -> Result<(Value, Vec<String>), Status> {
+    /// Gives the object and the warnings.
+    pub async fn admit(self, plugin: &dyn Admission, world: &World) -> Result<(Value, Vec<String>), Status> {
+        self.admitted(plugin, world).await.map(|a| (a.object, a.warnings))
+    }
+
+    /// Mutates, then validates, as the registry does.
+    pub async fn admitted(mut self, plugin: &dyn Admission, world: &World) -> Result<Admitted, Status> {
         let target = self.target();
         let kind = GroupVersionKind::new(self.resource.group.clone(), "v1", self.object["kind"].as_str().unwrap_or_default().to_owned());
         let options = json!({});
@@ -119,6 +157,7 @@ impl Request {
             options: &options,
             dry_run: self.dry_run,
             warnings: Vec::new(),
+            audit: BTreeMap::new(),
             lookup: world,
         };
         if self.operation != Operation::Delete {
@@ -129,8 +168,8 @@ impl Request {
             }
         }
         plugin.validate(&mut a).await?;
-        let warnings = a.warnings;
-        Ok((self.object, warnings))
+        let (warnings, audit) = (a.warnings, a.audit);
+        Ok(Admitted { object: self.object, warnings, audit })
     }
 }
 

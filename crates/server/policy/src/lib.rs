@@ -67,6 +67,8 @@ pub struct Attributes<'a> {
     pub dry_run: bool,
     /// Filled by plug-ins; become `Warning` headers.
     pub warnings: Vec<String>,
+    /// Filled by plug-ins: annotations of the audit event, by `<who>/<key>`.
+    pub audit: BTreeMap<String, String>,
     pub reinvocation: Reinvocation,
     /// The namespace object's labels and annotations are read through the lookup.
     pub lookup: &'a dyn Lookup,
@@ -101,10 +103,30 @@ pub trait Lookup: Send + Sync {
     fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, _to: &GroupVersionKind) -> Result<Value, Status> {
         Ok(v)
     }
+    /// Where the objects of a kind are; None when it is not served.
+    fn served(&self, _kind: &GroupVersionKind) -> Option<Served> {
+        None
+    }
+    /// Lays `config` over `object`, both of `kind`, as server-side apply merges, with no managers. The error says what
+    /// does not fit.
+    fn merge(&self, _target: &Target, _kind: &GroupVersionKind, _object: &Value, _config: &Value) -> Result<Value, String> {
+        Err("this server merges nothing".into())
+    }
     /// Makes an object that somebody from outside changed whole again: unknown fields go, defaults come.
     fn complete(&self, _target: &Target, v: Value, _kind: &GroupVersionKind) -> Result<Value, Status> {
         Ok(v)
     }
+}
+
+/// A kind as it is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    pub resource: GroupVersionResource,
+    pub namespaced: bool,
+    /// What [`Lookup::get`] and [`Lookup::list`] know its objects by.
+    pub storage: String,
+    /// The kind that its objects are stored as.
+    pub stored: GroupVersionKind,
 }
 
 #[async_trait]

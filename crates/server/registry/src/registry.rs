@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
-use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup};
+use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Answer, Call, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
@@ -185,6 +185,16 @@ impl Lookup for Registry {
             row.convert(&mut v, &from.group_version(), &to.group_version());
         }
         Ok(v)
+    }
+    fn served(&self, kind: &GroupVersionKind) -> Option<Served> {
+        let rows = self.table.rows();
+        let row = rows.of_group(&kind.group).find(|row| row.kind == *kind.kind && row.serves(&kind.version))?;
+        let resource = GroupVersionResource::new(row.group.clone(), kind.version.clone(), row.plural.clone());
+        Some(Served { resource, namespaced: row.namespaced, storage: row.storage.to_string(), stored: row.stored_gvk() })
+    }
+    fn merge(&self, target: &Target, kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
+        let row = self.table.get(&target.resource.group, &target.resource.resource).ok_or_else(|| format!("{} is not served", target.resource))?;
+        skiff_apply::overlay(object, config, row.shape.merging(kind))
     }
     fn complete(&self, target: &Target, v: Value, kind: &GroupVersionKind) -> Result<Value, Status> {
         let row = self.table.get(&target.resource.group, &target.resource.resource).filter(|row| *row.kind == *kind.kind);

@@ -1,6 +1,6 @@
 //! Declared webhooks, read once and kept until the declarations change.
 use super::matching::Rules;
-use crate::{declared::Declared, expression::Condition, value};
+use crate::{declared::Declared, expression::{Condition, Names}, value};
 use base64::Engine as _;
 use serde_json::Value;
 use skiff_policy::Attributes;
@@ -59,7 +59,7 @@ fn hook(v: &Value, id: String) -> Hook {
         id,
         name: value::text(v, "name").to_owned(),
         rules: Rules::read(v, value::list(v, "rules"), value::text(v, "matchPolicy")),
-        conditions: value::list(v, "matchConditions").iter().map(Condition::read).collect(),
+        conditions: value::list(v, "matchConditions").iter().map(|c| Condition::read(c, Names::default())).collect(),
         ignores_failure: value::text(v, "failurePolicy") == "Ignore",
         side_effects: value::text(v, "sideEffects").to_owned(),
         timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(DEFAULT_TIMEOUT as u64).clamp(1, 30)),

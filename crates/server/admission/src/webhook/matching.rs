@@ -3,7 +3,7 @@
 //! Rules name operations, groups, versions, resources and scope; selectors look at the labels of the namespace and of the
 //! object, before and after. With `matchPolicy: Equivalent` a rule about one version of a resource also means the others.
 use crate::{
-    request::{operation, stored},
+    request::{about, operation, stored},
     value,
 };
 use serde_json::Value;
@@ -111,13 +111,20 @@ pub(crate) fn namespace_of<'b>(a: &'b Attributes<'_>) -> &'b str {
     if is_namespace(a) { &a.target.name } else { &a.target.namespace }
 }
 
-/// Declarations of admission are decided on by nobody but the server.
+/// What webhooks are never asked about: questions to the server, and declarations of admission, so that a bad one can
+/// always be taken away.
 pub(crate) fn exempt(a: &Attributes<'_>) -> bool {
-    let r = &a.target.resource;
-    let reviews = matches!(&*r.group, "authentication.k8s.io" | "authorization.k8s.io");
-    let declarations = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"];
-    reviews && a.target.subresource.is_empty() || r.group == "admissionregistration.k8s.io" && declarations.contains(&&*r.resource)
+    exempt_of_policies(a) || about(a, DECLARED, "mutatingwebhookconfigurations") || about(a, DECLARED, "validatingwebhookconfigurations")
 }
+
+/// What policies have no say in: the same, but for declarations of webhooks.
+pub(crate) fn exempt_of_policies(a: &Attributes<'_>) -> bool {
+    let r = &a.target.resource;
+    let question = matches!(&*r.group, "authentication.k8s.io" | "authorization.k8s.io") && r.resource.ends_with("reviews");
+    question || r.group == DECLARED && (r.resource.ends_with("policies") || r.resource.ends_with("policybindings"))
+}
+
+const DECLARED: &str = "admissionregistration.k8s.io";
 
 /// As what the request is shown, if it is.
 pub(crate) fn invocation(a: &Attributes<'_>, rules: &Rules) -> Result<Option<Invocation>, Status> {

@@ -20,7 +20,7 @@ pub use client::{Client, Endpoint, Resolve};
 pub use mutating::MutatingWebhooks;
 pub use validating::ValidatingWebhooks;
 
-use crate::{expression::Conditions, request::forbidden, versions::Views};
+use crate::{expression::{self, Facts}, request::forbidden, versions::Views};
 use hook::Hook;
 use matching::Invocation;
 use skiff_meta::Status;
@@ -56,7 +56,8 @@ fn invocation(a: &Attributes<'_>, hook: &Hook, views: &mut Views, authorizer: &d
         return Ok(Some(found));
     }
     let view = views.of(a, &found.kind)?;
-    match Conditions::new(&hook.conditions).hold(a, &found, &view, None, authorizer) {
+    let facts = Facts::new(a, &found, &view, None, authorizer, &[]).without_namespace();
+    match expression::hold(&hook.conditions, &facts) {
         Ok(true) => Ok(Some(found)),
         Ok(false) => Ok(None),
         Err(_) if hook.ignores_failure => Ok(None),

@@ -70,6 +70,7 @@ impl MutatingWebhooks {
         allows_dry_run(a, hook)?;
         let answer = self.client.ask(a, hook, i, view, true).await.map_err(Failure::Call)?;
         a.warnings.extend(answer.warnings);
+        a.audit.extend(answer.audit.into_iter().map(|(k, x)| (format!("{}/{k}", hook.name), x)));
         if !answer.allowed {
             return Err(Failure::Refused(refusal(&hook.name, answer.status.as_ref())));
         }

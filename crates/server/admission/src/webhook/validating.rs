@@ -1,5 +1,5 @@
 //! Validating webhooks, all at once.
-use super::{Client, Failure, allows_dry_run, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
+use super::{Client, Failure, allows_dry_run, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal, review::Answer};
 use crate::versions::{View, Views};
 use async_trait::async_trait;
 use skiff_meta::Status;
@@ -19,16 +19,9 @@ impl ValidatingWebhooks {
         Self { client, authorizer, hooks: Hooks::default() }
     }
 
-    /// Gives the webhook's warnings.
-    async fn ask(&self, a: &Attributes<'_>, hook: &Hook, i: &Invocation, view: &View) -> (Vec<String>, Result<(), Failure>) {
-        if let Err(f) = allows_dry_run(a, hook) {
-            return (Vec::new(), Err(f));
-        }
-        match self.client.ask(a, hook, i, view, false).await {
-            Err(why) => (Vec::new(), Err(Failure::Call(why))),
-            Ok(answer) if answer.allowed => (answer.warnings, Ok(())),
-            Ok(answer) => (answer.warnings, Err(Failure::Refused(refusal(&hook.name, answer.status.as_ref())))),
-        }
+    async fn ask(&self, a: &Attributes<'_>, hook: &Hook, i: &Invocation, view: &View) -> Result<Answer, Failure> {
+        allows_dry_run(a, hook)?;
+        self.client.ask(a, hook, i, view, false).await.map_err(Failure::Call)
     }
 }
 
@@ -52,9 +45,15 @@ impl Admission for ValidatingWebhooks {
         let asked: &Attributes<'_> = a;
         let answers = futures::future::join_all(relevant.iter().map(|(hook, i, view)| self.ask(asked, hook, i, view))).await;
         let mut refused = None;
-        for ((hook, ..), (warnings, outcome)) in relevant.iter().zip(answers) {
-            a.warnings.extend(warnings);
-            let status = outcome.err().and_then(|f| f.verdict(hook));
+        for ((hook, ..), outcome) in relevant.iter().zip(answers) {
+            let status = match outcome {
+                Err(f) => f.verdict(hook),
+                Ok(answer) => {
+                    a.warnings.extend(answer.warnings);
+                    a.audit.extend(answer.audit.into_iter().map(|(k, x)| (format!("{}/{k}", hook.name), x)));
+                    (!answer.allowed).then(|| refusal(&hook.name, answer.status.as_ref()))
+                }
+            };
             refused = refused.or(status);
         }
         refused.map_or(Ok(()), Err)

@@ -79,6 +79,7 @@ pub(crate) fn refused(e: PatchError) -> Status {
     match e {
         PatchError::Malformed(why) => Status::bad_request(why),
         PatchError::Unfit(why) => Status::new(Reason::Invalid, why),
+        e @ PatchError::TestFailed(_) => Status::new(Reason::Invalid, e.to_string()),
         e @ PatchError::TooMany { .. } => Status::new(Reason::RequestEntityTooLarge, e.to_string()),
     }
 }

@@ -201,6 +201,7 @@ impl Registry {
             options,
             dry_run: asked.dry_run,
             warnings: Vec::new(),
+            audit: Default::default(),
             reinvocation: Reinvocation::default(),
             lookup: self,
         };

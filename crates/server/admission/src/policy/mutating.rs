@@ -1,0 +1,157 @@
+//! MutatingAdmissionPolicy: what the policies of a request make of its object, one after the other.
+use super::{
+    declaration::{Bound, Policies, Policy},
+    mutation::Mutations,
+    selection::{Chosen, With, holds, select, view},
+};
+use crate::{
+    expression::Facts,
+    request::forbidden,
+    value,
+    versions::{Views, replace},
+    webhook::matching::exempt_of_policies,
+};
+use async_trait::async_trait;
+use serde_json::Value;
+use skiff_meta::{Cause, Reason, Status};
+use skiff_policy::{Admission, Attributes, Authorizer};
+use std::{collections::BTreeSet, sync::Arc};
+
+const NAME: &str = "MutatingAdmissionPolicy";
+
+pub struct Mutating {
+    authorizer: Arc<dyn Authorizer>,
+    policies: Policies<Mutations>,
+}
+
+/// What the first round leaves to the second.
+#[derive(Default)]
+struct Round {
+    /// Evaluated already, and to be evaluated again should the object change after that.
+    reinvocable: BTreeSet<String>,
+    due: BTreeSet<String>,
+    output: Option<Value>,
+}
+
+impl Round {
+    fn changed(&mut self) {
+        self.due.append(&mut self.reinvocable);
+    }
+}
+
+/// Why the request is refused: the message, and whether a policy's expression said so.
+struct Denial {
+    message: String,
+    reason: Option<Reason>,
+}
+
+impl Mutating {
+    pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
+        Self { authorizer, policies: Policies::default() }
+    }
+
+    fn dispatch(&self, a: &mut Attributes<'_>, policies: &[Bound<Mutations>], round: &mut Round) -> Vec<Denial> {
+        if a.reinvocation.again && round.output.as_ref() != a.object.as_deref() {
+            round.changed();
+        }
+        let (mut views, mut denials) = (Views::default(), Vec::new());
+        for Chosen { policy, binding, with } in select(a, policies) {
+            let by = match binding {
+                Some(b) => format!("policy '{}' with binding '{}' denied request: ", policy.name, b.name),
+                None => format!("policy {:?} denied request: ", policy.name),
+            };
+            let mut deny = |why: &str, reason| {
+                if !policy.ignores_failure {
+                    denials.push(Denial { message: format!("{by}{why}"), reason });
+                }
+            };
+            match with {
+                Err(why) => deny(&why, None),
+                Ok(with) => {
+                    let key = format!("{}/{}", policy.name, binding.map_or("", |b| &b.name));
+                    self.invoke(a, policy, &with, &key, &mut views, round).iter().for_each(|why| deny(why, Some(Reason::Invalid)));
+                }
+            }
+        }
+        denials
+    }
+
+    /// All mutations of one policy, for each set of parameters. Gives what went wrong.
+    fn invoke(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, key: &str, views: &mut Views, round: &mut Round) -> Vec<String> {
+        let mut failures = Vec::new();
+        for params in &with.params {
+            let name = |path| params.as_ref().map_or("", |p| value::text(p, path));
+            let key = format!("{key}/{}/{}", name("metadata.namespace"), name("metadata.name"));
+            let before = a.object.as_deref().cloned();
+            match self.invoke_with(a, policy, with, params.as_ref(), &key, views, round) {
+                Ok(false) => continue,
+                Ok(true) => {}
+                Err(mut why) => failures.append(&mut why),
+            }
+            if before.as_ref() != a.object.as_deref() {
+                round.changed();
+                a.reinvocation.wanted = true;
+            }
+            if policy.decides.reinvoked {
+                round.reinvocable.insert(key);
+            }
+        }
+        failures
+    }
+
+    /// Gives whether the policy was evaluated at all.
+    #[expect(clippy::too_many_arguments, reason = "the request, the policy and the round are three things")]
+    fn invoke_with(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, params: Option<&Value>, key: &str, views: &mut Views, round: &Round) -> Result<bool, Vec<String>> {
+        let one = |why: String| vec![why];
+        let seen = view(a, views, &with.invocation).map_err(one)?;
+        if !holds(a, policy, &with.invocation, &seen, params, &*self.authorizer).map_err(one)? {
+            return Ok(false);
+        }
+        if a.object.is_none() || a.reinvocation.again && !round.due.contains(key) {
+            return Ok(false);
+        }
+        let mut failures = Vec::new();
+        for m in &policy.decides.each {
+            let seen = view(a, views, &with.invocation).map_err(one)?;
+            let outcome = m.evaluate(&Facts::new(a, &with.invocation, &seen, params, &*self.authorizer, &policy.variables));
+            match outcome.and_then(|v| replace(a, &with.invocation.kind, v).map_err(|s| s.message)) {
+                Ok(true) => views.forget(),
+                Ok(false) => {}
+                Err(why) => failures.push(why),
+            }
+        }
+        if failures.is_empty() { Ok(true) } else { Err(failures) }
+    }
+}
+
+fn refusal(a: &Attributes<'_>, denials: Vec<Denial>) -> Result<(), Status> {
+    let Some(first) = denials.first() else { return Ok(()) };
+    let denied = forbidden(a, "admission request denied by policy");
+    let mut status = Status { message: first.message.clone(), reason: first.reason.unwrap_or(denied.reason), ..denied };
+    if let Some(details) = &mut status.details {
+        details.causes.extend(denials.into_iter().map(|d| Cause { message: d.message, ..Cause::default() }));
+    }
+    Err(status)
+}
+
+#[async_trait]
+impl Admission for Mutating {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+    async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
+        if exempt_of_policies(a) {
+            return Ok(());
+        }
+        let policies = self.policies.of(a);
+        if policies.is_empty() {
+            return Ok(());
+        }
+        let kept = a.reinvocation.kept.remove(NAME).and_then(|k| k.downcast::<Round>().ok());
+        let mut round = kept.map(|r| *r).unwrap_or_default();
+        let denials = self.dispatch(a, &policies, &mut round);
+        round.output = a.object.as_deref().cloned();
+        a.reinvocation.kept.insert(NAME, Box::new(round));
+        refusal(a, denials)
+    }
+}
