@@ -48,6 +48,7 @@ const CONTROLLERS: &[Controller] = &[
     ("root-ca-cert-publisher", 1, accounts::start_root_ca),
     ("endpointslice-controller", 5, endpoints::start_slices),
     ("endpoint-controller", 5, endpoints::start_endpoints),
+    ("endpointslicemirroring-controller", 5, endpoints::start_mirroring),
     ("generic-garbage-collector", 8, garbage::start),
     ("persistent-volume-binder", 4, volumes::start_binder),
     ("local-path-provisioner", 4, volumes::start_provisioner),
