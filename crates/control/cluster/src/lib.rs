@@ -4,7 +4,7 @@
 //! | module | what it keeps |
 //! |---|---|
 //! | `namespaces` | empties and finalises a namespace that is being deleted |
-//! | `accounts` | the `default` service account and the root certificate in each namespace |
+//! | `accounts` | the `default` service account and the root certificate in each namespace; tokens in secrets |
 //! | `endpoints` | EndpointSlices and Endpoints of Services |
 //! | `garbage` | dependents of owners that are gone; foreground and orphaning deletion |
 //! | `volumes` | binding of claims to volumes, protection, the `local-path` provisioner |
@@ -27,6 +27,7 @@ mod roles;
 mod run;
 mod volumes;
 
+pub use accounts::SecretTokens;
 pub use certificates::{Certify, SERVING_APPROVER, Signer};
 pub use run::{Settings, run};
 pub use volumes::{PROVISIONER, reclaim_on_node};

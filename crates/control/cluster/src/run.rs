@@ -22,6 +22,8 @@ pub struct Settings {
     pub local_path: PathBuf,
     /// Every resource that can be listed, watched and deleted, at the time of the call; true when it is namespaced.
     pub resources: Arc<dyn Fn() -> Vec<(GroupVersionResource, bool)> + Send + Sync>,
+    /// Signs the tokens of secrets.
+    pub tokens: Arc<dyn accounts::SecretTokens>,
     /// Signs certificates.
     pub certify: Arc<dyn Certify>,
     /// Addresses that no node has: of Services, of a server that is no node.
@@ -45,6 +47,7 @@ type Controller = (&'static str, usize, fn(Deps) -> Started);
 const CONTROLLERS: &[Controller] = &[
     ("namespace-controller", 4, namespaces::start),
     ("service-account-controller", 1, accounts::start),
+    ("tokens-controller", 2, accounts::start_tokens),
     ("root-ca-cert-publisher", 1, accounts::start_root_ca),
     ("endpointslice-controller", 5, endpoints::start_slices),
     ("endpoint-controller", 5, endpoints::start_endpoints),
