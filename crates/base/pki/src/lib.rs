@@ -8,10 +8,16 @@
 mod authority;
 mod file;
 mod leaf;
+mod request;
+mod sign;
+mod usages;
 
 pub use authority::Authority;
 pub use file::{read_or_make, write_private, write_public};
-pub use leaf::{Leaf, Profile, Usage};
+pub use leaf::{Leaf, Profile, Usage, expiry};
+pub use request::Request;
+pub use sign::Grant;
+pub use usages::Usages;
 
 use std::path::PathBuf;
 use thiserror::Error;
@@ -24,6 +30,9 @@ pub enum PkiError {
     Unusable { path: PathBuf, why: String },
     #[error("make a certificate for {name}")]
     Make { name: String, #[source] source: rcgen::Error },
+    /// The text is what a client sees.
+    #[error("{0}")]
+    Request(String),
 }
 
 /// A new P-256 private key as PKCS#8 PEM.

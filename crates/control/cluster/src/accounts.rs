@@ -1,4 +1,9 @@
 //! What each namespace has from the start: the `default` service account and the root certificate.
+mod tokens;
+
+pub use tokens::SecretTokens;
+pub(crate) use tokens::start as start_tokens;
+
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};

@@ -2,10 +2,12 @@
 //! <https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/>
 
 mod legacy;
+mod mirror;
 mod plan;
 mod slices;
 
 pub(crate) use legacy::start as start_endpoints;
+pub(crate) use mirror::start as start_mirroring;
 pub(crate) use slices::start as start_slices;
 
 use crate::run::Deps;

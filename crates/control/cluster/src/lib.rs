@@ -4,17 +4,19 @@
 //! | module | what it keeps |
 //! |---|---|
 //! | `namespaces` | empties and finalises a namespace that is being deleted |
-//! | `accounts` | the `default` service account and the root certificate in each namespace |
+//! | `accounts` | the `default` service account and the root certificate in each namespace; tokens in secrets |
 //! | `endpoints` | EndpointSlices and Endpoints of Services |
 //! | `garbage` | dependents of owners that are gone; foreground and orphaning deletion |
 //! | `volumes` | binding of claims to volumes, protection, the `local-path` provisioner |
 //! | `nodes` | pod CIDRs, taints by condition, eviction from dead nodes, leftover pods |
 //! | `roles` | aggregated cluster roles |
+//! | `certificates` | approval, signing and removal of CertificateSigningRequests |
 //! | `quota` | the usage in ResourceQuota status |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
 mod accounts;
+mod certificates;
 mod edit;
 mod endpoints;
 mod garbage;
@@ -25,5 +27,7 @@ mod roles;
 mod run;
 mod volumes;
 
+pub use accounts::SecretTokens;
+pub use certificates::{Certify, SERVING_APPROVER, Signer};
 pub use run::{Settings, run};
 pub use volumes::{PROVISIONER, reclaim_on_node};

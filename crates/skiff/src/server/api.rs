@@ -17,7 +17,8 @@ use std::time::{Duration, SystemTime};
 
 /// The running API.
 pub struct Api {
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
+    pub tokens: Arc<Tokens>,
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
@@ -27,7 +28,7 @@ pub struct Api {
 }
 
 pub async fn start(s: &Settings) -> anyhow::Result<Api> {
-    let keys = Keys::open(s)?;
+    let keys = Arc::new(Keys::open(s)?);
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
     let config = skiff_sqlite::Config::new(s.data.join("server/db"));
@@ -36,6 +37,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
     let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
+    let tokens = Arc::new(Tokens(issuer.clone()));
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
@@ -46,7 +48,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         admission,
         now: now.clone(),
         random,
-        tokens: Some(Arc::new(Tokens(issuer.clone()))),
+        tokens: Some(tokens.clone()),
         services: Ranges { networks: s.services.clone(), ports: s.node_ports },
     };
     let registry = Registry::new(store.clone(), table, options);
@@ -74,7 +76,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, store, registry, authenticator, definitions, handle })
+    Ok(Api { keys, tokens, store, registry, authenticator, definitions, handle })
 }
 
 /// What API servers behind this one must know to believe it.

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+const MANAGER: &str = "kube-controller-manager";
+const MANAGER_USER: &str = "system:kube-controller-manager";
 const ACCOUNTS: [&str; 3] = ["system:serviceaccounts", "system:serviceaccounts:kube-system", User::AUTHENTICATED];
 
 /// Returns the informers that all share.
@@ -19,13 +21,17 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let master = api.master();
     // One watch a kind for the whole process; it reads with the controller manager's rights.
-    let informers = Informers::new(api.client(User::new("system:kube-controller-manager", [User::AUTHENTICATED]), "kube-controller-manager"));
-    let recorder = Recorder::new(master.named("kube-controller-manager"), "kube-controller-manager", "", clock.clone());
+    let informers = Informers::new(api.client(User::new(MANAGER_USER, [User::AUTHENTICATED]), MANAGER));
+    let recorder = Recorder::new(master.named(MANAGER), MANAGER, "", clock.clone());
     let registry: Arc<dyn skiff_request::Service> = api.registry.clone();
     let clients = move |name: &str| -> Client {
-        let user = User::new(format!("system:serviceaccount:kube-system:{name}"), ACCOUNTS);
+        let user = match name {
+            // As upstream: it makes what the other controllers' identities are proven with.
+            "tokens-controller" => User::new(MANAGER_USER, [User::AUTHENTICATED]),
+            _ => User::new(format!("system:serviceaccount:kube-system:{name}"), ACCOUNTS),
+        };
         // Fields are the manager's, whichever of its controllers wrote them.
-        let agent = format!("kube-controller-manager/skiff {name}");
+        let agent = format!("{MANAGER}/skiff {name}");
         Client::new(Arc::new(skiff_client::Local::new(registry.clone(), user)), &agent)
     };
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
@@ -37,6 +43,9 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         node_prefix: (24, 64),
         local_path: s.node.as_ref().map_or_else(|| PathBuf::from("/var/lib/skiff/storage"), |n| n.storage.clone()),
         resources: Arc::new(resources),
+        tokens: api.tokens.clone(),
+        certify: api.keys.clone(),
+        reserved: s.services.iter().copied().chain(s.node.is_none().then(|| s.advertise.into())).collect(),
     };
     tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder.clone(), clock.clone(), settings, stop.clone()));
     let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");

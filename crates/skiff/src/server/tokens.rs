@@ -1,4 +1,4 @@
-//! The issuer of service account tokens as the registry asks for it.
+//! The issuer of service account tokens as the registry and the controller of token secrets ask for it.
 use serde_json::Value;
 use skiff_auth::token::Issuer;
 use skiff_meta::Status;
@@ -6,6 +6,12 @@ use skiff_request::User;
 use std::sync::Arc;
 
 pub struct Tokens(pub Arc<Issuer>);
+
+impl skiff_cluster::SecretTokens for Tokens {
+    fn token(&self, namespace: &str, account: &str, account_uid: &str, secret: &str) -> Result<String, String> {
+        self.0.for_secret(namespace, account, account_uid, secret).map_err(|e| e.to_string())
+    }
+}
 
 impl skiff_registry::Tokens for Tokens {
     fn issue(&self, namespace: &str, name: &str, request: Value) -> Result<Value, Status> {
