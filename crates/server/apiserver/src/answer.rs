@@ -114,10 +114,17 @@ pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String])
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    for w in warnings {
-        if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))) {
-            headers.append(header::WARNING, v);
-        }
+    let mut told = std::collections::HashSet::new();
+    for w in warnings.iter().filter(|w| told.insert(*w)) {
+        response = warned(response, Some(w));
+    }
+    response
+}
+
+/// With one more warning.
+pub(crate) fn warned(mut response: Response<Reply>, warning: Option<&str>) -> Response<Reply> {
+    if let Some(v) = warning.and_then(|w| HeaderValue::from_str(&format!("299 - \"{}\"", quoted(w))).ok()) {
+        response.headers_mut().append(header::WARNING, v);
     }
     response
 }

@@ -246,10 +246,15 @@ impl Server {
             _ => table::Include::Metadata,
         };
         call.query = query;
-        let answer = registry.serve(user, call).await?;
+        let deprecated = row.as_ref().and_then(|r| r.strategy.deprecated);
+        let answer = match registry.serve(user, call).await {
+            Ok(answer) => answer,
+            Err(status) => return Ok(answer::warned(error::failure(&status), deprecated)),
+        };
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
         let source = table::Source { columns, now: registry.now(), include };
-        answer::respond(answer, &Rendering { form: &form, columns: &source, stop: self.stop.clone() })
+        let response = answer::respond(answer, &Rendering { form: &form, columns: &source, stop: self.stop.clone() })?;
+        Ok(answer::warned(response, deprecated))
     }
 
     fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&skiff_registry::table::Resource>) -> Result<Form, Status> {

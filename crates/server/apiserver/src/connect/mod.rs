@@ -4,6 +4,7 @@
 //! over TLS with the server's own client certificate.
 
 mod backend;
+mod links;
 mod pipe;
 mod pods;
 mod proxy;
@@ -55,7 +56,7 @@ impl Connect<'_> {
         let answer = pipe::forward(self, &backend, &path, body, upgrade).await?;
         match sub {
             "log" => pipe::checked(answer).await,
-            "proxy" => Ok(proxy::rewritten(self, answer)),
+            "proxy" => proxy::rewritten(self, &backend, answer).await,
             _ => Ok(answer),
         }
     }
