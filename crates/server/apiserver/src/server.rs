@@ -300,7 +300,7 @@ impl Server {
         let mut steps = path.trim_matches('/').splitn(2, '/');
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
-            ("version", None) => self.value(parts, query, &version::info()),
+            ("version", None) => Ok(indented(&version::info())),
             ("metrics", None) => {
                 let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
                 Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
@@ -309,7 +309,7 @@ impl Server {
             ("openapi", Some("v3")) => self.value(parts, query, &openapi::v3_index(&self.config.registry.table().rows())),
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
-            ("", None) => self.value(parts, query, &serde_json::json!({"paths": self.paths()})),
+            ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
     }
@@ -427,4 +427,10 @@ fn forbidden_path(user: &User, parts: &Parts, why: &str) -> Status {
 fn audit_id(request: &Request<Incoming>) -> HeaderValue {
     let given = request.headers().get("audit-id").filter(|v| v.len() <= 64).cloned();
     given.unwrap_or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("")))
+}
+
+/// Documents that are always laid out for people.
+fn indented(v: &Value) -> Response<Reply> {
+    let body = serde_json::to_vec_pretty(v).unwrap_or_default();
+    answer::response(200, &Form::JSON, body.into(), &[])
 }
