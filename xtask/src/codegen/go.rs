@@ -63,7 +63,7 @@ pub struct GoPackage {
     pub consts: BTreeMap<String, String>,
     /// Types marked `+enum`.
     pub enums: BTreeSet<String>,
-    /// Values of the constants of each named type.
+    /// Values of the constants of each named type; `=NAME` where one is another constant converted.
     pub values: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -206,7 +206,13 @@ fn push_marker(comment: &str, markers: &mut Vec<String>) {
 fn read_const(line: &str, package: &mut GoPackage) {
     let line = line.trim().trim_start_matches("const ");
     let Some((left, right)) = line.split_once('=') else { return };
-    let Some(value) = right.trim().strip_prefix('"').and_then(|r| r.split('"').next()) else {
+    let right = right.trim();
+    if let Some((ty, inner)) = right.split_once(" //").map_or(right, |(r, _)| r).trim().strip_suffix(')').and_then(|r| r.split_once('(')) {
+        let value = inner.strip_prefix('"').and_then(|i| i.strip_suffix('"')).map_or_else(|| format!("={inner}"), str::to_owned);
+        package.values.entry(ty.to_owned()).or_default().insert(value);
+        return;
+    }
+    let Some(value) = right.strip_prefix('"').and_then(|r| r.split('"').next()) else {
         return;
     };
     let mut words = left.split_whitespace();

@@ -9,6 +9,7 @@ use super::sources::Package;
 const HEADER: &str = "\
 # Facts about the types of the Kubernetes API. Written by `cargo xtask codegen`: do not edit.
 # package MODEL GROUP VERSION | type NAME [kind] [atomic] [granular] | field: JSON-NAME TAG TYPE ATTRIBUTES…
+# Of the attributes, enum=VALUE,… has `~` for a blank.
 # A GROUP of \"\" is the core group; `-` means that the package is no group version.
 ";
 

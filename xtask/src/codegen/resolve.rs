@@ -257,7 +257,16 @@ impl Resolver<'_> {
         let id = self.unaliased(qualify(ty, path, imports)?);
         let go = &self.packages.get(&id.0)?.go;
         let values = go.enums.contains(&id.1).then(|| go.values.get(&id.1))??;
-        Some(values.iter().cloned().collect())
+        let (_, imports) = self.declared(&id)?;
+        let value = |v: &String| match v.strip_prefix('=') {
+            None => Some(v.clone()),
+            Some(other) => {
+                let (path, name) = qualify(other, &id.0, imports)?;
+                self.packages.get(&path)?.go.consts.get(&name).cloned()
+            }
+        };
+        // A blank would end the attribute.
+        Some(values.iter().filter_map(value).map(|v| v.replace(' ', "~")).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// The type that an alias is another name for.

@@ -157,7 +157,7 @@ fn patch_literal(patch: &str) -> String {
 fn extra(field: &Field, keys: &str, embedded: &str) -> String {
     let merge_key = field.value("key").unwrap_or_default();
     let default = field.value("default");
-    let values: Vec<&str> = field.value("enum").map(|v| v.split(',').collect()).unwrap_or_default();
+    let values: Vec<String> = field.value("enum").map(|v| v.split(',').map(|v| v.replace('~', " ")).collect()).unwrap_or_default();
     if keys.is_empty() && merge_key.is_empty() && default.is_none() && embedded.is_empty() && values.is_empty() {
         return "None".to_owned();
     }

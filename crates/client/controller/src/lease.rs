@@ -38,7 +38,6 @@ impl Heartbeat {
         let spec = LeaseSpec {
             holder_identity: Some(self.holder.clone()),
             lease_duration_seconds: Some(self.duration_seconds),
-            acquire_time: micro(now),
             renew_time: micro(now),
             ..Default::default()
         };

@@ -130,6 +130,9 @@ async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Sta
     if !c.register_node {
         return Err(Status::not_found(&skiff_meta::GroupResource::new("", "nodes"), &c.node_name));
     }
+    let mut annotations = c.annotations.clone();
+    // Volumes are attached by the controller manager, as upstream's kubelet has it by default.
+    annotations.insert("volumes.kubernetes.io/controller-managed-attach-detach".into(), "true".into());
     let mut spec = json!({});
     if !c.taints.is_empty() {
         spec["taints"] = json!(c.taints);
@@ -139,7 +142,7 @@ async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Sta
     }
     let body = json!({
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": c.node_name, "labels": labels, "annotations": c.annotations},
+        "metadata": {"name": c.node_name, "labels": labels, "annotations": annotations},
         "spec": spec,
         "status": status(agent, server, None).await,
     });

@@ -117,7 +117,8 @@ pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String])
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    for w in warnings {
+    let mut told = std::collections::HashSet::new();
+    for w in warnings.iter().filter(|w| told.insert(*w)) {
         warn(headers, w);
     }
     response

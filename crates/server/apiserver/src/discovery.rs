@@ -70,7 +70,7 @@ fn group_version(group: &str, version: &str) -> Value {
 
 fn group_body(rows: &Rows, group: &str) -> Value {
     let versions: Vec<Value> = versions(rows, group).iter().map(|v| group_version(group, v)).collect();
-    json!({"name": group, "preferredVersion": versions.first(), "versions": versions})
+    json!({"name": group, "versions": versions, "preferredVersion": versions.first()})
 }
 
 pub(crate) fn api_versions(address: &str) -> Value {
@@ -103,7 +103,12 @@ pub(crate) fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<V
         return None;
     }
     let gv = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": resources}))
+    // The first of all groups is older than the type's version.
+    let mut list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": gv, "resources": resources});
+    if let Some(map) = list.as_object_mut().filter(|_| group.is_empty()) {
+        map.shift_remove("apiVersion");
+    }
+    Some(list)
 }
 
 fn flat(r: &Resource, sub: Option<&Subresource>) -> Value {

@@ -59,7 +59,7 @@ impl Server {
         let mut steps = path.trim_matches('/').splitn(2, '/');
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
-            ("version", None) => self.value(parts, query, &version::info()),
+            ("version", None) => Ok(indented(&version::info())),
             ("metrics", None) => {
                 let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
                 Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
@@ -72,7 +72,7 @@ impl Server {
             }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
-            ("", None) => self.value(parts, query, &serde_json::json!({"paths": self.paths()})),
+            ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
     }
@@ -152,4 +152,10 @@ pub(crate) fn etag(body: &[u8]) -> String {
 
 fn not_found() -> Status {
     Status::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// Documents that are always laid out for people.
+fn indented(v: &Value) -> Response<Reply> {
+    let body = serde_json::to_vec_pretty(v).unwrap_or_default();
+    answer::response(200, &Form::JSON, body.into(), &[])
 }

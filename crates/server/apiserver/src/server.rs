@@ -280,12 +280,14 @@ impl Server {
             _ => table::Include::Metadata,
         };
         call.query = query;
-        let answer = registry.serve(user, call).await?;
-        let warning = row.as_ref().and_then(|r| r.custom.as_ref()?.warning.clone());
+        let warning = row.as_ref().and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
         let source = table::Source { columns, now: registry.now(), include };
-        let mut response = answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone() })?;
+        let mut response = match registry.serve(user, call).await {
+            Ok(answer) => answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone() })?,
+            Err(status) => error::failure(&status),
+        };
         if let Some(w) = warning {
             answer::warn(response.headers_mut(), &w);
         }

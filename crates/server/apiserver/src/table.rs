@@ -34,8 +34,10 @@ fn parse(bytes: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode an object for its table row: {e}")))
 }
 
-fn row(source: &Source, bytes: &Bytes) -> Result<Value, Status> {
+/// The row, and what it is ordered by.
+fn row(source: &Source, bytes: &Bytes) -> Result<(i64, Value), Status> {
     let v = parse(bytes)?;
+    let order = source.columns.order.map_or(0, |by| by(&v));
     let mut cells = (source.columns.cells)(&v, source.now);
     cells.resize(source.columns.columns.len(), Value::Null);
     let mut row = json!({"cells": cells});
@@ -47,7 +49,7 @@ fn row(source: &Source, bytes: &Bytes) -> Result<Value, Status> {
     if let Some(c) = completed(&v) {
         row["conditions"] = c;
     }
-    Ok(row)
+    Ok((order, row))
 }
 
 /// Pods that ended say so beside their row.
@@ -70,7 +72,9 @@ pub(crate) fn of_objects(source: &Source, items: &[Bytes], list: Option<&ListAns
         (None, [one]) => json!({"resourceVersion": parse(one)?["metadata"]["resourceVersion"]}),
         _ => json!({}),
     };
-    let rows = items.iter().map(|i| row(source, i)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = items.iter().map(|i| row(source, i)).collect::<Result<Vec<_>, _>>()?;
+    rows.sort_by_key(|(order, _)| *order);
+    let rows: Vec<Value> = rows.into_iter().map(|(_, row)| row).collect();
     let columns: Vec<Value> = source.columns.columns.iter().map(definition).collect();
     Ok(json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta, "columnDefinitions": columns, "rows": rows}))
 }

@@ -4,7 +4,7 @@ use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
-use skiff_apiserver::{Config, Document, Handle, KubeletTls, Server, Tls};
+use skiff_apiserver::{Check, Config, Document, Handle, KubeletTls, Server, Tls};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
 use skiff_client::{Client, Local};
 use skiff_policy::{Authenticator, Authorizer};
@@ -64,7 +64,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         registry: registry.clone(),
         authenticators: vec![authenticator.clone()],
         anonymous: skiff_auth::anonymous,
-        checks: Vec::new(),
+        checks: checks(&store),
         documents: documents(&issuer, s),
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
@@ -92,6 +92,15 @@ fn authentication(keys: &Keys) -> BTreeMap<String, String> {
         ("requestheader-extra-headers-prefix", list("X-Remote-Extra-")),
     ];
     facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+}
+
+/// What `/livez` and `/readyz` look at, under upstream's names.
+fn checks(store: &Arc<dyn Store>) -> Vec<Check> {
+    let store = store.clone();
+    let check = |name: &str, run: Arc<dyn Fn() -> Result<(), String> + Send + Sync>| Check { name: name.into(), run };
+    // The bootstrap objects are written before the server listens.
+    let readable = move || if store.revision().0 > 0 { Ok(()) } else { Err("the datastore has no revision".to_owned()) };
+    vec![check("ping", Arc::new(|| Ok(()))), check("log", Arc::new(|| Ok(()))), check("etcd", Arc::new(readable))]
 }
 
 /// OpenID discovery of the service account issuer.

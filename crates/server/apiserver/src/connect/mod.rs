@@ -4,6 +4,7 @@
 //! over TLS with the server's own client certificate.
 
 mod backend;
+mod links;
 mod pipe;
 mod pods;
 mod proxy;
@@ -58,7 +59,7 @@ impl Connect<'_> {
         let answer = forward(self.parts, &HeaderMap::new(), &backend, &path, body, upgrade).await?;
         match sub {
             "log" => pipe::checked(answer).await,
-            "proxy" => Ok(proxy::rewritten(self, answer)),
+            "proxy" => proxy::rewritten(self, &backend, answer).await,
             _ => Ok(answer),
         }
     }

@@ -1,11 +1,13 @@
 //! Proxies to pods, services and nodes: `SCHEME:NAME:PORT` names the backend, the rest of the path goes on to it.
-use super::{Connect, backend::Backend};
+use super::{Connect, backend::Backend, links::Base};
 use crate::answer::{Reply, full};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
+use std::io::Read;
 
 /// Scheme, name and port out of `https:web:8443`, `web:http` or `web`.
 fn split(name: &str) -> Option<(&str, &str, &str)> {
@@ -106,16 +108,71 @@ fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Back
     plain(c, scheme, &ip, port)
 }
 
-/// Redirects of the backend to its own paths lead through the proxy.
-pub(super) fn rewritten(c: &Connect<'_>, mut response: Response<Reply>) -> Response<Reply> {
-    let location = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()).map(str::to_owned);
-    if let Some(l) = location.filter(|l| l.starts_with('/') && !l.starts_with("//"))
-        && let Some(base) = c.parts.uri.path().find("/proxy").map(|at| &c.parts.uri.path()[..at + "/proxy".len()])
-        && let Ok(v) = HeaderValue::from_str(&format!("{base}{l}"))
-    {
-        response.headers_mut().insert(header::LOCATION, v);
+/// The path up to and with `…/proxy`.
+fn prefix<'a>(c: &Connect<'a>) -> &'a str {
+    let path = c.parts.uri.path();
+    path.strip_suffix(c.rest).unwrap_or(path).trim_end_matches('/')
+}
+
+/// Redirects and links of the backend to its own paths lead through the proxy.
+pub(super) async fn rewritten(c: &Connect<'_>, backend: &Backend, mut response: Response<Reply>) -> Result<Response<Reply>, Status> {
+    let authority = backend.authority();
+    let asked = c.parts.uri.authority().map(|a| a.as_str()).or_else(|| c.parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
+    let base = Base { prefix: prefix(c).to_owned(), hosts: [authority, asked.to_owned()] };
+    if let Some(location) = response.headers().get(header::LOCATION).and_then(|l| l.to_str().ok()) {
+        let through = base.rewritten(location).and_then(|l| HeaderValue::from_str(&l).ok());
+        if let Some(l) = through {
+            response.headers_mut().insert(header::LOCATION, l);
+        }
+        return Ok(response);
     }
-    response
+    let text = |name| response.headers().get(name).and_then(|v: &HeaderValue| v.to_str().ok()).unwrap_or_default();
+    let html = text(header::CONTENT_TYPE).split(';').next().is_some_and(|t| t.trim() == "text/html");
+    let packed = match text(header::CONTENT_ENCODING) {
+        "" => false,
+        "gzip" => true,
+        _ => return Ok(response),
+    };
+    if html && c.parts.method != http::Method::HEAD { page(base, response, packed).await } else { Ok(response) }
+}
+
+/// A page is read whole, so it has a limit.
+const PAGE_LIMIT: usize = 32 << 20;
+
+async fn read(mut body: Reply) -> Result<Bytes, Status> {
+    let mut out = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| unreadable(&e))?;
+        out.extend_from_slice(frame.data_ref().map_or(&[], |d| &**d));
+        if out.len() > PAGE_LIMIT {
+            return Err(unreadable(&"it is too large"));
+        }
+    }
+    Ok(out.into())
+}
+
+fn unreadable(why: &dyn std::fmt::Display) -> Status {
+    unavailable(format!("error trying to reach service: rewrite the links of a page: {why}"))
+}
+
+async fn page(base: Base, response: Response<Reply>, packed: bool) -> Result<Response<Reply>, Status> {
+    let (mut head, body) = response.into_parts();
+    let mut bytes = read(body).await?;
+    if packed {
+        let mut plain = Vec::new();
+        let read = flate2::read::GzDecoder::new(&*bytes).take(PAGE_LIMIT as u64 + 1).read_to_end(&mut plain).map_err(|e| unreadable(&e))?;
+        if read > PAGE_LIMIT {
+            return Err(unreadable(&"it is too large"));
+        }
+        bytes = plain.into();
+        head.headers.remove(header::CONTENT_ENCODING);
+    }
+    head.headers.remove(header::CONTENT_LENGTH);
+    let bytes = match std::str::from_utf8(&bytes) {
+        Ok(text) => base.html(text).into(),
+        Err(_) => bytes,
+    };
+    Ok(Response::from_parts(head, full(bytes)))
 }
 
 #[cfg(test)]

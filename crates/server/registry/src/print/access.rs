@@ -109,6 +109,7 @@ pub fn flow_schema() -> Columns {
             missing.into(),
         ]
     })
+    .ordered(|v| int(v, "spec.matchingPrecedence"))
 }
 
 pub fn priority_level() -> Columns {

@@ -23,15 +23,20 @@ pub type Cells = dyn Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync;
 pub struct Columns {
     pub columns: Arc<[Column]>,
     pub cells: Arc<Cells>,
+    /// What the rows of a list are ordered by where it is not the name.
+    pub order: Option<fn(&Value) -> i64>,
 }
 
 impl Columns {
     pub fn new(columns: Vec<Column>, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
-        Self { columns: columns.into(), cells: Arc::new(cells) }
+        Self { columns: columns.into(), cells: Arc::new(cells), order: None }
     }
     /// Columns in the short form `Name|Ready|Desired#|IP*`: `#` an integer, `?` a boolean, `@` a date, `*` wide only.
     pub(super) fn of(short: &'static str, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
         Self::new(short.split('|').map(column).collect(), cells)
+    }
+    pub(super) fn ordered(self, by: fn(&Value) -> i64) -> Self {
+        Self { order: Some(by), ..self }
     }
     /// What a kind shows that has nothing else to say.
     pub fn name_and_age() -> Self {

@@ -118,10 +118,10 @@ impl Registry {
             let v = json!({"kind": "ComponentStatus", "apiVersion": "v1", "metadata": {"name": name}, "conditions": [{"type": "Healthy", "status": "True", "message": "ok"}]});
             bytes::Bytes::from(v.to_string())
         };
-        let names = ["controller-manager", "etcd-0", "scheduler"];
+        let names = ["controller-manager", "scheduler", "etcd-0"];
         let kind = ctx.row.gvk("v1");
         match ctx.call.verb {
-            Verb::Get if names.contains(&ctx.name()) => Ok(Answer::Object { code: 200, kind, bytes: item(ctx.name()), warnings: deprecated() }),
+            Verb::Get if names.contains(&ctx.name()) => Ok(Answer::Object { code: 200, kind, bytes: item(ctx.name()), warnings: Vec::new() }),
             Verb::Get => Err(Status::new(Reason::NotFound, format!("Component not found: {}", ctx.name()))),
             _ => {
                 let items = names.iter().map(|n| item(n)).collect();
@@ -129,10 +129,6 @@ impl Registry {
             }
         }
     }
-}
-
-fn deprecated() -> Vec<String> {
-    vec!["v1 ComponentStatus is deprecated in v1.19+".into()]
 }
 
 fn invalid_namespace(v: &Value) -> skiff_meta::Cause {

@@ -50,6 +50,8 @@ pub struct Strategy {
     pub orphans_by_default: bool,
     /// Seconds between the mark and the removal, from the object and what the client asks; None: removed at once.
     pub grace: Option<fn(&Value, Option<i64>) -> i64>,
+    /// What every answer warns of when the API itself is on its way out.
+    pub deprecated: Option<&'static str>,
     /// Brings what was read into the form that is kept, before defaults and before anybody's fields are recorded.
     pub read: Option<fn(&mut Value)>,
     pub prepare_create: Option<PrepareCreate>,
@@ -71,6 +73,7 @@ impl Default for Strategy {
             allocates: false,
             orphans_by_default: false,
             grace: None,
+            deprecated: None,
             read: None,
             prepare_create: None,
             prepare_update: None,

@@ -7,9 +7,14 @@ pub fn rows() -> Vec<Resource> {
     let connect: &[&str] = &["create", "get"];
     vec![
         namespaced("", "v1", "Binding", "bindings").computed(Computed::Binding),
-        cluster("", "v1", "ComponentStatus", "componentstatuses").short(&["cs"]).columns(print::component_status()).computed(Computed::ComponentStatus),
+        cluster("", "v1", "ComponentStatus", "componentstatuses").short(&["cs"]).columns(print::component_status()).computed(Computed::ComponentStatus).strategy(|s| {
+            s.deprecated = Some("v1 ComponentStatus is deprecated in v1.19+");
+        }),
         namespaced("", "v1", "ConfigMap", "configmaps").short(&["cm"]).columns(print::config_map()),
-        namespaced("", "v1", "Endpoints", "endpoints").short(&["ep"]).columns(print::endpoints()).strategy(|s| s.create_on_update = true),
+        namespaced("", "v1", "Endpoints", "endpoints").short(&["ep"]).columns(print::endpoints()).strategy(|s| {
+            s.create_on_update = true;
+            s.deprecated = Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice");
+        }),
         namespaced("", "v1", "Event", "events").short(&["ev"]).columns(print::event()).fields(fields::EVENT).volatile().strategy(|s| {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
