@@ -26,4 +26,4 @@ mod run;
 mod volumes;
 
 pub use run::{Settings, run};
-pub use volumes::{PROVISIONER, reclaim_on_node};
+pub use volumes::{PROVISIONER, STORAGE_PATH, reclaim_on_node};

@@ -1,7 +1,7 @@
 //! Datastore, registry and API server, put together.
 use crate::server::identity::Keys;
 use crate::server::settings::Settings;
-use crate::server::tokens::Tokens;
+use crate::server::account_tokens::AccountTokens;
 use anyhow::Context;
 use skiff_apiserver::{Config, Document, Handle, KubeletTls, Server, Tls};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
@@ -42,7 +42,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         admission,
         now: now.clone(),
         random,
-        tokens: Some(Arc::new(Tokens(issuer.clone()))),
+        tokens: Some(Arc::new(AccountTokens(issuer.clone()))),
         services: Ranges { networks: s.services.clone(), ports: s.node_ports },
     };
     let registry = Registry::new(store.clone(), table, options);

@@ -53,7 +53,7 @@ fn target(group: &'static str, resource: &'static str, object: &Value) -> Target
 }
 
 /// Creates the object if it is not there.
-async fn make(client: &Client, group: &'static str, resource: &'static str, object: Value) -> anyhow::Result<()> {
+pub async fn make(client: &Client, group: &'static str, resource: &'static str, object: Value) -> anyhow::Result<()> {
     let mut target = target(group, resource, &object);
     let name = std::mem::take(&mut target.name);
     match client.get_bytes(Target { name: name.clone(), ..target.clone() }).await {

@@ -36,7 +36,9 @@ impl Keys {
         })
     }
     pub fn tls(&self) -> TlsMaterial {
-        TlsMaterial { certificate: self.api.certificate.clone().into(), key: self.api.key.clone().into(), client_ca: self.client_ca.certificate().as_bytes().to_vec() }
+        // With the authority: a machine that joins finds it here, and recognises it by its token.
+        let chain = format!("{}{}", self.api.certificate, self.server_ca.certificate());
+        TlsMaterial { certificate: chain.into(), key: self.api.key.clone().into(), client_ca: self.client_ca.certificate().as_bytes().to_vec() }
     }
 }
 
