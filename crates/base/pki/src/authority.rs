@@ -1,6 +1,6 @@
 //! A certificate authority.
 use crate::leaf::{Leaf, Profile, Usage};
-use crate::{PkiError, new_key, read_or_make, write_public};
+use crate::{Grant, PkiError, Request, new_key, read_or_make, write_public};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -43,6 +43,11 @@ impl Authority {
     /// PKCS#8 PEM, for signers of certificate requests in this process.
     pub fn key(&self) -> &str {
         &self.key
+    }
+    /// Signs a request of somebody else. The signed certificate, PEM.
+    pub fn sign(&self, request: &Request, grant: &Grant) -> Result<String, PkiError> {
+        let make = |source| PkiError::Make { name: request.common_name.clone(), source };
+        crate::sign::sign(&self.certificate, &KeyPair::from_pem(&self.key).map_err(make)?, request, grant)
     }
     fn issuer(&self) -> Result<Issuer<'static, KeyPair>, rcgen::Error> {
         Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)

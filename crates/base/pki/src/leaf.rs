@@ -74,7 +74,13 @@ fn says(cert: &X509Certificate<'_>, profile: &Profile) -> Option<bool> {
     )
 }
 
-fn address(b: &[u8]) -> Option<IpAddr> {
+/// When the first certificate of a PEM text ends, in seconds since 1970.
+pub fn expiry(certificate: &[u8]) -> Option<i64> {
+    let (_, pem) = parse_x509_pem(certificate).ok()?;
+    Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
+}
+
+pub(crate) fn address(b: &[u8]) -> Option<IpAddr> {
     match b.len() {
         4 => <[u8; 4]>::try_from(b).ok().map(IpAddr::from),
         16 => <[u8; 16]>::try_from(b).ok().map(IpAddr::from),

@@ -10,11 +10,17 @@ mod authority;
 mod file;
 mod holder;
 mod leaf;
+mod request;
+mod sign;
+mod usages;
 
 pub use authority::Authority;
 pub use file::{read_or_make, write_private, write_public};
 pub use holder::{der_of, fingerprint, pem_of, renew_at, request};
-pub use leaf::{Leaf, Profile, Usage};
+pub use leaf::{Leaf, Profile, Usage, expiry};
+pub use request::Request;
+pub use sign::Grant;
+pub use usages::Usages;
 
 use std::path::PathBuf;
 use thiserror::Error;
@@ -27,6 +33,9 @@ pub enum PkiError {
     Unusable { path: PathBuf, why: String },
     #[error("make a certificate for {name}")]
     Make { name: String, #[source] source: rcgen::Error },
+    /// The text is what a client sees.
+    #[error("{0}")]
+    Request(String),
 }
 
 /// A new P-256 private key as PKCS#8 PEM.

@@ -10,11 +10,13 @@
 //! | `volumes` | binding of claims to volumes, protection, the `local-path` provisioner |
 //! | `nodes` | pod CIDRs, taints by condition, eviction from dead nodes, leftover pods |
 //! | `roles` | aggregated cluster roles |
+//! | `certificates` | approval, signing and removal of CertificateSigningRequests |
 //! | `quota` | the usage in ResourceQuota status |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
 mod accounts;
+mod certificates;
 mod edit;
 mod endpoints;
 mod garbage;
@@ -25,5 +27,6 @@ mod roles;
 mod run;
 mod volumes;
 
+pub use certificates::{Certify, SERVING_APPROVER, Signer};
 pub use run::{Settings, run};
 pub use volumes::{PROVISIONER, STORAGE_PATH, reclaim_on_node};

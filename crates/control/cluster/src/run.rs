@@ -1,4 +1,5 @@
 //! Starts all controllers.
+use crate::certificates::{self, Certify, SERVING_APPROVER};
 use crate::{accounts, endpoints, garbage, namespaces, nodes, quota, roles, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
@@ -21,6 +22,10 @@ pub struct Settings {
     pub local_path: PathBuf,
     /// Every resource that can be listed, watched and deleted, at the time of the call; true when it is namespaced.
     pub resources: Arc<dyn Fn() -> Vec<(GroupVersionResource, bool)> + Send + Sync>,
+    /// Signs certificates.
+    pub certify: Arc<dyn Certify>,
+    /// Addresses that no node has: of Services, of a server that is no node.
+    pub reserved: Vec<IpNet>,
 }
 
 /// What a controller works with.
@@ -55,6 +60,11 @@ const CONTROLLERS: &[Controller] = &[
     ("pod-garbage-collector", 1, nodes::start_pod_gc),
     ("clusterrole-aggregation-controller", 1, roles::start),
     ("resourcequota-controller", 2, quota::start),
+    ("certificate-controller", 2, certificates::start_approver),
+    ("certificate-controller", 2, certificates::start_signer),
+    ("certificate-controller", 1, certificates::start_cleaner),
+    ("podcertificaterequestcleaner", 1, certificates::start_pod_cleaner),
+    (SERVING_APPROVER, 1, certificates::start_serving_approver),
 ];
 
 /// Runs every controller of this crate until `shutdown`. `clients` gives each its client by the service account's name.

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 /// The running API.
 pub struct Api {
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
@@ -23,7 +23,7 @@ pub struct Api {
 }
 
 pub async fn start(s: &Settings) -> anyhow::Result<Api> {
-    let keys = Keys::open(s)?;
+    let keys = Arc::new(Keys::open(s)?);
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
     let config = skiff_sqlite::Config::new(s.data.join("server/db"));

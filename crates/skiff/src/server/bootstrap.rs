@@ -14,7 +14,7 @@ pub async fn ensure(api: &Api, s: &Settings) -> anyhow::Result<()> {
     for step in bootstrap::plan(&*api.store) {
         roles(&client, step).await.context("write the default roles")?;
     }
-    provisioner(&client).await?;
+    rights(&client).await?;
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
@@ -22,21 +22,48 @@ pub async fn ensure(api: &Api, s: &Settings) -> anyhow::Result<()> {
     dns(&client, s).await
 }
 
-/// The rights of the local-path provisioner, which upstream's default roles do not know.
-async fn provisioner(client: &Client) -> anyhow::Result<()> {
-    const NAME: &str = "local-path-provisioner";
-    let rules = json!([
+/// The rights of our own controllers, which upstream's default roles do not know, and of nodes to certificates, as
+/// kubeadm grants them.
+async fn rights(client: &Client) -> anyhow::Result<()> {
+    const EVENTS: [&str; 2] = ["", "events.k8s.io"];
+    let read = ["get", "list", "watch"];
+    let provisioner = json!([
         {"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "create", "patch", "update", "delete"]},
-        {"apiGroups": [""], "resources": ["persistentvolumeclaims", "nodes", "pods"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": ["get", "list", "watch"]},
-        {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch", "update"]}]);
-    let meta = json!({"name": NAME});
-    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules});
-    make(client, "rbac.authorization.k8s.io", "clusterroles", role).await?;
-    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": meta,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
-        "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": "kube-system"}]});
-    make(client, "rbac.authorization.k8s.io", "clusterrolebindings", binding).await
+        {"apiGroups": [""], "resources": ["persistentvolumeclaims", "nodes", "pods"], "verbs": read},
+        {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": read},
+        {"apiGroups": EVENTS, "resources": ["events"], "verbs": ["create", "patch", "update"]}]);
+    controller(client, "local-path-provisioner", provisioner).await?;
+    let approver = json!([
+        {"apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests"], "verbs": read},
+        {"apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"]},
+        {"apiGroups": [CERTIFICATES], "resources": ["signers"], "resourceNames": ["kubernetes.io/kubelet-serving"], "verbs": ["approve"]}]);
+    controller(client, skiff_cluster::SERVING_APPROVER, approver).await?;
+    let right = |name: &str| format!("system:certificates.k8s.io:certificatesigningrequests:{name}");
+    bind(client, "skiff:node-bootstrapper", "system:node-bootstrapper", group(BOOTSTRAPPERS)).await?;
+    bind(client, "skiff:node-autoapprove-bootstrap", &right("nodeclient"), group(BOOTSTRAPPERS)).await?;
+    bind(client, "skiff:node-autoapprove-certificate-rotation", &right("selfnodeclient"), group("system:nodes")).await
+}
+
+const CERTIFICATES: &str = "certificates.k8s.io";
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// Whom a bootstrap token for nodes makes.
+pub const BOOTSTRAPPERS: &str = "system:bootstrappers:skiff:default-node-token";
+
+fn group(name: &str) -> Value {
+    json!({"apiGroup": RBAC, "kind": "Group", "name": name})
+}
+
+/// A role of a controller, bound to its account.
+async fn controller(client: &Client, name: &str, rules: Value) -> anyhow::Result<()> {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules});
+    make(client, RBAC, "clusterroles", role).await?;
+    bind(client, name, name, json!({"kind": "ServiceAccount", "name": name, "namespace": "kube-system"})).await
+}
+
+async fn bind(client: &Client, name: &str, role: &str, subject: Value) -> anyhow::Result<()> {
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role}, "subjects": [subject]});
+    make(client, RBAC, "clusterrolebindings", binding).await
 }
 
 /// The Service of the cluster's DNS, which each node answers itself.

@@ -35,6 +35,8 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         node_prefix: (24, 64),
         local_path: s.node.as_ref().map_or_else(|| PathBuf::from("/var/lib/skiff/storage"), |n| n.storage.clone()),
         resources: Arc::new(resources),
+        certify: api.keys.clone(),
+        reserved: s.services.iter().copied().chain(s.node.is_none().then(|| s.advertise.into())).collect(),
     };
     tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder.clone(), clock.clone(), settings, stop.clone()));
     let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");

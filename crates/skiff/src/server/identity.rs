@@ -1,7 +1,8 @@
 //! Certificates and keys of the server, made at the first start.
 use crate::server::settings::Settings;
 use skiff_apiserver::TlsMaterial;
-use skiff_pki::{Authority, Leaf, Profile, Usage};
+use skiff_cluster::{Certify, Signer};
+use skiff_pki::{Authority, Grant, Leaf, PkiError, Profile, Request, Usage};
 use skiff_request::User;
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -39,6 +40,20 @@ impl Keys {
         // With the authority: a machine that joins finds it here, and recognises it by its token.
         let chain = format!("{}{}", self.api.certificate, self.server_ca.certificate());
         TlsMaterial { certificate: chain.into(), key: self.api.key.clone().into(), client_ca: self.client_ca.certificate().as_bytes().to_vec() }
+    }
+}
+
+impl Certify for Keys {
+    /// What serves, and what nobody knows the purpose of, never comes from the authority that says who clients are.
+    fn certify(&self, signer: Signer, request: &Request, grant: &Grant) -> Result<String, PkiError> {
+        match signer {
+            Signer::ApiClient | Signer::KubeletClient => self.client_ca.sign(request, grant),
+            Signer::KubeletServing | Signer::LegacyUnknown => self.server_ca.sign(request, grant),
+        }
+    }
+    /// Its first bit is 0: the number is positive and no longer than 16 bytes.
+    fn serial(&self) -> [u8; 16] {
+        (rand::random::<u128>() >> 1).to_be_bytes()
     }
 }
 

@@ -1,4 +1,5 @@
-//! What lets further nodes join: their rights, the facts that they read, the token that they come with.
+//! What lets further nodes join: their rights (those to certificates are granted in `bootstrap`), the facts that they read, the
+//! token that they come with.
 use crate::facts::{self, Facts};
 use crate::server::api::Api;
 use crate::server::bootstrap::make;
@@ -14,9 +15,6 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 pub async fn ensure(api: &Api, facts: &Facts, data: &Path, tokens: &Tokens) -> anyhow::Result<()> {
     let client = api.master();
     for (name, role, group) in [
-        ("skiff:node-bootstrapper", "system:node-bootstrapper", "system:bootstrappers"),
-        ("skiff:node-approval", "system:certificates.k8s.io:certificatesigningrequests:nodeclient", "system:bootstrappers"),
-        ("skiff:node-renewal", "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", "system:nodes"),
         ("skiff:node-network", "system:node-proxier", "system:nodes"),
         ("skiff:node-storage", "skiff:node-storage", "system:nodes"),
     ] {

@@ -1,6 +1,7 @@
 //! Tokens by which machines join: bootstrap tokens, kept as upstream keeps them, in secrets of `kube-system`.
 use crate::admin::TokenLine;
 use crate::server::api::Api;
+use crate::server::bootstrap::BOOTSTRAPPERS;
 use crate::token::Token;
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Secret;
@@ -71,7 +72,7 @@ impl Tokens {
 }
 
 fn secret_of(token: &Token, ends: Option<SystemTime>, description: &str) -> Value {
-    let mut data = json!({"token-id": token.id, "token-secret": token.secret, "description": description, "usage-bootstrap-authentication": "true"});
+    let mut data = json!({"token-id": token.id, "token-secret": token.secret, "description": description, "usage-bootstrap-authentication": "true", "auth-extra-groups": BOOTSTRAPPERS});
     if let Some(at) = ends {
         data["expiration"] = Timestamp::from_system(at).to_string().into();
     }
