@@ -2,6 +2,7 @@
 use crate::agent::join::identity;
 use anyhow::{Context, bail};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
+use k8s_openapi::api::core::v1::Node;
 use parking_lot::RwLock;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
@@ -159,6 +160,7 @@ pub async fn keep_serving(client: Client, serving: Arc<Serving>, node: String, a
         if let Some(leaf) = read(&path).ok().flatten().filter(usable) {
             ripe(&leaf).await;
         }
+        registered(&client, &node, address).await;
         let renewed = async {
             let leaf = obtain(&client, &SERVING, &profile).await?;
             write(&path, &leaf)?;
@@ -171,6 +173,16 @@ pub async fn keep_serving(client: Client, serving: Arc<Serving>, node: String, a
                 tokio::time::sleep(LOOK).await;
             }
         }
+    }
+}
+
+/// Waits until the node has told the API its address: only then is a request for that address approved.
+async fn registered(client: &Client, node: &str, address: IpAddr) {
+    let mut pause = Duration::from_millis(50);
+    let told = |n: Node| n.status.and_then(|s| s.addresses).unwrap_or_default().iter().any(|a| a.address.parse() == Ok(address));
+    while !client.find::<Node>("", node).await.is_ok_and(|n| n.is_some_and(told)) {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE);
     }
 }
 
