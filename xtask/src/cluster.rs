@@ -1,19 +1,26 @@
 //! Clusters of the real binary: one folder holds all of a cluster's files, so that several stand side by side.
+//!
+//! A cluster of one node runs on the machine as it is. Of several, each has a network namespace ([`wire`]), a host name, cgroups and
+//! a folder of its own; the first is the server.
 
+mod node;
 mod place;
+mod wire;
+
+pub use node::Node;
 
 use crate::http::Client;
-use crate::{build, output, root, run};
+use crate::{build, output, root};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where Kubernetes serves its API by custom.
 const DEFAULT_PORT: u16 = 6443;
+/// Most nodes of a cluster.
+const MANY: u8 = 100;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -21,7 +28,7 @@ pub enum Command {
     Up {
         /// Nodes of the cluster
         #[arg(long, default_value_t = 1)]
-        nodes: u32,
+        nodes: u8,
         /// Image archives to import
         #[arg(long)]
         images: Vec<PathBuf>,
@@ -49,21 +56,29 @@ pub struct Cluster {
     pub prefix: String,
     /// The second byte of pod and service addresses: 10.<n>.0.0/16 and 10.<n+1>.0.0/16.
     pub network: u8,
+    /// How many there are, the server's among them.
+    #[serde(default = "one")]
+    pub nodes: u8,
+}
+
+fn one() -> u8 {
+    1
 }
 
 pub fn task(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up { nodes, images, port, dir } => {
-            if nodes != 1 {
-                bail!("only clusters of one node can be started: joining further nodes is not there yet");
+            if !(1..=MANY).contains(&nodes) {
+                bail!("--nodes {nodes}: a cluster has 1 to {MANY} nodes");
             }
-            if let Some(old) = Cluster::read(&dir)?.filter(|c| c.port != port) {
-                bail!("{} holds a cluster on port {}: give that --port, another --dir, or end it with `cargo xtask cluster down`", dir.display(), old.port);
+            if let Some(old) = Cluster::read(&dir)?.filter(|c| c.port != port || c.nodes > nodes || (c.nodes == 1) != (nodes == 1)) {
+                bail!("{} holds a cluster of {} nodes on port {}: give those --nodes and that --port, another --dir, or end it with `cargo xtask cluster down`", dir.display(), old.nodes, old.port);
             }
-            let cluster = Cluster::of(&dir, build::binary(true)?, port);
-            let pid = cluster.up(&images)?;
+            let cluster = Cluster::with_nodes(&dir, build::binary(true)?, port, nodes);
+            cluster.up(&images)?;
+            let pids: Vec<String> = cluster.all().iter().filter_map(Node::running).map(|p| p.to_string()).collect();
             println!("KUBECONFIG={}", cluster.kubeconfig().display());
-            println!("PIDS={pid}");
+            println!("PIDS={}", pids.join(" "));
             Ok(())
         }
         Command::Down { dir } => Cluster::read(&dir)?.map_or(Ok(()), |c| c.down()),
@@ -71,15 +86,39 @@ pub fn task(command: Command) -> anyhow::Result<()> {
 }
 
 impl Cluster {
-    /// A cluster in this folder: the one that was there before, or a new one whose names follow from the port and whose
-    /// addresses nothing on this machine has yet.
+    /// A cluster of one node in this folder: the one that was there before, or a new one whose names follow from the port
+    /// and whose addresses nothing on this machine has yet.
     pub fn of(dir: &Path, binary: PathBuf, port: u16) -> Self {
+        Self::with_nodes(dir, binary, port, 1)
+    }
+    /// The same with several nodes; more than there were are added to it.
+    pub fn with_nodes(dir: &Path, binary: PathBuf, port: u16, nodes: u8) -> Self {
         if let Some(old) = Self::read(dir).ok().flatten().filter(|c| c.port == port) {
-            return Self { binary, ..old };
+            return Self { binary, nodes: nodes.max(old.nodes), ..old };
         }
         let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let prefix = if port == DEFAULT_PORT { "skiff".to_owned() } else { format!("s{port:04x}") };
-        Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes) }
+        Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes), nodes }
+    }
+    fn wire(&self) -> wire::Wire<'_> {
+        wire::Wire { dir: self.dir.join("ns"), prefix: &self.prefix, network: self.network }
+    }
+    /// A node, counted from 1, which is the server's.
+    pub fn node(&self, i: u8) -> Node {
+        let dir = if i == 1 { self.dir.clone() } else { self.dir.join(Self::name(i)) };
+        let apart = (self.nodes > 1).then(|| (self.wire().netns(i), Self::name(i)));
+        Node { dir, binary: self.binary.clone(), apart }
+    }
+    /// What a node of several is called.
+    pub fn name(i: u8) -> String {
+        format!("node-{i}")
+    }
+    /// Where a node of several is reached from the machine.
+    pub fn address(&self, i: u8) -> std::net::Ipv4Addr {
+        self.wire().node_address(i)
+    }
+    pub fn all(&self) -> Vec<Node> {
+        (1..=self.nodes).map(|i| self.node(i)).collect()
     }
     pub fn kubeconfig(&self) -> PathBuf {
         self.dir.join("etc/skiff.yaml")
@@ -94,59 +133,62 @@ impl Cluster {
             other => Ok(Some(serde_json::from_slice(&other?).with_context(|| format!("read {}", Self::record(dir).display()))?)),
         }
     }
-    fn pid(&self) -> Option<i32> {
-        std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
-    }
     /// The server's process, if it still is one.
     pub fn running(&self) -> Option<i32> {
-        let pid = self.pid()?;
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let ours = String::from_utf8_lossy(&line).contains(&*self.dir.to_string_lossy());
-        ours.then_some(pid)
+        self.node(1).running()
     }
-    fn places(&self, command: &mut Process) {
-        command.arg("--data-dir").arg(self.dir.join("data")).arg("--run-dir").arg(self.dir.join("run")).arg("--config-dir").arg(self.dir.join("etc"));
-    }
-    /// The arguments of the server, further ones at the end.
+    /// Starts the server, further arguments at the end; gives its process id.
     pub fn start(&self, extra: &[&str]) -> anyhow::Result<i32> {
-        if let Some(pid) = self.running() {
-            return Ok(pid);
-        }
         std::fs::create_dir_all(&self.dir)?;
         std::fs::write(Self::record(&self.dir), serde_json::to_vec(self)?)?;
-        let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
-        let mut server = Process::new(&self.binary);
-        server.arg("server");
-        self.places(&mut server);
-        server.args(["--https-listen-port", &self.port.to_string(), "--kubelet-port", &place::kubelet_port(self.port).to_string(), "--network-prefix", &self.prefix, "--cgroup-root", &format!("/{}", self.prefix)]);
-        server.args(["--cluster-cidr", &format!("10.{}.0.0/16", self.network), "--service-cidr", &format!("10.{}.0.0/16", self.network + 1)]);
-        server.arg("--pod-logs-dir").arg(self.dir.join("logs")).args(extra);
-        server.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
-        let child = server.spawn().with_context(|| format!("start {}", self.binary.display()))?;
-        std::fs::write(self.dir.join("pid"), child.id().to_string())?;
-        // Reaped when it ends, so that its process id is not seen as alive.
-        let pid = child.id() as i32;
-        std::thread::spawn(move || {
-            let mut child = child;
-            let _ = child.wait();
-        });
-        Ok(pid)
+        if self.nodes > 1 {
+            self.wire().up(self.nodes).context("make the network of the nodes")?;
+        }
+        self.node(1).start("server", |server| {
+            server.args(["--https-listen-port", &self.port.to_string()]);
+            server.args(["--cluster-cidr", &format!("10.{}.0.0/16", self.network), "--service-cidr", &format!("10.{}.0.0/16", self.network + 1)]);
+            self.place(server, 1);
+            server.args(extra);
+        })
     }
-    /// Starts the server, waits until its node is ready, and imports the archives.
+    /// Starts a further node; gives its process id.
+    pub fn start_agent(&self, i: u8) -> anyhow::Result<i32> {
+        self.node(i).start("agent", |agent| {
+            agent.args(["--server", &format!("https://{}:{}", self.address(1), self.port), "--token-file"]).arg(self.dir.join("data/server/node-token"));
+            self.place(agent, i);
+        })
+    }
+    /// What keeps nodes of one machine apart.
+    fn place(&self, command: &mut Process, i: u8) {
+        command.args(["--network-prefix", &self.prefix]);
+        if self.nodes == 1 {
+            command.args(["--kubelet-port", &place::kubelet_port(self.port).to_string(), "--cgroup-root", &format!("/{}", self.prefix)]);
+        } else {
+            let address = self.address(i).to_string();
+            command.args(["--node-name", &Self::name(i), "--node-ip", &address, "--bind-address", &address, "--cgroup-root", &format!("/{}-n{i}", self.prefix)]);
+        }
+    }
+    /// Starts the server and the agents, waits until all nodes are ready, and imports the archives on each.
     pub fn up(&self, images: &[PathBuf]) -> anyhow::Result<i32> {
         let pid = self.start(&[])?;
         self.wait("the API", Duration::from_secs(60), || self.kubectl(&["get", "--raw", "/readyz"]).is_ok())?;
-        self.wait("the node", Duration::from_secs(120), || self.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=5s"]).is_ok())?;
-        for archive in images {
-            self.import(archive)?;
+        for i in 2..=self.nodes {
+            self.start_agent(i)?;
+        }
+        self.wait("the nodes", Duration::from_secs(120), || self.ready() >= usize::from(self.nodes))?;
+        for (node, archive) in self.all().iter().flat_map(|n| images.iter().map(move |a| (n, a))) {
+            node.import(archive)?;
         }
         Ok(pid)
     }
+    /// Imports an archive on the first node.
     pub fn import(&self, archive: &Path) -> anyhow::Result<()> {
-        let mut import = Process::new(&self.binary);
-        import.args(["image", "import"]).arg(archive);
-        self.places(&mut import);
-        run(import.stdout(Stdio::null()).stderr(Stdio::null())).with_context(|| format!("import {}", archive.display()))
+        self.node(1).import(archive)
+    }
+    /// How many nodes say that they are.
+    fn ready(&self) -> usize {
+        let each = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status}{'\\n'}{end}";
+        self.kubectl(&["get", "nodes", "-o", each]).map_or(0, |out| out.lines().filter(|l| *l == "True").count())
     }
     /// The real kubectl against this cluster; gives what it printed.
     pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
@@ -184,33 +226,27 @@ impl Cluster {
         ready().is_ok_and(|a| a.status == 200)
     }
     pub fn log_end(&self) -> String {
-        let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(15)..].join("\n")
+        let logs: Vec<String> = self.all().iter().map(Node::log_end).collect();
+        logs.join("\n--- the next node's log:\n")
     }
     /// Ends the server alone, by SIGTERM or SIGKILL; containers go on.
     pub fn end_server(&self, hard: bool) -> anyhow::Result<()> {
-        let Some(pid) = self.running() else { return Ok(()) };
-        let signal = if hard { rustix::process::Signal::KILL } else { rustix::process::Signal::TERM };
-        if let Some(p) = rustix::process::Pid::from_raw(pid) {
-            let _ = rustix::process::kill_process(p, signal);
-        }
-        let start = Instant::now();
-        while self.running().is_some() {
-            if start.elapsed() > Duration::from_secs(40) {
-                bail!("the server (process {pid}) does not end");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        self.node(1).end(hard)
     }
     /// Ends everything and removes the folder.
     pub fn down(&self) -> anyhow::Result<()> {
-        self.end_server(false).or_else(|_| self.end_server(true))?;
-        let mut stop = Process::new(&self.binary);
-        stop.args(["stop", "--all"]);
-        self.places(&mut stop);
-        run(stop.stdout(Stdio::null())).context("end the containers")?;
+        let all = self.all();
+        for node in all.iter().rev() {
+            node.end(false).or_else(|_| node.end(true))?;
+        }
+        if self.nodes > 1 {
+            // After a start of the machine the namespaces are gone, but not what is to be done in them.
+            self.wire().up(self.nodes).context("find the network of the nodes")?;
+        }
+        for node in all.iter().rev().filter(|n| n.dir.join("run").exists()) {
+            node.stop()?;
+        }
+        self.wire().down().context("take the network of the nodes away")?;
         // What is mounted below the folder is not ours to delete.
         let mounts = self.mounts()?;
         if !mounts.is_empty() {
@@ -234,15 +270,15 @@ impl Cluster {
             left.extend(output(Process::new("nft").args(["list", "tables"]))?.lines().filter(|l| l.split_whitespace().any(|w| w.starts_with(&format!("{}-", self.prefix)))).map(|l| format!("nft {l}")));
         }
         for base in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"] {
-            let group = Path::new(base).join(&self.prefix);
-            if group.exists() {
-                left.push(format!("cgroup {}", group.display()));
+            let ours = |name: &str| name.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("-n"));
+            for group in std::fs::read_dir(base).into_iter().flatten().flatten().filter(|g| ours(&g.file_name().to_string_lossy())) {
+                left.push(format!("cgroup {}", group.path().display()));
             }
         }
         for entry in std::fs::read_dir("/proc")?.flatten() {
             let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
             let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if pid != std::process::id() && String::from_utf8_lossy(&line).contains(&format!("{dir}/run")) {
+            if pid != std::process::id() && String::from_utf8_lossy(&line).contains(&format!("{dir}/")) {
                 left.push(format!("process {pid} {}", String::from_utf8_lossy(&line).replace('\0', " ")));
             }
         }

@@ -1,4 +1,4 @@
-//! The running server's private door: a unix socket (mode 0600) in the run folder, one JSON line each way.
+//! The private door of the running server or agent: a unix socket (mode 0600) in the run folder, one JSON line each way.
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
@@ -16,6 +16,10 @@ pub enum Ask {
     ImageImport(PathBuf),
     ImagePull(String),
     ImageRemove(String),
+    /// Zero seconds: for ever.
+    TokenCreate { seconds: u64, description: String },
+    TokenList,
+    TokenDelete(String),
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -23,6 +27,8 @@ pub enum Ask {
 pub enum Told {
     Done,
     Images(Vec<Image>),
+    Token(String),
+    Tokens(Vec<TokenLine>),
     Failed(String),
 }
 
@@ -32,6 +38,15 @@ pub struct Image {
     pub references: Vec<String>,
     /// Bytes.
     pub size: u64,
+}
+
+/// A token as lists show it: without its secret.
+#[derive(Serialize, Deserialize, Debug)]
+pub struct TokenLine {
+    pub id: String,
+    pub description: String,
+    /// RFC 3339; empty when it holds for ever.
+    pub expires: String,
 }
 
 /// What `skiff stop` and others must know of the server that ran last, kept in the run folder.
@@ -64,7 +79,7 @@ pub fn read_traces(run: &Path) -> anyhow::Result<Option<Traces>> {
 /// Asks the running server. Err when none runs.
 pub fn ask(run: &Path, what: &Ask) -> anyhow::Result<Told> {
     let path = socket(run);
-    let mut stream = UnixStream::connect(&path).with_context(|| format!("reach the server at {} (is `skiff server` running, with this --run-dir?)", path.display()))?;
+    let mut stream = UnixStream::connect(&path).with_context(|| format!("reach the server at {} (does `skiff server` or `skiff agent` run, with this --run-dir?)", path.display()))?;
     let mut line = serde_json::to_vec(what)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -16,6 +16,13 @@ pub struct Cli {
 pub enum Command {
     /// Run a server: API, datastore, scheduler, controllers, and a node, in one process
     Server(Box<ServerArgs>),
+    /// Run a node that joins the cluster of a server
+    Agent(Box<AgentArgs>),
+    /// Make, list and delete tokens by which machines join
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
     /// Say what this machine lacks to run containers, and how to get it
     Check {
         #[arg(long, value_enum, default_value_t)]
@@ -39,7 +46,7 @@ pub enum Command {
         #[command(flatten)]
         places: Places,
     },
-    /// Change the log levels of the running server, such as `node=debug,api=warn`
+    /// Change the log levels of the running server or agent, such as `node=debug,api=warn`
     LogLevel {
         levels: String,
         #[command(flatten)]
@@ -84,6 +91,35 @@ pub enum ImageCommand {
     Rm {
         #[arg(required = true)]
         references: Vec<String>,
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TokenCommand {
+    /// Make a token and print it
+    Create {
+        /// How long it holds: 90s, 15m, 24h, 7d; 0 is for ever
+        #[arg(long, default_value = "24h")]
+        ttl: String,
+        /// What it is for
+        #[arg(long, default_value = "")]
+        description: String,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// List tokens, without their secrets
+    #[command(alias = "ls")]
+    List {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Delete tokens by id; nodes that joined by them stay
+    #[command(alias = "rm")]
+    Delete {
+        #[arg(required = true)]
+        ids: Vec<String>,
         #[command(flatten)]
         places: Places,
     },
@@ -149,6 +185,35 @@ pub struct ServerArgs {
     /// Do not run a node in this process
     #[arg(long)]
     pub disable_agent: bool,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Log levels by component: `info`, or `warn,node=debug`
+    #[arg(long, env = "SKIFF_LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+    /// Form of log lines
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Args, Debug, Clone)]
+pub struct AgentArgs {
+    /// Configuration file: the long names of these flags as YAML keys [default: <config-dir>/config.yaml]
+    #[arg(long, short = 'c', env = "SKIFF_CONFIG_FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub places: Places,
+    /// The server to join, https://HOST:PORT
+    #[arg(long, short = 's', env = "SKIFF_URL")]
+    pub server: String,
+    /// Token of the server; seen by everybody on this machine, --token-file is not
+    #[arg(long, short = 't', env = "SKIFF_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// File with the token of the server, which keeps one in <data-dir>/server/node-token
+    #[arg(long, env = "SKIFF_TOKEN_FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Address that the node agent listens on
+    #[arg(long, default_value = "0.0.0.0")]
+    pub bind_address: IpAddr,
     #[command(flatten)]
     pub node: NodeArgs,
     /// Log levels by component: `info`, or `warn,node=debug`

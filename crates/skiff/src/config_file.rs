@@ -9,11 +9,9 @@ use std::path::{Path, PathBuf};
 /// Larger files are refused, bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// The arguments with what the configuration file of a `server` says put in. Other commands have none.
+/// The arguments with what the configuration file of a `server` or an `agent` says put in. Other commands have none.
 pub fn with_config(args: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
-    if args.get(1).is_none_or(|a| a != "server") {
-        return Ok(args);
-    }
+    let Some(role) = ["server", "agent"].into_iter().find(|r| args.get(1).is_some_and(|a| a == r)) else { return Ok(args) };
     let (path, given) = path_of(&args);
     let text = match std::fs::metadata(&path) {
         Ok(m) if m.len() > MAX_SIZE => bail!("read {}: the file is larger than {MAX_SIZE} bytes", path.display()),
@@ -21,7 +19,7 @@ pub fn with_config(args: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && !given => return Ok(args),
         Err(e) => return Err(e).with_context(|| format!("read {}", path.display())),
     };
-    let flags = flags_of(&text).with_context(|| format!("read {}", path.display()))?;
+    let flags = flags_of(role, &text).with_context(|| format!("read {}", path.display()))?;
     let mut out = args;
     out.splice(2..2, flags.into_iter().map(OsString::from));
     Ok(out)
@@ -45,7 +43,7 @@ fn path_of(args: &[OsString]) -> (PathBuf, bool) {
     (Path::new(&dir).join("config.yaml"), false)
 }
 
-fn flags_of(text: &str) -> anyhow::Result<Vec<String>> {
+fn flags_of(role: &str, text: &str) -> anyhow::Result<Vec<String>> {
     let config: Value = if text.trim().is_empty() { Value::Null } else { serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!("it is no YAML: {e}"))? };
     let map = match config {
         Value::Null => return Ok(Vec::new()),
@@ -53,7 +51,7 @@ fn flags_of(text: &str) -> anyhow::Result<Vec<String>> {
         _ => bail!("it must be a map of flag names to values"),
     };
     let command = crate::cli::Cli::command();
-    let server = command.find_subcommand("server").context("the server command is missing")?;
+    let server = command.find_subcommand(role).with_context(|| format!("the {role} command is missing"))?;
     let known: Vec<&str> = server.get_arguments().filter_map(|a| a.get_long()).filter(|n| *n != "config").collect();
     let switches: Vec<&str> = server.get_arguments().filter(|a| !a.get_action().takes_values()).filter_map(|a| a.get_long()).collect();
     let mut flags = Vec::new();
@@ -91,13 +89,15 @@ mod tests {
     use super::*;
     #[test]
     fn keys_become_flags() {
-        let flags = flags_of("tls-san: [a, b]\nhttps-listen-port: 7443\ndisable-agent: true\n").unwrap();
+        let flags = flags_of("server", "tls-san: [a, b]\nhttps-listen-port: 7443\ndisable-agent: true\n").unwrap();
         assert_eq!(flags, ["--tls-san=a", "--tls-san=b", "--https-listen-port=7443", "--disable-agent"]);
-        assert!(flags_of("").unwrap().is_empty());
-        let error = flags_of("clustr-cidr: x").unwrap_err().to_string();
+        assert!(flags_of("server", "").unwrap().is_empty());
+        assert_eq!(flags_of("agent", "token-file: /t").unwrap(), ["--token-file=/t"]);
+        assert!(flags_of("agent", "cluster-cidr: x").is_err(), "a server's key");
+        let error = flags_of("server", "clustr-cidr: x").unwrap_err().to_string();
         assert_eq!(error, "unknown key \"clustr-cidr\", did you mean \"cluster-cidr\"?");
         for bad in ["[1]", "a: [", "disable-agent: 3", "tls-san: {a: b}"] {
-            assert!(flags_of(bad).is_err(), "{bad}");
+            assert!(flags_of("server", bad).is_err(), "{bad}");
         }
     }
 }

@@ -61,16 +61,16 @@ fn tell(places: &Places, what: Ask) -> anyhow::Result<Told> {
     if socket(&places.run_dir).exists() && std::os::unix::net::UnixStream::connect(socket(&places.run_dir)).is_ok() {
         return ask(&places.run_dir, &what);
     }
-    let _lock = crate::server::lock::take(&places.data_dir)?;
+    let _lock = crate::lock::take(&places.data_dir)?;
     let registries = read_traces(&places.run_dir)?.map_or_else(|| places.config_dir.join("registries.yaml"), |t| t.registries);
     alone(&places.data_dir, &registries, what)
 }
 
 /// No server runs: this process has the store to itself.
 fn alone(data: &Path, registries: &Path, what: Ask) -> anyhow::Result<Told> {
-    let images = crate::server::node::images(data, registries)?;
+    let images = crate::node::images(data, registries)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(crate::server::admin::answer(what, Some(images)))
+    runtime.block_on(crate::node::door::Door { images: Some(images), tokens: None }.answer(what))
 }
 
 #[cfg(test)]

@@ -1,12 +1,19 @@
 //! The one binary. It picks the role and wires the parts; nothing is decided here.
 
 mod admin;
+mod agent;
 mod check;
 mod cli;
 mod config_file;
+mod facts;
 mod image;
+mod lock;
+mod node;
+mod process;
 mod server;
 mod stop;
+mod token;
+mod token_command;
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
@@ -29,6 +36,8 @@ fn run() -> anyhow::Result<()> {
     let args = config_file::with_config(std::env::args_os().collect())?;
     match Cli::parse_from(args).command {
         Command::Server(args) => server::run(*args),
+        Command::Agent(args) => agent::run(*args),
+        Command::Token { command } => token_command::run(command),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
             Ok(())

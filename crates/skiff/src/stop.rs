@@ -2,7 +2,8 @@
 //! images, and local-path volumes.
 use crate::admin::read_traces;
 use crate::cli::Places;
-use crate::server::{lock, network, node};
+use crate::lock;
+use crate::node::{self, network};
 use anyhow::{Context, bail};
 use skiff_cri::{Network, Snapshots};
 use skiff_runtime::EmbeddedRuntime;

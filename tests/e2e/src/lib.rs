@@ -29,6 +29,11 @@ pub const IMAGE: &str = "skiff.local/test/busybox:1";
 
 /// Runs `test` on a fresh cluster whose node holds [`IMAGE`]; the cluster goes whatever happens.
 pub fn with_cluster(port: u16, test: impl FnOnce(&Cluster) -> anyhow::Result<()>) {
+    with_nodes(port, 1, test);
+}
+
+/// The same with several nodes, each of which holds the image.
+pub fn with_nodes(port: u16, nodes: u8, test: impl FnOnce(&Cluster) -> anyhow::Result<()>) {
     if let Some(what) = lacks() {
         println!("skipped: this test needs {what}");
         return;
@@ -36,7 +41,7 @@ pub fn with_cluster(port: u16, test: impl FnOnce(&Cluster) -> anyhow::Result<()>
     let dir = tempfile::Builder::new().prefix("skiff-e2e-").tempdir().expect("a temporary folder");
     let archive = dir.path().join("busybox.tar");
     xtask::image::busybox(IMAGE, dir.path(), &archive).expect("an image of busybox");
-    let cluster = Cluster::of(&dir.path().join("c"), binary(), port);
+    let cluster = Cluster::with_nodes(&dir.path().join("c"), binary(), port, nodes);
     let done = cluster.up(&[archive]).and_then(|_| test(&cluster));
     let log = cluster.log_end();
     let down = cluster.down();

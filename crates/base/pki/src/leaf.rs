@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
+use x509_parser::prelude::X509Certificate;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Usage {
@@ -37,32 +38,40 @@ impl Leaf {
     pub fn fits(&self, profile: &Profile, authority: &str, until: SystemTime) -> bool {
         self.check(profile, authority, until).unwrap_or(false)
     }
+    /// Whether it says what the profile wants, whoever signed it.
+    pub fn names(&self, profile: &Profile) -> bool {
+        let said = || says(&parse_x509_pem(self.certificate.as_bytes()).ok()?.1.parse_x509().ok()?, profile);
+        said().unwrap_or(false)
+    }
     fn check(&self, profile: &Profile, authority: &str, until: SystemTime) -> Option<bool> {
         let (_, pem) = parse_x509_pem(self.certificate.as_bytes()).ok()?;
         let cert = pem.parse_x509().ok()?;
         let (_, ca) = parse_x509_pem(authority.as_bytes()).ok()?;
         let ca = ca.parse_x509().ok()?;
-        let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
-        for name in cert.subject_alternative_name().ok()?.map(|s| s.value.general_names.as_slice()).unwrap_or_default() {
-            match name {
-                GeneralName::DNSName(n) => drop(names.insert((*n).to_owned())),
-                GeneralName::IPAddress(b) => drop(addresses.insert(address(b)?)),
-                _ => {}
-            }
-        }
-        let common: Vec<&str> = cert.subject().iter_common_name().filter_map(|a| a.as_str().ok()).collect();
-        let groups: BTreeSet<&str> = cert.subject().iter_organization().filter_map(|a| a.as_str().ok()).collect();
         let until = until.duration_since(UNIX_EPOCH).ok()?.as_secs() as i64;
-        Some(
-            cert.issuer().as_raw() == ca.subject().as_raw()
-                && cert.verify_signature(Some(ca.public_key())).is_ok()
-                && cert.validity().not_after.timestamp() > until
-                && common == [profile.common_name.as_str()]
-                && groups == profile.organizations.iter().map(String::as_str).collect()
-                && names == profile.dns_names.iter().cloned().collect()
-                && addresses == profile.addresses.iter().copied().collect(),
-        )
+        let signed = cert.issuer().as_raw() == ca.subject().as_raw() && cert.verify_signature(Some(ca.public_key())).is_ok();
+        Some(signed && cert.validity().not_after.timestamp() > until && says(&cert, profile)?)
     }
+}
+
+/// None when its names cannot be read.
+fn says(cert: &X509Certificate<'_>, profile: &Profile) -> Option<bool> {
+    let (mut names, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+    for name in cert.subject_alternative_name().ok()?.map(|s| s.value.general_names.as_slice()).unwrap_or_default() {
+        match name {
+            GeneralName::DNSName(n) => drop(names.insert((*n).to_owned())),
+            GeneralName::IPAddress(b) => drop(addresses.insert(address(b)?)),
+            _ => {}
+        }
+    }
+    let common: Vec<&str> = cert.subject().iter_common_name().filter_map(|a| a.as_str().ok()).collect();
+    let groups: BTreeSet<&str> = cert.subject().iter_organization().filter_map(|a| a.as_str().ok()).collect();
+    Some(
+        common == [profile.common_name.as_str()]
+            && groups == profile.organizations.iter().map(String::as_str).collect()
+            && names == profile.dns_names.iter().cloned().collect()
+            && addresses == profile.addresses.iter().copied().collect(),
+    )
 }
 
 /// When the first certificate of a PEM text ends, in seconds since 1970.

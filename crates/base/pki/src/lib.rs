@@ -3,10 +3,12 @@
 //! Everything is made at the first start and renewed when it is about to expire or no longer fits (a new address).
 //! Keys are P-256; key files have mode 0600 and are written whole: temporary file, fsync, rename. A torn or foreign
 //! file is an error that names it, never silently replaced.
+//! A node's certificates are signed elsewhere: [`request`] asks for them.
 //! Not here: who trusts whom; that is the binary's wiring.
 
 mod authority;
 mod file;
+mod holder;
 mod leaf;
 mod request;
 mod sign;
@@ -14,6 +16,7 @@ mod usages;
 
 pub use authority::Authority;
 pub use file::{read_or_make, write_private, write_public};
+pub use holder::{der_of, fingerprint, pem_of, renew_at, request};
 pub use leaf::{Leaf, Profile, Usage, expiry};
 pub use request::Request;
 pub use sign::Grant;

@@ -5,11 +5,13 @@
 //! speaks only HTTP/1.1 gets a connection a request. What is no call (logs, discovery, exec) goes through
 //! [`Https::request`] and [`Https::dial`].
 
+mod authority;
 mod connect;
 mod frames;
 mod read;
 mod url;
 
+pub use authority::authority_of;
 pub use connect::{Endpoint, Identity, TlsStream, TokenSource};
 
 use crate::{Answer, Call, Transport, Verb};
@@ -60,13 +62,23 @@ impl From<HttpsError> for Status {
 
 /// One server, asked under one identity.
 pub struct Https {
+    endpoint: Mutex<Endpoint>,
     connector: Connector,
     shared: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
 impl Https {
     pub fn new(endpoint: Endpoint) -> Result<Self, HttpsError> {
-        Ok(Self { connector: Connector::new(endpoint)?, shared: Mutex::new(None) })
+        Ok(Self { connector: Connector::new(&endpoint)?, endpoint: Mutex::new(endpoint), shared: Mutex::new(None) })
+    }
+    /// Asks under a renewed certificate from now on. What is under way, watches too, ends on its old connection.
+    pub fn renew(&self, identity: Identity) -> Result<(), HttpsError> {
+        let mut endpoint = self.endpoint.lock();
+        let renewed = Endpoint { identity: Some(identity), ..endpoint.clone() };
+        self.connector.reload(&renewed)?;
+        *endpoint = renewed;
+        *self.shared.lock() = None;
+        Ok(())
     }
     /// Sends a request whose URI is a path; host and credentials are added.
     pub async fn request(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, HttpsError> {

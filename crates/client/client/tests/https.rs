@@ -12,7 +12,7 @@ use serde_json::json;
 use skiff_client::{
     Answer, Call, Client, DeleteOptions, ListParams, Target, Transport, Verb, WatchKind,
     fake::Fake,
-    tls::{Endpoint, Https, Identity},
+    tls::{Endpoint, Https, HttpsError, Identity, authority_of},
 };
 use skiff_meta::{GroupVersionResource, Reason};
 use std::{convert::Infallible, sync::Arc};
@@ -74,7 +74,7 @@ async fn server(alpn: &[&[u8]]) -> Endpoint {
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        .with_single_cert(vec![cert.der().clone(), ca_cert.der().clone()], rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap())
         .unwrap();
     config.alpn_protocols = alpn.iter().map(|a| a.to_vec()).collect();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -148,5 +148,20 @@ async fn strangers_are_not_trusted() {
         Endpoint { identity: Some(Identity { certificate: vec![], key: vec![] }), ..one.clone() },
     ] {
         assert!(Https::new(broken).is_err());
+    }
+}
+
+#[tokio::test]
+async fn an_authority_is_found_by_what_is_known_of_it() {
+    let endpoint = server(&[b"h2"]).await;
+    let url = endpoint.server.replace("127.0.0.1", "localhost");
+    let pem = rustls::pki_types::pem::PemObject::from_pem_slice(&endpoint.authorities).map(|c: rustls::pki_types::CertificateDer<'static>| c.to_vec()).unwrap();
+    let wanted = pem.clone();
+    let found = authority_of(&url, move |der| der == wanted).await.unwrap();
+    assert_eq!(found, pem);
+    for (url, known) in [(url.as_str(), false), (endpoint.server.as_str(), true)] {
+        // A stranger, or the right authority for another name.
+        let e = authority_of(url, move |_| known).await.unwrap_err();
+        assert!(matches!(&e, HttpsError::Connect { source, .. } if source.kind() == std::io::ErrorKind::InvalidData), "{e:?}");
     }
 }

@@ -30,4 +30,4 @@ mod volumes;
 pub use accounts::SecretTokens;
 pub use certificates::{Certify, SERVING_APPROVER, Signer};
 pub use run::{Settings, run};
-pub use volumes::{PROVISIONER, reclaim_on_node};
+pub use volumes::{PROVISIONER, STORAGE_PATH, reclaim_on_node};

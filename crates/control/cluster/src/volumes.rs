@@ -9,6 +9,6 @@ mod protect;
 
 pub(crate) use binder::start as start_binder;
 pub(crate) use ephemeral::start as start_ephemeral;
-pub use local::{PROVISIONER, reclaim_on_node};
+pub use local::{PROVISIONER, STORAGE_PATH, reclaim_on_node};
 pub(crate) use local::start as start_provisioner;
 pub(crate) use protect::{start_claims as start_claim_protection, start_volumes as start_volume_protection};

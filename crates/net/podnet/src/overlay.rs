@@ -89,7 +89,7 @@ pub fn plan_overlay(me: &NodeNet, nodes: &[NodeNet], overlay: &Overlay, on_link:
     plan
 }
 
-/// Makes the tunnel, the routes and entries of the plan, and removes the tunnel's others. Direct routes that are gone from the plan are
+/// Makes the tunnel when there is a use for it, the routes and entries of the plan, and removes the tunnel's others. Direct routes that are gone from the plan are
 /// removed when they lead into one of `cluster_cidrs`.
 pub fn apply_overlay(
     route: &mut Route,
@@ -104,6 +104,10 @@ pub fn apply_overlay(
     let addresses = route.addresses()?;
     let carrier = addresses.iter().find(|(_, prefix)| prefix.address == *my_ip).map(|(index, _)| *index);
     let mtu = carrier.and_then(|index| Some(route.links().ok()?.into_iter().find(|l| l.index == index)?.mtu));
+    // A node alone needs no tunnel. One that has it keeps it: nodes come and go.
+    if !plan.routes.iter().any(|r| r.tunnel) && route.find_link(link)?.is_none() {
+        return apply_routes(route, None, carrier, plan, cluster_cidrs);
+    }
     let kind = LinkKind::Vxlan(VxlanSpec { vni, port, local: *my_ip, parent: carrier });
     let overhead = if my_ip.is_ipv4() { 50 } else { 70 };
     let mac = tunnel_mac(my_ip, vni);
@@ -125,12 +129,12 @@ pub fn apply_overlay(
     for new in wanted_neighbours.iter().filter(|n| !present.contains(n)) {
         route.ensure_neighbour(new)?;
     }
-    apply_routes(route, tunnel, carrier, plan, cluster_cidrs)
+    apply_routes(route, Some(tunnel), carrier, plan, cluster_cidrs)
 }
 
-fn apply_routes(route: &mut Route, tunnel: u32, carrier: Option<u32>, plan: &OverlayPlan, cluster: &[IpNet]) -> Result<()> {
+fn apply_routes(route: &mut Route, tunnel: Option<u32>, carrier: Option<u32>, plan: &OverlayPlan, cluster: &[IpNet]) -> Result<()> {
     let spec = |r: &OverlayRoute| {
-        let link = if r.tunnel { tunnel } else { carrier? };
+        let link = if r.tunnel { tunnel? } else { carrier? };
         let destination = Prefix::new(r.destination.network(), r.destination.prefix_len());
         Some(RouteSpec { destination, gateway: Some(r.gateway), link, source: None, onlink: r.tunnel })
     };
@@ -138,7 +142,7 @@ fn apply_routes(route: &mut Route, tunnel: u32, carrier: Option<u32>, plan: &Ove
     let ours = |r: &RouteSpec| {
         let net = IpNet::new(r.destination.address, r.destination.length).ok();
         let in_cluster = net.is_some_and(|net| cluster.iter().any(|c| c.contains(&net)));
-        r.gateway.is_some() && in_cluster && (r.link == tunnel || Some(r.link) == carrier)
+        r.gateway.is_some() && in_cluster && [tunnel, carrier].contains(&Some(r.link))
     };
     let present: Vec<RouteSpec> = route.routes()?.into_iter().filter(ours).collect();
     for old in present.iter().filter(|r| !wanted.contains(r)) {

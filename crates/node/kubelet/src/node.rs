@@ -116,16 +116,16 @@ fn adopt(agent: &Agent, node: &Node) {
     *agent.room.lock() = room;
 }
 
-/// Creates the node, or brings the labels of an existing one up to date.
+/// Creates the node, or brings labels and annotations of an existing one up to date.
 async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Status> {
     let c = &agent.config;
     let labels = labels(c, &agent.machine);
     if let Some(found) = agent.client.find::<Node>("", &c.node_name).await? {
-        let have = found.metadata.labels.as_ref();
-        if !c.register_node || labels.iter().all(|(k, v)| have.and_then(|h| h.get(k)) == Some(v)) {
+        let has = |have: &Option<BTreeMap<String, String>>, want: &BTreeMap<String, String>| want.iter().all(|(k, v)| have.as_ref().and_then(|h| h.get(k)) == Some(v));
+        if !c.register_node || has(&found.metadata.labels, &labels) && has(&found.metadata.annotations, &c.annotations) {
             return Ok(found);
         }
-        return agent.client.patch::<Node>("", &c.node_name, PatchBody::merge(&json!({"metadata": {"labels": labels}}))).await;
+        return agent.client.patch::<Node>("", &c.node_name, PatchBody::merge(&json!({"metadata": {"labels": labels, "annotations": c.annotations}}))).await;
     }
     if !c.register_node {
         return Err(Status::not_found(&skiff_meta::GroupResource::new("", "nodes"), &c.node_name));

@@ -2,7 +2,7 @@
 use crate::server::backends;
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
-use crate::server::tokens::Tokens;
+use crate::server::account_tokens::AccountTokens;
 use anyhow::Context;
 use skiff_apiserver::{Check, Config, Document, Handle, KubeletTls, Server, Tls};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 /// The running API.
 pub struct Api {
     pub keys: Arc<Keys>,
-    pub tokens: Arc<Tokens>,
+    pub tokens: Arc<AccountTokens>,
     pub store: Arc<dyn Store>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
@@ -37,7 +37,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
     let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
-    let tokens = Arc::new(Tokens(issuer.clone()));
+    let tokens = Arc::new(AccountTokens(issuer.clone()));
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);

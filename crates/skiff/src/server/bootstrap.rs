@@ -47,7 +47,7 @@ async fn rights(client: &Client) -> anyhow::Result<()> {
 const CERTIFICATES: &str = "certificates.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
 /// Whom a bootstrap token for nodes makes.
-const BOOTSTRAPPERS: &str = "system:bootstrappers:skiff:default-node-token";
+pub const BOOTSTRAPPERS: &str = "system:bootstrappers:skiff:default-node-token";
 
 fn group(name: &str) -> Value {
     json!({"apiGroup": RBAC, "kind": "Group", "name": name})
@@ -80,7 +80,7 @@ fn target(group: &'static str, resource: &'static str, object: &Value) -> Target
 }
 
 /// Creates the object if it is not there.
-async fn make(client: &Client, group: &'static str, resource: &'static str, object: Value) -> anyhow::Result<()> {
+pub async fn make(client: &Client, group: &'static str, resource: &'static str, object: Value) -> anyhow::Result<()> {
     let mut target = target(group, resource, &object);
     let name = std::mem::take(&mut target.name);
     match client.get_bytes(Target { name: name.clone(), ..target.clone() }).await {

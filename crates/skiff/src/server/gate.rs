@@ -4,7 +4,6 @@ use skiff_meta::{GroupVersionResource, Status};
 use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};
 use skiff_request::Target;
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub struct NodeGate {
     pub node: String,
@@ -12,17 +11,10 @@ pub struct NodeGate {
     pub authorizer: Arc<dyn Authorizer>,
 }
 
-/// Common name and organisations of a certificate that TLS has verified.
-fn subject(der: &[u8]) -> Option<(String, Vec<String>)> {
-    let (_, cert) = X509Certificate::from_der(der).ok()?;
-    let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
-    Some((name, cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect()))
-}
-
 #[async_trait::async_trait]
 impl Gate for NodeGate {
     async fn allow(&self, peer: &Peer, access: &Access) -> Result<(), Status> {
-        let certificate = peer.certificates.first().and_then(|c| subject(c));
+        let certificate = peer.certificates.first().and_then(|c| crate::node::subject(c));
         let credentials = Credentials { certificate, bearer: peer.bearer.clone(), headers: Vec::new() };
         let user = self.authenticator.authenticate(&credentials).await?.ok_or_else(|| Status::unauthorized(""))?;
         let target = Target::new(GroupVersionResource::new("", "v1", "nodes"), "", &*self.node).sub(access.subresource.to_string());

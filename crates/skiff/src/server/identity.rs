@@ -47,7 +47,10 @@ impl Keys {
         })
     }
     pub fn tls(&self) -> TlsMaterial {
-        TlsMaterial { certificate: self.api.certificate.clone().into(), key: self.api.key.clone().into(), client_ca: [self.client_ca.certificate(), self.request_header_ca.certificate()].join("\n").into_bytes() }
+        // With the authority: a machine that joins finds it here, and recognises it by its token.
+        let chain = format!("{}{}", self.api.certificate, self.server_ca.certificate());
+        let clients = [self.client_ca.certificate(), self.request_header_ca.certificate()].join("\n");
+        TlsMaterial { certificate: chain.into(), key: self.api.key.clone().into(), client_ca: clients.into_bytes() }
     }
 }
 

@@ -1,25 +1,24 @@
 //! The server role: which parts there are, in which order they start, and how they end.
 
-pub mod admin;
+mod account_tokens;
 mod api;
 mod backends;
 mod bootstrap;
 mod control;
 mod gate;
 mod identity;
+mod joining;
 mod kubeconfig;
-pub mod lock;
 mod manifests;
-pub mod network;
-pub mod node;
+mod node;
 mod settings;
-mod tokens;
+pub mod tokens;
 
 use crate::cli::{LogFormat, ServerArgs};
+use crate::{lock, node::door};
 use anyhow::Context;
 use settings::Settings;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,37 +30,29 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let settings = Settings::of(args)?;
     let _lock = lock::take(&settings.data)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).max_blocking_threads(64).thread_name("skiff").enable_all().build().context("start the async runtime")?;
-    let ended = runtime.block_on(serve(settings));
-    runtime.shutdown_timeout(Duration::from_secs(2));
-    ended
-}
-
-/// Few threads: each has a stack and a share of the allocator.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(2, |n| n.get().clamp(1, 4))
+    crate::process::run(serve(settings))
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut end = crate::process::End::listen()?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::start(&settings).await?;
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
     bootstrap::ensure(&api, &settings).await?;
     kubeconfig::write(&settings, &api.keys)?;
+    let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate()), tokens::Tokens::new(&api)?);
+    joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join")?;
     let informers = control::start(&api, &settings, &tasks, &stop);
     let agent = match &settings.node {
-        Some(n) => Some(node::start(&api, &settings, n, &informers, &tasks, &stop).await?),
+        Some(n) => Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?),
         None => None,
     };
-    admin::start(&settings, agent.as_ref().map(|a| a.images.clone()), &tasks, &stop)?;
+    let door = door::Door { images: agent.as_ref().map(|a| a.images.clone()), tokens: Some(tokens) };
+    door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;
     manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(target: "skiff", kubeconfig = %settings.kubeconfig.display(), "ready");
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    end.wait().await;
     tracing::info!(target: "skiff", "stopping; containers go on");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if let Some(agent) = &agent {

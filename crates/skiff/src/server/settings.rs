@@ -1,8 +1,11 @@
 //! What the flags mean: parsed, completed, checked against each other.
+use crate::admin::Traces;
 use crate::cli::ServerArgs;
+use crate::facts::Facts;
+use crate::node::settings::{NodeSettings, address};
 use anyhow::{Context, bail};
 use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 pub struct Settings {
@@ -22,29 +25,11 @@ pub struct Settings {
     pub node: Option<NodeSettings>,
 }
 
-pub struct NodeSettings {
-    pub name: String,
-    pub address: IpAddr,
-    pub labels: Vec<(String, String)>,
-    pub taints: Vec<String>,
-    pub max_pods: u32,
-    pub port: u16,
-    pub registries: PathBuf,
-    pub images: PathBuf,
-    pub logs: PathBuf,
-    pub cgroup: String,
-    pub storage: PathBuf,
-    pub prefix: String,
-}
-
 impl Settings {
     pub fn of(a: ServerArgs) -> anyhow::Result<Self> {
         let mode = u32::from_str_radix(&a.write_kubeconfig_mode, 8).ok().filter(|m| *m <= 0o777);
         let mode = mode.with_context(|| format!("--write-kubeconfig-mode {:?} is no octal file mode", a.write_kubeconfig_mode))?;
-        let address = match a.node.node_ip {
-            Some(ip) => ip,
-            None => default_address(),
-        };
+        let address = address(&a.node);
         let dns = match a.cluster_dns {
             Some(ip) => ip,
             None => nth(a.service_cidr.first().context("--service-cidr is empty")?, 10)?,
@@ -57,7 +42,7 @@ impl Settings {
                 bail!("--cluster-cidr {pods} and --service-cidr {services} overlap");
             }
         }
-        let node = if a.disable_agent { None } else { Some(node_settings(&a, address)?) };
+        let node = if a.disable_agent { None } else { Some(NodeSettings::of(&a.node, &a.places, a.bind_address)?) };
         Ok(Self {
             listen: SocketAddr::new(a.bind_address, a.https_listen_port),
             advertise: a.advertise_address.unwrap_or(address),
@@ -79,32 +64,19 @@ impl Settings {
     pub fn api_service(&self) -> anyhow::Result<IpAddr> {
         nth(self.services.first().context("--service-cidr is empty")?, 1)
     }
+    /// What nodes must know.
+    pub fn facts(&self, client_ca: &str) -> Facts {
+        Facts { pods: self.pods.clone(), services: self.services.clone(), dns: self.dns, domain: self.domain.clone(), client_ca: client_ca.to_owned() }
+    }
+    /// What `skiff stop` must know.
+    pub fn traces(&self, facts: &Facts) -> Traces {
+        let node = self.node.as_ref().map(|n| n.traces(facts));
+        Traces { kubeconfig: self.kubeconfig.clone(), ..node.unwrap_or_else(|| Traces { pods: self.pods.clone(), services: self.services.clone(), ..Traces::default() }) }
+    }
     /// The service account tokens' issuer.
     pub fn issuer(&self) -> String {
         format!("https://kubernetes.default.svc.{}", self.domain)
     }
-}
-
-fn node_settings(a: &ServerArgs, address: IpAddr) -> anyhow::Result<NodeSettings> {
-    let n = &a.node;
-    let label = |l: &String| l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).with_context(|| format!("--node-label {l:?} is not of the form key=value"));
-    let host = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    let name = n.node_name.clone().unwrap_or_else(host);
-    skiff_meta::is_dns1123_subdomain(&name).map_err(|e| anyhow::anyhow!("the node's name {name:?} is of no use: {}", e[0]))?;
-    Ok(NodeSettings {
-        name,
-        address,
-        labels: n.node_label.iter().map(label).collect::<anyhow::Result<_>>()?,
-        taints: n.node_taint.clone(),
-        max_pods: n.max_pods,
-        port: n.kubelet_port,
-        registries: n.private_registry.clone().unwrap_or_else(|| a.places.config_dir.join("registries.yaml")),
-        images: n.images_dir.clone().unwrap_or_else(|| a.places.data_dir.join("agent/images")),
-        logs: n.pod_logs_dir.clone(),
-        cgroup: n.cgroup_root.clone(),
-        storage: n.default_local_storage_path.clone().unwrap_or_else(|| a.places.data_dir.join("storage")),
-        prefix: n.network_prefix.clone(),
-    })
 }
 
 fn ports(range: &str) -> anyhow::Result<(u16, u16)> {
@@ -119,16 +91,6 @@ fn nth(net: &IpNet, n: u32) -> anyhow::Result<IpAddr> {
         IpAddr::V6(a) => IpAddr::from((u128::from(a) + n as u128).to_be_bytes()),
     };
     if net.contains(&ip) { Ok(ip) } else { bail!("--service-cidr {net} is too small") }
-}
-
-/// The address that the default route would use; loopback when there is none. Nothing is sent.
-fn default_address() -> IpAddr {
-    let probe = || {
-        let s = UdpSocket::bind("0.0.0.0:0").ok()?;
-        s.connect("192.0.2.1:9").ok()?;
-        Some(s.local_addr().ok()?.ip())
-    };
-    probe().unwrap_or(IpAddr::from([127, 0, 0, 1]))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use hyper::{
     http::uri::{Authority, PathAndQuery},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::RwLock;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -51,32 +52,49 @@ pub(super) struct Connector {
     port: u16,
     prefix: String,
     name: ServerName<'static>,
-    /// With HTTP/2 offered, and without.
-    h2: Arc<ClientConfig>,
-    h1: Arc<ClientConfig>,
+    configs: RwLock<Configs>,
     token: Option<TokenSource>,
 }
 
+/// With HTTP/2 offered, and without.
+struct Configs {
+    h2: Arc<ClientConfig>,
+    h1: Arc<ClientConfig>,
+}
+
+impl From<ClientConfig> for Configs {
+    fn from(h1: ClientConfig) -> Self {
+        let mut h2 = h1.clone();
+        h2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Self { h2: Arc::new(h2), h1: Arc::new(h1) }
+    }
+}
+
 impl Connector {
-    pub(super) fn new(e: Endpoint) -> Result<Self, HttpsError> {
+    pub(super) fn new(e: &Endpoint) -> Result<Self, HttpsError> {
+        Self::with(e, config(e)?)
+    }
+    /// With a TLS configuration of one's own; that which the endpoint would give is not looked at.
+    pub(super) fn with(e: &Endpoint, config: ClientConfig) -> Result<Self, HttpsError> {
         let wrong = || HttpsError::Url(e.server.clone());
         let uri: Uri = e.server.parse().map_err(|_| wrong())?;
         let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https")).cloned().ok_or_else(wrong)?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let name = e.server_name.clone().unwrap_or_else(|| host.clone());
-        let h1 = config(&e)?;
-        let mut h2 = h1.clone();
-        h2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self {
             port: authority.port_u16().unwrap_or(443),
             prefix: uri.path().trim_end_matches('/').to_owned(),
             name: ServerName::try_from(name).map_err(|_| wrong())?,
             authority,
             host,
-            h2: Arc::new(h2),
-            h1: Arc::new(h1),
-            token: e.token,
+            configs: RwLock::new(config.into()),
+            token: e.token.clone(),
         })
+    }
+    /// New connections use what the endpoint says now of authorities and identity.
+    pub(super) fn reload(&self, e: &Endpoint) -> Result<(), HttpsError> {
+        *self.configs.write() = config(e)?.into();
+        Ok(())
     }
     pub(super) fn authority(&self) -> &str {
         self.authority.as_str()
@@ -100,7 +118,10 @@ impl Connector {
     }
     pub(super) async fn dial(&self, h2: bool) -> Result<TlsStream, HttpsError> {
         let address = self.authority.to_string();
-        let config = if h2 { self.h2.clone() } else { self.h1.clone() };
+        let config = {
+            let all = self.configs.read();
+            if h2 { all.h2.clone() } else { all.h1.clone() }
+        };
         let connect = async {
             let tcp = TcpStream::connect((self.host.as_str(), self.port)).await?;
             tcp.set_nodelay(true)?;

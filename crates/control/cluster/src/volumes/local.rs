@@ -5,7 +5,7 @@
 use super::binder::SELECTED_NODE;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::json;
 use skiff_client::{Client, DeleteOptions, Target, resource_of};
@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 /// The provisioner's name in StorageClasses, as in k3s.
 pub const PROVISIONER: &str = "rancher.io/local-path";
+/// The annotation by which a node says where its local-path volumes are.
+pub const STORAGE_PATH: &str = "skiff.dev/local-storage-path";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 
@@ -24,14 +26,15 @@ struct Local {
     deps: Deps,
     claims: Typed<PersistentVolumeClaim>,
     classes: Typed<StorageClass>,
+    nodes: Typed<Node>,
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
-    let (claims, classes) = (deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<StorageClass>());
+    let (claims, classes, nodes) = (deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<StorageClass>(), deps.informers.of::<Node>());
     let queue = Queue::new();
     let q = queue.clone();
     claims.subscribe(move |c| q.add(c.key()));
-    (queue, Arc::new(Local { deps, claims, classes }))
+    (queue, Arc::new(Local { deps, claims, classes, nodes }))
 }
 
 #[async_trait]
@@ -69,11 +72,16 @@ impl Reconcile for Local {
 }
 
 impl Local {
+    /// The folder of volumes on that node.
+    fn root(&self, node: &str) -> PathBuf {
+        let told = self.nodes.get("", node).and_then(|n| n.metadata.annotations?.remove(STORAGE_PATH)).map(PathBuf::from);
+        told.filter(|p| p.is_absolute()).unwrap_or_else(|| self.deps.settings.local_path.clone())
+    }
     fn volume(&self, claim: &PersistentVolumeClaim, class: &StorageClass, node: &str) -> serde_json::Value {
         let m = &claim.metadata;
         let (namespace, name, uid) = (m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), m.uid.as_deref().unwrap_or_default());
         let volume = format!("pvc-{uid}");
-        let path = self.deps.settings.local_path.join(format!("{volume}_{namespace}_{name}"));
+        let path = self.root(node).join(format!("{volume}_{namespace}_{name}"));
         let spec = claim.spec.clone().unwrap_or_default();
         let storage = super::fit::asked(claim).to_string();
         json!({"apiVersion": "v1", "kind": "PersistentVolume",

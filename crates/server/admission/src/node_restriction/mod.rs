@@ -53,6 +53,7 @@ impl NodeRestriction {
             ("", "pods") => pod::check(a, me),
             ("", "nodes") => node::check(a, me),
             ("", "persistentvolumeclaims") => claim(a, me),
+            ("", "persistentvolumes") => volume(a, me),
             ("", "serviceaccounts") if a.target.subresource == "token" && operation(a) == Operation::Create => token::check(a, me, &*self.authorizer).await,
             ("coordination.k8s.io", "leases") => lease(a, me),
             ("storage.k8s.io", "csinodes") if name(a) != me => Err(forbidden(a, "can only access CSINode with the same name as the requesting node")),
@@ -101,6 +102,16 @@ fn claim(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
         return Err(forbidden(a, format!("node {me:?} is not allowed to update fields other than status.quantity and status.conditions")));
     }
     Ok(())
+}
+
+/// Upstream's nodes have no hand in volumes. Ours remove the released volumes that the local-path provisioner made on them.
+fn volume(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
+    let made_here = |v: &Value| v.pointer("/metadata/annotations/local.path.provisioner~1selected-node").and_then(Value::as_str) == Some(me);
+    let released = |v: &Value| value::text(v, "status.phase") == "Released";
+    if operation(a) == Operation::Delete && a.old.is_some_and(|v| made_here(v) && released(v)) {
+        return Ok(());
+    }
+    Err(forbidden(a, format!("node {me:?} may only delete released local-path volumes of its own")))
 }
 
 fn slice(a: &Attributes<'_>, me: &str) -> Result<(), Status> {

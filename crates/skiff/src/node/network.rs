@@ -1,19 +1,21 @@
 //! The network of this node: pods' links, the rules of Services, DNS.
 use crate::admin::Traces;
-use crate::server::settings::{NodeSettings, Settings};
+use crate::facts::Facts;
+use crate::node::peers;
+use crate::node::settings::NodeSettings;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Node, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
 use skiff_dns::{DnsService, DnsSlice, ServerConfig, Zone, upstreams_of};
-use skiff_informer::{Change, ChangeKind, Informer, Informers};
+use skiff_informer::{Change, ChangeKind, Informers};
 use skiff_podnet::{Config, Overlay, PodNet};
 use skiff_rules::{NodeFacts, ServiceProxy, Snapshot};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +28,7 @@ const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: 8472 };
 /// The packet mark that asks for masquerading.
 const MASQUERADE: u32 = 0x4000;
 
-pub fn open(s: &Settings, n: &NodeSettings) -> anyhow::Result<PodNet> {
+pub fn open(s: &Facts, n: &NodeSettings) -> anyhow::Result<PodNet> {
     PodNet::open(Config {
         prefix: n.prefix.clone(),
         node: n.name.clone(),
@@ -36,7 +38,7 @@ pub fn open(s: &Settings, n: &NodeSettings) -> anyhow::Result<PodNet> {
         dns_ips: vec![s.dns],
         mtu: None,
         overlay: OVERLAY,
-        state: s.data.join("agent/network"),
+        state: n.data.join("agent/network"),
     })
     .context("open the pod network")
 }
@@ -77,8 +79,8 @@ fn table(prefix: &str) -> String {
 }
 
 /// Starts the pod network once the node has its part of it, then DNS and the rules of Services.
-pub fn start(s: &Settings, n: &NodeSettings, net: &PodNet, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
-    let zone = Zone::new(&s.domain).with_context(|| format!("--cluster-domain {:?} is no DNS name", s.domain))?;
+pub fn start(s: &Facts, n: &NodeSettings, net: &PodNet, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    let zone = Zone::new(&s.domain).with_context(|| format!("the cluster's domain {:?} is no DNS name", s.domain))?;
     follow_names(&zone, informers);
     let facts = NodeFacts {
         node: n.name.clone(),
@@ -90,39 +92,21 @@ pub fn start(s: &Settings, n: &NodeSettings, net: &PodNet, informers: &Informers
         masquerade_bit: MASQUERADE,
         local_ips: vec![s.dns],
     };
-    let (nodes, name, net, dns) = (informers.of::<Node>(), n.name.clone(), net.clone(), s.dns);
-    let (informers, stop2) = (informers.clone(), stop.clone());
+    let (up, mut is_up) = watch::channel(false);
+    let follow = peers::follow(informers.of::<Node>(), n.name.clone(), net.clone(), up);
+    tasks.spawn(stop.clone().run_until_cancelled_owned(follow));
+    let (dns, informers, stop) = (s.dns, informers.clone(), stop.clone());
     tasks.spawn(async move {
-        let Some(cidrs) = stop2.run_until_cancelled(pod_cidrs(nodes.shared(), &name)).await else { return };
-        let started = tokio::task::spawn_blocking(move || net.start(cidrs)).await;
-        match started {
-            Ok(Ok(())) => {}
-            Ok(Err(e)) => return tracing::error!(target: "net", error = %e, "the pod network does not start"),
-            Err(e) => return tracing::error!(target: "net", error = %e, "the pod network does not start"),
+        if !matches!(stop.run_until_cancelled(is_up.wait_for(|up| *up)).await, Some(Ok(_))) {
+            return;
         }
-        let names = serve_names(zone, dns);
         tokio::select! {
-            () = names => {}
+            () = serve_names(zone, dns) => {}
             () = rules(facts, informers) => {}
-            () = stop2.cancelled() => {}
+            () = stop.cancelled() => {}
         }
     });
     Ok(())
-}
-
-/// Waits until the node has been given its part of the pod network.
-async fn pod_cidrs(nodes: &Arc<Informer>, name: &str) -> Vec<ipnet::IpNet> {
-    let wake = Arc::new(Notify::new());
-    let tell = wake.clone();
-    nodes.subscribe(move |_| tell.notify_one());
-    loop {
-        let node = nodes.row("", name).and_then(|r| r.decode::<Node>().ok());
-        let cidrs: Vec<ipnet::IpNet> = node.and_then(|n| n.spec).and_then(|s| s.pod_cidrs).unwrap_or_default().iter().filter_map(|c| c.parse().ok()).collect();
-        if !cidrs.is_empty() {
-            return cidrs;
-        }
-        wake.notified().await;
-    }
 }
 
 async fn serve_names(zone: Zone, dns: IpAddr) {

@@ -1,0 +1,139 @@
+//! From a token to a way to the server: who the server is, who this node is, what the cluster is like.
+use crate::agent::certificates::{self, CLIENT};
+use crate::cli::AgentArgs;
+use crate::facts::{self, Facts};
+use crate::node::settings::NodeSettings;
+use crate::token::Token;
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::ConfigMap;
+use skiff_client::{
+    Client,
+    tls::{Endpoint, Https, HttpsError, Identity, authority_of},
+};
+use skiff_meta::{Reason, Status};
+use skiff_pki::Leaf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// The longest pause between two tries to reach the server.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// The token of the command line, the environment or a file. Later starts need none.
+pub fn token(args: &AgentArgs) -> anyhow::Result<Option<Token>> {
+    match (&args.token, &args.token_file) {
+        (Some(text), _) => Token::parse(text).context("read --token").map(Some),
+        (None, Some(path)) => Token::read(path).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+/// What an agent keeps between starts, all in `<data>/agent`.
+pub struct Kept(PathBuf);
+
+impl Kept {
+    pub fn new(data: &Path) -> Self {
+        Self(data.join("agent"))
+    }
+    fn authority(&self) -> PathBuf {
+        self.0.join("tls/server-ca.crt")
+    }
+    /// Certificate and key in one file, so that they change together.
+    pub fn client(&self) -> PathBuf {
+        self.0.join("tls/client-kubelet.pem")
+    }
+    pub fn serving(&self) -> PathBuf {
+        self.0.join("tls/serving-kubelet.pem")
+    }
+    fn facts(&self) -> PathBuf {
+        self.0.join("cluster.json")
+    }
+}
+
+/// Where the server is and as whom to speak to it. Waits for a server that does not answer; a server or a token that is
+/// wrong is an error.
+pub async fn endpoint(server: &str, n: &NodeSettings, kept: &Kept, token: Option<&Token>) -> anyhow::Result<Endpoint> {
+    let authorities = authority(server, kept, token).await?.into_bytes();
+    let endpoint = Endpoint { server: server.to_owned(), authorities, server_name: None, identity: None, token: None };
+    let user = certificates::user(&n.name);
+    let usable = |l: &Leaf| l.common_name().as_deref() == Some(&user) && l.validity().is_some_and(|(_, until)| until > SystemTime::now());
+    if let Some(leaf) = certificates::read(&kept.client())?.filter(usable) {
+        return Ok(Endpoint { identity: Some(identity(&leaf)), ..endpoint });
+    }
+    let token = token.context("this node has no certificate (any more): it needs --token-file or --token to get one")?;
+    let bearer = token.bearer();
+    let asking = Endpoint { token: Some(Arc::new(move || Some(bearer.clone()))), ..endpoint.clone() };
+    let client = Client::new(Arc::new(Https::new(asking)?), "skiff-agent");
+    let leaf = certificates::obtain(&client, &CLIENT, &certificates::client_profile(&n.name)).await.context("get this node's certificate")?;
+    certificates::write(&kept.client(), &leaf)?;
+    tracing::info!(target: "skiff", node = n.name, "joined");
+    Ok(Endpoint { identity: Some(identity(&leaf)), ..endpoint })
+}
+
+pub fn identity(leaf: &Leaf) -> Identity {
+    Identity { certificate: leaf.certificate.clone().into_bytes(), key: leaf.key.clone().into_bytes() }
+}
+
+/// The server's certificate authority: the kept one, unless the token names another.
+async fn authority(server: &str, kept: &Kept, token: Option<&Token>) -> anyhow::Result<String> {
+    let path = kept.authority();
+    let of = |pem: &str| skiff_pki::der_of(pem).map(|der| skiff_pki::fingerprint(&der));
+    if let Ok(pem) = std::fs::read_to_string(&path)
+        && token.is_none_or(|t| of(&pem).as_ref() == Some(&t.fingerprint))
+    {
+        return Ok(pem);
+    }
+    let token = token.context("this node does not know its server yet: it needs --token-file or --token")?;
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let wanted = token.fingerprint.clone();
+        match authority_of(server, move |der| skiff_pki::fingerprint(der) == wanted).await {
+            Ok(der) => {
+                let pem = skiff_pki::pem_of(&der);
+                skiff_pki::write_public(&path, pem.as_bytes())?;
+                return Ok(pem);
+            }
+            // TLS says that it is somebody else.
+            Err(e @ HttpsError::Connect { .. }) if refused(&e) => return Err(e).with_context(|| format!("{server} is not the server that the token was made by")),
+            Err(e @ (HttpsError::Connect { .. } | HttpsError::Silent { .. } | HttpsError::Http { .. })) => {
+                tracing::warn!(target: "skiff", server, error = %Status::from(e), "server not reached, trying again");
+            }
+            Err(e) => return Err(e).with_context(|| format!("reach {server}")),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE);
+    }
+}
+
+fn refused(e: &HttpsError) -> bool {
+    matches!(e, HttpsError::Connect { source, .. } if source.kind() == std::io::ErrorKind::InvalidData)
+}
+
+/// The facts of the cluster, as published now; the kept ones while the server does not answer.
+pub async fn facts(client: &Client, kept: &Kept) -> anyhow::Result<Facts> {
+    let path = kept.facts();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let e = match client.get::<ConfigMap>(facts::NAMESPACE, facts::NAME).await {
+            Ok(map) => {
+                let data = map.data.unwrap_or_default();
+                let facts = Facts::of(&data).with_context(|| format!("read the ConfigMap {}/{}", facts::NAMESPACE, facts::NAME))?;
+                skiff_pki::write_private(&path, &serde_json::to_vec(&data)?)?;
+                return Ok(facts);
+            }
+            Err(e) => e,
+        };
+        if e.is(Reason::Unauthorized) {
+            bail!("the server no longer takes this node's certificate: {e}");
+        }
+        if let Ok(bytes) = std::fs::read(&path) {
+            let data: BTreeMap<String, String> = serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+            tracing::warn!(target: "skiff", error = %e, "server not reached; going on with what is known of the cluster");
+            return Facts::of(&data).with_context(|| format!("read {}", path.display()));
+        }
+        tracing::warn!(target: "skiff", error = %e, "the cluster's facts cannot be read, trying again");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE);
+    }
+}

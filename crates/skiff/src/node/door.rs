@@ -1,0 +1,85 @@
+//! Answers on the private door of a server or an agent.
+use crate::admin::{Ask, Image, MAX_LINE, Told, Traces, socket, traces};
+use crate::server::tokens::Tokens;
+use anyhow::Context;
+use skiff_cri::Images;
+use skiff_images::ImageService;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What can be asked for here.
+#[derive(Clone, Default)]
+pub struct Door {
+    /// None when there is no node in this process.
+    pub images: Option<ImageService>,
+    /// Tokens by which machines join; None in an agent.
+    pub tokens: Option<Tokens>,
+}
+
+/// Writes down what `skiff stop` must know, and opens the door.
+pub fn open(run: &Path, known: &Traces, door: Door, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+    skiff_pki::write_private(&traces(run), &serde_json::to_vec(known)?)?;
+    let path = socket(run);
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).with_context(|| format!("protect {}", path.display()))?;
+    let (stop, inner) = (stop.clone(), tasks.clone());
+    tasks.spawn(async move {
+        while let Some(Ok((stream, _))) = stop.run_until_cancelled(listener.accept()).await {
+            inner.spawn(stop.clone().run_until_cancelled_owned(serve(stream, door.clone())));
+        }
+    });
+    Ok(())
+}
+
+async fn serve(stream: UnixStream, door: Door) {
+    let (read, mut write) = stream.into_split();
+    let mut line = String::new();
+    if BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await.is_err() {
+        return;
+    }
+    let told = match serde_json::from_str::<Ask>(&line) {
+        Ok(ask) => door.answer(ask).await.unwrap_or_else(|e| Told::Failed(format!("{e:#}"))),
+        Err(e) => Told::Failed(format!("the request is not understood: {e}")),
+    };
+    let mut out = serde_json::to_vec(&told).unwrap_or_default();
+    out.push(b'\n');
+    let _ = write.write_all(&out).await;
+}
+
+impl Door {
+    pub async fn answer(self, ask: Ask) -> anyhow::Result<Told> {
+        let tokens = || self.tokens.as_ref().context("tokens are the server's to give out: ask there");
+        let images = || self.images.as_ref().context("this server runs no node");
+        Ok(match ask {
+            Ask::LogLevel(levels) => {
+                skiff_telemetry::set_levels(&levels)?;
+                Told::Done
+            }
+            Ask::ImageList => Told::Images(images()?.list().await?.into_iter().map(image).collect()),
+            Ask::ImageImport(path) => Told::Images(images()?.import(&path).await?.into_iter().map(image).collect()),
+            Ask::ImagePull(reference) => {
+                images()?.pull(&reference, &[], None).await?;
+                Told::Done
+            }
+            Ask::ImageRemove(reference) => {
+                images()?.remove(&reference).await?;
+                Told::Done
+            }
+            Ask::TokenCreate { seconds, description } => Told::Token(tokens()?.create(seconds, &description).await?.to_string()),
+            Ask::TokenList => Told::Tokens(tokens()?.list().await?),
+            Ask::TokenDelete(id) => {
+                tokens()?.delete(&id).await?;
+                Told::Done
+            }
+        })
+    }
+}
+
+fn image(i: skiff_cri::Image) -> Image {
+    Image { id: i.id.to_string(), references: i.tags.iter().chain(&i.digests).cloned().collect(), size: i.size }
+}

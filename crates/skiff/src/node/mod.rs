@@ -1,0 +1,139 @@
+//! A node: images, runtime, network, agent. The same in a server's process and in an agent's; what differs (who asks whom, by
+//! which certificates) is handed in.
+
+pub mod door;
+pub mod network;
+mod peers;
+pub mod settings;
+
+use crate::facts::Facts;
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Taint;
+use skiff_controller::SystemClock;
+use skiff_cri::{Network, Runtime, Snapshots};
+use skiff_images::{ImageService, Options, limits::Limits, manifest::Platform};
+use skiff_client::Client;
+use skiff_informer::Informers;
+use skiff_kubelet::{Gate, Handle, Kubelet, NodeVolumes, Parts};
+use skiff_meta::Quantity;
+use settings::NodeSettings;
+use skiff_runtime::EmbeddedRuntime;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The kubelet of the Kubernetes that this is.
+const VERSION: &str = concat!("v1.37.2+skiff", env!("CARGO_PKG_VERSION"));
+
+/// What `skiff image` and the server both open. Blocking.
+pub fn images(data: &std::path::Path, registries: &std::path::Path) -> anyhow::Result<ImageService> {
+    let clock = Arc::new(|| skiff_meta::Timestamp::from_system(SystemTime::now()).0);
+    let options = Options { dir: data.join("agent/images-store"), registries: registries.to_owned(), limits: Limits::default(), platform: Platform::host(), clock };
+    ImageService::open(options).context("open the image store")
+}
+
+/// The running node.
+pub struct Agent {
+    pub handle: Handle,
+    pub images: ImageService,
+}
+
+/// What a node gets from the role that it runs in.
+pub struct Wiring {
+    /// Speaks as `system:node:<name>`.
+    pub client: Client,
+    /// Removes released local-path volumes.
+    pub reclaim: Client,
+    /// See nodes, Services, endpoints and volumes of the whole cluster.
+    pub informers: Informers,
+    pub gate: Arc<dyn Gate>,
+    /// Of the node agent's server.
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Agent> {
+    let (data, registries) = (n.data.clone(), n.registries.clone());
+    let images = tokio::task::spawn_blocking(move || images(&data, &registries)).await??;
+    import(&images, n).await;
+    let net = network::open(facts, n)?;
+    let config = skiff_runtime::Config { run: n.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };
+    let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.clone()));
+    let runtime: Arc<dyn Runtime> = Arc::new(EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?);
+    network::start(facts, n, &net, &w.informers, tasks, stop)?;
+    let clock = Arc::new(SystemClock);
+    let allocatable = (Quantity::units(std::thread::available_parallelism().map_or(1, |c| c.get() as i64)), Quantity::bytes(memory()));
+    let parts = Parts {
+        client: w.client.clone(),
+        runtime,
+        images: Arc::new(images.clone()),
+        volumes: Arc::new(NodeVolumes::new(w.client, clock.clone(), vec![n.address], allocatable)),
+        clock,
+        gate: w.gate,
+    };
+    let handle = Kubelet::start(config_of(n, facts, w.tls)?, parts).await.context("start the node agent")?;
+    tasks.spawn(skiff_cluster::reclaim_on_node(w.reclaim, w.informers, n.name.clone(), n.storage.clone(), stop.clone()));
+    Ok(Agent { handle, images })
+}
+
+/// Imports the archives of the images folder; a bad one is told and left out.
+async fn import(images: &ImageService, n: &NodeSettings) {
+    if !n.images.is_dir() {
+        return;
+    }
+    match images.import_folder(&n.images).await {
+        Ok(all) => {
+            for (file, imported) in all {
+                match imported {
+                    Ok(list) => tracing::info!(target: "images", file = %file.display(), count = list.len(), "imported"),
+                    Err(e) => tracing::warn!(target: "images", file = %file.display(), error = %e, "not imported"),
+                }
+            }
+        }
+        Err(e) => tracing::warn!(target: "images", folder = %n.images.display(), error = %e, "images folder not read"),
+    }
+}
+
+/// Bytes of memory of this machine.
+fn memory() -> i64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|l| l.strip_prefix("MemTotal:")).and_then(|l| l.trim().trim_end_matches(" kB").parse::<i64>().ok());
+    kib.unwrap_or(0) * 1024
+}
+
+fn config_of(n: &NodeSettings, facts: &Facts, tls: Arc<rustls::ServerConfig>) -> anyhow::Result<skiff_kubelet::Config> {
+    let mut c = skiff_kubelet::Config::new(n.name.clone(), vec![n.address], n.data.join("agent/kubelet"));
+    c.log_dir.clone_from(&n.logs);
+    if n.logs != std::path::Path::new("/var/log/pods") {
+        c.container_log_links = None;
+    }
+    c.run_dir = n.run.join("kubelet");
+    c.cluster_dns = vec![facts.dns];
+    c.cluster_domain.clone_from(&facts.domain);
+    c.max_pods = n.max_pods;
+    c.listen = Some(SocketAddr::new(n.listen, n.port));
+    c.labels = n.labels.iter().cloned().collect();
+    c.taints = n.taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?;
+    c.annotations = [(skiff_cluster::STORAGE_PATH.to_owned(), n.storage.display().to_string())].into();
+    c.manifests = Some(n.data.join("agent/pod-manifests"));
+    c.version = VERSION.into();
+    c.tls = Some(tls);
+    Ok(c)
+}
+
+/// Common name and organisations of a certificate that TLS has verified.
+pub fn subject(der: &[u8]) -> Option<(String, Vec<String>)> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
+    let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
+    Some((name, cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect()))
+}
+
+/// `key=value:effect`, `key:effect`.
+fn taint(text: &str) -> anyhow::Result<Taint> {
+    let (left, effect) = text.rsplit_once(':').with_context(|| format!("--node-taint {text:?} is not of the form key=value:effect"))?;
+    anyhow::ensure!(["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect), "--node-taint {text:?}: the effect is one of NoSchedule, PreferNoSchedule, NoExecute");
+    let (key, value) = left.split_once('=').map_or((left, None), |(k, v)| (k, Some(v.to_owned())));
+    Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
+}

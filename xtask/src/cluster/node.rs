@@ -1,0 +1,98 @@
+//! One node's files and process.
+
+use crate::run;
+use anyhow::{Context, bail};
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
+use std::time::{Duration, Instant};
+
+/// A node of a cluster: a server or an agent, with a folder of its own.
+pub struct Node {
+    pub dir: PathBuf,
+    pub binary: PathBuf,
+    /// The namespace and the host's name that it runs under; the machine's own when there is none.
+    pub apart: Option<(PathBuf, String)>,
+}
+
+impl Node {
+    fn pid(&self) -> Option<i32> {
+        std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
+    }
+    /// Its process, if it still is one.
+    pub fn running(&self) -> Option<i32> {
+        let pid = self.pid()?;
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let ours = String::from_utf8_lossy(&line).contains(&*format!("{}/data", self.dir.display()));
+        ours.then_some(pid)
+    }
+    pub fn places(&self, command: &mut Process) {
+        command.arg("--data-dir").arg(self.dir.join("data")).arg("--run-dir").arg(self.dir.join("run")).arg("--config-dir").arg(self.dir.join("etc"));
+    }
+    /// A program that runs where the node does. It becomes the program itself, so that its process id is the program's.
+    fn program(&self) -> Process {
+        let Some((netns, name)) = &self.apart else { return Process::new(&self.binary) };
+        let mut enter = Process::new("nsenter");
+        enter.arg(format!("--net={}", netns.display())).args(["unshare", "--uts", "sh", "-c", "echo \"$0\" > /proc/sys/kernel/hostname && exec \"$@\"", name]).arg(&self.binary);
+        enter
+    }
+    /// Starts `skiff <role>` unless it runs; gives its process id.
+    pub fn start(&self, role: &str, with: impl FnOnce(&mut Process)) -> anyhow::Result<i32> {
+        if let Some(pid) = self.running() {
+            return Ok(pid);
+        }
+        std::fs::create_dir_all(&self.dir)?;
+        let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
+        let mut program = self.program();
+        program.arg(role);
+        self.places(&mut program);
+        program.arg("--pod-logs-dir").arg(self.dir.join("logs"));
+        with(&mut program);
+        program.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+        let mut child = program.spawn().with_context(|| format!("start {}", self.binary.display()))?;
+        std::fs::write(self.dir.join("pid"), child.id().to_string())?;
+        let pid = child.id() as i32;
+        // Until it is the program itself.
+        while self.running().is_none() && child.try_wait()?.is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // Reaped when it ends, so that its process id is not seen as alive.
+        std::thread::spawn(move || child.wait());
+        Ok(pid)
+    }
+    /// Ends the process alone, by SIGTERM or SIGKILL; containers go on.
+    pub fn end(&self, hard: bool) -> anyhow::Result<()> {
+        let Some(pid) = self.running() else { return Ok(()) };
+        let signal = if hard { rustix::process::Signal::KILL } else { rustix::process::Signal::TERM };
+        if let Some(p) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(p, signal);
+        }
+        let start = Instant::now();
+        while self.running().is_some() {
+            if start.elapsed() > Duration::from_secs(40) {
+                bail!("the process {pid} of {} does not end", self.dir.display());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+    /// Ends its containers and takes away what it made on the machine.
+    pub fn stop(&self) -> anyhow::Result<()> {
+        let mut stop = self.program();
+        stop.args(["stop", "--all"]);
+        self.places(&mut stop);
+        run(stop.stdout(Stdio::null())).with_context(|| format!("end the containers of {}", self.dir.display()))
+    }
+    pub fn import(&self, archive: &Path) -> anyhow::Result<()> {
+        let mut import = Process::new(&self.binary);
+        import.args(["image", "import"]).arg(archive);
+        self.places(&mut import);
+        run(import.stdout(Stdio::null()).stderr(Stdio::null())).with_context(|| format!("import {}", archive.display()))
+    }
+    pub fn log_end(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
