@@ -9,7 +9,7 @@ use skiff_controller::SystemClock;
 use skiff_cri::{Network, Runtime, Snapshots};
 use skiff_images::{ImageService, Options, limits::Limits, manifest::Platform};
 use skiff_informer::Informers;
-use skiff_kubelet::{Handle, Kubelet, NodeVolumes, Parts};
+use skiff_kubelet::{Handle, ImageMounts, Kubelet, NodeVolumes, Parts};
 use skiff_meta::Quantity;
 use skiff_pki::{Profile, Usage};
 use skiff_request::User;
@@ -43,6 +43,7 @@ pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Inform
     let net = network::open(s, n)?;
     let config = skiff_runtime::Config { run: s.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };
     let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.clone()));
+    let mounts = ImageMounts { images: Arc::new(images.clone()), snapshots: snapshots.clone() };
     let runtime: Arc<dyn Runtime> = Arc::new(EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?);
     network::start(s, n, &net, informers, tasks, stop)?;
     let client = api.client(User::new(format!("system:node:{}", n.name), ["system:nodes", User::AUTHENTICATED]), "kubelet");
@@ -52,7 +53,7 @@ pub async fn start(api: &Api, s: &Settings, n: &NodeSettings, informers: &Inform
         client: client.clone(),
         runtime,
         images: Arc::new(images.clone()),
-        volumes: Arc::new(NodeVolumes::new(client, clock.clone(), vec![n.address], allocatable)),
+        volumes: Arc::new(NodeVolumes::new(client, clock.clone(), vec![n.address], allocatable, mounts)),
         clock,
         gate: Arc::new(NodeGate { node: n.name.clone(), authenticator: api.authenticator.clone(), authorizer: api.authorizer() }),
     };
