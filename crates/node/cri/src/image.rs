@@ -84,6 +84,10 @@ pub struct PreparedRootfs {
     pub config: ImageConfig,
 }
 
+/// Names of this beginning are no containers: they are images that the node agent mounted for pods' volumes. A runtime
+/// that clears up after itself leaves them, until everything ends.
+pub const VOLUME_SNAPSHOT: &str = "volume-";
+
 /// What the embedded runtime needs of the image store.
 #[async_trait]
 pub trait Snapshots: Send + Sync {

@@ -32,7 +32,7 @@ pub use container::{
 pub use error::{Result, RuntimeError};
 pub use event::{EventStream, RuntimeEvent};
 pub use ids::{ContainerId, ImageId, SandboxId};
-pub use image::{Image, ImageConfig, Images, PreparedRootfs, Progress, PullAuth, Snapshots};
+pub use image::{Image, ImageConfig, Images, PreparedRootfs, Progress, PullAuth, Snapshots, VOLUME_SNAPSHOT};
 pub use network::{HostPort, Network, PodIps, Protocol, SandboxNet};
 pub use resources::{HugepageLimit, Resources};
 pub use runtime::{Runtime, RuntimeStatus, Version};

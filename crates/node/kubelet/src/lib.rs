@@ -38,6 +38,6 @@ mod worker;
 
 pub use config::{Config, Eviction, ImageGc};
 pub use kubelet::{Handle, Kubelet, Parts};
-pub use node_volumes::NodeVolumes;
+pub use node_volumes::{ImageMounts, NodeVolumes};
 pub use server::{Access, Gate, Peer};
 pub use volumes::{MountedVolumes, NoVolumes, VolumeError, Volumes};

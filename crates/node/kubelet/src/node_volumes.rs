@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageV
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_client::{Client, ListParams, Target, decode, resource_of};
 use skiff_controller::Clock;
+use skiff_cri::{ContainerId, Images, RuntimeError, Snapshots, VOLUME_SNAPSHOT};
 use skiff_meta::{LabelSelector, Quantity, Status};
 use skiff_pod::env::RefKind;
 use skiff_pod::field::NodeFacts;
@@ -27,8 +28,8 @@ pub struct NodeVolumes {
 
 impl NodeVolumes {
     /// `allocatable` (CPU, memory) stands in for limits that containers don't set.
-    pub fn new(client: Client, clock: Arc<dyn Clock>, node_ips: Vec<IpAddr>, allocatable: (Quantity, Quantity)) -> Self {
-        let reader = ApiReader { client, clock: clock.clone() };
+    pub fn new(client: Client, clock: Arc<dyn Clock>, node_ips: Vec<IpAddr>, allocatable: (Quantity, Quantity), images: ImageMounts) -> Self {
+        let reader = ApiReader { client, clock: clock.clone(), images };
         Self { volumes: PodVolumes::new(reader), node_ips, allocatable_cpu: allocatable.0, allocatable_memory: allocatable.1, clock }
     }
     fn now(&self) -> Timestamp {
@@ -66,9 +67,39 @@ impl Volumes for NodeVolumes {
     }
 }
 
+/// The image store, for images that are mounted as volumes.
+pub struct ImageMounts {
+    pub images: Arc<dyn Images>,
+    pub snapshots: Arc<dyn Snapshots>,
+}
+
+impl ImageMounts {
+    fn snapshot(pod_uid: &str, volume: &str) -> ContainerId {
+        ContainerId::new(format!("{VOLUME_SNAPSHOT}{pod_uid}-{volume}"))
+    }
+    /// The folder of a present image's files for one volume of one pod.
+    async fn mount(&self, pod_uid: &str, volume: &str, reference: &str) -> Result<PathBuf, String> {
+        let failed = |e: RuntimeError| format!("mount image {reference:?}: {}", e.full_message());
+        let name = skiff_pod::image::full_name(reference).map_err(|e| format!("image {reference:?}: {e}"))?;
+        let image = self.images.status(&name).await.map_err(failed)?.ok_or_else(|| format!("image {reference:?} is not present"))?;
+        Ok(self.snapshots.prepare(&image.id, &Self::snapshot(pod_uid, volume)).await.map_err(failed)?.path)
+    }
+    async fn release(&self, pod_uid: &str) {
+        let mine = Self::snapshot(pod_uid, "");
+        for id in self.snapshots.prepared().await.unwrap_or_default() {
+            if id.as_str().starts_with(mine.as_str())
+                && let Err(e) = self.snapshots.release(&id).await
+            {
+                tracing::warn!(target: "volumes", snapshot = %id, error = %e.full_message(), "an image volume was not released");
+            }
+        }
+    }
+}
+
 struct ApiReader {
     client: Client,
     clock: Arc<dyn Clock>,
+    images: ImageMounts,
 }
 
 fn text(e: Status) -> String {
@@ -121,8 +152,10 @@ impl Reader for ApiReader {
         let pem: String = all.into_iter().filter(fits).map(|b| b.spec.trust_bundle).collect::<Vec<_>>().join("\n");
         Ok((!pem.is_empty()).then(|| pem.into_bytes()))
     }
-    async fn image(&self, _pod: &Pod, volume: &str, _image: &ImageVolumeSource) -> Result<PathBuf, String> {
-        Err(format!("image volume {volume:?}: the node can't mount images as volumes"))
+    async fn image(&self, pod: &Pod, volume: &str, image: &ImageVolumeSource) -> Result<PathBuf, String> {
+        self.images.mount(view::uid(pod), volume, image.reference.as_deref().unwrap_or_default()).await
     }
-    async fn release_images(&self, _pod_uid: &str) {}
+    async fn release_images(&self, pod_uid: &str) {
+        self.images.release(pod_uid).await;
+    }
 }

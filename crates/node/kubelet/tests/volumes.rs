@@ -2,8 +2,9 @@
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use skiff_controller::SystemClock;
 use skiff_cri::fake::{FakeImages, FakeNetwork, FakeRuntime};
-use skiff_cri::{ContainerFilter, Runtime};
-use skiff_kubelet::{Access, Config, Gate, Kubelet, NodeVolumes, Parts, Peer};
+use skiff_cri::{ContainerFilter, ContainerId, Runtime, Snapshots};
+use skiff_kubelet::{Access, Config, Gate, ImageMounts, Kubelet, NodeVolumes, Parts, Peer};
+use skiff_client::DeleteOptions;
 use skiff_meta::{Quantity, Status};
 use std::sync::Arc;
 
@@ -34,12 +35,14 @@ async fn a_config_map_shows_up_and_changes() {
     config.listen = None;
     let runtime = Arc::new(FakeRuntime::new(Arc::new(FakeNetwork::default())));
     let clock = Arc::new(SystemClock);
-    let volumes = NodeVolumes::new(client.clone(), clock.clone(), config.node_ips.clone(), (Quantity::units(2), Quantity::bytes(1 << 30)));
-    let parts = Parts { client: client.clone(), runtime: runtime.clone(), images: Arc::new(FakeImages::default()), volumes: Arc::new(volumes), clock, gate: Arc::new(Open) };
+    let images = Arc::new(FakeImages::default());
+    let mounts = ImageMounts { images: images.clone(), snapshots: images.clone() };
+    let volumes = NodeVolumes::new(client.clone(), clock.clone(), config.node_ips.clone(), (Quantity::units(2), Quantity::bytes(1 << 30)), mounts);
+    let parts = Parts { client: client.clone(), runtime: runtime.clone(), images: images.clone(), volumes: Arc::new(volumes), clock, gate: Arc::new(Open) };
     let kubelet = Kubelet::start(config, parts).await.unwrap();
     let text = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","restartPolicy":"Always",
-        "volumes":[{"name":"c","configMap":{"name":"cm"}},{"name":"d","downwardAPI":{"items":[{"path":"name","fieldRef":{"fieldPath":"metadata.name"}}]}},{"name":"e","emptyDir":{}}],
-        "containers":[{"name":"a","image":"x:1","volumeMounts":[{"name":"c","mountPath":"/c"},{"name":"d","mountPath":"/d"},{"name":"e","mountPath":"/e"}]}]}}"#;
+        "volumes":[{"name":"c","configMap":{"name":"cm"}},{"name":"d","downwardAPI":{"items":[{"path":"name","fieldRef":{"fieldPath":"metadata.name"}}]}},{"name":"e","emptyDir":{}},{"name":"i","image":{"reference":"artifact:1"}}],
+        "containers":[{"name":"a","image":"x:1","volumeMounts":[{"name":"c","mountPath":"/c"},{"name":"d","mountPath":"/d"},{"name":"e","mountPath":"/e"},{"name":"i","mountPath":"/i"}]}]}}"#;
     client.create(&serde_json::from_str::<Pod>(text).unwrap()).await.unwrap();
     client.create(&config_map("one")).await.unwrap();
     let mounts = loop {
@@ -55,6 +58,13 @@ async fn a_config_map_shows_up_and_changes() {
     assert!(at("/e").is_dir());
     client.update(&config_map("two")).await.unwrap();
     while std::fs::read_to_string(at("/c").join("k")).unwrap_or_default() != "two" {
+        tokio::task::yield_now().await;
+    }
+    let pod: Pod = client.find("ns", "p").await.unwrap().unwrap();
+    let image = ContainerId::new(format!("volume-{}-i", pod.metadata.uid.unwrap()));
+    assert_eq!(at("/i"), std::path::Path::new("/fake/snapshots").join(image.as_str()));
+    client.delete::<Pod>("ns", "p", &DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() }).await.unwrap();
+    while !images.prepared().await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     kubelet.stop();

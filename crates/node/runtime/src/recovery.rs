@@ -115,7 +115,7 @@ impl EmbeddedRuntime {
     async fn release_leftovers(&self) -> Result<()> {
         let known: BTreeSet<ContainerId> = self.inner.tables.lock().containers.keys().cloned().collect();
         for id in self.inner.snapshots.prepared().await? {
-            if !known.contains(&id) {
+            if !known.contains(&id) && !id.as_str().starts_with(skiff_cri::VOLUME_SNAPSHOT) {
                 self.inner.snapshots.release(&id).await?;
             }
         }
@@ -130,6 +130,9 @@ impl EmbeddedRuntime {
             removed?;
         }
         self.release_leftovers().await?;
+        for volume in self.inner.snapshots.prepared().await? {
+            self.inner.snapshots.release(&volume).await?;
+        }
         let root = self.inner.config.cgroup_root.clone();
         let removed = tokio::task::spawn_blocking(move || Cgroup::open(&root).and_then(|cgroup| cgroup.remove(Duration::from_secs(5)))).await;
         match removed {

@@ -14,7 +14,7 @@ use skiff_cri::{Network, Runtime, Snapshots};
 use skiff_images::{ImageService, Options, limits::Limits, manifest::Platform};
 use skiff_client::Client;
 use skiff_informer::Informers;
-use skiff_kubelet::{Gate, Handle, Kubelet, NodeVolumes, Parts};
+use skiff_kubelet::{Gate, Handle, ImageMounts, Kubelet, NodeVolumes, Parts};
 use skiff_meta::Quantity;
 use settings::NodeSettings;
 use skiff_runtime::EmbeddedRuntime;
@@ -61,6 +61,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     let net = network::open(facts, n)?;
     let config = skiff_runtime::Config { run: n.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };
     let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.clone()));
+    let mounts = ImageMounts { images: Arc::new(images.clone()), snapshots: snapshots.clone() };
     let runtime: Arc<dyn Runtime> = Arc::new(EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?);
     network::start(facts, n, &net, &w.informers, tasks, stop)?;
     let clock = Arc::new(SystemClock);
@@ -69,7 +70,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
         client: w.client.clone(),
         runtime,
         images: Arc::new(images.clone()),
-        volumes: Arc::new(NodeVolumes::new(w.client, clock.clone(), vec![n.address], allocatable)),
+        volumes: Arc::new(NodeVolumes::new(w.client, clock.clone(), vec![n.address], allocatable, mounts)),
         clock,
         gate: w.gate,
     };

@@ -1,17 +1,18 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{FsStats, Image, ImageId, Images, Progress, PullAuth, Result, RuntimeError};
+use crate::{ContainerId, FsStats, Image, ImageConfig, ImageId, Images, PreparedRootfs, Progress, PullAuth, Result, RuntimeError, Snapshots};
 
 /// A registry that has every image, except those told to fail.
 #[derive(Default)]
 pub struct FakeImages {
     present: Mutex<BTreeMap<String, Image>>,
     failures: Mutex<BTreeMap<String, String>>,
+    prepared: Mutex<BTreeSet<String>>,
 }
 
 impl FakeImages {
@@ -70,5 +71,27 @@ impl Images for FakeImages {
     async fn fs_info(&self) -> Result<(PathBuf, FsStats)> {
         let used = self.present.lock().values().map(|image| image.size).sum();
         Ok((PathBuf::from("/fake/images"), FsStats { timestamp: 0, used, inodes_used: 0 }))
+    }
+}
+
+/// Paths that lead nowhere: `/fake/snapshots/NAME`.
+#[async_trait]
+impl Snapshots for FakeImages {
+    async fn prepare(&self, image: &ImageId, container: &ContainerId) -> Result<PreparedRootfs> {
+        if self.status(image.as_str()).await?.is_none() {
+            return Err(RuntimeError::NotFound { kind: "image", name: image.to_string() });
+        }
+        self.prepared.lock().insert(container.to_string());
+        Ok(PreparedRootfs { path: PathBuf::from("/fake/snapshots").join(container.as_str()), config: ImageConfig::default() })
+    }
+    async fn release(&self, container: &ContainerId) -> Result<()> {
+        self.prepared.lock().remove(container.as_str());
+        Ok(())
+    }
+    async fn usage(&self, _container: &ContainerId) -> Result<FsStats> {
+        Ok(FsStats::default())
+    }
+    async fn prepared(&self) -> Result<Vec<ContainerId>> {
+        Ok(self.prepared.lock().iter().map(|c| ContainerId::from(c.as_str())).collect())
     }
 }

@@ -85,6 +85,7 @@ impl Worker {
         let dir = self.agent.config.pod_dir(&self.slot.uid);
         tokio::fs::create_dir_all(&dir).await.map_err(|e| format!("error making pod data directories: {e}"))?;
         let ips = pod_ips(observed, &self.agent.config.node_ips, pod);
+        self.volume_images(pod, observed).await?;
         match self.agent.volumes.set_up(pod, &dir, &ips).await {
             Ok(mounted) => {
                 self.volume_error = None;
@@ -102,6 +103,28 @@ impl Worker {
                 Err(text)
             }
         }
+    }
+
+    /// Fetches the images that the pod mounts as volumes, before its first container is there; a failure is shown by
+    /// each container that mounts one.
+    async fn volume_images(&mut self, pod: &Pod, observed: &Observed) -> Result<(), String> {
+        if !observed.containers().is_empty() {
+            return Ok(());
+        }
+        for v in view::spec(pod).volumes.iter().flatten() {
+            let Some(i) = &v.image else { continue };
+            let image = Container { name: v.name.clone(), image: i.reference.clone(), image_pull_policy: i.pull_policy.clone(), ..Container::default() };
+            let agent = self.agent.clone();
+            let Some(pulled) = self.slot.ending.run_until_cancelled(agent.ensure_image(pod, &image)).await else { return Err(ENDING.into()) };
+            let Err(e) = pulled else { continue };
+            self.retries.push(e.retry.unwrap_or_else(|| self.agent.now() + Duration::from_secs(10)));
+            let mounts = |c: &&Container| c.volume_mounts.iter().flatten().any(|m| m.name == v.name);
+            for c in view::containers(pod).iter().chain(view::init_containers(pod)).filter(mounts) {
+                self.failures.insert(c.name.clone(), e.failure.clone());
+            }
+            return Err(format!("image volume {:?}: {}: {}", v.name, e.failure.reason, e.failure.message));
+        }
+        Ok(())
     }
 
     async fn create_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(SandboxId, Vec<IpAddr>), String> {
