@@ -30,6 +30,9 @@ const GRACE: Duration = Duration::from_secs(20);
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let settings = Settings::of(args)?;
+    if settings.node.is_some() {
+        crate::check::required()?;
+    }
     let _lock = lock::take(&settings.data)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).max_blocking_threads(64).thread_name("skiff").enable_all().build().context("start the async runtime")?;
     let ended = runtime.block_on(serve(settings));
