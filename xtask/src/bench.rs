@@ -9,6 +9,8 @@ mod node;
 mod process;
 mod watch;
 
+pub use process::resident;
+
 use crate::cluster::Cluster;
 use crate::http::Client;
 use crate::{build, root};

@@ -213,7 +213,9 @@ impl Cluster {
     pub fn wait_every(&self, what: &str, at_most: Duration, pause: Duration, mut done: impl FnMut() -> bool) -> anyhow::Result<()> {
         let start = Instant::now();
         while !done() {
-            if self.running().is_none() || start.elapsed() > at_most {
+            // Right after the start, the process may not have its command line yet.
+            let ended = start.elapsed() > Duration::from_secs(1) && self.running().is_none();
+            if ended || start.elapsed() > at_most {
                 bail!("{what} did not come; the server's log ends with:\n{}", self.log_end());
             }
             std::thread::sleep(pause);

@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`. Each task is a module of its own; this file only names them.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, cluster, codegen, compare, demo, test, tidy};
+use xtask::{bench, build, cluster, codegen, compare, demo, fuzz, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Development tasks of Skiff")]
@@ -29,6 +29,8 @@ enum Task {
     Compare(compare::Args),
     /// Measure the budgets
     Bench(bench::Args),
+    /// Run the fuzz targets on stable Rust
+    Fuzz(fuzz::Args),
     /// Regenerate the schema facts out of the upstream Go modules
     Codegen(codegen::Args),
 }
@@ -42,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         Task::Cluster { command } => cluster::task(command),
         Task::Compare(args) => compare::task(&args),
         Task::Bench(args) => bench::task(&args),
+        Task::Fuzz(args) => fuzz::task(&args),
         Task::Codegen(args) => codegen::run(&args),
     }
 }

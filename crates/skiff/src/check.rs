@@ -54,6 +54,15 @@ fn nftables() -> bool {
     skiff_nft::Nft::open().is_ok()
 }
 
+/// Fails with what a node cannot do without on this machine, and what to do about it.
+pub fn required() -> anyhow::Result<()> {
+    let missing: Vec<String> = findings().into_iter().filter(|f| f.required && !f.ok).map(|f| format!("{}: {}", f.what, f.advice)).collect();
+    if !missing.is_empty() {
+        bail!("this machine lacks what a node needs (a server without one runs with --disable-agent):\n  {}", missing.join("\n  "));
+    }
+    Ok(())
+}
+
 pub fn run(output: Output) -> anyhow::Result<()> {
     let all = findings();
     if output == Output::Json {

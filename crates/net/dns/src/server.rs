@@ -193,7 +193,7 @@ async fn forward(shared: &Shared, query: &Message, whole: bool) -> Message {
     match shared.upstream.ask(query, whole).await {
         Ok(answer) => answer,
         Err(error) => {
-            tracing::debug!(component = "dns", error = %error, "upstream did not answer");
+            tracing::debug!(target: "dns", error = %error, "upstream did not answer");
             empty_reply(query, ResponseCode::ServFail)
         }
     }

@@ -109,7 +109,7 @@ impl ServiceProxy {
             Some(target) => {
                 let outcome = self.take_over(target)?;
                 if outcome == SyncOutcome::Rebuilt {
-                    tracing::warn!(component = "proxy", table = %self.node.table, "table was changed by someone else and is made anew");
+                    tracing::warn!(target: "proxy", table = %self.node.table, "table was changed by someone else and is made anew");
                 }
                 Ok(outcome)
             }

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::assemble::{Blueprint, finish, stage};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits::decompressed;
+use crate::limits::{Counted, Guarded, Limits, decompressed};
 use crate::manifest::{Descriptor, Manifest, Platform, choose, json};
 use crate::reference::Reference;
 use crate::store::{Record, Store};
@@ -306,12 +306,10 @@ fn expanded(store: &Store, path: &Path) -> Result<File> {
     let mut copy = File::options().read(true).write(true).create_new(true).open(&scratch).map_err(Error::io("making", &scratch))?;
     // It has no name from here on, so nothing is left behind.
     std::fs::remove_file(&scratch).map_err(Error::io("unlinking", &scratch))?;
-    let limit = store.limits.image;
-    let mut reader = decompressed(file).map_err(Error::io("reading", path))?.take(limit + 1);
-    let copied = io::copy(&mut reader, &mut copy).map_err(Error::io("expanding", path))?;
-    if copied > limit {
-        return Err(Error::TooLarge { what: path.display().to_string(), limit });
-    }
+    let limits = Limits { layer: store.limits.image, ..store.limits.clone() };
+    let (file, compressed) = Counted::new(file);
+    let reader = decompressed(file).map_err(Error::io("reading", path))?;
+    io::copy(&mut Guarded::new(reader, path.display().to_string(), compressed, limits), &mut copy).map_err(Error::io("expanding", path))?;
     copy.seek(SeekFrom::Start(0)).map_err(Error::io("reading", path))?;
     Ok(copy)
 }

@@ -54,7 +54,7 @@ pub struct Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.path) && error.kind() != std::io::ErrorKind::NotFound {
-            tracing::warn!(component = "images", path = %self.path.display(), %error, "leftover of a pull");
+            tracing::warn!(target: "images", path = %self.path.display(), %error, "leftover of a pull");
         }
     }
 }

@@ -32,7 +32,7 @@ impl Default for Limits {
             layer: 64 << 30,
             image: 128 << 30,
             ratio: 200,
-            ratio_free: 1 << 30,
+            ratio_free: 256 << 20,
             layers: 500,
         }
     }

@@ -46,7 +46,7 @@ impl Puller {
                 match self.pull_from(&remote, reference, progress.as_ref(), now).await {
                     Ok(record) => return Ok(record),
                     Err(error) => {
-                        tracing::debug!(component = "images", endpoint = endpoint.base, error = %error, "pull attempt failed");
+                        tracing::debug!(target: "images", endpoint = endpoint.base, error = %error, "pull attempt failed");
                         let next_credentials = error.is_unauthorized();
                         // A refusal tells more than what a try without credentials says after it.
                         failure = Some(error);

@@ -192,7 +192,7 @@ impl RegistriesFile {
         if stamp != state.0 {
             match if stamp.is_some() { read(&self.path) } else { Ok(Registries::default()) } {
                 Ok(registries) => state.1 = Arc::new(registries),
-                Err(error) => tracing::error!(component = "images", %error, "registries.yaml is not used"),
+                Err(error) => tracing::error!(target: "images", %error, "registries.yaml is not used"),
             }
             state.0 = stamp;
         }

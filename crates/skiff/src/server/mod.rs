@@ -29,6 +29,9 @@ const GRACE: Duration = Duration::from_secs(20);
 pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let settings = Settings::of(args)?;
+    if settings.node.is_some() {
+        crate::check::required()?;
+    }
     let _lock = lock::take(&settings.data)?;
     crate::process::run(serve(settings))
 }

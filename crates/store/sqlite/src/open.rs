@@ -3,7 +3,7 @@ use crate::seal::Sealer;
 use crate::{Config, disk::Disk};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +54,7 @@ pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
     };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(io("make the folder", &config.dir))?;
     fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io("open", &path))?;
+    untouched(&path)?;
     let conn = connect(&path).map_err(|e| OpenError::of("open", &path, e))?;
     let version = check(&conn, &path)?;
     let key = config.dir.join("seal.key");
@@ -71,9 +72,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(Duration::ZERO)?;
     conn.execute_batch(
-        "PRAGMA page_size = 4096;
+        "PRAGMA locking_mode = EXCLUSIVE;
+         PRAGMA page_size = 4096;
          PRAGMA auto_vacuum = INCREMENTAL;
-         PRAGMA locking_mode = EXCLUSIVE;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 2000;
@@ -83,6 +84,20 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
          PRAGMA cell_size_check = ON;",
     )?;
     Ok(conn)
+}
+
+/// Refuses a newer layout by the file's first bytes, before SQLite writes anything. What only the log knows of is
+/// found by [`check`].
+fn untouched(path: &Path) -> Result<(), OpenError> {
+    let mut head = Vec::new();
+    let read = fs::File::open(path).and_then(|f| f.take(72).read_to_end(&mut head));
+    read.map_err(|source| OpenError::Io { step: "read the head of", path: path.to_owned(), source })?;
+    // <https://www.sqlite.org/fileformat2.html#the_database_header>
+    let number = |at: usize| head.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, |b| i64::from(i32::from_be_bytes(b)));
+    match (number(60), number(68)) {
+        (found, APPLICATION) if found > VERSION => Err(OpenError::Newer { path: path.to_owned(), found, known: VERSION }),
+        _ => Ok(()),
+    }
 }
 
 /// The layout's version; 0 when the file is new.
