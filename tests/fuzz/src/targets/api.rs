@@ -28,7 +28,7 @@ pub fn json(data: &[u8]) {
     }
     let again = decode_json(ty, &bytes).unwrap_or_else(|e| panic!("canonical bytes are refused: {e}"));
     assert_eq!(encode_json(ty, &again.object), bytes, "canonical form is not stable");
-    let _ = json_to_yaml(&bytes);
+    let _ = json_to_yaml(&again.object);
     let Ok(wire) = encode_protobuf(ty, &meta.api_version, &meta.kind, &bytes) else { return };
     let _ = decode_protobuf(&wire, None);
 }
@@ -59,7 +59,7 @@ pub fn defaults_and_validation(data: &[u8]) {
         let _ = skiff_validation::validate_update(ty.group, ty.short_name(), o, &object);
         let _ = skiff_validation::validate_update(ty.group, ty.short_name(), o, &Value::Null);
         let _ = skiff_validation::validate_status_update(ty.group, ty.short_name(), o, &object);
-        let _ = skiff_validation::warnings(ty.group, ty.short_name(), o);
+        let _ = skiff_validation::warnings(ty.group, ty.short_name(), "", o, Some(&object));
     }
 }
 
