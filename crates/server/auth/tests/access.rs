@@ -126,7 +126,7 @@ async fn write(chain: &Arc<Chain>, world: &World, who: &User, target: Target, ol
     let lookup = StoreLookup(world.store.clone());
     let verb = if old.is_some() { Verb::Update } else { Verb::Create };
     let mut attributes =
-        Attributes { user: &who, verb, connect: false, reinvocation: Default::default(), target: &target, kind: &kind, old: old.as_ref(), object: Some(&mut new), options: &Value::Null, dry_run: false, warnings: vec![], lookup: &lookup };
+        Attributes { user: &who, verb, connect: false, reinvocation: Default::default(), target: &target, kind: &kind, old: old.as_ref(), object: Some(&mut new), options: &Value::Null, dry_run: false, warnings: vec![], audit: Default::default(), lookup: &lookup };
     guard.validate(&mut attributes).await
 }
 
