@@ -2,7 +2,7 @@
 use crate::affinity::Terms;
 use crate::resources::{Resources, of_pod};
 use crate::selector;
-use k8s_openapi::api::core::v1::{Container, Node, NodeSelectorTerm, Pod, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Container, Node, NodeSelectorTerm, Pod, PodSpec, PodStatus, Taint, Toleration};
 use skiff_meta::LabelSelector;
 use std::collections::BTreeMap;
 
@@ -69,6 +69,8 @@ impl PodFacts {
     pub fn of(pod: &Pod) -> Self {
         let (m, default) = (&pod.metadata, PodSpec::default());
         let spec = pod.spec.as_ref().unwrap_or(&default);
+        let no_status = PodStatus::default();
+        let status = pod.status.as_ref().unwrap_or(&no_status);
         let name = m.name.clone().unwrap_or_default();
         let affinity = spec.affinity.as_ref();
         let nodes = affinity.and_then(|a| a.node_affinity.as_ref());
@@ -85,8 +87,8 @@ impl PodFacts {
             gates: spec.scheduling_gates.iter().flatten().map(|g| g.name.clone()).collect(),
             started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(i64::MAX, |t| t.0.as_second()),
             terminating: m.deletion_timestamp.is_some(),
-            requests: of_pod(spec, false),
-            scored: of_pod(spec, true),
+            requests: of_pod(spec, status, false),
+            scored: of_pod(spec, status, true),
             ports: containers(spec).flat_map(host_ports).collect(),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             node_terms: nodes.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref()).map(|s| s.node_selector_terms.clone()),

@@ -1,5 +1,5 @@
 //! Amounts that pods ask for and nodes have.
-use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Container, PodSpec, PodStatus, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use skiff_meta::Quantity;
 use std::collections::BTreeMap;
@@ -62,8 +62,8 @@ impl Resources {
 fn requests(r: Option<&ResourceRequirements>) -> Resources {
     r.and_then(|r| r.requests.as_ref()).map(Resources::of).unwrap_or_default()
 }
-fn scored(c: &Container) -> Resources {
-    let mut r = requests(c.resources.as_ref());
+fn scored(c: &Container, status: &PodStatus) -> Resources {
+    let mut r = asked(c, status);
     let asks = |name: &str| c.resources.as_ref().and_then(|r| r.requests.as_ref()).is_some_and(|m| m.contains_key(name));
     if !asks("cpu") {
         r.milli_cpu = DEFAULT_MILLI_CPU;
@@ -74,10 +74,22 @@ fn scored(c: &Container) -> Resources {
     r
 }
 
+/// While a container is resized, the greatest of what it asks for, was allotted and has; what can never be given to it
+/// does not count (KEP-1287).
+fn asked(c: &Container, status: &PodStatus) -> Resources {
+    let all = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let Some(s) = all.into_iter().find(|s| s.name == c.name) else { return requests(c.resources.as_ref()) };
+    let infeasible = status.conditions.iter().flatten().any(|c| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible"));
+    let mut r = if infeasible { Resources::default() } else { requests(c.resources.as_ref()) };
+    s.allocated_resources.as_ref().inspect(|a| r.raise(&Resources::of(a)));
+    r.raise(&requests(s.resources.as_ref()));
+    r
+}
+
 /// What a pod occupies: containers and sidecars together, or the largest init container with the sidecars before it;
 /// pod-level requests win; overhead on top (KEP-753, KEP-2837). With `score`, empty requests count as the defaults.
-pub(crate) fn of_pod(spec: &PodSpec, score: bool) -> Resources {
-    let one = |c: &Container| if score { scored(c) } else { requests(c.resources.as_ref()) };
+pub(crate) fn of_pod(spec: &PodSpec, status: &PodStatus, score: bool) -> Resources {
+    let one = |c: &Container| if score { scored(c, status) } else { asked(c, status) };
     let mut total = Resources::default();
     spec.containers.iter().for_each(|c| total.add(&one(c)));
     let (mut sidecars, mut init) = (Resources::default(), Resources::default());
@@ -109,4 +121,21 @@ pub(crate) fn of_pod(spec: &PodSpec, score: bool) -> Resources {
         total.add(&Resources::of(o));
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn milli_cpu(reason: &str) -> i64 {
+        let spec = serde_json::json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
+        let status = serde_json::json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0, "allocatedResources": {"cpu": "500m"}, "resources": {"requests": {"cpu": "1"}}}],
+            "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]});
+        of_pod(&serde_json::from_value(spec).unwrap(), &serde_json::from_value(status).unwrap(), false).milli_cpu
+    }
+
+    #[test]
+    fn a_pod_being_resized_occupies_the_most_that_it_may_have() {
+        assert_eq!((milli_cpu("Deferred"), milli_cpu("Infeasible")), (2000, 1000));
+    }
 }

@@ -24,6 +24,19 @@ pub struct Resources {
     pub unified: Vec<(String, String)>,
 }
 
+impl Resources {
+    /// Takes what is set in `change`.
+    pub fn change(&mut self, change: &Self) {
+        fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+            *value == T::default()
+        }
+        macro_rules! take {
+            ($($field:ident),*) => { $(if !is_default(&change.$field) { self.$field = change.$field.clone(); })* };
+        }
+        take!(cpu_shares, cpu_quota, cpu_period, memory_limit, pids_limit, cpuset_cpus, cpuset_mems, hugepages, oom_score_adj, unified);
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HugepageLimit {
     /// As the kernel writes it in file names: `2MB`, `1GB`.

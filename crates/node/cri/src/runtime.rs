@@ -65,7 +65,10 @@ pub trait Runtime: Send + Sync {
 
     async fn list_containers(&self, filter: &ContainerFilter) -> Result<Vec<ContainerStatus>>;
 
-    /// Fields that aren't set stay as they are.
+    /// Changes limits of the pod's own group. Fields that aren't set stay as they are; a limit of -1 takes one away.
+    async fn update_sandbox_resources(&self, id: &SandboxId, resources: &Resources) -> Result<()>;
+
+    /// Changes limits of a running container; fields as above.
     async fn update_resources(&self, id: &ContainerId, resources: &Resources) -> Result<()>;
 
     /// Fails with [`crate::RuntimeError::StartFailed`] when the program can't be executed.

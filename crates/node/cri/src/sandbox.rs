@@ -69,6 +69,8 @@ pub struct SandboxStatus {
     pub labels: BTreeMap<String, String>,
     pub annotations: BTreeMap<String, String>,
     pub runtime_handler: String,
+    /// Of the pod's group.
+    pub resources: Resources,
     /// The pinned network namespace, unless it is the host's.
     pub netns: Option<PathBuf>,
 }

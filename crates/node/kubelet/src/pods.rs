@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, RwLock};
 use skiff_cri::SandboxId;
 use skiff_informer::{Change, ChangeKind};
+use skiff_pod::resize::Allotment;
 use skiff_pod::view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub struct Slot {
     /// The worker has ended everything of it.
     pub terminated: AtomicBool,
     pub sandboxes: Mutex<Vec<SandboxId>>,
+    /// What the node has given it; None until it is admitted.
+    pub allotment: Mutex<Option<Allotment>>,
+    /// It waits for others to leave room for its resize.
+    pub deferred: AtomicBool,
 }
 
 impl Slot {
@@ -59,6 +64,8 @@ impl Slot {
             is_static: view::is_static(pod),
             terminated: AtomicBool::new(false),
             sandboxes: Mutex::default(),
+            allotment: Mutex::default(),
+            deferred: AtomicBool::new(false),
         }
     }
     pub fn wake(&self) {
@@ -115,11 +122,13 @@ fn concerns(old: &Pod, new: &Pod) -> bool {
 pub struct Pods {
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
     manifests_read: watch::Sender<bool>,
+    /// Held while a pod's wish is compared with what the others have.
+    pub allotting: Mutex<()>,
 }
 
 impl Default for Pods {
     fn default() -> Self {
-        Self { slots: Mutex::default(), manifests_read: watch::Sender::new(false) }
+        Self { slots: Mutex::default(), manifests_read: watch::Sender::new(false), allotting: Mutex::default() }
     }
 }
 
@@ -149,10 +158,19 @@ impl Pods {
     pub fn of_sandbox(&self, id: &SandboxId) -> Option<Arc<Slot>> {
         self.slots.lock().values().find(|s| s.sandboxes.lock().contains(id)).cloned()
     }
-    /// Pods that use the node's room: those that haven't finished.
+    /// Pods that use the node's room, with what they were given: those that were admitted and haven't finished.
     pub fn active(&self, except: &str) -> Vec<Pod> {
-        let done = |s: &Slot| s.terminated.load(Ordering::Acquire);
-        self.all().iter().filter(|s| s.uid != except && !done(s)).filter_map(|s| s.pod()).filter(|p| !view::finished(p)).collect()
+        let one = |s: Arc<Slot>| {
+            let mut pod = s.pod().filter(|p| !view::finished(p))?;
+            let admitted = s.allotment.lock().as_ref().map(|a| a.apply(&mut pod)).is_some();
+            let started = || pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+            (admitted || started() || s.is_static).then_some(pod)
+        };
+        self.all().into_iter().filter(|s| s.uid != except && !s.terminated.load(Ordering::Acquire)).filter_map(one).collect()
+    }
+    /// Room was left: who waits for it looks again.
+    pub fn room_left(&self) {
+        self.all().iter().filter(|s| s.deferred.load(Ordering::Acquire)).for_each(|s| s.wake());
     }
 }
 

@@ -267,3 +267,42 @@ async fn a_pod_that_vanished_while_nobody_watched_is_cleaned_up() {
     }
     panic!("the orphan stayed");
 }
+
+fn with_cpu(mut p: Pod, cpu: &str) -> Pod {
+    let resources = serde_json::json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+    for c in p.spec.iter_mut().flat_map(|s| &mut s.containers) {
+        c.resources = Some(serde_json::from_value(resources.clone()).unwrap());
+    }
+    p.metadata.generation = p.metadata.generation.map(|g| g + 1);
+    p
+}
+fn has_condition(p: &Pod, kind: &str, reason: &str) -> bool {
+    p.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == kind && (reason.is_empty() || c.reason.as_deref() == Some(reason)))
+}
+fn actual_cpu(p: &Pod) -> String {
+    let status = p.status.iter().flat_map(|s| s.container_statuses.iter().flatten()).next();
+    let limits = status.and_then(|s| s.resources.as_ref()?.limits.clone()).unwrap_or_default();
+    limits.get("cpu").map(|q| q.0.clone()).unwrap_or_default()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resize_changes_the_groups_and_one_that_never_fits_changes_nothing() {
+    let w = World::new();
+    let kubelet = w.start().await;
+    w.create(r#""containers":[{"name":"a","image":"x:1","resources":{"requests":{"cpu":"100m"},"limits":{"cpu":"100m"}}}]"#).await;
+    let p = w.until("Running", |p| phase(p) == "Running").await;
+    let first = w.running("a").await.unwrap();
+    assert_eq!((first.resources.cpu_quota, actual_cpu(&p).as_str()), (10_000, "100m"));
+    w.client.update(&with_cpu(p, "200m")).await.unwrap();
+    let p = w.until("resized", |p| actual_cpu(p) == "200m" && !has_condition(p, "PodResizeInProgress", "")).await;
+    let now = w.running("a").await.unwrap();
+    assert_eq!((now.id == first.id, now.resources.cpu_quota), (true, 20_000));
+    let sandbox = w.runtime.list_sandboxes(&SandboxFilter::default()).await.unwrap().remove(0);
+    assert_eq!(sandbox.resources.cpu_quota, 20_000);
+    w.client.update(&with_cpu(p, "100000")).await.unwrap();
+    w.until("refused", |p| has_condition(p, "PodResizePending", "Infeasible")).await;
+    kubelet.stop();
+    let _kubelet = w.start().await;
+    let p = w.until("refused by the next agent, too", |p| has_condition(p, "PodResizePending", "Infeasible") && phase(p) == "Running").await;
+    assert_eq!((actual_cpu(&p).as_str(), w.running("a").await.unwrap().resources.cpu_quota), ("200m", 20_000));
+}

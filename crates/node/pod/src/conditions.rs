@@ -1,5 +1,6 @@
 //! The conditions of a pod that the node owns.
 //! <https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-conditions>
+use crate::status::StatusInputs;
 use crate::view;
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
@@ -24,10 +25,11 @@ impl Answer {
 }
 
 /// Others' conditions as they are, then the node's own; transition times are kept where the status doesn't change.
-pub fn conditions(pod: &Pod, old: &PodStatus, s: &PodStatus, sandbox_problem: Option<&str>, now: Timestamp) -> Vec<PodCondition> {
+pub fn conditions(i: &StatusInputs<'_>, s: &PodStatus, sandbox_problem: Option<&str>) -> Vec<PodCondition> {
+    let (pod, now) = (i.pod, i.now);
     let api = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let mut all: Vec<PodCondition> = api.iter().filter(|c| !OWNED.contains(&c.type_.as_str())).cloned().collect();
-    let before = old.conditions.as_deref().unwrap_or_default();
+    let before = i.old.conditions.as_deref().unwrap_or_default();
     if let Some(disruption) = before.iter().find(|c| c.type_ == "DisruptionTarget") {
         all.retain(|c| c.type_ != disruption.type_);
         all.push(disruption.clone());
@@ -43,8 +45,15 @@ pub fn conditions(pod: &Pod, old: &PodStatus, s: &PodStatus, sandbox_problem: Op
     let ready = ready(pod, &ready_containers, &all);
     let answers = [started, initialized(pod, init, regular, phase), ready, ready_containers, Answer::yes("PodScheduled")];
     let generation = pod.metadata.generation.filter(|g| *g > 0);
-    all.extend(answers.into_iter().map(|a| condition(a, before, api, generation, now)));
+    all.extend(answers.into_iter().chain(resizing(i)).map(|a| condition(a, before, api, generation, now)));
     all
+}
+
+/// Both are there only while they are true.
+fn resizing(i: &StatusInputs<'_>) -> Vec<Answer> {
+    let pending = i.resize_pending.map(|p| Answer { reason: p.reason, message: p.message.clone(), ..Answer::yes("PodResizePending") });
+    let progress = i.resize_progress.map(|e| Answer { reason: if e.is_empty() { "" } else { "Error" }, message: e.to_owned(), ..Answer::yes("PodResizeInProgress") });
+    pending.into_iter().chain(progress).collect()
 }
 
 fn condition(a: Answer, before: &[PodCondition], api: &[PodCondition], generation: Option<i64>, now: Timestamp) -> PodCondition {

@@ -86,7 +86,8 @@ fn seen(i: &StatusInputs<'_>, c: &Container, cs: &ContainerStatus, old: Option<&
     }
     if let Some(r) = c.resources.as_ref() {
         s.allocated_resources = r.requests.clone();
-        s.resources = Some(r.clone());
+        let given = i.actuated.get(&c.name).filter(|(id, _)| *id == cs.id).map(|(_, r)| r);
+        s.resources = Some(given.unwrap_or(r).clone());
     } else {
         s.resources = Some(Default::default());
     }

@@ -31,6 +31,7 @@ mod phase;
 mod plan;
 pub mod probe;
 pub mod qos;
+pub mod resize;
 pub mod restart;
 pub mod security;
 pub mod service_env;

@@ -12,7 +12,7 @@
 //! ```
 use crate::probe::{ProbeKind, ProbeResults, Verdict};
 use crate::restart::{restarts, restarts_after_kill, should_start};
-use crate::{Observed, names, view};
+use crate::{Observed, names, resize, view};
 use k8s_openapi::api::core::v1::{Container, Pod};
 use skiff_cri::{ContainerId, ContainerState, ContainerStatus, SandboxId, SandboxState};
 
@@ -20,6 +20,8 @@ use skiff_cri::{ContainerId, ContainerState, ContainerStatus, SandboxId, Sandbox
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KillReason {
     DefinitionChanged,
+    /// What it was allotted has changed, and its policy wants a restart for that.
+    Resize,
     LivenessProbe,
     StartupProbe,
     /// Its state is not known: end it before another one starts.
@@ -75,7 +77,8 @@ pub fn sandbox_problem(pod: &Pod, observed: &Observed) -> Option<&'static str> {
     }
 }
 
-pub fn plan(pod: &Pod, observed: &Observed, probes: &ProbeResults) -> Plan {
+/// `pod` has its allotment; `resize` is what follows from it.
+pub fn plan(pod: &Pod, observed: &Observed, probes: &ProbeResults, resize: &[resize::Step]) -> Plan {
     let newest = observed.sandboxes().first();
     let mut p = Plan { sandbox: newest.map(|s| s.id.clone()), attempt: newest.map_or(0, |s| s.metadata.attempt), ..Plan::default() };
     if sandbox_problem(pod, observed).is_some() {
@@ -84,11 +87,11 @@ pub fn plan(pod: &Pod, observed: &Observed, probes: &ProbeResults) -> Plan {
     }
     let ephemeral = view::ephemeral_containers(pod).iter().enumerate();
     p.start_ephemeral = ephemeral.filter(|(_, e)| observed.find(&e.name).is_none()).map(|(i, _)| i).collect();
-    let initialised = init_actions(pod, observed, probes, &mut p);
+    let initialised = init_actions(pod, observed, probes, resize, &mut p);
     if p.kill_pod || !initialised {
         return p;
     }
-    regular_actions(pod, observed, probes, &mut p);
+    regular_actions(pod, observed, probes, resize, &mut p);
     p
 }
 
@@ -122,7 +125,7 @@ fn begin_anew(pod: &Pod, observed: &Observed, mut p: Plan) -> Plan {
 ///
 /// They are looked at from the last to the first: finished ones may have been removed already, so the last one with
 /// a state says how far the pod has got.
-fn init_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, p: &mut Plan) -> bool {
+fn init_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, resize: &[resize::Step], p: &mut Plan) -> bool {
     let all = view::init_containers(pod);
     if all.is_empty() {
         return true;
@@ -139,7 +142,7 @@ fn init_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, p: &mut P
         if later_began && !view::is_sidecar(c) {
             continue;
         }
-        match init_step(pod, c, status, probes) {
+        match init_step(pod, c, status, probes, resize) {
             Step::Wait => {}
             Step::Start(kill) => {
                 p.kill.extend(kill);
@@ -180,7 +183,7 @@ enum Step {
     Failed,
 }
 
-fn init_step(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResults) -> Step {
+fn init_step(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResults, resize: &[resize::Step]) -> Step {
     let sidecar = view::is_sidecar(c);
     let kill = |message: String, reason| Kill { id: s.id.clone(), name: c.name.clone(), message, reason };
     match s.state {
@@ -196,6 +199,9 @@ fn init_step(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResult
             }
             if changed(c, s) {
                 return Step::Done(Some(kill(format!("Init container {} definition changed", c.name), KillReason::DefinitionChanged)));
+            }
+            if needs_restart(s, resize) {
+                return Step::Done(Some(kill(resize_message(c), KillReason::Resize)));
             }
             if c.liveness_probe.is_some() && probes.get(&s.id, ProbeKind::Liveness) == Some(Verdict::Failure) {
                 return Step::Done(Some(kill(format!("Init container {} failed liveness probe", c.name), KillReason::LivenessProbe)));
@@ -213,7 +219,7 @@ fn init_step(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResult
     }
 }
 
-fn regular_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, p: &mut Plan) {
+fn regular_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, resize: &[resize::Step], p: &mut Plan) {
     let mut keep = 0;
     for (i, c) in view::containers(pod).iter().enumerate() {
         let status = observed.find(&c.name);
@@ -227,11 +233,13 @@ fn regular_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, p: &mu
             }
             continue;
         };
-        let Some((mut message, reason, restart)) = kill_cause(pod, c, s, probes) else {
+        let Some((mut message, reason, restart)) = kill_cause(pod, c, s, probes, resize) else {
             keep += 1;
             continue;
         };
-        if restart {
+        if restart && reason == KillReason::Resize {
+            p.start.push(i);
+        } else if restart {
             message += ", will be restarted";
             p.start.push(i);
         }
@@ -244,7 +252,7 @@ fn regular_actions(pod: &Pod, observed: &Observed, probes: &ProbeResults, p: &mu
 }
 
 /// Why a running container has to go, and whether it starts again.
-fn kill_cause(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResults) -> Option<(String, KillReason, bool)> {
+fn kill_cause(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResults, resize: &[resize::Step]) -> Option<(String, KillReason, bool)> {
     let restart = restarts_after_kill(c, view::spec(pod));
     if changed(c, s) {
         return Some((format!("Container {} definition changed", c.name), KillReason::DefinitionChanged, true));
@@ -255,7 +263,17 @@ fn kill_cause(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResul
     if probes.get(&s.id, ProbeKind::Startup) == Some(Verdict::Failure) {
         return Some((format!("Container {} failed startup probe", c.name), KillReason::StartupProbe, restart));
     }
+    if needs_restart(s, resize) {
+        return Some((resize_message(c), KillReason::Resize, true));
+    }
     None
+}
+
+fn needs_restart(s: &ContainerStatus, resize: &[resize::Step]) -> bool {
+    resize.iter().any(|step| step.id == s.id && step.restart)
+}
+fn resize_message(c: &Container) -> String {
+    format!("Container {} resize requires restart", c.name)
 }
 
 /// A container without the annotation was made by somebody else's rules: it is left alone.

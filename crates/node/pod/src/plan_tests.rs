@@ -37,7 +37,7 @@ fn restart_policies() {
         ("Always", vec![("a", Running, 0), ("b", Created, 0)], "start[1]"),
     ] {
         let p = pod(&TWO.replace("POLICY", policy));
-        assert_eq!(line(&plan(&p, &observed(&states), &ProbeResults::default())), want, "{policy} {states:?}");
+        assert_eq!(line(&plan(&p, &observed(&states), &ProbeResults::default(), &[])), want, "{policy} {states:?}");
     }
 }
 
@@ -57,7 +57,7 @@ fn init_containers_one_by_one_and_sidecars_beside_them() {
         ("Never", vec![("i", Exited, 0), ("s", Running, 0), ("j", Exited, 0), ("a", Exited, 0)], "kill-pod"),
     ] {
         let p = pod(&INIT.replace("POLICY", policy));
-        assert_eq!(line(&plan(&p, &observed(&states), &ProbeResults::default())), want, "{policy} {states:?}");
+        assert_eq!(line(&plan(&p, &observed(&states), &ProbeResults::default(), &[])), want, "{policy} {states:?}");
     }
 }
 
@@ -66,14 +66,14 @@ fn sandboxes() {
     let p = pod(&TWO.replace("POLICY", "Always"));
     let never = pod(&TWO.replace("POLICY", "Never"));
     let none = ProbeResults::default();
-    assert_eq!(line(&plan(&p, &Observed::default(), &none)), "kill-pod sandbox#0 start[0, 1]");
+    assert_eq!(line(&plan(&p, &Observed::default(), &none, &[])), "kill-pod sandbox#0 start[0, 1]");
     let lost = || Observed::new(vec![sandbox(0, SandboxState::NotReady)], vec![container("a", 0, Exited, 137), container("b", 0, Exited, 137)]);
-    assert_eq!(line(&plan(&p, &lost(), &none)), "kill-pod sandbox#1 start[0, 1]");
-    assert_eq!(line(&plan(&never, &lost(), &none)), "kill-pod");
+    assert_eq!(line(&plan(&p, &lost(), &none, &[])), "kill-pod sandbox#1 start[0, 1]");
+    assert_eq!(line(&plan(&never, &lost(), &none, &[])), "kill-pod");
     let failed_before_any = Observed::new(vec![sandbox(0, SandboxState::NotReady)], vec![]);
-    assert_eq!(line(&plan(&never, &failed_before_any, &none)), "kill-pod sandbox#1 start[0, 1]");
+    assert_eq!(line(&plan(&never, &failed_before_any, &none, &[])), "kill-pod sandbox#1 start[0, 1]");
     let two = Observed::new(vec![sandbox(0, SandboxState::Ready), sandbox(1, SandboxState::Ready)], vec![]);
-    assert_eq!(line(&plan(&p, &two, &none)), "kill-pod sandbox#2 start[0, 1]");
+    assert_eq!(line(&plan(&p, &two, &none, &[])), "kill-pod sandbox#2 start[0, 1]");
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn probes_and_definitions() {
     let o = observed(&[("a", Running, 0)]);
     let mut probes = ProbeResults::default();
     probes.set(&ContainerId::new("a-0"), ProbeKind::Liveness, Verdict::Failure);
-    let got = plan(&p, &o, &probes);
+    let got = plan(&p, &o, &probes, &[]);
     assert_eq!(line(&got), "start[0] kill(a)");
     assert_eq!(got.kill[0].message, "Container a failed liveness probe, will be restarted");
     let mut c = container("a", 0, Running, 0);
     c.annotations.insert(crate::names::CONTAINER_HASH.into(), "other".into());
-    let got = plan(&p, &Observed::new(vec![sandbox(0, SandboxState::Ready)], vec![c]), &ProbeResults::default());
+    let got = plan(&p, &Observed::new(vec![sandbox(0, SandboxState::Ready)], vec![c]), &ProbeResults::default(), &[]);
     assert_eq!(got.kill[0].message, "Container a definition changed, will be restarted");
 }
 
@@ -96,16 +96,26 @@ fn a_sidecar_waits_for_its_startup_probe() {
     let p = pod(r#"{"restartPolicy":"Always","initContainers":[{"name":"s","restartPolicy":"Always","startupProbe":{}}],"containers":[{"name":"a"}]}"#);
     let o = observed(&[("s", Running, 0)]);
     let mut probes = ProbeResults::default();
-    assert_eq!(line(&plan(&p, &o, &probes)), "");
+    assert_eq!(line(&plan(&p, &o, &probes, &[])), "");
     probes.set(&ContainerId::new("s-0"), ProbeKind::Startup, Verdict::Success);
-    assert_eq!(line(&plan(&p, &o, &probes)), "start[0]");
+    assert_eq!(line(&plan(&p, &o, &probes, &[])), "start[0]");
     probes.set(&ContainerId::new("s-0"), ProbeKind::Startup, Verdict::Failure);
-    assert_eq!(line(&plan(&p, &o, &probes)), "init[0] kill(s)");
+    assert_eq!(line(&plan(&p, &o, &probes, &[])), "init[0] kill(s)");
 }
 
 #[test]
 fn ephemeral_containers_start_once() {
     let p = pod(r#"{"restartPolicy":"Always","containers":[{"name":"a"}],"ephemeralContainers":[{"name":"d"}]}"#);
-    assert_eq!(line(&plan(&p, &observed(&[("a", Running, 0)]), &ProbeResults::default())), "eph[0]");
-    assert_eq!(line(&plan(&p, &observed(&[("a", Running, 0), ("d", Exited, 1)]), &ProbeResults::default())), "");
+    assert_eq!(line(&plan(&p, &observed(&[("a", Running, 0)]), &ProbeResults::default(), &[])), "eph[0]");
+    assert_eq!(line(&plan(&p, &observed(&[("a", Running, 0), ("d", Exited, 1)]), &ProbeResults::default(), &[])), "");
+}
+
+#[test]
+fn a_resize_that_wants_it_restarts_the_container() {
+    let p = pod(r#"{"restartPolicy":"Always","initContainers":[{"name":"s","restartPolicy":"Always"}],"containers":[{"name":"a"},{"name":"b"}]}"#);
+    let o = observed(&[("s", Running, 0), ("a", Running, 0), ("b", Running, 0)]);
+    let step = |name: &str, restart| resize::Step { container: name.into(), id: ContainerId::new(format!("{name}-0")), restart, resources: Default::default() };
+    let got = plan(&p, &o, &ProbeResults::default(), &[step("s", true), step("a", true), step("b", false)]);
+    assert_eq!(line(&got), "init[0] start[0] kill(s) kill(a)");
+    assert!(got.kill.iter().all(|k| k.reason == KillReason::Resize && k.message.ends_with("resize requires restart")));
 }

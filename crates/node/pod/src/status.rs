@@ -1,12 +1,13 @@
 //! The whole status of a pod.
 use crate::probe::{ProbeKind, ProbeResults, Verdict};
 use crate::view::{self, Role};
-use crate::{Observed, conditions, container_status, phase, plan::sandbox_problem, qos};
+use crate::{Observed, cgroup, conditions, container_status, phase, plan::sandbox_problem, qos, resize};
 use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, HostIP, Pod, PodIP, PodStatus, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use skiff_cri::{ContainerId, ContainerStatus};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Why a container couldn't be started: the waiting reason (`ErrImagePull`, `CrashLoopBackOff`, …) and its message.
@@ -32,6 +33,11 @@ pub struct StatusInputs<'a> {
     /// The scheme of container ids.
     pub runtime_name: &'a str,
     pub node_ips: &'a [IpAddr],
+    pub actuated: &'a resize::Actuated,
+    /// Why the pod's spec is not allotted to it yet.
+    pub resize_pending: Option<&'a resize::Pending>,
+    /// A resize is under way; the text is what went wrong at the last try.
+    pub resize_progress: Option<&'a str>,
     /// Containers have ended and none starts again, whatever the policy says.
     pub terminal: bool,
     /// Phase, reason and message decided elsewhere: evicted, past its deadline, rejected.
@@ -54,10 +60,11 @@ pub fn pod_status(i: &StatusInputs<'_>) -> PodStatus {
     let mut s = PodStatus { start_time: i.old.start_time.clone().or_else(|| Some(Time(conditions::whole_seconds(i.now)))), ..PodStatus::default() };
     carry_over(i, &mut s);
     fill_containers(i, &mut s);
+    whole(i, &mut s);
     settle_phase(i, &mut s);
     readiness(i, &mut s);
     addresses(i, &mut s);
-    s.conditions = Some(conditions::conditions(i.pod, i.old, &s, sandbox_problem(i.pod, i.observed), i.now));
+    s.conditions = Some(conditions::conditions(i, &s, sandbox_problem(i.pod, i.observed)));
     s
 }
 
@@ -70,6 +77,20 @@ fn carry_over(i: &StatusInputs<'_>, s: &mut PodStatus) {
         s.resource_claim_statuses = api.resource_claim_statuses.clone();
         s.extended_resource_claim_status = api.extended_resource_claim_status.clone();
     }
+}
+
+/// What the whole pod was given, and has: the old figures while that changes.
+fn whole(i: &StatusInputs<'_>, s: &mut PodStatus) {
+    let names: BTreeSet<&String> = view::init_containers(i.pod).iter().chain(view::containers(i.pod)).filter_map(|c| c.resources.as_ref()).chain(&view::spec(i.pod).resources).flat_map(|r| r.requests.iter().chain(&r.limits).flatten().map(|(k, _)| k)).collect();
+    let total = |of: &dyn Fn(&str) -> Option<skiff_meta::Quantity>| {
+        let list: view::ResourceList = names.iter().filter_map(|n| Some(((*n).clone(), Quantity(of(n)?.to_string())))).collect();
+        (!list.is_empty()).then_some(list)
+    };
+    let requests = total(&|n| Some(cgroup::pod_request(i.pod, n)).filter(|q| *q != skiff_meta::Quantity::ZERO));
+    let limits = total(&|n| cgroup::pod_limit(i.pod, n));
+    s.allocated_resources = requests.clone();
+    s.resources = i.old.resources.clone().filter(|_| i.resize_progress.is_some());
+    s.resources = s.resources.take().or_else(|| Some(ResourceRequirements { requests, limits, claims: None }));
 }
 
 fn fill_containers(i: &StatusInputs<'_>, s: &mut PodStatus) {

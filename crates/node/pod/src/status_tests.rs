@@ -9,11 +9,14 @@ struct Case<'a> {
     failures: BTreeMap<String, StartFailure>,
     old: PodStatus,
     terminal: bool,
+    actuated: resize::Actuated,
+    pending: Option<resize::Pending>,
+    progress: Option<&'static str>,
 }
 
 impl<'a> Case<'a> {
     fn new(pod: &'a Pod, observed: Observed) -> Self {
-        Self { pod, observed, probes: ProbeResults::default(), failures: BTreeMap::new(), old: PodStatus::default(), terminal: false }
+        Self { pod, observed, probes: ProbeResults::default(), failures: BTreeMap::new(), old: PodStatus::default(), terminal: false, actuated: BTreeMap::new(), pending: None, progress: None }
     }
     fn status(&self) -> PodStatus {
         pod_status(&StatusInputs {
@@ -26,6 +29,9 @@ impl<'a> Case<'a> {
             old: &self.old,
             runtime_name: "skiff",
             node_ips: &["192.0.2.1".parse().unwrap()],
+            actuated: &self.actuated,
+            resize_pending: self.pending.as_ref(),
+            resize_progress: self.progress,
             terminal: self.terminal,
             verdict: None,
             now: Timestamp::from_second(100).unwrap(),

@@ -19,6 +19,7 @@ pub fn sandbox(attempt: u32, state: SandboxState) -> SandboxStatus {
         labels: Default::default(),
         annotations: Default::default(),
         runtime_handler: String::new(),
+        resources: Default::default(),
         netns: None,
     }
 }

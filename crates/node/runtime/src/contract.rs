@@ -99,13 +99,23 @@ impl Runtime for EmbeddedRuntime {
         Ok(tables.containers.values().filter_map(status).filter(|status| filter.matches(status)).collect())
     }
 
+    async fn update_sandbox_resources(&self, id: &SandboxId, resources: &Resources) -> Result<()> {
+        let cgroup = self.inner.tables.lock().sandbox(id)?.record.cgroup.clone();
+        let applied = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.apply(&spec::resources(resources)));
+        applied.map_err(|error| RuntimeError::failed("update the pod's limits", error.full_message()))?;
+        let mut tables = self.inner.tables.lock();
+        let record = &mut tables.sandbox(id)?.record;
+        record.config.resources.change(resources);
+        self.inner.save_sandbox(record)
+    }
+
     async fn update_resources(&self, id: &ContainerId, resources: &Resources) -> Result<()> {
         let cgroup = self.inner.tables.lock().container(id)?.record.spec.cgroup.clone();
         let applied = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.apply(&spec::resources(resources)));
         applied.map_err(|error| RuntimeError::failed("update the container's limits", error.full_message()))?;
         let mut tables = self.inner.tables.lock();
         let record = &mut tables.container(id)?.record;
-        spec::merge_resources(&mut record.config.resources, resources);
+        record.config.resources.change(resources);
         record.spec.resources = spec::resources(&record.config.resources);
         self.inner.save_container(record)
     }

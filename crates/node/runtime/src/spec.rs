@@ -221,17 +221,6 @@ pub(crate) fn resources(wanted: &Resources) -> oci::Resources {
     }
 }
 
-/// What is set in `change` over what was.
-pub(crate) fn merge_resources(now: &mut Resources, change: &Resources) {
-    fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-        *value == T::default()
-    }
-    macro_rules! take {
-        ($($field:ident),*) => { $(if !is_default(&change.$field) { now.$field = change.$field.clone(); })* };
-    }
-    take!(cpu_shares, cpu_quota, cpu_period, memory_limit, pids_limit, cpuset_cpus, cpuset_mems, hugepages, oom_score_adj, unified);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -155,6 +155,7 @@ impl SandboxRecord {
             labels: self.config.labels.clone(),
             annotations: self.config.annotations.clone(),
             runtime_handler: self.config.runtime_handler.clone(),
+            resources: self.config.resources.clone(),
             netns: own_net.then(|| folder.join(skiff_oci::sandbox::NET)),
         }
     }

@@ -251,9 +251,15 @@ impl Runtime for FakeRuntime {
         Ok(self.state.lock().containers.values().map(|c| &c.status).filter(|s| filter.matches(s)).cloned().collect())
     }
 
+    async fn update_sandbox_resources(&self, id: &SandboxId, resources: &Resources) -> Result<()> {
+        self.check("update_sandbox_resources")?;
+        self.state.lock().sandbox(id)?.status.resources.change(resources);
+        Ok(())
+    }
+
     async fn update_resources(&self, id: &ContainerId, resources: &Resources) -> Result<()> {
         self.check("update_resources")?;
-        self.state.lock().container(id)?.status.resources = resources.clone();
+        self.state.lock().container(id)?.status.resources.change(resources);
         Ok(())
     }
 

@@ -72,6 +72,7 @@ impl State {
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),
             runtime_handler: config.runtime_handler.clone(),
+            resources: config.resources.clone(),
             netns: None,
         };
         self.sandboxes.insert(id.clone(), Sandbox { config: config.clone(), status });

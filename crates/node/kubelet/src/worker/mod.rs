@@ -7,6 +7,7 @@
 //! somebody deletes it.
 
 mod kill;
+mod resize;
 mod start;
 mod terminated;
 
@@ -19,6 +20,7 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_cri::{ContainerFilter, ContainerId, ContainerState, SandboxFilter};
+use skiff_pod::resize::Allotment;
 use skiff_pod::{Backoff, Observed, StartFailure, StatusInputs, admit, names, view};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -60,8 +62,7 @@ pub struct Worker {
     errors: u32,
     mirror: Option<String>,
     volume_error: Option<String>,
-    /// What limits were changed to while the container ran.
-    resized: BTreeMap<ContainerId, (u64, i64, i64)>,
+    resizing: resize::Resizing,
 }
 
 pub fn spawn(agent: Arc<Agent>, slot: Arc<Slot>) {
@@ -89,7 +90,7 @@ impl Worker {
             errors: 0,
             mirror: None,
             volume_error: None,
-            resized: BTreeMap::new(),
+            resizing: resize::Resizing::default(),
             agent,
             slot,
         }
@@ -111,7 +112,8 @@ impl Worker {
     }
 
     async fn step(&mut self) -> Next {
-        let Some(pod) = self.slot.pod() else { return Next::Wait(None) };
+        let Some(wish) = self.slot.pod() else { return Next::Wait(None) };
+        let pod = self.allotted(&wish);
         let mirror = self.slot.mirror_uid.lock().clone();
         if self.slot.is_static && mirror != self.mirror && mirror.is_some() {
             self.status.resend();
@@ -125,7 +127,7 @@ impl Worker {
             }
         };
         match self.stage {
-            Stage::Syncing => self.sync(&pod, observed).await,
+            Stage::Syncing => self.sync(&wish, &pod, observed).await,
             Stage::Terminating => self.terminate(&pod, observed).await,
             Stage::Terminated => self.finish(&pod).await,
         }
@@ -171,6 +173,9 @@ impl Worker {
             old: &self.old,
             runtime_name: &self.agent.runtime_name,
             node_ips: &self.agent.config.node_ips,
+            actuated: &self.resizing.record.actuated,
+            resize_pending: self.resizing.pending.as_ref(),
+            resize_progress: self.resizing.progress.as_deref(),
             terminal: self.stage == Stage::Terminated,
             verdict: verdict.as_ref().map(|v| (v.phase, v.reason.as_str(), v.message.as_str())),
             now: self.agent.now(),
@@ -222,13 +227,16 @@ impl Worker {
         start.checked_add(SignedDuration::from_secs(seconds)).ok()
     }
 
-    async fn sync(&mut self, pod: &Pod, observed: Observed) -> Next {
+    /// `wish` is the pod as the API has it, `pod` the one with what it was given.
+    async fn sync(&mut self, wish: &Pod, pod: &Pod, observed: Observed) -> Next {
         if self.must_end(pod) {
             return self.begin_ending(pod);
         }
-        if !self.admit(pod, &observed) {
+        if !self.admit(pod, &observed).await {
             return Next::Again;
         }
+        let pod = &self.allot(wish).await;
+        let resize = self.resize_steps(pod, &observed).await;
         let ip = pod_ip(&observed, &self.agent.config.node_ips, pod);
         self.prober.reconcile(pod, &observed, &self.old, ip);
         let status = self.report(pod, &observed);
@@ -237,9 +245,9 @@ impl Worker {
         }
         self.agent.references.set(&self.slot, self.wanted_references(pod));
         self.retries.clear();
-        let plan = skiff_pod::plan(pod, &observed, &self.prober.results());
-        let acted = !plan.is_empty();
-        let done = self.carry_out(pod, &observed, plan).await;
+        let plan = skiff_pod::plan(pod, &observed, &self.prober.results(), &resize);
+        let acted = !plan.is_empty() || self.resizing.progress.is_some();
+        let done = self.carry_out(pod, &observed, plan, &resize).await;
         if self.slot.ending.is_cancelled() {
             return Next::Again;
         }
@@ -275,16 +283,23 @@ impl Worker {
     }
 
     /// The node's own check, once, before anything of the pod runs here.
-    fn admit(&mut self, pod: &Pod, observed: &Observed) -> bool {
-        if self.admitted || !observed.sandboxes().is_empty() {
-            self.admitted = true;
+    async fn admit(&mut self, pod: &Pod, observed: &Observed) -> bool {
+        if self.admitted {
             return true;
         }
-        let others = self.agent.pods.active(&self.slot.uid);
-        let others: Vec<&Pod> = others.iter().filter(|p| p.status.as_ref().is_some_and(|s| s.start_time.is_some()) || view::is_static(p)).collect();
-        let rejection = admit::reject_reason(pod, &others, &self.agent.room.lock());
+        let rejection = {
+            let _one_at_a_time = self.agent.pods.allotting.lock();
+            let others = self.agent.pods.active(&self.slot.uid);
+            let others: Vec<&Pod> = others.iter().collect();
+            let rejection = observed.sandboxes().is_empty().then(|| admit::reject_reason(pod, &others, &self.agent.room.lock())).flatten();
+            if rejection.is_none() {
+                self.slot.allotment.lock().get_or_insert_with(|| Allotment::of(pod));
+            }
+            rejection
+        };
         let Some(r) = rejection else {
             self.admitted = true;
+            self.recall(pod).await;
             return true;
         };
         self.agent.recorder.warning(&self.agent.about(pod), known_reason(&r.reason), r.message.clone());
@@ -303,6 +318,7 @@ impl Worker {
     fn mark_terminated(&mut self) {
         self.stage = Stage::Terminated;
         self.slot.terminated.store(true, Ordering::Release);
+        self.agent.pods.room_left();
         self.prober.stop();
     }
 }

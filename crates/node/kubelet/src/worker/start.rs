@@ -22,7 +22,7 @@ fn failure(reason: &str, message: impl Into<String>) -> StartFailure {
 impl Worker {
     /// What waits for others (pulls, hooks, grace periods) is broken off when the pod has to end; calls that make
     /// something run to their end, so that nothing half-made is left.
-    pub(super) async fn carry_out(&mut self, pod: &Pod, observed: &Observed, plan: Plan) -> Result<(), String> {
+    pub(super) async fn carry_out(&mut self, pod: &Pod, observed: &Observed, plan: Plan, resize: &[skiff_pod::resize::Step]) -> Result<(), String> {
         let ending = self.slot.ending.clone();
         if plan.kill_pod {
             if plan.create_sandbox && !observed.sandboxes().is_empty() {
@@ -41,7 +41,7 @@ impl Worker {
             };
             ending.run_until_cancelled(self.kill_container(pod, &k.id, &k.name, &k.message, probe, None)).await.ok_or(ENDING)??;
         }
-        self.resize(pod, observed).await;
+        self.resize(pod, observed, resize).await;
         let volumes = self.volumes(pod, observed).await?;
         let starts = plan.create_sandbox || !(plan.start_init.is_empty() && plan.start.is_empty() && plan.start_ephemeral.is_empty());
         if !starts {
@@ -57,28 +57,6 @@ impl Worker {
             (id, pod_ips(observed, &self.agent.config.node_ips, pod))
         };
         self.start_containers(pod, observed, &plan, &sandbox, &ips, &volumes).await
-    }
-
-    /// Brings limits of running containers up to the pod's, when its spec has changed since it was created.
-    async fn resize(&mut self, pod: &Pod, observed: &Observed) {
-        if pod.metadata.generation.unwrap_or(1) <= 1 {
-            return;
-        }
-        for c in view::containers(pod).iter().chain(view::init_containers(pod).iter().filter(|c| view::is_sidecar(c))) {
-            let Some(s) = observed.find(&c.name).filter(|s| s.state == ContainerState::Running) else { continue };
-            let want = skiff_pod::cgroup::container(pod, c, self.agent.machine.memory);
-            let key = |r: &skiff_cri::Resources| (r.cpu_shares, r.cpu_quota.max(0), r.memory_limit.max(0));
-            if key(&want) == key(&s.resources) || self.resized.get(&s.id) == Some(&key(&want)) {
-                continue;
-            }
-            match self.agent.runtime.update_resources(&s.id, &want).await {
-                Ok(()) => {
-                    self.resized.insert(s.id.clone(), key(&want));
-                    self.agent.recorder.normal(&self.agent.about(pod), "ResizeCompleted", format!("Pod resize completed: container {}", c.name));
-                }
-                Err(e) => self.agent.recorder.warning(&self.agent.about(pod), "ResizeError", e.full_message()),
-            }
-        }
     }
 
     async fn volumes(&mut self, pod: &Pod, observed: &Observed) -> Result<MountedVolumes, String> {
@@ -295,6 +273,7 @@ impl Worker {
         let attempt = self.next_attempt(pod, observed, c).await;
         let config = self.configure(pod, c, &image, attempt, ips, volumes, target).await.map_err(|e| refuse("CreateContainerConfigError", e))?;
         let id = agent.runtime.create_container(sandbox, &config).await.map_err(|e| refuse("CreateContainerError", e.full_message()))?;
+        self.began_with(c, &id);
         agent.recorder.normal(&about, "Created", "Container created");
         if let Err(e) = agent.runtime.start_container(&id).await {
             return Err(refuse("RunContainerError", e.full_message()));

@@ -137,6 +137,11 @@ pub async fn limits_reach_the_cgroup(bed: &Bed) {
     assert!(stats.pids >= 1 && stats.memory.usage > 0);
     bed.runtime.update_resources(&id, &Resources { memory_limit: 128 << 20, ..Resources::default() }).await.expect("update");
     assert_eq!(bed.runtime.container_stats(&id).await.expect("stats").memory.limit, 128 << 20);
+    let pod = |bytes| Resources { memory_limit: bytes, ..Resources::default() };
+    bed.runtime.update_sandbox_resources(&sandbox, &pod(256 << 20)).await.expect("update the pod");
+    assert_eq!(bed.runtime.sandbox_stats(&sandbox).await.expect("stats").memory.limit, 256 << 20);
+    bed.runtime.update_sandbox_resources(&sandbox, &pod(-1)).await.expect("lift");
+    assert_eq!(bed.runtime.sandbox_status(&sandbox).await.expect("status").resources.memory_limit, -1);
     let (_, adj) = bed.exec(&id, "cat /proc/self/oom_score_adj").await;
     assert!(adj.trim().parse::<i32>().is_ok());
 }
