@@ -68,7 +68,7 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
     let binary = build::binary(true)?;
     let dir = std::env::temp_dir().join(format!("skiff-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let cluster = Cluster::of(&dir.join("c"), binary.clone(), args.port);
+    let cluster = Cluster::of(&dir.join("c"), binary.clone(), args.port).owned();
     let mut table = Table::default();
     table.row("stripped binary", "≤ 40 MB", format!("{:.1} MB", std::fs::metadata(&binary)?.len() as f64 / 1e6));
     let measured = measure(&cluster, &dir, args, &mut table);

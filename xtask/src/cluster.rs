@@ -3,10 +3,14 @@
 //! A cluster of one node runs on the machine as it is. Of several, each has a network namespace ([`wire`]), a host name, cgroups and
 //! a folder of its own; the first is the server.
 
+mod claim;
+mod leftovers;
 mod node;
 mod place;
 mod wire;
 
+pub use claim::Owner;
+pub use leftovers::Leftover;
 pub use node::Node;
 
 use crate::http::Client;
@@ -59,6 +63,9 @@ pub struct Cluster {
     /// How many there are, the server's among them.
     #[serde(default = "one")]
     pub nodes: u8,
+    /// The process with which the cluster is over, even if that cannot end it. None: it stays until it is ended.
+    #[serde(default)]
+    pub owner: Option<Owner>,
 }
 
 fn one() -> u8 {
@@ -74,6 +81,10 @@ pub fn task(command: Command) -> anyhow::Result<()> {
             if let Some(old) = Cluster::read(&dir)?.filter(|c| c.port != port || c.nodes > nodes || (c.nodes == 1) != (nodes == 1)) {
                 bail!("{} holds a cluster of {} nodes on port {}: give those --nodes and that --port, another --dir, or end it with `cargo xtask cluster down`", dir.display(), old.nodes, old.port);
             }
+            if let Some(missing) = images.iter().find(|i| !i.is_file()) {
+                bail!("--images {}: there is no such file", missing.display());
+            }
+            let dir = std::path::absolute(&dir)?;
             let cluster = Cluster::with_nodes(&dir, build::binary(true)?, port, nodes);
             cluster.up(&images)?;
             let pids: Vec<String> = cluster.all().iter().filter_map(Node::running).map(|p| p.to_string()).collect();
@@ -81,7 +92,13 @@ pub fn task(command: Command) -> anyhow::Result<()> {
             println!("PIDS={}", pids.join(" "));
             Ok(())
         }
-        Command::Down { dir } => Cluster::read(&dir)?.map_or(Ok(()), |c| c.down()),
+        Command::Down { dir } => match Cluster::read(&dir)? {
+            Some(cluster) => cluster.down(),
+            None => {
+                println!("there is no cluster in {}", dir.display());
+                Ok(())
+            }
+        },
     }
 }
 
@@ -98,7 +115,11 @@ impl Cluster {
         }
         let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let prefix = if port == DEFAULT_PORT { "skiff".to_owned() } else { format!("s{port:04x}") };
-        Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes), nodes }
+        Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes), nodes, owner: None }
+    }
+    /// The same, which is over when this process is.
+    pub fn owned(self) -> Self {
+        Self { owner: Owner::this(), ..self }
     }
     fn wire(&self) -> wire::Wire<'_> {
         wire::Wire { dir: self.dir.join("ns"), prefix: &self.prefix, network: self.network }
@@ -139,6 +160,7 @@ impl Cluster {
     }
     /// Starts the server, further arguments at the end; gives its process id.
     pub fn start(&self, extra: &[&str]) -> anyhow::Result<i32> {
+        claim::take(self)?;
         std::fs::create_dir_all(&self.dir)?;
         std::fs::write(Self::record(&self.dir), serde_json::to_vec(self)?)?;
         if self.nodes > 1 {
@@ -250,41 +272,17 @@ impl Cluster {
         }
         self.wire().down().context("take the network of the nodes away")?;
         // What is mounted below the folder is not ours to delete.
-        let mounts = self.mounts()?;
+        let mounts = leftovers::mounts(&self.dir)?;
         if !mounts.is_empty() {
-            bail!("{} is kept, because this is still mounted there:\n{}", self.dir.display(), mounts.join("\n"));
+            bail!("{} is kept, because something is still mounted there: {mounts:?}", self.dir.display());
         }
-        std::fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))
+        std::fs::remove_dir_all(&self.dir).with_context(|| format!("remove {}", self.dir.display()))?;
+        claim::release(self);
+        Ok(())
     }
-    fn mounts(&self) -> anyhow::Result<Vec<String>> {
-        let dir = format!("{}/", self.dir.display());
-        let text = std::fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-        Ok(text.lines().filter(|l| l.split(' ').nth(1).is_some_and(|at| at.starts_with(&dir))).map(|l| format!("mount {l}")).collect())
-    }
-    /// What is left on the machine after [`Cluster::down`]: mounts, links, tables, cgroups, processes.
-    pub fn leftovers(&self) -> anyhow::Result<Vec<String>> {
-        let dir = self.dir.to_string_lossy().into_owned();
-        let mut left = self.mounts()?;
-        if crate::has("ip") {
-            left.extend(output(Process::new("ip").args(["-o", "link"]))?.lines().filter(|l| l.contains(&format!(": {}", self.prefix))).map(|l| format!("link {l}")));
-        }
-        if crate::has("nft") {
-            left.extend(output(Process::new("nft").args(["list", "tables"]))?.lines().filter(|l| l.split_whitespace().any(|w| w.starts_with(&format!("{}-", self.prefix)))).map(|l| format!("nft {l}")));
-        }
-        for base in ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/pids"] {
-            let ours = |name: &str| name.strip_prefix(&self.prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with("-n"));
-            for group in std::fs::read_dir(base).into_iter().flatten().flatten().filter(|g| ours(&g.file_name().to_string_lossy())) {
-                left.push(format!("cgroup {}", group.path().display()));
-            }
-        }
-        for entry in std::fs::read_dir("/proc")?.flatten() {
-            let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else { continue };
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            if pid != std::process::id() && String::from_utf8_lossy(&line).contains(&format!("{dir}/")) {
-                left.push(format!("process {pid} {}", String::from_utf8_lossy(&line).replace('\0', " ")));
-            }
-        }
-        Ok(left)
+    /// What is left on the machine after [`Cluster::down`]: processes, mounts, links, tables, cgroups.
+    pub fn leftovers(&self) -> anyhow::Result<Vec<Leftover>> {
+        leftovers::find(self)
     }
 }
 

@@ -62,7 +62,7 @@ fn down(args: &Args) -> anyhow::Result<()> {
     };
     say("ending the cluster");
     cluster.down()?;
-    let left = cluster.leftovers()?;
+    let left: Vec<String> = cluster.leftovers()?.iter().map(ToString::to_string).collect();
     if !left.is_empty() {
         bail!("this is left on the machine:\n{}", left.join("\n"));
     }

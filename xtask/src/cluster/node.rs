@@ -17,15 +17,18 @@ pub struct Node {
 }
 
 impl Node {
-    fn pid(&self) -> Option<i32> {
-        std::fs::read_to_string(self.dir.join("pid")).ok()?.trim().parse().ok()
-    }
-    /// Its process, if it still is one.
+    /// Its process, if it still is one. Found even where a run was aborted before it could note the number.
     pub fn running(&self) -> Option<i32> {
-        let pid = self.pid()?;
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let ours = String::from_utf8_lossy(&line).contains(&*format!("{}/data", self.dir.display()));
-        ours.then_some(pid)
+        let noted = std::fs::read_to_string(self.dir.join("pid")).ok().and_then(|t| t.trim().parse().ok());
+        noted.filter(|pid| self.is(*pid)).or_else(|| self.search())
+    }
+    fn is(&self, pid: i32) -> bool {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        is_node(&line, &self.dir.join("data"))
+    }
+    fn search(&self) -> Option<i32> {
+        let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_string_lossy().parse().ok());
+        pids.into_iter().find(|pid| self.is(*pid))
     }
     pub fn places(&self, command: &mut Process) {
         command.arg("--data-dir").arg(self.dir.join("data")).arg("--run-dir").arg(self.dir.join("run")).arg("--config-dir").arg(self.dir.join("etc"));
@@ -51,7 +54,7 @@ impl Node {
         with(&mut program);
         program.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
         let mut child = program.spawn().with_context(|| format!("start {}", self.binary.display()))?;
-        std::fs::write(self.dir.join("pid"), child.id().to_string())?;
+        std::fs::write(self.dir.join("pid"), format!("{}\n", child.id()))?;
         let pid = child.id() as i32;
         // Until it is the program itself.
         while self.running().is_none() && child.try_wait()?.is_none() {
@@ -94,5 +97,31 @@ impl Node {
         let text = std::fs::read_to_string(self.dir.join("log")).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
+    }
+}
+
+/// Whether a command line (its words end with zero bytes) is that of a server or an agent whose state is in `data`.
+fn is_node(line: &[u8], data: &Path) -> bool {
+    let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
+    let role = words.iter().any(|w| [b"server".as_slice(), b"agent"].contains(w));
+    role && words.windows(2).any(|w| matches!(w, [b"--data-dir", at] if *at == data.as_os_str().as_encoded_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_known_by_its_command_line() {
+        let data = Path::new("/c/data");
+        for (line, want) in [
+            ("/x/skiff\0server\0--data-dir\0/c/data\0", true),
+            ("nsenter\0--net=/c/ns/node-1\0sh\0-c\0x\0/x/skiff\0agent\0--data-dir\0/c/data\0", true),
+            ("/x/skiff\0stop\0--all\0--data-dir\0/c/data\0", false),
+            ("/x/skiff\0server\0--data-dir\0/c/node-2/data\0", false),
+            ("", false),
+        ] {
+            assert_eq!(is_node(line.as_bytes(), data), want, "{line}");
+        }
     }
 }

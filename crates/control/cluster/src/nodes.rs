@@ -1,9 +1,11 @@
 //! Nodes: their parts of the pod network, taints by condition, eviction from the dead, leftover pods.
 
+mod beat;
 mod evict;
 mod gc;
 mod ipam;
 mod lifecycle;
+mod zones;
 
 pub(crate) use evict::start as start_eviction;
 pub(crate) use gc::start as start_pod_gc;

@@ -3,16 +3,20 @@ use crate::nodes::lifecycle::node_of;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use parking_lot::Mutex;
 use serde_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, split_key};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 struct Evictor {
     deps: Deps,
     nodes: Typed<Node>,
     pods: Typed<Pod>,
+    /// Pods whose time is running, and since when.
+    marked: Mutex<BTreeMap<String, Instant>>,
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
@@ -21,9 +25,7 @@ pub(crate) fn start(deps: Deps) -> Started {
     let queue = Queue::new();
     let q = queue.clone();
     pods.subscribe(move |c| {
-        if c.new.is_some() {
-            q.add(c.key());
-        }
+        q.add(c.key());
     });
     let (q, p) = (queue.clone(), pods.clone());
     nodes.subscribe(move |c| {
@@ -31,7 +33,7 @@ pub(crate) fn start(deps: Deps) -> Started {
             p.indexed("node", c.row().name()).iter().for_each(|r| q.add(r.key.clone()));
         }
     });
-    (queue, Arc::new(Evictor { deps, nodes, pods }))
+    (queue, Arc::new(Evictor { deps, nodes, pods, marked: Mutex::default() }))
 }
 
 fn tolerates(t: &Toleration, taint: &Taint) -> bool {
@@ -40,46 +42,59 @@ fn tolerates(t: &Toleration, taint: &Taint) -> bool {
     (effect.is_empty() || effect == taint.effect) && (key.is_empty() || key == taint.key) && value_fits
 }
 
-/// When the pod must go: None never, Some(0) at once, otherwise seconds after the taint came.
-fn deadline(pod: &Pod, taints: &[&Taint]) -> Option<i64> {
-    let tolerations = pod.spec.iter().flat_map(|s| s.tolerations.iter().flatten());
-    let tolerations: Vec<&Toleration> = tolerations.collect();
-    let mut soonest = None;
+/// How long the pod may stay: None for ever, otherwise seconds since it was first seen under these taints.
+fn patience(pod: &Pod, taints: &[&Taint]) -> Option<u64> {
+    let tolerations: Vec<&Toleration> = pod.spec.iter().flat_map(|s| s.tolerations.iter().flatten()).collect();
+    let mut least = None;
     for taint in taints {
-        let fitting: Vec<_> = tolerations.iter().filter(|t| tolerates(t, taint)).collect();
-        if fitting.is_empty() {
-            return Some(0);
-        }
-        let added = taint.time_added.as_ref().map_or(0, |t| t.0.as_second());
-        for seconds in fitting.iter().filter_map(|t| t.toleration_seconds) {
-            let at = if seconds <= 0 { 0 } else { added + seconds };
-            soonest = Some(soonest.map_or(at, |s: i64| s.min(at)));
+        // The first that fits counts.
+        let Some(fitting) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Some(0) };
+        if let Some(seconds) = fitting.toleration_seconds {
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            least = Some(least.map_or(seconds, |l: u64| l.min(seconds)));
         }
     }
-    soonest
+    least
 }
 
 #[async_trait]
 impl Reconcile for Evictor {
     async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
         let (namespace, name) = split_key(key);
-        let Some(pod) = self.pods.get(namespace, name).filter(|p| p.metadata.deletion_timestamp.is_none()) else { return Ok(Action::Done) };
+        let Some(pod) = self.pods.get(namespace, name).filter(|p| p.metadata.deletion_timestamp.is_none()) else {
+            self.marked.lock().remove(key);
+            return Ok(Action::Done);
+        };
         let Some(node) = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).and_then(|n| self.nodes.get("", n)) else { return Ok(Action::Done) };
         let all = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
         let taints: Vec<&Taint> = all.iter().filter(|t| t.effect == "NoExecute").collect();
-        let now = self.deps.clock.now().0 / 1_000_000;
-        match deadline(&pod, &taints) {
-            None => Ok(Action::Done),
-            Some(at) if at > now => Ok(Action::RequeueAfter(Duration::from_secs((at - now) as u64))),
-            Some(_) => {
-                self.deps.recorder.normal(&Regarding::of(&pod), "TaintManagerEviction", format!("Marking for deletion Pod {namespace}/{name}"));
-                let stamp = self.deps.clock.seconds().to_string();
-                let condition = json!({"status": {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": stamp}]}});
-                self.deps.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&condition)).await.at("mark pod", key)?;
-                self.deps.client.delete::<Pod>(namespace, name, &DeleteOptions::default()).await.at("evict pod", key)?;
-                Ok(Action::Done)
-            }
+        let now = Instant::now();
+        let Some(patience) = patience(&pod, &taints) else { return Ok(self.keep(key, &pod)) };
+        let left = {
+            let mut marked = self.marked.lock();
+            let since = *marked.entry(key.to_owned()).or_insert(now);
+            (since + Duration::from_secs(patience)).saturating_duration_since(now)
+        };
+        if !left.is_zero() {
+            return Ok(Action::RequeueAfter(left));
         }
+        self.deps.recorder.normal(&Regarding::of(&pod), "TaintManagerEviction", format!("Marking for deletion Pod {namespace}/{name}"));
+        let stamp = self.deps.clock.seconds().to_string();
+        let condition = json!({"status": {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint", "lastTransitionTime": stamp}]}});
+        self.deps.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&condition)).await.at("mark pod", key)?;
+        self.deps.client.delete::<Pod>(namespace, name, &DeleteOptions::default()).await.at("evict pod", key)?;
+        self.marked.lock().remove(key);
+        Ok(Action::Done)
+    }
+}
+
+impl Evictor {
+    /// The pod stays; one whose time was running is told of it.
+    fn keep(&self, key: &str, pod: &Pod) -> Action {
+        if self.marked.lock().remove(key).is_some() {
+            self.deps.recorder.normal(&Regarding::of(pod), "TaintManagerEviction", format!("Cancelling deletion of Pod {key}"));
+        }
+        Action::Done
     }
 }
 
@@ -90,16 +105,21 @@ mod tests {
         serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [], "tolerations": tolerations}})).unwrap()
     }
     #[test]
-    fn deadlines() {
-        let taint: Taint = serde_json::from_value(json!({"key": "k", "effect": "NoExecute", "timeAdded": "1970-01-01T00:01:40Z"})).unwrap();
+    fn how_long_a_pod_may_stay() {
+        let taint: Taint = serde_json::from_value(json!({"key": "k", "effect": "NoExecute"})).unwrap();
+        let other: Taint = serde_json::from_value(json!({"key": "o", "effect": "NoExecute"})).unwrap();
         for (tolerations, want) in [
             (json!([]), Some(0)),
             (json!([{"key": "k", "operator": "Exists"}]), None),
-            (json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}]), Some(130)),
+            (json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}]), Some(30)),
+            (json!([{"key": "k", "operator": "Exists", "tolerationSeconds": -1}]), Some(0)),
+            (json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}, {"key": "k", "operator": "Exists"}]), Some(30)),
             (json!([{"key": "other", "operator": "Exists"}]), Some(0)),
         ] {
-            assert_eq!(deadline(&pod(tolerations), &[&taint]), want);
+            assert_eq!(patience(&pod(tolerations), &[&taint]), want);
         }
-        assert_eq!(deadline(&pod(json!([])), &[]), None);
+        assert_eq!(patience(&pod(json!([])), &[]), None);
+        let both = json!([{"key": "k", "operator": "Exists", "tolerationSeconds": 30}, {"key": "o", "operator": "Exists", "tolerationSeconds": 20}]);
+        assert_eq!(patience(&pod(both), &[&taint, &other]), Some(20));
     }
 }
