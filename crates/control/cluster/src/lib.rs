@@ -11,6 +11,7 @@
 //! | `nodes` | pod CIDRs, taints by condition, eviction from dead nodes, leftover pods |
 //! | `roles` | aggregated cluster roles |
 //! | `certificates` | approval, signing and removal of CertificateSigningRequests |
+//! | `service_cidrs` | readiness and protection of the networks of Services |
 //! | `quota` | the usage in ResourceQuota status |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
@@ -25,6 +26,7 @@ mod nodes;
 mod quota;
 mod roles;
 mod run;
+mod service_cidrs;
 mod volumes;
 
 pub use accounts::SecretTokens;

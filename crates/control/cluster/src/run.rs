@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, endpoints, garbage, namespaces, nodes, quota, roles, volumes};
+use crate::{accounts, endpoints, garbage, namespaces, nodes, quota, roles, service_cidrs, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;
@@ -64,6 +64,7 @@ const CONTROLLERS: &[Controller] = &[
     ("pod-garbage-collector", 1, nodes::start_pod_gc),
     ("clusterrole-aggregation-controller", 1, roles::start),
     ("resourcequota-controller", 2, quota::start),
+    ("service-cidrs-controller", 1, service_cidrs::start),
     ("certificate-controller", 2, certificates::start_approver),
     ("certificate-controller", 2, certificates::start_signer),
     ("certificate-controller", 1, certificates::start_cleaner),

@@ -33,6 +33,7 @@ mod server;
 mod static_pods;
 mod stats;
 mod status;
+mod trust_anchors;
 mod volumes;
 mod worker;
 

@@ -1,8 +1,9 @@
 //! skiff-volumes behind the seam: what volumes show is read from the API under the node's identity.
+use crate::trust_anchors::normalized;
 use crate::volumes::{MountedVolumes, VolumeError, Volumes};
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
+use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_client::{Client, ListParams, Target, decode, resource_of};
@@ -140,7 +141,7 @@ impl Reader for ApiReader {
     async fn trust_bundle(&self, p: &ClusterTrustBundleProjection) -> Result<Option<Vec<u8>>, String> {
         if let Some(name) = p.name.as_deref().filter(|n| !n.is_empty()) {
             let found: Option<ClusterTrustBundle> = self.client.find("", name).await.map_err(text)?;
-            return Ok(found.map(|b| b.spec.trust_bundle.into_bytes()));
+            return Ok(found.map(|b| normalized([b.spec.trust_bundle.as_str()])));
         }
         let selector = serde_json::to_value(&p.label_selector).map_err(|e| e.to_string())?;
         let selector = LabelSelector::from_json(p.label_selector.as_ref().map(|_| &selector)).map_err(|e| e.to_string())?;
@@ -149,8 +150,8 @@ impl Reader for ApiReader {
             let signer = b.spec.signer_name.clone();
             signer == p.signer_name && selector.matches(&b.metadata.labels.clone().unwrap_or_default())
         };
-        let pem: String = all.into_iter().filter(fits).map(|b| b.spec.trust_bundle).collect::<Vec<_>>().join("\n");
-        Ok((!pem.is_empty()).then(|| pem.into_bytes()))
+        let fitting: Vec<&ClusterTrustBundle> = all.iter().filter(|b| fits(b)).collect();
+        Ok((!fitting.is_empty()).then(|| normalized(fitting.iter().map(|b| b.spec.trust_bundle.as_str()))))
     }
     async fn image(&self, pod: &Pod, volume: &str, image: &ImageVolumeSource) -> Result<PathBuf, String> {
         self.images.mount(view::uid(pod), volume, image.reference.as_deref().unwrap_or_default()).await

@@ -7,7 +7,7 @@ mod data;
 
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
-use skiff_request::{Call, Service, Target, User, Verb};
+use skiff_request::{Answer, Call, Service, Target, User, Verb};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// What bootstrapping must know of this installation.
@@ -92,9 +92,38 @@ impl Bootstrap<'_> {
         self.service.serve(self.user.clone(), call).await.map(drop)
     }
 
+    /// The default ServiceCIDR is ready when it says what is configured; one network becomes two when that is asked for.
+    async fn open_default_network(&self, networks: &[String]) -> Result<(), Status> {
+        let target = Target::new(GroupVersionResource::new("networking.k8s.io", "v1", "servicecidrs"), "", "kubernetes");
+        let answer = self.service.serve(self.user.clone(), Call::new(Verb::Get, target.clone())).await?;
+        let Answer::Object { bytes, .. } = answer else { return Ok(()) };
+        let mut there: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+        let has: Vec<&str> = there["spec"]["cidrs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let more = networks.len() == 2 && has.len() == 1 && has.first() == networks.first().map(String::as_str).as_ref();
+        if !more && has != networks.iter().map(String::as_str).collect::<Vec<_>>() {
+            tracing::warn!(target: "api", configured = ?networks, cidrs = ?has, "the default ServiceCIDR does not match the configuration");
+            return Ok(());
+        }
+        if more {
+            there["spec"]["cidrs"] = json!(networks);
+            self.call(Verb::Update, target.clone(), &there).await?;
+        }
+        let ready = there["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready");
+        if ready || !there["metadata"]["deletionTimestamp"].is_null() {
+            return Ok(());
+        }
+        let now = skiff_meta::Timestamp::from_system(std::time::SystemTime::now()).to_string();
+        let condition = json!({"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now});
+        let mut call = Call::new(Verb::Patch, target.sub("status")).body(json!({"status": {"conditions": [condition]}}).to_string());
+        call.content_type = "application/merge-patch+json".into();
+        call.user_agent = AGENT.into();
+        self.service.serve(self.user.clone(), call).await.map(drop)
+    }
+
     async fn network(&self, f: &Facts) -> Result<(), Status> {
         let net = "networking.k8s.io";
         self.create(net, "v1", "servicecidrs", "", json!({"kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": f.networks}})).await?;
+        self.open_default_network(&f.networks).await?;
         let labels = json!({"component": "apiserver", "provider": "kubernetes"});
         let service = json!({
             "kind": "Service",

@@ -175,8 +175,8 @@ impl Registry {
             entry.revision
         } else {
             let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
-            self.release(ctx, old);
             self.record_addresses(ctx, Some(old), None).await;
+            self.release(ctx, old);
             gone.revision
         };
         if !ctx.row.strategy.answers_object {

@@ -52,8 +52,8 @@ impl Registry {
         self.settle(ctx, &uid, outcome.is_ok() && !options.dry_run).await;
         let (bytes, revision) = outcome?;
         if !options.dry_run {
-            reserved.keep();
             self.record_addresses(ctx, old, Some(&v)).await;
+            reserved.keep();
         }
         let bytes = view(ctx.row, ctx.version(), &bytes, revision).await?;
         Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
@@ -257,6 +257,7 @@ impl Registry {
         let released = entry.row.deleting && value::list(v, "metadata.finalizers").is_empty() && value::int(v, "metadata.deletionGracePeriodSeconds") == 0;
         if released && self.may_vanish(ctx, v) {
             let gone = self.commit(ctx, &key, Expect::At(entry.revision), None).await?;
+            self.record_addresses(ctx, Some(v), None).await;
             self.release(ctx, v);
             return Ok((body.stamped(gone.revision), gone.revision));
         }

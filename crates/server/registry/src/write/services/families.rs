@@ -1,5 +1,5 @@
 //! Cluster addresses: which families a Service has, and an address of each.
-use super::{Allocator, Reserved, Taken, invalid};
+use super::{Allocator, Refused, Reserved, Taken, World, invalid};
 use crate::value;
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -7,14 +7,14 @@ use skiff_meta::Cause;
 use std::net::IpAddr;
 
 impl Allocator {
-    pub(super) fn addresses(&self, v: &mut Value, old: Option<&Value>, held: &[IpAddr], taken: &mut Taken, reserved: &mut Reserved, random: &dyn Fn() -> u32) -> Result<(), Cause> {
+    pub(super) fn addresses(&self, v: &mut Value, old: Option<&Value>, held: &[IpAddr], taken: &mut Taken, reserved: &mut Reserved, world: &World<'_>) -> Result<(), Refused> {
         if value::text(v, "spec.type") == "ExternalName" {
             for key in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
                 value::remove(v, &format!("spec.{key}"));
             }
             return Ok(());
         }
-        let families = self.families(v, old)?;
+        let families = self.families(v, old).map_err(Refused::Invalid)?;
         let single = value::text(v, "spec.clusterIP").to_owned();
         let mut asked: Vec<String> = value::list(v, "spec.clusterIPs").iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         match (asked.first(), single.as_str()) {
@@ -32,8 +32,8 @@ impl Allocator {
         let mut all = Vec::new();
         for (i, family) in families.iter().enumerate() {
             let address = match asked.get(i).or_else(|| asked.iter().find(|a| family_of(a) == Some(*family))) {
-                Some(a) => self.take(a, held, taken, reserved)?,
-                None => self.pick(*family, taken, reserved, random)?,
+                Some(a) => take(a, &asked, held, taken, reserved, world).map_err(Refused::Invalid)?,
+                None => pick(family, taken, reserved, world)?,
             };
             all.push(address.to_string());
         }
@@ -88,42 +88,50 @@ impl Allocator {
         value::set(v, "spec.ipFamilyPolicy", policy);
         Ok(asked)
     }
+}
 
-    fn take(&self, text: &str, held: &[IpAddr], taken: &mut Taken, reserved: &mut Reserved) -> Result<IpAddr, Cause> {
-        let bad = |why: &str| invalid("spec.clusterIPs", &json!([text]), why);
-        let address: IpAddr = text.parse().map_err(|_| bad("must be a valid IP address"))?;
-        if held.contains(&address) {
-            return Ok(address);
-        }
-        if !self.ranges.networks.iter().any(|n| n.contains(&address)) {
-            return Err(bad(&format!("failed to allocate IP {text}: the provided IP is not in the valid range. The range of valid IPs is {}", self.ranges.networks.first().map(IpNet::to_string).unwrap_or_default())));
-        }
-        if !taken.addresses.insert(address) {
-            return Err(bad(&format!("failed to allocate IP {text}: provided IP is already allocated")));
-        }
+fn take(text: &str, asked: &[String], held: &[IpAddr], taken: &mut Taken, reserved: &mut Reserved, world: &World<'_>) -> Result<IpAddr, Cause> {
+    let bad = |why: &str| invalid("spec.clusterIPs", &json!(asked), why);
+    let address: IpAddr = text.parse().map_err(|_| bad("must be a valid IP address"))?;
+    if held.contains(&address) {
+        return Ok(address);
+    }
+    let Some(network) = world.open.iter().find(|n| n.contains(&address)) else {
+        return Err(bad(&format!("failed to allocate IP {text}: the provided network does not match the current range")));
+    };
+    // The network's own address is nobody's, nor is the broadcast address of IPv4.
+    if address == network.network() || (address.is_ipv4() && address == network.broadcast()) {
+        return Err(bad(&format!("failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. The range of valid IPs is {network}")));
+    }
+    if (world.kept)(address) || !taken.addresses.insert(address) {
+        return Err(bad(&format!("failed to allocate IP {text}: provided IP is already allocated")));
+    }
+    reserved.addresses.push(address);
+    Ok(address)
+}
+
+fn pick(family: &str, taken: &mut Taken, reserved: &mut Reserved, world: &World<'_>) -> Result<IpAddr, Refused> {
+    for network in world.open.iter().filter(|n| matches!(n, IpNet::V4(_)) == (family == "IPv4")) {
+        let Some(address) = free(network, taken, world) else { continue };
+        taken.addresses.insert(address);
         reserved.addresses.push(address);
-        Ok(address)
+        return Ok(address);
     }
+    Err(Refused::Full("failed to allocate a serviceIP: range is full".into()))
+}
 
-    fn pick(&self, family: &str, taken: &mut Taken, reserved: &mut Reserved, random: &dyn Fn() -> u32) -> Result<IpAddr, Cause> {
-        let full = || invalid("spec.clusterIPs", &Value::Null, "failed to allocate a serviceIP: range is full");
-        let network = self.ranges.networks.iter().find(|n| matches!(n, IpNet::V4(_)) == (family == "IPv4")).ok_or_else(full)?;
-        let bits = network.max_prefix_len() - network.prefix_len();
-        // Addresses above the lower part of the range are handed out, so that people can choose in the lower one.
-        let size: u64 = if bits >= 20 { 1 << 20 } else { (1 << bits) - 2 };
-        let reserved_for_people = (size / 16).clamp(16.min(size / 2), 256);
-        let span = size.saturating_sub(reserved_for_people).max(1);
-        let start = u64::from(random()) % span;
-        let upper = (0..span).map(|i| reserved_for_people + 1 + (start + i) % span);
-        for n in upper.chain(1..=reserved_for_people) {
-            let address = offset(network, n);
-            if taken.addresses.insert(address) {
-                reserved.addresses.push(address);
-                return Ok(address);
-            }
-        }
-        Err(full())
-    }
+/// An address of the network that nobody has. Those above the lower part of the range are handed out first, so that
+/// people can choose in the lower one (KEP-3070).
+fn free(network: &IpNet, taken: &Taken, world: &World<'_>) -> Option<IpAddr> {
+    let bits = network.max_prefix_len() - network.prefix_len();
+    let last = if network.network().is_ipv4() { 2 } else { 1 };
+    let size: u64 = if bits >= 20 { 1 << 20 } else { (1u64 << bits).saturating_sub(last) };
+    let kept = (size / 16).clamp(16.min(size / 2), 256);
+    let span = size.saturating_sub(kept);
+    let start = u64::from((world.random)());
+    let upper = (0..span).map(|i| kept + 1 + (start % span.max(1) + i) % span.max(1));
+    let lower = (0..kept).map(|i| 1 + (start % kept.max(1) + i) % kept.max(1));
+    upper.chain(lower).map(|n| offset(network, n)).find(|a| !taken.addresses.contains(a) && !(world.kept)(*a))
 }
 
 fn family_of(text: &str) -> Option<&'static str> {

@@ -1,9 +1,11 @@
 //! Addresses and ports of Services, out of the cluster's ranges.
 //!
 //! What is taken is read from the store at start and kept in memory; a Service that fails to be written gives back what
-//! it reserved. The first range is the cluster's default family.
+//! it reserved. The first range is the cluster's default family. Addresses come out of every ServiceCIDR that is ready
+//! (KEP-1880), and an IPAddress that somebody else made keeps its address from being given.
 
 mod families;
+mod networks;
 mod ports;
 
 use crate::{
@@ -20,6 +22,9 @@ use std::{
     net::IpAddr,
     sync::Arc,
 };
+
+const ADDRESSES: &str = "ipaddresses.networking.k8s.io";
+const CIDRS: &str = "servicecidrs.networking.k8s.io";
 
 /// Where Services get addresses and ports.
 #[derive(Clone, Debug)]
@@ -119,29 +124,37 @@ impl Allocator {
     }
 
     /// Gives the Service what its type needs and takes note of it.
-    fn reserve(&self, v: &mut Value, old: Option<&Value>, random: &dyn Fn() -> u32) -> Result<Reserved, Vec<Cause>> {
+    fn reserve(&self, v: &mut Value, old: Option<&Value>, world: &World<'_>) -> Result<Reserved, Refused> {
         let mut reserved = Reserved::nothing();
         reserved.taken = Some(self.taken.clone());
         let mut taken = self.taken.lock();
         let held_addresses = old.map(addresses).unwrap_or_default();
         let held_ports: HashSet<(String, u16)> = old.map(node_ports).unwrap_or_default().into_iter().collect();
-        let mut causes = Vec::new();
-        if let Err(c) = self.addresses(v, old, &held_addresses, &mut taken, &mut reserved, random) {
-            causes.push(c);
-        }
-        if causes.is_empty()
-            && let Err(c) = self.ports(v, old, &held_ports, &mut taken, &mut reserved, random)
-        {
-            causes.push(c);
-        }
+        // What is refused gives back what it took when `reserved` is dropped: not under the lock.
+        let done = self.addresses(v, old, &held_addresses, &mut taken, &mut reserved, world).and_then(|()| self.ports(v, old, &held_ports, &mut taken, &mut reserved, world.random).map_err(Refused::Invalid));
         let (now, ports) = (addresses(v), node_ports(v));
         reserved.freed = (
             held_addresses.into_iter().filter(|a| !now.contains(a)).collect(),
             held_ports.into_iter().filter(|p| !ports.contains(p)).collect(),
         );
         drop(taken);
-        if causes.is_empty() { Ok(reserved) } else { Err(causes) }
+        done.map(|()| reserved)
     }
+}
+
+/// What an allocation looks at beside what is taken.
+struct World<'a> {
+    /// Networks that addresses may come from now.
+    open: Vec<IpNet>,
+    /// Whether an IPAddress keeps this one from the Service.
+    kept: &'a dyn Fn(IpAddr) -> bool,
+    random: &'a dyn Fn() -> u32,
+}
+
+enum Refused {
+    Invalid(Cause),
+    /// Nothing is wrong with the Service: there is no address left.
+    Full(String),
 }
 
 fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
@@ -154,7 +167,15 @@ impl Registry {
             return Ok(Reserved::nothing());
         }
         let random = || (self.options.random)();
-        self.services.reserve(v, old, &random).map_err(|causes| Status::invalid("", "Service", value::text(v, "metadata.name"), causes))
+        let (namespace, name) = (value::text(v, "metadata.namespace").to_owned(), value::text(v, "metadata.name").to_owned());
+        let kept = |a: IpAddr| self.store.get(&format!("{ADDRESSES}//{a}")).is_some_and(|e| !networks::belongs(&e.bytes, &namespace, &name));
+        let list = self.store.list(&ListQuery { prefix: format!("{CIDRS}/"), ..Default::default() });
+        let open = networks::open(list.entries.iter().map(|e| &*e.bytes), &self.services.ranges.networks);
+        let world = World { open, kept: &kept, random: &random };
+        self.services.reserve(v, old, &world).map_err(|refused| match refused {
+            Refused::Invalid(cause) => Status::invalid("", "Service", &name, vec![cause]),
+            Refused::Full(why) => Status::internal(why),
+        })
     }
     /// Takes note of an object that is gone.
     pub(crate) fn release(&self, ctx: &Context<'_>, v: &Value) {
