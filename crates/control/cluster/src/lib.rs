@@ -12,6 +12,7 @@
 //! | `roles` | aggregated cluster roles |
 //! | `certificates` | approval, signing and removal of CertificateSigningRequests |
 //! | `quota` | the usage in ResourceQuota status |
+//! | `migrations` | objects written again in their stored version |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
@@ -20,6 +21,7 @@ mod certificates;
 mod edit;
 mod endpoints;
 mod garbage;
+mod migrations;
 mod namespaces;
 mod nodes;
 mod quota;
