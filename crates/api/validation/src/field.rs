@@ -293,6 +293,13 @@ impl<'a> Field<'a> {
     pub fn clean_since(&self, mark: usize) -> bool {
         self.errors.len() == mark
     }
+    /// Puts what was told since a mark in the order of its texts.
+    pub fn sort_since(&self, mark: usize) {
+        let text = |c: &Cause| format!("{}: {}", c.field, c.message);
+        if let Some(since) = self.errors.list.borrow_mut().get_mut(mark..) {
+            since.sort_by_cached_key(text);
+        }
+    }
 }
 
 pub(crate) fn range(min: i64, max: i64) -> String {

@@ -118,6 +118,15 @@ fn managed_fields(list: &Field<'_>) {
     }
 }
 
+/// Errors in the labels and annotations alone.
+pub fn tags(object: &Value) -> Vec<Cause> {
+    let errors = Errors::default();
+    let meta = Field::root(object, &errors).at("metadata");
+    labels::labels(&meta.at("labels"));
+    labels::annotations(&meta.at("annotations"));
+    errors.into_causes()
+}
+
 /// What of the metadata may not change.
 const FIXED: [&str; 6] = ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
 

@@ -13,6 +13,7 @@
 //! | `certificates` | approval, signing and removal of CertificateSigningRequests |
 //! | `service_cidrs` | readiness and protection of the networks of Services |
 //! | `quota` | the usage in ResourceQuota status |
+//! | `migrations` | objects written again in their stored version |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
@@ -21,6 +22,7 @@ mod certificates;
 mod edit;
 mod endpoints;
 mod garbage;
+mod migrations;
 mod namespaces;
 mod nodes;
 mod quota;

@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, endpoints, garbage, namespaces, nodes, quota, roles, service_cidrs, volumes};
+use crate::{accounts, endpoints, garbage, migrations, namespaces, nodes, quota, roles, service_cidrs, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;
@@ -69,6 +69,7 @@ const CONTROLLERS: &[Controller] = &[
     ("certificate-controller", 2, certificates::start_signer),
     ("certificate-controller", 1, certificates::start_cleaner),
     ("podcertificaterequestcleaner", 1, certificates::start_pod_cleaner),
+    ("storage-version-migrator-controller", 2, migrations::start),
     (SERVING_APPROVER, 1, certificates::start_serving_approver),
 ];
 

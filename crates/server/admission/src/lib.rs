@@ -49,7 +49,7 @@ pub use service_account::ServiceAccount;
 pub use storage::{PersistentVolumeClaimResize, StorageObjectInUseProtection};
 pub use tolerations::DefaultTolerationSeconds;
 pub use topology_labels::PodTopologyLabels;
-pub use webhook::{Client as WebhookClient, Endpoint, MutatingWebhooks, Resolve, ValidatingWebhooks};
+pub use webhook::{MutatingWebhooks, ValidatingWebhooks};
 
 use skiff_policy::{Admission, Authorizer};
 use std::sync::Arc;
@@ -60,14 +60,14 @@ pub struct Options {
     pub random: Arc<dyn Fn() -> u32 + Send + Sync>,
     pub now: Arc<dyn Fn() -> std::time::SystemTime + Send + Sync>,
     pub authorizer: Arc<dyn Authorizer>,
-    /// Where the Services of webhooks are.
-    pub resolve: Arc<dyn Resolve>,
+    /// Asks webhooks.
+    pub webhooks: Arc<skiff_webhook::Client>,
 }
 
 /// The plug-ins that upstream turns on, in its order, and NodeRestriction, which holds each kubelet to its own node.
 pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
     let authorizer = || options.authorizer.clone();
-    let client = Arc::new(WebhookClient::new(options.resolve.clone()));
+    let client = &options.webhooks;
     vec![
         Arc::new(NamespaceLifecycle),
         Arc::new(LimitRanger),
@@ -90,7 +90,7 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(MutatingPolicies::new(authorizer())),
         Arc::new(MutatingWebhooks::new(client.clone(), authorizer())),
         Arc::new(ValidatingPolicies::new(authorizer())),
-        Arc::new(ValidatingWebhooks::new(client, authorizer())),
+        Arc::new(ValidatingWebhooks::new(client.clone(), authorizer())),
         Arc::new(ResourceQuota::new(options.now.clone())),
     ]
 }

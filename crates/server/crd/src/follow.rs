@@ -11,6 +11,7 @@
 //! waits for the condition finds the resource.
 use crate::{
     cleanup,
+    conversion::Webhook,
     definition::{self, Claimed, Decided, Definition, Names, PREFIX},
     rows,
 };
@@ -29,9 +30,6 @@ use skiff_store::{Entry, ListQuery, Watch};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
-/// Makes the converter of a definition that names a webhook.
-pub type Converters = Arc<dyn Fn(&Value) -> Option<Arc<dyn Converter>> + Send + Sync>;
 
 /// How long a failed step rests.
 const RETRY: Duration = Duration::from_secs(1);
@@ -59,17 +57,17 @@ struct Served {
 pub struct Definitions {
     registry: Arc<Registry>,
     user: Arc<User>,
-    converters: Converters,
+    webhooks: Arc<skiff_webhook::Client>,
     known: Mutex<BTreeMap<String, Known>>,
     after: Mutex<Revision>,
 }
 
 impl Definitions {
     /// Serves what is stored already; changes are followed by [`Definitions::run`].
-    pub fn load(registry: Arc<Registry>, converters: Converters) -> Arc<Self> {
+    pub fn load(registry: Arc<Registry>, webhooks: Arc<skiff_webhook::Client>) -> Arc<Self> {
         definition::install(registry.table());
         let user = Arc::new(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]));
-        let me = Arc::new(Self { registry, user, converters, known: Mutex::default(), after: Mutex::new(Revision::ZERO) });
+        let me = Arc::new(Self { registry, user, webhooks, known: Mutex::default(), after: Mutex::new(Revision::ZERO) });
         let page = me.registry.store().list(&ListQuery { prefix: PREFIX.into(), ..Default::default() });
         *me.after.lock() = page.revision;
         for e in &page.entries {
@@ -227,13 +225,17 @@ impl Definitions {
             }
             None => (self.registry.store().revision(), watch::channel(false).0),
         };
-        let facts = rows::Facts { bytes: entry.bytes.clone(), since, retired: retire.subscribe(), converter: (self.converters)(v).filter(|_| d.webhook) };
+        let facts = rows::Facts { bytes: entry.bytes.clone(), since, retired: retire.subscribe(), converter: d.webhook.then(|| self.converter(v)) };
         match rows::of(d, facts) {
             Some(row) => table.change(vec![row], &[]),
             None => table.change(Vec::new(), &[(d.group.clone(), d.accepted.plural.clone())]),
         }
         tracing::debug!(target: "crd", name = d.name, "row placed");
         Some(Served { uid: d.uid.clone(), generation: d.generation, names: d.accepted.clone(), ending, since, retire })
+    }
+
+    fn converter(&self, definition: &Value) -> Arc<dyn Converter> {
+        Arc::new(Webhook::of(definition, self.webhooks.clone()))
     }
 
     /// Writes what was decided into the definition's status, if it is news.

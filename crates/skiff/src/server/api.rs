@@ -41,7 +41,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let chain = Arc::new(Chain::new(store.clone()));
     let rbac = Arc::new(Rbac::new(store.clone()));
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
-    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone(), resolve: Arc::new(backends::Backends(store.clone())) });
+    let webhooks = Arc::new(skiff_webhook::Client::new(Arc::new(backends::Backends(store.clone()))));
+    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone(), webhooks: webhooks.clone() });
     admission.push(Arc::new(Guard::new(rbac, chain.clone())));
     let options = Options {
         authorizer: chain,
@@ -72,7 +73,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     };
     let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
-    let definitions = skiff_crd::Definitions::load(registry.clone(), Arc::new(|_| None));
+    let definitions = skiff_crd::Definitions::load(registry.clone(), webhooks);
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;

@@ -1,7 +1,7 @@
 //! Where Services are, for webhooks: a ready endpoint, straight from the datastore's memory. Pods are reachable from here.
 use serde_json::Value;
-use skiff_admission::{Endpoint, Resolve};
 use skiff_store::{ListQuery, Store};
+use skiff_webhook::{Endpoint, Resolve};
 use std::sync::Arc;
 
 pub struct Backends(pub Arc<dyn Store>);

@@ -1,208 +1,26 @@
-//! Asking a webhook: HTTPS, its authority, a time limit, a size limit, and connections that are kept.
-//!
-//! Connections are kept by the address that a service name came to, not by the name: a pod that was replaced is never
-//! asked over its predecessor's connection.
-use super::{hook::{Hook, Place}, matching::Invocation, review::{self, Answer}};
+//! Putting the question to a webhook.
+use super::{hook::Hook, matching::Invocation, review::{self, Answer}};
 use crate::versions::View;
-use bytes::Bytes;
-use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
-use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
-use rustls::{ClientConfig, pki_types::ServerName};
+use http::StatusCode;
 use serde_json::Value;
 use skiff_policy::Attributes;
-use std::{collections::HashMap, sync::Arc};
-use tokio::net::TcpStream;
-
-mod trust;
+use skiff_webhook::{Client, Request, refused};
 
 /// Answers are read up to this; a patch may be as large as the largest object, in base64.
 const ANSWER_LIMIT: usize = 8 << 20;
-/// An error's text is shown up to this.
-const ERROR_LIMIT: usize = 2048;
-/// Idle connections kept to one webhook, and webhooks whose connections are kept.
-const IDLE: usize = 4;
-const KEPT: usize = 64;
 
-/// Where a Service's port is at present.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    pub host: String,
-    pub port: u16,
-}
-
-/// Finds a ready backend of a Service; the error is what clients are told.
-pub trait Resolve: Send + Sync + 'static {
-    fn resolve(&self, namespace: &str, name: &str, port: u16) -> Result<Endpoint, String>;
-}
-
-type Sender = SendRequest<Full<Bytes>>;
-
-/// What connections are kept by: the address, the name in the certificate, and who vouches for it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Peer {
-    host: String,
-    port: u16,
-    name: String,
-    ca: Arc<[u8]>,
-}
-
-pub struct Client {
-    resolve: Arc<dyn Resolve>,
-    idle: Mutex<HashMap<Peer, Vec<Sender>>>,
-}
-
-/// An address to ask, and how it is written.
-struct Goal {
-    peer: Peer,
-    authority: String,
-    path: String,
-}
-
-impl Client {
-    pub fn new(resolve: Arc<dyn Resolve>) -> Self {
-        Self { resolve, idle: Mutex::default() }
+/// Asks and reads the answer; the error says what went wrong as upstream does.
+pub(super) async fn ask(client: &Client, a: &Attributes<'_>, hook: &Hook, i: &Invocation, view: &View, mutating: bool) -> Result<Answer, String> {
+    let version = review::version(hook)?;
+    let uid = uuid::Uuid::new_v4().to_string();
+    let question = review::question(a, i, view, version, &uid);
+    hook.place.shown("")?;
+    let request = Request { agent: "kube-apiserver-admission", body: question.to_string().into(), timeout: hook.timeout, limit: ANSWER_LIMIT, place: &hook.place };
+    let failed = |why: String| format!("failed to call webhook: {why}");
+    let (status, body) = client.post(&request).await.map_err(failed)?;
+    if status != StatusCode::OK {
+        return Err(failed(refused(status, &body)));
     }
-
-    /// Puts the question and reads the answer; the error says what went wrong as upstream does.
-    pub(super) async fn ask(&self, a: &Attributes<'_>, hook: &Hook, i: &Invocation, view: &View, mutating: bool) -> Result<Answer, String> {
-        let version = review::version(hook)?;
-        let uid = uuid::Uuid::new_v4().to_string();
-        let question = review::question(a, i, view, version, &uid);
-        let seconds = hook.timeout.as_secs();
-        let url = shown(&hook.place, seconds)?;
-        let failed = |why: String| format!("failed to call webhook: Post {url:?}: {why}");
-        let asked = tokio::time::timeout(hook.timeout, self.post(hook, seconds, question.to_string().into()));
-        let (status, body) = asked.await.map_err(|_| failed("context deadline exceeded".into()))?.map_err(failed)?;
-        if status != StatusCode::OK {
-            return Err(format!("failed to call webhook: {}", refused(status, &body)));
-        }
-        let review: Value = serde_json::from_slice(&body).map_err(|e| format!("failed to call webhook: couldn't get version/kind; json parse error: {e}"))?;
-        review::answer(&review, version, &uid, mutating).map_err(|why| format!("received invalid webhook response: {why}"))
-    }
-
-    async fn post(&self, hook: &Hook, seconds: u64, body: Bytes) -> Result<(StatusCode, Bytes), String> {
-        let goal = self.goal(hook)?;
-        let request = || {
-            Request::post(format!("{}{}timeout={seconds}s", goal.path, if goal.path.contains('?') { '&' } else { '?' }))
-                .header(header::HOST, &goal.authority)
-                .header(header::USER_AGENT, "kube-apiserver-admission")
-                .header(header::ACCEPT, "application/json, */*")
-                .header(header::CONTENT_TYPE, "application/json")
-                .body(Full::new(body.clone()))
-                .map_err(|e| e.to_string())
-        };
-        // A kept connection may have been closed meanwhile: what it never sent is sent on a new one.
-        while let Some(mut sender) = self.kept(&goal.peer) {
-            match sender.ready().await {
-                Err(_) => continue,
-                Ok(()) => match sender.send_request(request()?).await {
-                    Ok(response) => return self.read(&goal.peer, sender, response).await,
-                    Err(e) if e.is_canceled() || e.is_incomplete_message() => continue,
-                    Err(e) => return Err(e.to_string()),
-                },
-            }
-        }
-        let mut sender = connect(&goal.peer).await?;
-        let response = sender.send_request(request()?).await.map_err(|e| e.to_string())?;
-        self.read(&goal.peer, sender, response).await
-    }
-
-    async fn read(&self, peer: &Peer, sender: Sender, response: http::Response<Incoming>) -> Result<(StatusCode, Bytes), String> {
-        let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_LIMIT).collect().await;
-        let body = body.map_err(|e| if e.is::<http_body_util::LengthLimitError>() { format!("webhook response exceeds {ANSWER_LIMIT} bytes") } else { e.to_string() })?;
-        self.keep(peer, sender);
-        Ok((status, body.to_bytes()))
-    }
-
-    fn kept(&self, peer: &Peer) -> Option<Sender> {
-        self.idle.lock().get_mut(peer)?.pop()
-    }
-
-    fn keep(&self, peer: &Peer, sender: Sender) {
-        let mut idle = self.idle.lock();
-        if idle.len() >= KEPT && !idle.contains_key(peer) {
-            idle.clear();
-        }
-        let mine = idle.entry(peer.clone()).or_default();
-        mine.retain(|s| !s.is_closed());
-        if mine.len() < IDLE && !sender.is_closed() {
-            mine.push(sender);
-        }
-    }
-
-    fn goal(&self, hook: &Hook) -> Result<Goal, String> {
-        let ca = hook.ca.clone();
-        match &hook.place {
-            Place::Nowhere => Err("webhook configuration must have either service or URL".into()),
-            Place::Service { namespace, name, port, path } => {
-                let at = self.resolve.resolve(namespace, name, *port)?;
-                let server = format!("{name}.{namespace}.svc");
-                let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
-                Ok(Goal { authority: format!("{server}:{port}"), peer: Peer { host: at.host, port: at.port, name: server, ca }, path })
-            }
-            Place::Url(url) => {
-                let url = url::Url::parse(url).map_err(|e| format!("Unparsable URL: {e}"))?;
-                let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-                let port = url.port_or_known_default().unwrap_or(443);
-                Ok(Goal { authority: url.authority().to_owned(), path: url.path().to_owned(), peer: Peer { name: host.clone(), host, port, ca } })
-            }
-        }
-    }
-}
-
-/// The address as errors show it.
-fn shown(place: &Place, seconds: u64) -> Result<String, String> {
-    match place {
-        Place::Nowhere => Err("could not get REST client: webhook configuration must have either service or URL".into()),
-        Place::Url(url) => Ok(format!("{}?timeout={seconds}s", url.trim_end_matches('?'))),
-        Place::Service { namespace, name, port, path } => {
-            let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
-            Ok(format!("https://{name}.{namespace}.svc:{port}{path}?timeout={seconds}s"))
-        }
-    }
-}
-
-async fn connect(peer: &Peer) -> Result<Sender, String> {
-    let address = if peer.host.contains(':') { format!("[{}]:{}", peer.host, peer.port) } else { format!("{}:{}", peer.host, peer.port) };
-    let socket = TcpStream::connect((peer.host.as_str(), peer.port)).await.map_err(|e| format!("dial tcp {address}: {}", unreachable(&e)))?;
-    let _ = socket.set_nodelay(true);
-    let config: Arc<ClientConfig> = trust::config(&peer.ca)?;
-    let name = ServerName::try_from(peer.name.clone()).map_err(|e| e.to_string())?;
-    let tls = tokio_rustls::TlsConnector::from(config).connect(name, socket).await.map_err(|e| trust::failure(&e, &peer.name))?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tls)).await.map_err(|e| e.to_string())?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(target: "admission", %error, "connection to a webhook ended");
-        }
-    });
-    Ok(sender)
-}
-
-/// Why a host cannot be reached, as Go says it.
-fn unreachable(e: &std::io::Error) -> String {
-    match e.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connect: connection refused".into(),
-        std::io::ErrorKind::HostUnreachable => "connect: no route to host".into(),
-        std::io::ErrorKind::NetworkUnreachable => "connect: network is unreachable".into(),
-        _ => e.to_string(),
-    }
-}
-
-/// What client-go makes of an answer that is no success.
-fn refused(status: StatusCode, body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body.get(..ERROR_LIMIT).unwrap_or(body)).trim().to_owned();
-    match status.as_u16() {
-        404 => "the server could not find the requested resource".into(),
-        401 => "the server has asked for the client to provide credentials".into(),
-        403 => "unknown".into(),
-        413 => "request is too large".into(),
-        429 => "the server has received too many requests and has asked us to try again later".into(),
-        503 => "the server is currently unable to handle the request".into(),
-        500.. => format!("an error on the server ({text:?}) has prevented the request from succeeding"),
-        _ => "the server rejected our request for an unknown reason".into(),
-    }
+    let review: Value = serde_json::from_slice(&body).map_err(|e| failed(format!("couldn't get version/kind; json parse error: {e}")))?;
+    review::answer(&review, version, &uid, mutating).map_err(|why| format!("received invalid webhook response: {why}"))
 }

@@ -1,9 +1,9 @@
 //! Declared webhooks, read once and kept until the declarations change.
 use super::matching::Rules;
 use crate::{declared::Declared, expression::{Condition, Names}, value};
-use base64::Engine as _;
 use serde_json::Value;
 use skiff_policy::Attributes;
+use skiff_webhook::Place;
 use std::{sync::Arc, time::Duration};
 
 /// One webhook of a configuration.
@@ -21,16 +21,6 @@ pub(crate) struct Hook {
     pub reinvoked: bool,
     pub versions: Vec<String>,
     pub place: Place,
-    /// PEM; empty: the machine's trust store.
-    pub ca: Arc<[u8]>,
-}
-
-/// Where a webhook is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Url(String),
-    Service { namespace: String, name: String, port: u16, path: String },
-    Nowhere,
 }
 
 const DEFAULT_TIMEOUT: i64 = 10;
@@ -54,7 +44,6 @@ fn read(configuration: &Value) -> Vec<Hook> {
 fn hook(v: &Value, id: String) -> Hook {
     let seconds = value::at(v, "timeoutSeconds").and_then(Value::as_i64).unwrap_or(DEFAULT_TIMEOUT);
     let texts = |path| value::list(v, path).iter().filter_map(|x| x.as_str().map(str::to_owned)).collect();
-    let ca = base64::engine::general_purpose::STANDARD.decode(value::text(v, "clientConfig.caBundle")).unwrap_or_default();
     Hook {
         id,
         name: value::text(v, "name").to_owned(),
@@ -65,19 +54,6 @@ fn hook(v: &Value, id: String) -> Hook {
         timeout: Duration::from_secs(u64::try_from(seconds).unwrap_or(DEFAULT_TIMEOUT as u64).clamp(1, 30)),
         reinvoked: value::text(v, "reinvocationPolicy") == "IfNeeded",
         versions: texts("admissionReviewVersions"),
-        place: place(v),
-        ca: ca.into(),
-    }
-}
-
-fn place(v: &Value) -> Place {
-    if let Some(service) = value::at(v, "clientConfig.service") {
-        let port = value::at(service, "port").and_then(Value::as_u64).and_then(|p| u16::try_from(p).ok()).unwrap_or(443);
-        let text = |k| value::text(service, k).to_owned();
-        return Place::Service { namespace: text("namespace"), name: text("name"), port, path: text("path") };
-    }
-    match value::text(v, "clientConfig.url") {
-        "" => Place::Nowhere,
-        url => Place::Url(url.to_owned()),
+        place: Place::read(&v["clientConfig"]),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Mutating webhooks are asked one after the other, each seeing what the one before made of the object; validating ones
 //! all at once. [`hook`] reads declarations, [`matching`] decides who is asked about what, [`review`] is the question
-//! and the answer, [`refusal`] the words of a refusal: all pure. [`client`] alone reaches out.
+//! and the answer, [`refusal`] the words of a refusal: all pure. [`client`] alone reaches out, through `skiff-webhook`.
 //!
 //! Declarations of admission are never shown, so that a bad one can always be taken away.
 
@@ -16,7 +16,6 @@ mod validating;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Client, Endpoint, Resolve};
 pub use mutating::MutatingWebhooks;
 pub use validating::ValidatingWebhooks;
 

@@ -1,10 +1,11 @@
 //! Mutating webhooks, one after the other.
-use super::{Client, Failure, allows_dry_run, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
+use super::{Failure, allows_dry_run, client, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
 use crate::versions::{self, View, Views};
 use async_trait::async_trait;
 use serde_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes, Authorizer};
+use skiff_webhook::Client;
 use std::{collections::BTreeSet, sync::Arc};
 
 const NAME: &str = "MutatingAdmissionWebhook";
@@ -68,7 +69,7 @@ impl MutatingWebhooks {
     /// Gives whether the object changed.
     async fn ask(&self, a: &mut Attributes<'_>, hook: &Hook, i: &Invocation, view: &View) -> Result<bool, Failure> {
         allows_dry_run(a, hook)?;
-        let answer = self.client.ask(a, hook, i, view, true).await.map_err(Failure::Call)?;
+        let answer = client::ask(&self.client, a, hook, i, view, true).await.map_err(Failure::Call)?;
         a.warnings.extend(answer.warnings);
         a.audit.extend(answer.audit.into_iter().map(|(k, x)| (format!("{}/{k}", hook.name), x)));
         if !answer.allowed {

@@ -1,9 +1,10 @@
 //! Validating webhooks, all at once.
-use super::{Client, Failure, allows_dry_run, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal, review::Answer};
+use super::{Failure, allows_dry_run, client, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal, review::Answer};
 use crate::versions::{View, Views};
 use async_trait::async_trait;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes, Authorizer};
+use skiff_webhook::Client;
 use std::sync::Arc;
 
 const RESOURCE: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
@@ -21,7 +22,7 @@ impl ValidatingWebhooks {
 
     async fn ask(&self, a: &Attributes<'_>, hook: &Hook, i: &Invocation, view: &View) -> Result<Answer, Failure> {
         allows_dry_run(a, hook)?;
-        self.client.ask(a, hook, i, view, false).await.map_err(Failure::Call)
+        client::ask(&self.client, a, hook, i, view, false).await.map_err(Failure::Call)
     }
 }
 

@@ -32,6 +32,9 @@ impl Shape for DefinitionShape {
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value) {
         self.0.canonical(kind, value);
     }
+    fn empty(&self, kind: &GroupVersionKind) -> Value {
+        self.0.empty(kind)
+    }
     fn validate(&self, _kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         // What is on its way out is not held up by rules that are younger than it.
         let ending = old.is_some_and(|o| !o["metadata"]["deletionTimestamp"].is_null() && o["spec"] == new["spec"]);

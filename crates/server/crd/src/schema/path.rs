@@ -25,7 +25,8 @@ pub fn field_path<'s>(text: &str, schema: &'s Schema, brackets: bool) -> Result<
             }
             quoted(r)?
         } else {
-            return Err(format!("expected [ or . but got: {rest}"));
+            let stop = rest.find(['.', '[', ']']).unwrap_or(rest.len()).max(1);
+            return Err(format!("expected [ or . but got: {}", rest.get(..stop).unwrap_or(rest)));
         };
         let s = at.ok_or("does not refer to a valid field")?;
         if !s.properties.is_empty() {

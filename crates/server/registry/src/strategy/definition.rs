@@ -7,7 +7,7 @@ pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 pub fn prepare_create(v: &mut Value, _: &Prepare<'_>) {
     let stored = storage_version(v);
-    set(v, "status", json!({"storedVersions": stored}));
+    set(v, "status", json!({"storedVersions": if stored.is_empty() { Value::Null } else { stored.into() }}));
 }
 
 /// The first deletion puts the finalizer that keeps the definition until its objects are gone.
@@ -50,6 +50,7 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
     set(v, "status.storedVersions", stored);
 }
 
+/// The first version that says it is the stored one: validation refuses another.
 fn storage_version(v: &Value) -> Vec<Value> {
-    list(v, "spec.versions").iter().filter(|x| x["storage"] == true).map(|x| text(x, "name").into()).collect()
+    list(v, "spec.versions").iter().filter(|x| x["storage"] == true).map(|x| text(x, "name").into()).take(1).collect()
 }

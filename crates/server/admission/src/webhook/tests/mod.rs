@@ -3,13 +3,14 @@ mod answers;
 mod asking;
 mod server;
 
-use super::{Client, MutatingWebhooks, ValidatingWebhooks};
+use super::{MutatingWebhooks, ValidatingWebhooks};
 use crate::testing::{Request, World};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use server::Fake;
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_request::User;
+use skiff_webhook::Client;
 use std::sync::Arc;
 
 /// Lets `reader` read, nobody else do anything.

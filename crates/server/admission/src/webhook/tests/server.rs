@@ -1,5 +1,4 @@
 //! A webhook on loopback: real TLS, its own authority, and whatever answer a test wants.
-use super::super::{Endpoint, Resolve};
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +9,7 @@ use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring::default_provider, pki_types::PrivateKeyDer};
 use serde_json::{Value, json};
+use skiff_webhook::{Endpoint, Resolve};
 use std::{convert::Infallible, sync::Arc};
 use tokio::net::{TcpListener, TcpStream};
 

@@ -89,7 +89,8 @@ fn target(service: &Field<'_>) {
     if !text.starts_with('/') {
         path.invalid(text, "must start with a '/'");
     }
-    let inside = text.strip_prefix('/').unwrap_or(text);
+    // What stands first counts as the slash.
+    let inside = text.char_indices().nth(1).and_then(|(i, _)| text.get(i..)).unwrap_or_default();
     for (i, step) in inside.strip_suffix('/').unwrap_or(inside).split('/').enumerate() {
         if step.is_empty() {
             path.invalid(text, &format!("segment[{i}] may not be empty"));

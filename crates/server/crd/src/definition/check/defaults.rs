@@ -15,7 +15,7 @@ pub fn check(s: &Field<'_>) {
 fn node(f: &Field<'_>, s: &Schema, root: bool) {
     let object = root || s.embedded;
     if let Some(d) = &s.default {
-        one(&f.at("default"), d, s);
+        one(&f.at("default"), d, s, object);
     }
     if let Some(items) = &s.items {
         node(&f.at("items"), items, false);
@@ -28,14 +28,14 @@ fn node(f: &Field<'_>, s: &Schema, root: bool) {
     }
 }
 
-fn one(f: &Field<'_>, d: &Value, s: &Schema) {
+fn one(f: &Field<'_>, d: &Value, s: &Schema, object: bool) {
     let mut pruned = d.clone();
-    schema::prune(&mut pruned, s, s.embedded);
+    schema::prune(&mut pruned, s, object);
     if pruned != *d {
         f.invalid(f.value(), "must not have unknown fields");
     }
     let base = f.path();
-    let mut causes = check_embedded(d, s, &base, s.embedded);
+    let mut causes = check_embedded(d, s, &base, object);
     if causes.is_empty() {
         causes = check_schema(d, s, None, "").failures.into_iter().map(|e| e.cause(&base)).collect();
     }

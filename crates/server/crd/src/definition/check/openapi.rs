@@ -31,9 +31,11 @@ pub fn check(s: &Field<'_>, options: &Options) {
         s.sibling("openAPIV3Schema.nullable").forbidden("nullable cannot be true at the root");
     }
     let before = s.mark();
-    structural::check(s);
-    if s.clean_since(before) {
-        defaults::check(s);
+    if structural::sayable(s.value()) {
+        structural::check(s);
+        if s.clean_since(before) {
+            defaults::check(s);
+        }
     }
     node(s, true, &Scope::default());
     // A schema that is wrong gives rules no types that anybody would understand.

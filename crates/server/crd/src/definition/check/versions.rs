@@ -18,7 +18,11 @@ fn top(key: &'static str) -> &'static str {
 }
 
 /// The versions as errors show them.
-fn internal(versions: &[Value]) -> Json {
+fn internal(f: &Field<'_>) -> Json {
+    let versions = f.list();
+    if !f.exists() {
+        return Json("null".into());
+    }
     let or = |v: &Value, none: Value| if v.is_null() { none } else { v.clone() };
     let all: Vec<Value> = versions
         .iter()
@@ -50,6 +54,13 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
         }
         deprecation(&f);
     }
+    // The internal form names the first version once more.
+    if let Some(first) = versions.first().and_then(|v| v["name"].as_str()) {
+        let (f, found) = (spec.child("version"), names::dns1035_label(first));
+        if !found.is_empty() {
+            f.invalid(first, &joined(&found));
+        }
+    }
     for i in 0..each("schema") {
         let status = if shared(versions, "schema") { versions.iter().any(|v| !v["subresources"]["status"].is_null()) } else { !versions[i]["subresources"]["status"].is_null() };
         let unchanged = old.and_then(|o| o["versions"].as_array()?.iter().find(|v| v["name"] == versions[i]["name"])).is_some_and(|o| o["schema"] == versions[i]["schema"]);
@@ -63,10 +74,10 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
     let mut seen: Vec<&str> = versions.iter().filter_map(|v| v["name"].as_str()).collect();
     seen.sort_unstable();
     if seen.windows(2).any(|w| w[0] == w[1]) {
-        list.invalid(internal(versions), "must contain unique version names");
+        list.invalid(internal(&list), "must contain unique version names");
     }
     if versions.iter().filter(|v| v["storage"] == true).count() != 1 {
-        list.invalid(internal(versions), "must have exactly one version marked as storage version");
+        list.invalid(internal(&list), "must have exactly one version marked as storage version");
     }
 }
 
