@@ -1,5 +1,5 @@
 //! Which schema, level and flow a request belongs to. Pure.
-use crate::config::{Configuration, Distinguisher, PathRule, ResourceRule, Rule, Schema, Subject};
+use crate::config::{Distinguisher, PathRule, ResourceRule, Rule, Schema, Subject};
 use skiff_request::{Target, User};
 
 /// What is asked for.
@@ -18,22 +18,21 @@ pub struct Request<'a> {
     pub ask: Ask<'a>,
 }
 
-impl Configuration {
-    /// The first schema that matches. None only for a user in no group at all.
-    pub(crate) fn classify(&self, r: &Request<'_>) -> Option<&Schema> {
-        self.schemas.iter().find(|s| s.rules.iter().any(|rule| rule.matches(r)))
-    }
-}
-
 impl Schema {
-    /// The flow's number: equal for requests of one flow.
-    pub fn flow(&self, r: &Request<'_>) -> u64 {
-        let distinguisher = match (self.by, r.ask) {
+    pub fn matches(&self, r: &Request<'_>) -> bool {
+        self.rules.iter().any(|rule| rule.matches(r))
+    }
+    /// What tells flows of this schema apart.
+    pub fn distinguisher<'a>(&self, r: &Request<'a>) -> &'a str {
+        match (self.by, r.ask) {
             (Distinguisher::User, _) => r.user.name.as_str(),
             (Distinguisher::Namespace, Ask::Resource(t)) => t.namespace.as_str(),
             _ => "",
-        };
-        hash(&[&self.name, distinguisher])
+        }
+    }
+    /// The flow's number: equal for requests of one flow.
+    pub fn flow(&self, r: &Request<'_>) -> u64 {
+        hash(&[&self.name, self.distinguisher(r)])
     }
 }
 
@@ -99,6 +98,7 @@ impl PathRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Configuration;
     use serde_json::{Value, json};
     use skiff_meta::GroupVersionResource;
 
@@ -113,7 +113,7 @@ mod tests {
         let c = Configuration::read(&[schema("b", 5, accounts.clone()), schema("a", 5, accounts), schema("health", 9, health)], &[]);
         let account = User::new("system:serviceaccount:ns:x", [User::AUTHENTICATED]);
         let target = |resource: &'static str, namespace: &str, sub: &str| Target::new(GroupVersionResource::new("", "v1", resource), namespace, "").sub(sub);
-        let of = |user: &User, verb: &str, ask: Ask<'_>| c.classify(&Request { user, verb, ask }).map(|s| s.name.clone()).unwrap_or_default();
+        let of = |user: &User, verb: &str, ask: Ask<'_>| c.schemas.iter().find(|s| s.matches(&Request { user, verb, ask })).map(|s| s.name.to_string()).unwrap_or_default();
         let cases = [
             (&account, "list", target("pods", "ns", ""), "a"),
             (&account, "get", target("pods", "ns", ""), "catch-all"),

@@ -1,5 +1,7 @@
 //! FlowSchemas and PriorityLevelConfigurations, read. What must always be there is there, whatever is stored.
-use serde_json::{Value, json};
+use crate::bootstrap;
+use serde_json::Value;
+use std::sync::Arc;
 
 /// All that is declared.
 #[derive(Clone, Debug, Default)]
@@ -11,10 +13,10 @@ pub struct Configuration {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Schema {
-    pub name: String,
-    pub uid: String,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
     precedence: i64,
-    pub level: String,
+    pub level: Arc<str>,
     pub by: Distinguisher,
     pub rules: Vec<Rule>,
 }
@@ -58,15 +60,23 @@ pub(crate) struct PathRule {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Level {
-    pub name: String,
-    pub uid: String,
-    pub exempt: bool,
+    pub name: Arc<str>,
+    pub uid: Arc<str>,
     pub shares: u64,
     pub lendable_percent: u64,
     /// None: without a bound of its own.
     pub borrowing_percent: Option<u64>,
-    /// None: what finds no seat is turned away.
-    pub queuing: Option<Queuing>,
+    pub response: Response,
+}
+
+/// What becomes of a request that finds no seat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Response {
+    /// It runs nonetheless.
+    Exempt,
+    /// It is turned away.
+    Reject,
+    Queue(Queuing),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,30 +86,26 @@ pub(crate) struct Queuing {
     pub length: usize,
 }
 
-pub(crate) const EXEMPT: &str = "exempt";
-pub(crate) const CATCH_ALL: &str = "catch-all";
 /// As many queues as one level may have.
 const MOST_QUEUES: u64 = 10_000;
 
 impl Configuration {
     pub fn read(schemas: &[Value], levels: &[Value]) -> Self {
         let mut out = Self { schemas: schemas.iter().map(schema).collect(), levels: levels.iter().map(level).collect() };
-        for v in mandatory_levels() {
-            let l = level(&v);
+        for l in bootstrap::levels().iter().filter(|o| o.mandatory).map(|o| level(&o.object)) {
             if !out.levels.iter().any(|x| x.name == l.name) {
                 out.levels.push(l);
             }
         }
-        for v in mandatory_schemas() {
-            let s = schema(&v);
+        for s in bootstrap::schemas().iter().filter(|o| o.mandatory).map(|o| schema(&o.object)) {
             if !out.schemas.iter().any(|x| x.name == s.name) {
                 out.schemas.push(s);
             }
         }
         // A schema without its level catches nothing.
-        let names: Vec<String> = out.levels.iter().map(|l| l.name.clone()).collect();
-        out.schemas.retain(|s| names.contains(&s.level));
-        out.schemas.sort_by(|a, b| (a.precedence, &a.name).cmp(&(b.precedence, &b.name)));
+        let Self { schemas, levels } = &mut out;
+        schemas.retain(|s| levels.iter().any(|l| l.name == s.level));
+        schemas.sort_by(|a, b| (a.precedence, &a.name).cmp(&(b.precedence, &b.name)));
         out
     }
 }
@@ -120,10 +126,10 @@ fn number(v: &Value, pointer: &str) -> Option<u64> {
 fn schema(v: &Value) -> Schema {
     let spec = v.get("spec").unwrap_or(&Value::Null);
     Schema {
-        name: text(v, "/metadata/name"),
-        uid: text(v, "/metadata/uid"),
+        name: text(v, "/metadata/name").into(),
+        uid: text(v, "/metadata/uid").into(),
         precedence: spec.get("matchingPrecedence").and_then(Value::as_i64).unwrap_or(1000),
-        level: text(spec, "/priorityLevelConfiguration/name"),
+        level: text(spec, "/priorityLevelConfiguration/name").into(),
         by: match text(spec, "/distinguisherMethod/type").as_str() {
             "ByUser" => Distinguisher::User,
             "ByNamespace" => Distinguisher::Namespace,
@@ -161,47 +167,35 @@ fn level(v: &Value) -> Level {
     let spec = v.get("spec").unwrap_or(&Value::Null);
     let exempt = text(spec, "/type") == "Exempt";
     let of = |exempted: &str, limited: &str| number(spec, if exempt { exempted } else { limited });
-    let queuing = (!exempt && text(spec, "/limited/limitResponse/type") == "Queue").then(|| {
-        let at = |key: &str, default: u64| number(spec, &format!("/limited/limitResponse/queuing/{key}")).unwrap_or(default);
-        let queues = at("queues", 64).clamp(1, MOST_QUEUES);
-        Queuing { queues: queues as usize, hand: at("handSize", 8).clamp(1, queues) as usize, length: at("queueLengthLimit", 50).max(1) as usize }
-    });
+    let response = match text(spec, "/limited/limitResponse/type").as_str() {
+        _ if exempt => Response::Exempt,
+        "Queue" => {
+            let at = |key: &str, default: u64| number(spec, &format!("/limited/limitResponse/queuing/{key}")).unwrap_or(default);
+            let queues = at("queues", 64).clamp(1, MOST_QUEUES);
+            Response::Queue(Queuing { queues: queues as usize, hand: at("handSize", 8).clamp(1, queues) as usize, length: at("queueLengthLimit", 50).max(1) as usize })
+        }
+        _ => Response::Reject,
+    };
     Level {
-        name: text(v, "/metadata/name"),
-        uid: text(v, "/metadata/uid"),
-        exempt,
+        name: text(v, "/metadata/name").into(),
+        uid: text(v, "/metadata/uid").into(),
         shares: of("/exempt/nominalConcurrencyShares", "/limited/nominalConcurrencyShares").unwrap_or(if exempt { 0 } else { 30 }),
         lendable_percent: of("/exempt/lendablePercent", "/limited/lendablePercent").unwrap_or(0).min(100),
         borrowing_percent: number(spec, "/limited/borrowingLimitPercent"),
-        queuing,
+        response,
     }
-}
-
-fn mandatory_levels() -> [Value; 2] {
-    [
-        json!({"metadata": {"name": EXEMPT}, "spec": {"type": "Exempt"}}),
-        json!({"metadata": {"name": CATCH_ALL}, "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 5, "limitResponse": {"type": "Reject"}}}}),
-    ]
-}
-
-fn mandatory_schemas() -> [Value; 2] {
-    let everything = |subjects: Value| json!([{"subjects": subjects, "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}], "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]);
-    let group = |name: &str| json!({"kind": "Group", "group": {"name": name}});
-    [
-        json!({"metadata": {"name": EXEMPT}, "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": EXEMPT}, "rules": everything(json!([group("system:masters")]))}}),
-        json!({"metadata": {"name": CATCH_ALL}, "spec": {"matchingPrecedence": 10_000, "priorityLevelConfiguration": {"name": CATCH_ALL}, "distinguisherMethod": {"type": "ByUser"},
-            "rules": everything(json!([group("system:unauthenticated"), group("system:authenticated")]))}}),
-    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     #[test]
     fn what_must_be_there_is_there() {
         let dangling = json!({"metadata": {"name": "d"}, "spec": {"priorityLevelConfiguration": {"name": "nowhere"}}});
         let c = Configuration::read(&[dangling], &[]);
-        assert_eq!(c.schemas.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), [EXEMPT, CATCH_ALL]);
-        assert_eq!(c.levels.iter().map(|l| (l.name.as_str(), l.exempt, l.shares)).collect::<Vec<_>>(), [(EXEMPT, true, 0), (CATCH_ALL, false, 5)]);
+        assert_eq!(c.schemas.iter().map(|s| &*s.name).collect::<Vec<_>>(), ["exempt", "catch-all"]);
+        let levels: Vec<_> = c.levels.iter().map(|l| (&*l.name, l.response, l.shares)).collect();
+        assert_eq!(levels, [("exempt", Response::Exempt, 0), ("catch-all", Response::Reject, 5)]);
     }
 }

@@ -9,7 +9,17 @@ pub(crate) struct Demand {
     sum: f64,
     squares: f64,
     highest: f64,
-    smooth: f64,
+    pub settled: Settled,
+}
+
+/// What a period showed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Settled {
+    pub highest: f64,
+    pub average: f64,
+    pub deviation: f64,
+    /// To be reckoned with in the next period: rises at once, falls slowly.
+    pub smoothed: f64,
 }
 
 /// How much of the past stays at each adjustment.
@@ -31,20 +41,20 @@ impl Demand {
         self.squares += self.now * self.now * took;
         self.last = self.last.max(at);
     }
-    /// Ends a period: how many seats are to be reckoned with in the next. Rises at once, falls slowly.
-    pub fn settle(&mut self, at: f64) -> f64 {
+    /// Ends a period.
+    pub fn settle(&mut self, at: f64) -> Settled {
         self.pass(at);
         let took = self.last - self.since;
-        let (average, deviation) = if took > 0.0 {
+        self.settled.highest = self.highest;
+        if took > 0.0 {
             let average = self.sum / took;
-            (average, (self.squares / took - average * average).max(0.0).sqrt())
-        } else {
-            (self.now, 0.0)
-        };
-        let envelope = (average + deviation).min(self.highest);
-        self.smooth = envelope.max(KEPT * self.smooth + (1.0 - KEPT) * envelope);
+            let deviation = (self.squares / took - average * average).max(0.0).sqrt();
+            let envelope = average + deviation;
+            let smoothed = envelope.max(KEPT * self.settled.smoothed + (1.0 - KEPT) * envelope);
+            self.settled = Settled { highest: self.highest, average, deviation, smoothed };
+        }
         (self.since, self.sum, self.squares, self.highest) = (self.last, 0.0, 0.0, self.now);
-        self.smooth
+        self.settled
     }
 }
 
@@ -55,9 +65,9 @@ mod tests {
     fn rises_at_once_and_falls_slowly() {
         let mut d = Demand::new(0.0);
         d.set(10, 0.0);
-        assert_eq!(d.settle(10.0), 10.0);
+        assert_eq!(d.settle(10.0), Settled { highest: 10.0, average: 10.0, deviation: 0.0, smoothed: 10.0 });
         d.set(0, 10.0);
-        let next = d.settle(20.0);
+        let next = d.settle(20.0).smoothed;
         assert!((9.0..10.0).contains(&next), "{next}");
     }
     #[test]
@@ -65,7 +75,7 @@ mod tests {
         let mut d = Demand::new(0.0);
         d.set(100, 0.0);
         d.set(0, 1.0);
-        let reckoned = d.settle(10.0);
-        assert!((39.0..41.0).contains(&reckoned), "{reckoned}");
+        let s = d.settle(10.0);
+        assert!((39.0..41.0).contains(&s.smoothed) && s.highest == 100.0, "{s:?}");
     }
 }

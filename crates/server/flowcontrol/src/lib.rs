@@ -5,21 +5,33 @@
 //! Levels lend seats to each other.
 //! <https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>
 //!
-//! Bottom up: [`config`] reads declarations, [`classify`] chooses among them, [`queues`] is one level's queues, [`limits`]
-//! shares seats out, [`demand`] remembers how many were wanted, [`core`] is all levels together. All of them are pure:
-//! time is handed in as seconds. [`FlowControl`] is the thin shell with the lock, the waiting and the clock.
+//! Bottom up, all of them pure: [`config`] reads declarations, [`classify`] chooses among them, [`estimate`] says what a
+//! request weighs, [`queues`] is one level's queues, [`demand`] remembers how many seats were wanted, [`limits`] shares seats
+//! out and lends them, [`dropped`] says when to come again, [`upkeep`] what must be done about the stored objects. Time is
+//! handed in as seconds. Above them [`level`] is one level under its lock, and [`FlowControl`] the shell with the clock and
+//! the waiting. A request that finds a free seat takes its level's lock twice and waits for nothing.
 //!
-//! Not here: where declarations come from, what a request costs, HTTP.
+//! Not here: where declarations come from and who writes them, HTTP.
 
+mod bootstrap;
 mod classify;
 mod config;
-mod core;
+mod control;
 mod demand;
+mod dropped;
+mod dump;
+mod estimate;
+mod level;
 mod limits;
+mod metrics;
 mod queues;
-mod shell;
+pub mod upkeep;
+mod watchers;
 
 pub use classify::{Ask, Request};
 pub use config::Configuration;
+pub use control::{Admitted, Class, FlowControl, Refused};
+pub use dump::Table;
+pub use estimate::Work;
 pub use queues::Why;
-pub use shell::{Admitted, FlowControl, Refused};
+pub use watchers::{Watchers, Watching};
