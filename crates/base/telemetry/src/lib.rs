@@ -3,6 +3,8 @@
 //! A component is the `target` of a tracing event: `api`, `store`, `scheduler`, `controller`, `node`, `net`, `dns`,
 //! … A level specification is `info`, or `node=debug,api=warn`, or both: `warn,node=debug`.
 
+pub mod metrics;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use thiserror::Error;
