@@ -8,6 +8,7 @@ mod config_file;
 mod facts;
 mod image;
 mod lock;
+mod memory;
 mod node;
 mod process;
 mod server;

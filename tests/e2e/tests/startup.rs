@@ -1,7 +1,7 @@
 //! What keeps a server from starting is told at once, by name, with what to do.
 use anyhow::ensure;
 use skiff_e2e::program::{Ended, ended, places, skiff};
-use skiff_e2e::{binary, serve, with_server};
+use skiff_e2e::{binary, lacks, serve, with_server};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -55,6 +55,22 @@ fn a_port_in_use_is_told() {
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     failed(&server(dir.path(), &["--disable-agent", "--https-listen-port", &port]), &[&format!(":{port}"), "in use", "--https-listen-port"]);
+}
+
+#[test]
+fn the_node_agents_port_in_use_is_told() {
+    if let Some(what) = lacks() {
+        println!("skipped: this test needs {what}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let apart = ["--network-prefix", "s4086", "--cgroup-root", "/s4086", "--cluster-cidr", "10.86.0.0/16", "--service-cidr", "10.87.0.0/16"];
+    let end = server(dir.path(), &[&["--https-listen-port", "16518", "--kubelet-port", &port][..], &apart].concat());
+    failed(&end, &[&format!(":{port}"), "in use", "--kubelet-port"]);
+    let stop = ended(skiff(&["stop", "--all"]).args(places(dir.path())), SOON).unwrap();
+    assert!(stop.success, "{stop:?}");
 }
 
 #[test]

@@ -1,69 +1,30 @@
-//! Requests of one and of many clients, each on a connection of its own.
+//! Creates, reads, updates and applies of small objects.
 
-use super::{Table, ms, percentile, process};
-use crate::http::{Client, Connection};
+use super::load::{Load, ok};
+use super::subject::Subject;
+use super::table::{Figure, Unit};
+use crate::http::Client;
 use anyhow::ensure;
 use serde_json::{Value, json};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-const NAMESPACE: &str = "bench";
+pub const NAMESPACE: &str = "bench";
 /// Clients at once.
-const MANY: usize = 64;
+pub const MANY: usize = 64;
+/// How long an update is tried again where another writer was first.
+const BUSY: Duration = Duration::from_secs(30);
 
-/// What a number of equal requests took.
-struct Load {
-    count: usize,
-    wall: Duration,
-    /// Of the server, over all requests.
-    cpu: Duration,
-    /// Handed to the disk by the server, in bytes.
-    written: u64,
-    /// Latencies, sorted.
-    times: Vec<Duration>,
-}
-
-impl Load {
-    fn per_second(&self) -> f64 {
-        self.count as f64 / self.wall.as_secs_f64()
-    }
-    fn cpu_each(&self) -> Duration {
-        self.cpu.div_f64(self.count.max(1) as f64)
-    }
-    fn text(&self) -> String {
-        format!("{:.0}/s, server CPU {} each, p50 {}, p99 {}", self.per_second(), ms(self.cpu_each()), ms(percentile(&self.times, 0.5)), ms(percentile(&self.times, 0.99)))
-    }
-}
-
-/// `count` requests, shared among `clients`; `one` gets its connection and the number of its request.
-fn load(client: &Client, pid: i32, clients: usize, count: usize, one: impl Fn(&mut Connection, usize) -> anyhow::Result<()> + Sync) -> anyhow::Result<Load> {
-    let connections = (0..clients).map(|_| client.connect()).collect::<anyhow::Result<Vec<_>>>()?;
-    let (next, one) = (AtomicUsize::new(0), &one);
-    let (cpu, written, start) = (process::cpu(pid)?, process::written(pid)?, Instant::now());
-    let work = |mut connection: Connection| -> anyhow::Result<Vec<Duration>> {
-        let mut times = Vec::new();
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= count {
-                return Ok(times);
-            }
-            let sent = Instant::now();
-            one(&mut connection, i)?;
-            times.push(sent.elapsed());
-        }
-    };
-    let results: Vec<_> = std::thread::scope(|s| {
-        let all: Vec<_> = connections.into_iter().map(|c| s.spawn(|| work(c))).collect();
-        all.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked")))).collect()
-    });
-    let wall = start.elapsed();
-    let mut times = results.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat();
-    times.sort();
-    Ok(Load { count, wall, cpu: process::cpu(pid)?.saturating_sub(cpu), written: process::written(pid)?.saturating_sub(written), times })
-}
-
-fn collection(kind: &str) -> String {
+pub fn collection(kind: &str) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/{kind}")
+}
+
+/// Makes the namespace and waits until objects may be created in it.
+pub fn namespace(client: &Client) -> anyhow::Result<()> {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+    let mut connection = client.connect()?;
+    connection.create("/api/v1/namespaces", namespace.to_string().as_bytes())?;
+    let account = format!("{}/default", collection("serviceaccounts"));
+    super::until("the namespace's service account", BUSY, || Ok(connection.get(&account)?.status == 200))
 }
 
 /// A ConfigMap of 1 KiB.
@@ -72,63 +33,71 @@ fn small_object(name: &str, round: usize) -> Vec<u8> {
     text.to_string().into_bytes()
 }
 
-fn status(connection: &mut Connection, method: &str, path: &str, header: &str, body: &[u8]) -> anyhow::Result<usize> {
-    let answer = connection.request(method, path, &[header], body)?;
-    ensure!(answer.status == 200, "{method} {path}: {} {}", answer.status, String::from_utf8_lossy(&answer.body[..answer.body.len().min(500)]));
-    Ok(answer.body.len())
+pub fn creates(of: &Subject) -> anyhow::Result<Vec<Figure>> {
+    let path = collection("configmaps");
+    let mut figures = Vec::new();
+    for (clients, count) in [(1, 1000), (MANY, 20_000)] {
+        let made = Load::run(of, clients, count / of.fewer, |c, i| c.create(&path, &small_object(&format!("c{clients}-{i}"), 0)).map(drop))?;
+        let name = format!("durable create of 1 KiB, {clients} client{}", if clients == 1 { "" } else { "s" });
+        let mut rate = Figure::new(format!("… a second, {clients} client{}", if clients == 1 { "" } else { "s" }), made.per_second(), Unit::ASecond);
+        let mut bytes = Figure::new(format!("… bytes written each, {clients} client{}", if clients == 1 { "" } else { "s" }), made.written as f64 / made.count as f64 / 1024.0, Unit::KiB);
+        if clients == MANY {
+            rate = rate.budget(5000.0).remark("the clients take their share of the same cores");
+            bytes = bytes.budget(6.0);
+        }
+        figures.extend([made.cpu_figure(&name, 0.25), rate, bytes]);
+    }
+    Ok(figures)
 }
 
-/// Durable creates, reads, updates and applies of small objects.
-pub fn small(client: &Client, pid: i32, table: &mut Table) -> anyhow::Result<()> {
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    client.connect()?.create("/api/v1/namespaces", namespace.to_string().as_bytes())?;
+pub fn reads(of: &Subject) -> anyhow::Result<Vec<Figure>> {
+    let (path, there) = (collection("configmaps"), 1000 / of.fewer);
+    let gets = Load::run(of, MANY, 40_000 / of.fewer, |c, i| ok(c, "GET", &format!("{path}/c1-{}", i % there), "accept: application/json", &[]).map(drop))?;
+    let rate = Figure::new("… a second", gets.per_second(), Unit::ASecond).budget(30_000.0).remark("the clients take their share of the same cores");
+    Ok(vec![gets.cpu_figure("GET of 1 KiB, 64 clients", 0.04), rate])
+}
+
+pub fn updates(of: &Subject) -> anyhow::Result<Vec<Figure>> {
     let path = collection("configmaps");
-    for (clients, count) in [(1, 1000), (MANY, 20_000)] {
-        let made = load(client, pid, clients, count, |c, i| c.create(&path, &small_object(&format!("c{clients}-{i}"), 0)).map(drop))?;
-        table.row(format!("durable create of 1 KiB, {clients} client{}", if clients == 1 { "" } else { "s" }), "CPU ≤ 0.25 ms", made.text());
-        table.row(format!("… bytes written a create, {clients} client{}", if clients == 1 { "" } else { "s" }), if clients == 1 { "" } else { "≤ 6 KiB" }, format!("{:.1} KiB", made.written as f64 / count as f64 / 1024.0));
-    }
-    let gets = load(client, pid, MANY, 40_000, |c, i| status(c, "GET", &format!("{path}/c1-{}", i % 1000), "accept: application/json", &[]).map(drop))?;
-    table.row("GET of 1 KiB, 64 clients", "CPU ≤ 0.04 ms", gets.text());
-    let json = "content-type: application/json";
-    let updates = load(client, pid, MANY, 10_000, |c, i| status(c, "PUT", &format!("{path}/c64-{i}"), json, &small_object(&format!("c64-{i}"), 1)).map(drop))?;
-    table.row("update of 1 KiB, 64 clients", "CPU ≤ 0.3 ms", updates.text());
-    let applies = load(client, pid, 8, 2000, |c, i| {
-        let name = format!("applied-{}", i % 100);
-        let lines: serde_json::Map<String, Value> = (0..200).map(|n| (format!("key-{n}"), json!(format!("value {n} of {i}")))).collect();
-        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": lines}).to_string();
-        let answer = c.request("PATCH", &format!("{path}/{name}?fieldManager=bench&force=true"), &["content-type: application/apply-patch+yaml"], object.as_bytes())?;
+    let put = |c: &mut crate::http::Connection, i: usize| ok(c, "PUT", &format!("{path}/c64-{i}"), "content-type: application/json", &small_object(&format!("c64-{i}"), 1)).map(drop);
+    let updates = Load::run(of, MANY, 10_000 / of.fewer, put)?;
+    Ok(vec![updates.cpu_figure("update of 1 KiB, 64 clients", 0.3)])
+}
+
+/// A Deployment that makes some 200 lines of YAML and no pods.
+fn deployment(name: &str, round: usize) -> Value {
+    let env: Vec<Value> = (0..80).map(|n| json!({"name": format!("SETTING_{n}"), "value": format!("value {n} of {round}")})).collect();
+    let container = json!({"name": "app", "image": "skiff.local/bench/app:1", "env": env, "ports": [{"containerPort": 8080}], "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}});
+    let labels = json!({"app": name});
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "labels": labels}, "spec": {
+        "replicas": 0, "paused": true, "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }})
+}
+
+pub fn applies(of: &Subject) -> anyhow::Result<Vec<Figure>> {
+    let applies = Load::run(of, 8, 2000 / of.fewer, |c, i| {
+        let name = format!("applied-{}", i % 50);
+        let path = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}?fieldManager=bench&force=true");
+        let answer = c.request("PATCH", &path, &["content-type: application/apply-patch+yaml"], deployment(&name, i).to_string().as_bytes())?;
         ensure!(answer.status < 300, "apply: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         Ok(())
     })?;
-    table.row("server-side apply of 200 lines, 8 clients", "CPU ≤ 0.8 ms", applies.text());
-    Ok(())
+    let figure = applies.cpu_figure("server-side apply of a Deployment of 200 lines, 8 clients", 0.8);
+    let remark = format!("{}; every one changes 80 values; Skiff's includes its controllers", figure.remark);
+    Ok(vec![figure.remark(remark)])
 }
 
-/// A pod of some 4.7 KB that no scheduler takes.
-fn pod(i: usize) -> Vec<u8> {
-    let env: Vec<Value> = (0..40).map(|n| json!({"name": format!("SETTING_{n}"), "value": format!("a value of some length, number {n}")})).collect();
-    let container = json!({"name": "app", "image": "skiff.local/bench/app:1", "env": env, "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}}, "ports": [{"containerPort": 8080}]});
-    let labels = json!({"app": format!("app-{}", i % 100), "tier": "bench"});
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": format!("pod-{i}"), "labels": labels}, "spec": {"schedulerName": "nobody", "containers": [container]}}).to_string().into_bytes()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Creates of pods, then lists of all of them in each form.
-pub fn lists(client: &Client, pid: i32, pods: usize, table: &mut Table) -> anyhow::Result<()> {
-    let path = collection("pods");
-    let made = load(client, pid, MANY, pods, |c, i| c.create(&path, &pod(i)).map(drop))?;
-    table.row("durable create of a 4.7 KB pod, 64 clients", "CPU ≤ 0.4 ms", made.text());
-    for (form, budget, accept) in [
-        ("JSON", "CPU ≤ 150 ms", "accept: application/json"),
-        ("protobuf", "CPU ≤ 250 ms", "accept: application/vnd.kubernetes.protobuf"),
-        ("Table", "CPU ≤ 60 ms", "accept: application/json;as=Table;v=v1;g=meta.k8s.io"),
-    ] {
-        let bytes = AtomicUsize::new(0);
-        let got = load(client, pid, 1, 5, |c, _| {
-            bytes.store(status(c, "GET", &path, accept, &[])?, Ordering::Relaxed);
-            Ok(())
-        })?;
-        table.row(format!("LIST of {pods} pods, {form}"), budget, format!("server CPU {}, {} in all, {:.0} MB", ms(got.cpu_each()), ms(percentile(&got.times, 0.5)), bytes.into_inner() as f64 / 1e6));
+    #[test]
+    fn sizes_are_what_the_rows_say() {
+        let size = small_object("c64-12345", 0).len();
+        assert!((950..1100).contains(&size), "{size}");
+        // A line a name, a value and each further field.
+        let lines = serde_json::to_string_pretty(&deployment("a", 0)).unwrap().lines().filter(|l| l.contains("\": ")).count();
+        assert!((180..220).contains(&lines), "{lines}");
     }
-    Ok(())
 }

@@ -1,6 +1,8 @@
 //! How long after a write was sent its event is at the watchers.
 
-use super::{Table, ms, percentile, process};
+use super::subject::Subject;
+use super::table::{Figure, Unit};
+use super::{millis, percentile};
 use crate::http::{Client, Watch};
 use anyhow::Context;
 use serde_json::json;
@@ -15,9 +17,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// A watcher's thread needs little.
 const STACK: usize = 256 << 10;
 
-pub fn delivery(client: &Client, watchers: usize, pid: i32, table: &mut Table) -> anyhow::Result<()> {
+pub fn delivery(of: &Subject, watchers: usize) -> anyhow::Result<Vec<Figure>> {
+    let client = &of.client;
     let watches = (0..watchers).map(|_| client.connect()?.watch(&format!("{PATH}?watch=true"))).collect::<anyhow::Result<Vec<_>>>().context("open the watches")?;
-    let (start, cpu) = (Instant::now(), process::cpu(pid)?);
+    let held = of.resident()?;
+    let (start, cpu) = (Instant::now(), of.cpu()?);
     // When each write was sent, in nanoseconds after `start`.
     let sent: Vec<AtomicU64> = (0..WRITES).map(|_| AtomicU64::new(0)).collect();
     let mut times = std::thread::scope(|s| -> anyhow::Result<Vec<Duration>> {
@@ -29,14 +33,14 @@ pub fn delivery(client: &Client, watchers: usize, pid: i32, table: &mut Table) -
         Ok(all.into_iter().collect::<anyhow::Result<Vec<_>>>()?.concat())
     })?;
     times.sort();
-    let cpu = process::cpu(pid)?.saturating_sub(cpu);
-    let text = format!("p50 {}, p99 {}, server CPU {} an event and watcher", ms(percentile(&times, 0.5)), ms(percentile(&times, 0.99)), micro(cpu.div_f64(times.len().max(1) as f64)));
-    table.row(format!("{watchers} watchers, 100 writes/s: write sent → event there"), "p99 ≤ 50 ms", text);
-    Ok(())
-}
-
-fn micro(d: Duration) -> String {
-    format!("{:.1} µs", d.as_secs_f64() * 1e6)
+    let cpu = of.cpu()?.saturating_sub(cpu);
+    let name = format!("{watchers} watchers, 100 writes/s: write sent → event there");
+    let remark = "the watchers decrypt and read on the same cores";
+    Ok(vec![
+        Figure::new(format!("{name}, p50"), millis(percentile(&times, 0.5)), Unit::Millis).remark(remark),
+        Figure::new(format!("{name}, p99"), millis(percentile(&times, 0.99)), Unit::Millis).budget(50.0).remark(remark),
+        Figure::new("… server CPU an event and watcher", millis(cpu.div_f64(times.len().max(1) as f64)) * 1000.0, Unit::Micros).remark(format!("{:.0} MiB resident with the watches open", held as f64 / 1024.0)),
+    ])
 }
 
 fn write(client: &Client, start: Instant, sent: &[AtomicU64]) -> anyhow::Result<()> {

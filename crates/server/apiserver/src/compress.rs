@@ -9,7 +9,7 @@ use std::io::Write;
 /// Answers below this go out as they are, as upstream's do.
 const SMALLEST: u64 = 128 * 1024;
 
-fn accepts(parts: &Parts) -> bool {
+pub(crate) fn accepts(parts: &Parts) -> bool {
     parts.headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(|v| v.split(',').any(|e| e.trim().split(';').next() == Some("gzip")))
 }
 

@@ -1,6 +1,6 @@
 //! What is served by path and is no resource: discovery, OpenAPI, health, metrics, version, OpenID documents.
 use crate::{
-    aggregation::Aggregation,
+    aggregation::{Aggregation, V2Parts},
     answer::{self, Reply, full},
     discovery, health,
     negotiate::{self, Form, Shape},
@@ -79,12 +79,27 @@ impl Server {
 
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
-        let mut document = openapi::v2_document(&rows);
-        self.joined(true, |a| a.join_v2(&mut document));
-        if accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf")) {
-            return Ok(self.tagged_bytes(parts, skiff_codec::openapi_v2_to_protobuf(&document), "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"));
+        let sources = Sources { rows: rows.version, remotes: self.aggregation.as_ref().map(|a| a.v2_parts()) };
+        let protobuf = accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+        let make = |of: &Sources| {
+            let mut document = openapi::v2_document(&rows);
+            if let Some(r) = &of.remotes {
+                r.join(&mut document);
+            }
+            if protobuf { skiff_codec::openapi_v2_to_protobuf(&document) } else { document.to_string().into_bytes() }
+        };
+        let broken = |e: std::io::Error| Status::new(Reason::InternalError, format!("OpenAPI v2: {e}"));
+        let kept = self.openapi_v2.get(protobuf, sources, make).map_err(broken)?;
+        let media = if protobuf { "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" } else { "application/json" };
+        let known = Self::knows(parts, &kept.etag);
+        if !known && crate::compress::accepts(parts) {
+            let mut response = tagged_response(&kept.etag, known, kept.packed.clone(), media);
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+            return Ok(response);
         }
-        Ok(self.tagged(parts, &document, "application/json"))
+        let body = if known { Vec::new() } else { kept.unpacked().map_err(broken)? };
+        Ok(tagged_response(&kept.etag, known, body, media))
     }
 
     /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
@@ -124,24 +139,37 @@ impl Server {
 
     /// A document with an ETag: 304 when the client has it.
     fn tagged(&self, parts: &Parts, v: &Value, media: &str) -> Response<Reply> {
-        self.tagged_bytes(parts, v.to_string().into_bytes(), media)
+        let body = v.to_string().into_bytes();
+        let tag = etag(&body);
+        let known = Self::knows(parts, &tag);
+        tagged_response(&tag, known, if known { Vec::new() } else { body }, media)
     }
 
-    fn tagged_bytes(&self, parts: &Parts, body: Vec<u8>, media: &str) -> Response<Reply> {
-        let tag = etag(&body);
-        let known = parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag));
-        let mut response = Response::new(full(if known { Vec::new() } else { body }));
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        }
-        let headers = response.headers_mut();
-        for (name, text) in [(header::CONTENT_TYPE, media), (header::ETAG, tag.as_str()), (header::CACHE_CONTROL, "public"), (header::VARY, "Accept")] {
-            if let Ok(v) = HeaderValue::from_str(text) {
-                headers.insert(name, v);
-            }
-        }
-        response
+    /// Whether the client has the document of this tag.
+    fn knows(parts: &Parts, tag: &str) -> bool {
+        parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag))
     }
+}
+
+fn tagged_response(tag: &str, known: bool, body: impl Into<bytes::Bytes>, media: &str) -> Response<Reply> {
+    let mut response = Response::new(full(body));
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    for (name, text) in [(header::CONTENT_TYPE, media), (header::ETAG, tag), (header::CACHE_CONTROL, "public"), (header::VARY, "Accept")] {
+        if let Ok(v) = HeaderValue::from_str(text) {
+            headers.insert(name, v);
+        }
+    }
+    response
+}
+
+/// What the v2 document is made of.
+#[derive(PartialEq)]
+pub(crate) struct Sources {
+    rows: u64,
+    remotes: Option<V2Parts>,
 }
 
 pub(crate) fn etag(body: &[u8]) -> String {

@@ -71,6 +71,7 @@ pub struct Server {
     in_flight: tokio::sync::Semaphore,
     pub(crate) metrics: Metrics,
     pub(crate) aggregation: Option<Arc<Aggregation>>,
+    pub(crate) openapi_v2: crate::openapi::Cache<crate::documents::Sources>,
     /// The name of the front proxies' authority, DER.
     front_proxies: Option<Vec<u8>>,
 }
@@ -141,7 +142,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default(), aggregation, front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");

@@ -112,12 +112,9 @@ impl Aggregation {
         Some(v)
     }
 
-    pub fn join_v2(&self, ours: &mut Value) {
-        for (_, k) in self.snapshot() {
-            if let Ok(part) = serde_json::from_slice(&k.v2) {
-                documents::join_v2(ours, &part);
-            }
-        }
+    /// What remotes add to OpenAPI v2, each as JSON.
+    pub fn v2_parts(&self) -> V2Parts {
+        V2Parts(self.snapshot().into_iter().map(|(_, k)| k).collect())
     }
 
     pub fn join_v3_index(&self, ours: &mut Value) {
@@ -127,6 +124,23 @@ impl Aggregation {
                 let path = format!("apis/{group}/{version}");
                 paths.insert(path.clone(), serde_json::json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", k.hash)}));
             }
+        }
+    }
+}
+
+/// The parts of OpenAPI v2 that remotes had at one time; equal where they say the same.
+pub(crate) struct V2Parts(Vec<Arc<Known>>);
+
+impl PartialEq for V2Parts {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(|(a, b)| a.v2 == b.v2)
+    }
+}
+
+impl V2Parts {
+    pub fn join(&self, ours: &mut Value) {
+        for part in self.0.iter().filter_map(|k| serde_json::from_slice(&k.v2).ok()) {
+            documents::join_v2(ours, &part);
         }
     }
 }

@@ -1,14 +1,17 @@
 //! OpenAPI documents, made on demand out of the table and the schema's facts: one v3 document a group version, and the
-//! whole as v2. Nothing is kept but what the hashes are made of: a client that has a document does not ask again.
+//! whole as v2. Of v3 nothing is kept but what the hashes are made of: a client that has a document does not ask again. The v2
+//! document is kept packed.
 //! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>
 
 mod custom;
+mod kept;
 mod operation;
 mod parameters;
 mod paths;
 mod v2;
 mod v3;
 
+pub(crate) use kept::Cache;
 pub(crate) use v2::document as v2_document;
 pub(crate) use v3::{document as v3_document, index as v3_index, version_document as v3_version};
 
