@@ -2,7 +2,7 @@
 //!
 //! Generic create, read, update, patch, delete and watch over JSON with upstream's metadata rules (uid, generation,
 //! resourceVersion, finalizers, status apart from spec, grace of pods that have a node). No defaulting, admission,
-//! validation or authorisation; a strategic merge patch merges as a plain one, lists and all.
+//! validation or authorisation.
 
 mod objects;
 mod patch;

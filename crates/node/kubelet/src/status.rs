@@ -118,8 +118,10 @@ fn changes(base: Option<&PodStatus>, status: &PodStatus) -> Option<Value> {
     (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
-/// Conditions merge by type: only those that differ are sent, so that nobody else's is overwritten.
+/// Conditions merge by type: only those that differ are sent, so that nobody else's is overwritten. Those that the node
+/// takes back are deleted by name; what an earlier agent has left is not known, so they are deleted then, too.
 fn changed_conditions(old: Option<&Value>, new: &Value) -> Value {
+    let known = old.is_some();
     let list = |v: Option<&Value>| v.and_then(Value::as_array).cloned().unwrap_or_default();
     let old = list(old);
     let mut out: Vec<Value> = list(Some(new)).into_iter().filter(|c| !old.contains(c)).collect();
@@ -130,6 +132,11 @@ fn changed_conditions(old: Option<&Value>, new: &Value) -> Value {
                 now.entry(key.clone()).or_insert(Value::Null);
             }
         }
+    }
+    let has = |list: &[Value], kind: &str| list.iter().any(|c| c.get("type").and_then(Value::as_str) == Some(kind));
+    let now = list(Some(new));
+    for kind in skiff_pod::PASSING.into_iter().filter(|k| !has(&now, k) && (!known || has(&old, k))) {
+        out.push(json!({"$patch": "delete", "type": kind}));
     }
     Value::Array(out)
 }
@@ -152,5 +159,13 @@ mod tests {
         let want = json!({"conditions":[{"type":"B","status":"True","message":null}],"phase":"Running","podIPs":[{"$patch":"delete","ip":"1"},{"ip":"2"}],"reason":null});
         assert_eq!(changes(Some(&old), &new), Some(want));
         assert_eq!(changes(Some(&new), &new), None);
+    }
+    #[test]
+    fn conditions_that_pass_are_taken_back() {
+        let old: PodStatus = serde_json::from_str(r#"{"conditions":[{"type":"PodResizeInProgress","status":"True"},{"type":"Others","status":"True"}]}"#).unwrap();
+        let new: PodStatus = serde_json::from_str(r#"{"conditions":[]}"#).unwrap();
+        let delete = |kind: &str| json!({"$patch": "delete", "type": kind});
+        assert_eq!(changes(Some(&old), &new), Some(json!({"conditions": [delete("PodResizeInProgress")]})));
+        assert_eq!(changes(None, &new), Some(json!({"conditions": [delete("PodResizePending"), delete("PodResizeInProgress")]})));
     }
 }

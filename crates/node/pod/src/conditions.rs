@@ -6,7 +6,9 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-const OWNED: [&str; 7] = ["PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers", "PodResizePending", "PodResizeInProgress"];
+const LASTING: [&str; 5] = ["PodScheduled", "Ready", "Initialized", "ContainersReady", "PodReadyToStartContainers"];
+/// Conditions that the node owns and that go when they are no longer true.
+pub const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
 struct Answer {
     kind: &'static str,
@@ -28,7 +30,7 @@ impl Answer {
 pub fn conditions(i: &StatusInputs<'_>, s: &PodStatus, sandbox_problem: Option<&str>) -> Vec<PodCondition> {
     let (pod, now) = (i.pod, i.now);
     let api = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let mut all: Vec<PodCondition> = api.iter().filter(|c| !OWNED.contains(&c.type_.as_str())).cloned().collect();
+    let mut all: Vec<PodCondition> = api.iter().filter(|c| !LASTING.iter().chain(&PASSING).any(|k| *k == c.type_)).cloned().collect();
     let before = i.old.conditions.as_deref().unwrap_or_default();
     if let Some(disruption) = before.iter().find(|c| c.type_ == "DisruptionTarget") {
         all.retain(|c| c.type_ != disruption.type_);

@@ -41,6 +41,7 @@ mod testpod;
 pub mod view;
 
 pub use backoff::Backoff;
+pub use conditions::PASSING;
 pub use config::{ContainerInputs, SandboxInputs, container_config, sandbox_config};
 pub use observed::Observed;
 pub use order::{TerminationStep, termination_order};

@@ -7,9 +7,12 @@ use hyper::body::Incoming;
 use skiff_meta::{Reason, Status};
 use skiff_request::{Query, Verb};
 use std::io::Write;
+use std::time::Duration;
 
 /// Largest body, also after decompression.
 pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
+/// Bytes taken in of a body that is refused.
+const DRAINED: usize = 64 * 1024 * 1024;
 
 pub(crate) fn query(raw: Option<&str>) -> Query {
     let decode = |s: &str| percent_encoding::percent_decode_str(&s.replace('+', " ")).decode_utf8_lossy().into_owned();
@@ -45,6 +48,7 @@ pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
         let frame = frame.map_err(|e| Status::bad_request(format!("the body could not be read: {e}")))?;
         if let Ok(data) = frame.into_data() {
             if out.len() + data.len() > BODY_LIMIT {
+                tokio::spawn(drain(body));
                 return Err(too_large());
             }
             out.extend_from_slice(&data);
@@ -54,6 +58,21 @@ pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
         Some("gzip") => unpack(&out),
         _ => Ok(out.freeze()),
     }
+}
+
+/// Takes in the rest of a body that is refused, so that the client gets to read why: a connection that is closed while
+/// there is more to read is reset, and its answer lost. Whoever sends without end is cut off.
+async fn drain(mut body: Incoming) {
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DRAINED {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
 }
 
 fn unpack(packed: &[u8]) -> Result<Bytes, Status> {

@@ -16,6 +16,12 @@ pub(super) struct Change {
     pub revision: u64,
 }
 
+fn kind_of(object: &Value) -> Option<&'static skiff_schema::Type> {
+    let version = object["apiVersion"].as_str()?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    skiff_schema::by_gvk(group, version, object["kind"].as_str()?)
+}
+
 pub(super) struct Objects {
     all: BTreeMap<(String, String, String), Value>,
     pub log: Vec<Arc<Change>>,
@@ -83,6 +89,8 @@ impl Objects {
         let mut new = old;
         if call.content_type == PatchType::Json.media_type() {
             patch::json(&mut new, &body)?;
+        } else if let Some(ty) = kind_of(&new).filter(|_| call.content_type == PatchType::Strategic.media_type()) {
+            new = skiff_patch::strategic_patch(&new, &body, ty).map_err(|e| Status::bad_request(e.to_string()))?;
         } else {
             patch::merge(&mut new, &body);
         }
