@@ -1,6 +1,8 @@
-//! What each namespace has from the start: the `default` service account and the root certificate.
+//! What each namespace has from the start: the `default` service account and the root certificate. And secrets that are tokens.
+mod joining;
 mod tokens;
 
+pub(crate) use joining::start as start_joining;
 pub use tokens::SecretTokens;
 pub(crate) use tokens::start as start_tokens;
 

@@ -30,10 +30,11 @@ impl Revision {
     }
 }
 
-/// What a revision keeps of a template: a patch that puts it back.
+/// What a revision keeps of a template: a patch that puts it back. Keys are in order, as Go has them: clients compare the bytes.
 pub fn data(template: &Value) -> Value {
     let mut t = template.clone();
     t["$patch"] = "replace".into();
+    t.sort_all_objects();
     json!({"spec": {"template": t}})
 }
 
@@ -105,6 +106,11 @@ mod tests {
         }
         assert_eq!(choose(&[], &data(&json!({}))), Choice::Create(1));
         assert_eq!(all[0].template(), json!({"spec": {"image": "a"}}));
+    }
+    #[test]
+    fn data_is_in_order() {
+        let data = data(&json!({"spec": {"b": [{"z": 1, "a": 2}], "a": 1}, "metadata": {}}));
+        assert_eq!(data.to_string(), r#"{"spec":{"template":{"$patch":"replace","metadata":{},"spec":{"a":1,"b":[{"a":2,"z":1}]}}}}"#);
     }
     #[test]
     fn old_ones_go() {

@@ -107,7 +107,7 @@ async fn report_forever(agent: &Agent, server: Option<SocketAddr>, node: Node, a
 }
 
 /// Labels and taints as the API has them now, for admission.
-fn adopt(agent: &Agent, node: &Node) {
+pub(crate) fn adopt(agent: &Agent, node: &Node) {
     let mut room = kubelet::room(&agent.config, &agent.machine);
     if let Some(labels) = &node.metadata.labels {
         room.labels = labels.clone();

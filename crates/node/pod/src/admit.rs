@@ -65,6 +65,11 @@ pub fn reject_reason(pod: &Pod, others: &[&Pod], node: &NodeRoom) -> Option<Reje
     None
 }
 
+/// Whether labels and taints of the node, as known, keep the pod away. They may have changed just before the pod was bound.
+pub fn kept_away(pod: &Pod, node: &NodeRoom) -> bool {
+    !selected(pod, node) || (!view::is_static(pod) && !tolerated(pod, &node.taints))
+}
+
 fn insufficient(reason: &str, resource: &str, wanted: i64, used: i64, capacity: i64) -> Option<Rejection> {
     reject(reason, format!("Node didn't have enough resource: {resource}, requested: {wanted}, used: {used}, capacity: {capacity}"))
 }
@@ -152,6 +157,7 @@ mod tests {
             let got = reject_reason(&pod(spec), &[&other], &node).map(|r| r.reason).unwrap_or_default();
             assert_eq!(got, want, "{spec}");
         }
+        assert!(kept_away(&pod(r#"{"nodeSelector":{"disk":"hdd"},"containers":[]}"#), &node) && !kept_away(&pod(r#"{"nodeSelector":{"disk":"ssd"},"containers":[]}"#), &node));
         assert_eq!(reject_reason(&pod(r#"{"containers":[]}"#), &[&other, &other], &node).unwrap().reason, "OutOfpods");
     }
 }

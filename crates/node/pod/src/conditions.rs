@@ -10,6 +10,11 @@ const LASTING: [&str; 5] = ["PodScheduled", "Ready", "Initialized", "ContainersR
 /// Conditions that the node owns and that go when they are no longer true.
 pub const PASSING: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
+/// Whether the node decides about it.
+pub(crate) fn owned(kind: &str) -> bool {
+    LASTING.contains(&kind) || PASSING.contains(&kind)
+}
+
 struct Answer {
     kind: &'static str,
     ok: bool,
@@ -30,7 +35,7 @@ impl Answer {
 pub fn conditions(i: &StatusInputs<'_>, s: &PodStatus, sandbox_problem: Option<&str>) -> Vec<PodCondition> {
     let (pod, now) = (i.pod, i.now);
     let api = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
-    let mut all: Vec<PodCondition> = api.iter().filter(|c| !LASTING.iter().chain(&PASSING).any(|k| *k == c.type_)).cloned().collect();
+    let mut all: Vec<PodCondition> = api.iter().filter(|c| !owned(&c.type_)).cloned().collect();
     let before = i.old.conditions.as_deref().unwrap_or_default();
     if let Some(disruption) = before.iter().find(|c| c.type_ == "DisruptionTarget") {
         all.retain(|c| c.type_ != disruption.type_);

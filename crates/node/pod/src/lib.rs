@@ -35,6 +35,7 @@ pub mod resize;
 pub mod restart;
 pub mod security;
 pub mod service_env;
+mod rejected;
 mod status;
 #[cfg(test)]
 mod testpod;
@@ -46,4 +47,5 @@ pub use config::{ContainerInputs, SandboxInputs, container_config, sandbox_confi
 pub use observed::Observed;
 pub use order::{TerminationStep, termination_order};
 pub use plan::{Kill, KillReason, Plan, plan, sandbox_problem};
+pub use rejected::rejected;
 pub use status::{StartFailure, StatusInputs, pod_status};

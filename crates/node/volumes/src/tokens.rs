@@ -4,6 +4,8 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 const MAX_AGE: SignedDuration = SignedDuration::from_hours(24);
+/// Where this machine's clock is so far ahead that new tokens look old, they are asked for no more often.
+const MIN_AGE: SignedDuration = SignedDuration::from_mins(1);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -36,8 +38,9 @@ impl Tokens {
         (now < held.token.expires).then_some(&held.token)
     }
     pub fn put(&mut self, uid: &str, key: TokenKey, token: Token, now: Timestamp) {
-        let life = token.expires.duration_since(now);
-        let refresh = now + (life * 4 / 5).min(MAX_AGE).max(SignedDuration::ZERO);
+        // Where the clock is behind, tokens look longer-lived than was asked for.
+        let life = token.expires.duration_since(now).min(SignedDuration::from_secs(key.seconds));
+        let refresh = now + (life * 4 / 5).min(MAX_AGE).max(MIN_AGE);
         self.held.insert((uid.to_owned(), key), Held { token, refresh });
     }
     pub fn forget(&mut self, uid: &str) {
@@ -66,10 +69,23 @@ mod tests {
         assert_eq!(t.due_in("u", at(880)), Some(SignedDuration::from_secs(2000)));
         assert!(t.valid("u", &key, at(3599)).is_some());
         assert!(t.valid("u", &key, at(3600)).is_none());
-        t.put("u", key.clone(), Token { token: "year".into(), expires: at(365 * 86_400) }, at(0));
-        assert!(t.fresh("u", &key, at(86_399)).is_some());
-        assert!(t.fresh("u", &key, at(86_400)).is_none());
+        let year = TokenKey { seconds: 365 * 86_400, ..key };
+        t.forget("u");
+        t.put("u", year.clone(), Token { token: "year".into(), expires: at(365 * 86_400) }, at(0));
+        assert!(t.fresh("u", &year, at(86_399)).is_some());
+        assert!(t.fresh("u", &year, at(86_400)).is_none());
         t.forget("u");
         assert_eq!(t.due_in("u", at(0)), None);
+    }
+    #[test]
+    fn a_clock_that_is_wrong() {
+        let key = TokenKey { audience: String::new(), seconds: 3600 };
+        let mut t = Tokens::default();
+        let token = || Token { token: "a".into(), expires: at(103_600) };
+        // A day ahead, a day behind.
+        t.put("u", key.clone(), token(), at(200_000));
+        assert_eq!(t.due_in("u", at(200_000)), Some(MIN_AGE));
+        t.put("u", key, token(), at(10_000));
+        assert_eq!(t.due_in("u", at(10_000)), Some(SignedDuration::from_secs(2880)));
     }
 }

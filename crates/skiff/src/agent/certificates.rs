@@ -66,7 +66,7 @@ async fn submit(client: &Client, kind: &Kind, request: &str) -> anyhow::Result<S
     loop {
         match client.create(&csr).await {
             Ok(made) => return made.metadata.name.context("the certificate request has no name"),
-            Err(e) if [Reason::Unauthorized, Reason::Forbidden, Reason::Invalid].iter().any(|r| e.is(*r)) => bail!("the server refuses the certificate request: {e}"),
+            Err(e) if [Reason::Unauthorized, Reason::Forbidden, Reason::Invalid].iter().any(|r| e.is(*r)) => return Err(e).context("the server refuses the certificate request"),
             Err(e) => tracing::warn!(target: "skiff", error = %e, "certificate not asked for yet"),
         }
         tokio::time::sleep(pause).await;

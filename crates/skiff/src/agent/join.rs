@@ -10,6 +10,7 @@ use skiff_client::{
     Client,
     tls::{Endpoint, Https, HttpsError, Identity, authority_of},
 };
+use rustls::CertificateError;
 use skiff_meta::{Reason, Status};
 use skiff_pki::Leaf;
 use std::collections::BTreeMap;
@@ -65,10 +66,18 @@ pub async fn endpoint(server: &str, n: &NodeSettings, kept: &Kept, token: Option
     let bearer = token.bearer();
     let asking = Endpoint { token: Some(Arc::new(move || Some(bearer.clone()))), ..endpoint.clone() };
     let client = Client::new(Arc::new(Https::new(asking)?), "skiff-agent");
-    let leaf = certificates::obtain(&client, &CLIENT, &certificates::client_profile(&n.name)).await.context("get this node's certificate")?;
+    let leaf = certificates::obtain(&client, &CLIENT, &certificates::client_profile(&n.name)).await.map_err(unknown_token).context("get this node's certificate")?;
     certificates::write(&kept.client(), &leaf)?;
     tracing::info!(target: "skiff", node = n.name, "joined");
     Ok(Endpoint { identity: Some(identity(&leaf)), ..endpoint })
+}
+
+/// Says what to do where nothing but the token can be wrong.
+fn unknown_token(e: anyhow::Error) -> anyhow::Error {
+    match e.downcast_ref::<Status>() {
+        Some(s) if s.is(Reason::Unauthorized) => e.context("the server does not know the token, or it has expired; `skiff token create` on the server makes another"),
+        _ => e,
+    }
 }
 
 pub fn identity(leaf: &Leaf) -> Identity {
@@ -94,8 +103,7 @@ async fn authority(server: &str, kept: &Kept, token: Option<&Token>) -> anyhow::
                 skiff_pki::write_public(&path, pem.as_bytes())?;
                 return Ok(pem);
             }
-            // TLS says that it is somebody else.
-            Err(e @ HttpsError::Connect { .. }) if refused(&e) => return Err(e).with_context(|| format!("{server} is not the server that the token was made by")),
+            Err(e) if let Some(why) = distrust(&e) => return Err(e).with_context(|| format!("{server} {why}")),
             Err(e @ (HttpsError::Connect { .. } | HttpsError::Silent { .. } | HttpsError::Http { .. })) => {
                 tracing::warn!(target: "skiff", server, error = %Status::from(e), "server not reached, trying again");
             }
@@ -106,8 +114,20 @@ async fn authority(server: &str, kept: &Kept, token: Option<&Token>) -> anyhow::
     }
 }
 
-fn refused(e: &HttpsError) -> bool {
-    matches!(e, HttpsError::Connect { source, .. } if source.kind() == std::io::ErrorKind::InvalidData)
+/// Why what the server shows does not prove that it is the server; None when it is not for that that the connection failed.
+fn distrust(e: &HttpsError) -> Option<String> {
+    let HttpsError::Connect { source, .. } = e else { return None };
+    let tls = source.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let rustls::Error::InvalidCertificate(why) = tls else { return None };
+    Some(match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("shows a certificate that is not valid now: is this machine's clock right? It says {}", skiff_meta::Timestamp::from_system(SystemTime::now()))
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "shows a certificate for other names and addresses: start the server with --tls-san and the one that is used here".to_owned()
+        }
+        _ => "is not the server that the token was made by: its certificate authority is another one".to_owned(),
+    })
 }
 
 /// The facts of the cluster, as published now; the kept ones while the server does not answer.

@@ -7,13 +7,16 @@ use serde_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::Typed;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 struct Ipam {
     deps: Deps,
     nodes: Typed<Node>,
-    /// One allocation at a time.
-    turn: tokio::sync::Mutex<BTreeSet<IpNet>>,
+    /// What each node was given in this process. Held during an allocation: one at a time.
+    given: tokio::sync::Mutex<BTreeMap<String, Vec<IpNet>>>,
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
@@ -21,11 +24,11 @@ pub(crate) fn start(deps: Deps) -> Started {
     let queue = Queue::new();
     let q = queue.clone();
     nodes.subscribe(move |c| {
-        if c.old.is_none() {
+        if c.old.is_none() || c.new.is_none() {
             q.add(c.key());
         }
     });
-    (queue, Arc::new(Ipam { deps, nodes, turn: tokio::sync::Mutex::default() }))
+    (queue, Arc::new(Ipam { deps, nodes, given: tokio::sync::Mutex::default() }))
 }
 
 /// The first part of `cluster` with this prefix that overlaps none of `taken`.
@@ -38,17 +41,17 @@ fn free_part(cluster: &IpNet, prefix: u8, taken: &BTreeSet<IpNet>) -> Option<IpN
 impl Reconcile for Ipam {
     async fn reconcile(&self, name: &str) -> Result<Action, Failed> {
         // What was given out in this process counts as taken even before the informer shows it.
-        let mut given = self.turn.lock().await;
-        let Some(node) = self.nodes.get("", name) else { return Ok(Action::Done) };
+        let mut given = self.given.lock().await;
+        let Some(node) = self.nodes.get("", name) else {
+            given.remove(name);
+            return Ok(Action::Done);
+        };
         if node.spec.as_ref().is_some_and(|s| s.pod_cidr.as_deref().is_some_and(|c| !c.is_empty())) {
             return Ok(Action::Done);
         }
         let listed = self.nodes.all();
         let mut taken: BTreeSet<IpNet> = listed.iter().flat_map(|n| n.spec.iter().flat_map(|s| s.pod_cidrs.iter().flatten())).filter_map(|c| c.parse().ok()).collect();
-        let names: BTreeSet<&str> = listed.iter().filter_map(|n| n.metadata.name.as_deref()).collect();
-        if names.len() > 1 {
-            taken.extend(given.iter());
-        }
+        taken.extend(given.values().flatten());
         let settings = &self.deps.settings;
         let part = |c: &IpNet| free_part(c, if c.addr().is_ipv4() { settings.node_prefix.0 } else { settings.node_prefix.1 }, &taken);
         let parts: Vec<IpNet> = settings.cluster_cidrs.iter().filter_map(part).collect();
@@ -60,7 +63,7 @@ impl Reconcile for Ipam {
         let Some(first) = texts.first() else { return Ok(Action::Done) };
         let patch = PatchBody::merge(&json!({"spec": {"podCIDR": first, "podCIDRs": texts}}));
         self.deps.client.patch::<Node>("", name, patch).await.at("give a pod CIDR to node", name)?;
-        given.extend(parts);
+        given.insert(name.to_owned(), parts);
         Ok(Action::Done)
     }
 }

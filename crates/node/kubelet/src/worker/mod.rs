@@ -10,6 +10,7 @@ mod kill;
 mod resize;
 mod start;
 mod terminated;
+mod turned_away;
 
 use crate::agent::Agent;
 use crate::message;
@@ -98,6 +99,7 @@ impl Worker {
 
     async fn run(mut self) {
         loop {
+            self.see_node().await;
             match self.step().await {
                 Next::End => break,
                 Next::Again => {}
@@ -180,6 +182,7 @@ impl Worker {
             verdict: verdict.as_ref().map(|v| (v.phase, v.reason.as_str(), v.message.as_str())),
             now: self.agent.now(),
         });
+        let status = self.unless_turned_away(pod, status);
         *self.slot.status.write() = serde_json::to_vec(&status).unwrap_or_default().into();
         self.status.set(status.clone());
         self.old = status.clone();
