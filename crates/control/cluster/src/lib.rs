@@ -7,17 +7,21 @@
 //! | `accounts` | the `default` service account and the root certificate in each namespace; tokens in secrets |
 //! | `endpoints` | EndpointSlices and Endpoints of Services |
 //! | `garbage` | dependents of owners that are gone; foreground and orphaning deletion |
-//! | `volumes` | binding of claims to volumes, protection, the `local-path` provisioner |
-//! | `nodes` | pod CIDRs, taints by condition, eviction from dead nodes, leftover pods |
+//! | `volumes` | binding of claims to volumes, protection (of classes too), the `local-path` provisioner |
+//! | `nodes` | pod CIDRs, how long reads may be kept, taints by condition, eviction from dead nodes, leftover pods |
 //! | `roles` | aggregated cluster roles |
 //! | `certificates` | approval, signing and removal of CertificateSigningRequests |
+//! | `resource_claims` | claims of devices: made from templates, let go with their pods |
+//! | `trust_bundle` | the trust anchors of this API server |
 //! | `service_cidrs` | readiness and protection of the networks of Services |
+//! | `autoscale` | as many replicas as metrics ask for |
 //! | `quota` | the usage in ResourceQuota status |
 //! | `migrations` | objects written again in their stored version |
 //!
 //! Each is a small shell around pure decisions. All reach the cluster through the client alone.
 
 mod accounts;
+mod autoscale;
 mod certificates;
 mod edit;
 mod endpoints;
@@ -26,9 +30,11 @@ mod migrations;
 mod namespaces;
 mod nodes;
 mod quota;
+mod resource_claims;
 mod roles;
 mod run;
 mod service_cidrs;
+mod trust_bundle;
 mod volumes;
 
 pub use accounts::SecretTokens;

@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, endpoints, garbage, migrations, namespaces, nodes, quota, roles, service_cidrs, volumes};
+use crate::{accounts, autoscale, endpoints, garbage, migrations, namespaces, nodes, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;
@@ -22,6 +22,8 @@ pub struct Settings {
     pub local_path: PathBuf,
     /// Every resource that can be listed, watched and deleted, at the time of the call; true when it is namespaced.
     pub resources: Arc<dyn Fn() -> Vec<(GroupVersionResource, bool)> + Send + Sync>,
+    /// The resources that serve a kind (group, kind), at the time of the call.
+    pub kinds: Arc<dyn Fn(&str, &str) -> Vec<GroupVersionResource> + Send + Sync>,
     /// Signs the tokens of secrets.
     pub tokens: Arc<dyn accounts::SecretTokens>,
     /// Signs certificates.
@@ -65,6 +67,11 @@ const CONTROLLERS: &[Controller] = &[
     ("pod-garbage-collector", 1, nodes::start_pod_gc),
     ("clusterrole-aggregation-controller", 1, roles::start),
     ("resourcequota-controller", 2, quota::start),
+    ("ttl-controller", 1, nodes::start_ttl),
+    ("volumeattributesclass-protection-controller", 1, volumes::start_class_protection),
+    ("kube-apiserver-serving-clustertrustbundle-publisher", 1, trust_bundle::start),
+    ("resource-claim-controller", 2, resource_claims::start),
+    ("horizontal-pod-autoscaler", 5, autoscale::start),
     ("service-cidrs-controller", 1, service_cidrs::start),
     ("certificate-controller", 2, certificates::start_approver),
     ("certificate-controller", 2, certificates::start_signer),

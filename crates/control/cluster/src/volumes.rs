@@ -2,12 +2,13 @@
 //! <https://kubernetes.io/docs/concepts/storage/persistent-volumes/>
 
 mod binder;
+mod classes;
 mod ephemeral;
-mod fit;
 mod local;
 mod protect;
 
 pub(crate) use binder::start as start_binder;
+pub(crate) use classes::start as start_class_protection;
 pub(crate) use ephemeral::start as start_ephemeral;
 pub use local::{PROVISIONER, STORAGE_PATH, reclaim_on_node};
 pub(crate) use local::start as start_provisioner;

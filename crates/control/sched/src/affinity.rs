@@ -66,8 +66,9 @@ impl Terms {
 /// Counts by (topology key, value) that decide whether a node fits and how well. Made once a pod.
 #[derive(Default)]
 pub(crate) struct Pairs {
-    /// For each required term: domains with a pod that it selects.
-    near: Vec<HashMap<String, u32>>,
+    /// Domains with a pod that all required terms select.
+    near: HashMap<(String, String), u32>,
+    /// For each required term of the other sort: domains with a pod that it selects.
     apart: Vec<HashMap<String, u32>>,
     /// Domains from which a pod that is there keeps this one away.
     kept_out: HashMap<(String, String), u32>,
@@ -81,7 +82,7 @@ const HARD_WEIGHT: i64 = 1;
 impl Pairs {
     pub fn of(pod: &PodFacts, s: &Snapshot) -> Self {
         let t = &pod.terms;
-        let mut p = Pairs { near: vec![HashMap::new(); t.near.len()], apart: vec![HashMap::new(); t.apart.len()], ..Default::default() };
+        let mut p = Pairs { apart: vec![HashMap::new(); t.apart.len()], ..Default::default() };
         let own = !(t.near.is_empty() && t.apart.is_empty() && t.prefer_near.is_empty() && t.prefer_apart.is_empty());
         for node in s.nodes() {
             let labels = &node.facts.labels;
@@ -89,12 +90,19 @@ impl Pairs {
                 p.count(pod, other, labels, s);
             }
         }
-        p.first_of_its_kind = p.near.iter().all(HashMap::is_empty) && t.near.iter().all(|t| t.selects(pod, &s.namespaces));
+        p.first_of_its_kind = p.near.is_empty() && t.near.iter().all(|t| t.selects(pod, &s.namespaces));
         p
     }
     fn count(&mut self, pod: &PodFacts, other: &PodFacts, labels: &BTreeMap<String, String>, s: &Snapshot) {
         let (mine, theirs, ns) = (&pod.terms, &other.terms, &s.namespaces);
-        for (term, domains) in mine.near.iter().zip(&mut self.near).chain(mine.apart.iter().zip(&mut self.apart)) {
+        if !mine.near.is_empty() && mine.near.iter().all(|t| t.selects(other, ns)) {
+            for term in &mine.near {
+                if let Some(v) = labels.get(&term.key) {
+                    *self.near.entry((term.key.clone(), v.clone())).or_default() += 1;
+                }
+            }
+        }
+        for (term, domains) in mine.apart.iter().zip(&mut self.apart) {
             if let Some(v) = labels.get(&term.key).filter(|_| term.selects(other, ns)) {
                 *domains.entry(v.clone()).or_default() += 1;
             }
@@ -115,11 +123,16 @@ impl Pairs {
         theirs.prefer_near.iter().for_each(|(w, t)| score(t, *w as i64, pod));
         theirs.prefer_apart.iter().for_each(|(w, t)| score(t, -(*w as i64), pod));
     }
+    /// Whether a pod that is there keeps this one away from somewhere.
+    pub fn keeps_out(&self) -> bool {
+        !self.kept_out.is_empty()
+    }
     /// Why the node does not fit, if so.
     pub fn refuses(&self, pod: &PodFacts, labels: &BTreeMap<String, String>) -> Option<&'static str> {
         let in_domain = |key: &str, m: &HashMap<String, u32>| labels.get(key).is_some_and(|v| m.contains_key(v));
         let keyed = pod.terms.near.iter().all(|t| labels.contains_key(&t.key));
-        let near = keyed && (self.first_of_its_kind || pod.terms.near.iter().zip(&self.near).all(|(t, m)| in_domain(&t.key, m)));
+        let there = |t: &Term| labels.get(&t.key).is_some_and(|v| self.near.contains_key(&(t.key.clone(), v.clone())));
+        let near = keyed && (self.first_of_its_kind || pod.terms.near.iter().all(there));
         if !pod.terms.near.is_empty() && !near {
             return Some("node(s) didn't match pod affinity rules");
         }

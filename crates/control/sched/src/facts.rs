@@ -24,6 +24,8 @@ impl HostPort {
 /// A topology spread constraint with its selector read.
 #[derive(Clone, Debug)]
 pub(crate) struct Spread {
+    /// A cluster's default: nodes without the label count, too.
+    pub default: bool,
     pub key: String,
     pub max_skew: i32,
     pub min_domains: i32,
@@ -50,10 +52,14 @@ pub struct PodFacts {
     /// Seconds since 1970; i64::MAX when it has not started.
     pub started: i64,
     pub terminating: bool,
+    /// Terminating because this scheduler preempted it.
+    pub preempted: bool,
     pub requests: Resources,
     pub scored: Resources,
     pub ports: Vec<HostPort>,
     pub node_selector: BTreeMap<String, String>,
+    /// The only nodes that the required node affinity names, if all its terms name one.
+    pub(crate) pinned: Option<Vec<String>>,
     /// Required node affinity: any term; None when there is none.
     pub(crate) node_terms: Option<Vec<NodeSelectorTerm>>,
     pub(crate) preferred_nodes: Vec<(i32, NodeSelectorTerm)>,
@@ -62,6 +68,8 @@ pub struct PodFacts {
     pub(crate) spread: Vec<Spread>,
     /// Names of its persistent volume claims, ephemeral ones included.
     pub claims: Vec<String>,
+    /// Those of them that the pod's own volumes make.
+    pub ephemeral_claims: Vec<String>,
     pub images: Vec<String>,
 }
 
@@ -87,11 +95,14 @@ impl PodFacts {
             gates: spec.scheduling_gates.iter().flatten().map(|g| g.name.clone()).collect(),
             started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(i64::MAX, |t| t.0.as_second()),
             terminating: m.deletion_timestamp.is_some(),
+            preempted: m.deletion_timestamp.is_some()
+                && pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler")),
             requests: of_pod(spec, status, false),
             scored: of_pod(spec, status, true),
             ports: containers(spec).flat_map(host_ports).collect(),
             node_selector: spec.node_selector.clone().unwrap_or_default(),
             node_terms: nodes.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref()).map(|s| s.node_selector_terms.clone()),
+            pinned: nodes.and_then(|n| n.required_during_scheduling_ignored_during_execution.as_ref()).and_then(|s| pinned(&s.node_selector_terms)),
             preferred_nodes: nodes
                 .and_then(|n| n.preferred_during_scheduling_ignored_during_execution.as_ref())
                 .map(|p| p.iter().map(|p| (p.weight, p.preference.clone())).collect())
@@ -99,7 +110,8 @@ impl PodFacts {
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             spread: spreads(spec, &labels),
             claims: claims(spec, &name),
-            images: containers(spec).filter_map(|c| c.image.clone()).collect(),
+            ephemeral_claims: spec.volumes.iter().flatten().filter(|v| v.ephemeral.is_some()).map(|v| format!("{name}-{}", v.name)).collect(),
+            images: containers(spec).filter_map(|c| c.image.as_deref().map(tagged)).collect(),
             namespace,
             labels,
             name,
@@ -108,6 +120,12 @@ impl PodFacts {
     pub fn key(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
+}
+
+/// An image's name with its tag: `latest` when it names none.
+fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains(':') || last.contains('@') { image.to_owned() } else { format!("{image}:latest") }
 }
 
 fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
@@ -126,6 +144,15 @@ fn claims(spec: &PodSpec, pod: &str) -> Vec<String> {
     };
     spec.volumes.iter().flatten().filter_map(of).collect()
 }
+/// Each term must name one node by `metadata.name`; names that a term contradicts are nobody's.
+fn pinned(terms: &[NodeSelectorTerm]) -> Option<Vec<String>> {
+    let one = |t: &NodeSelectorTerm| {
+        let named = t.match_fields.iter().flatten().filter(|r| r.key == "metadata.name" && r.operator == "In");
+        named.filter_map(|r| r.values.as_deref()?.first().cloned()).next()
+    };
+    if terms.is_empty() { None } else { terms.iter().map(one).collect() }
+}
+
 fn spreads(spec: &PodSpec, own: &BTreeMap<String, String>) -> Vec<Spread> {
     let of = |c: &k8s_openapi::api::core::v1::TopologySpreadConstraint| {
         let mut selector = selector::labels(c.label_selector.as_ref());
@@ -135,6 +162,7 @@ fn spreads(spec: &PodSpec, own: &BTreeMap<String, String>) -> Vec<Spread> {
             }
         }
         Spread {
+            default: false,
             key: c.topology_key.clone(),
             max_skew: c.max_skew,
             min_domains: c.min_domains.unwrap_or(1),

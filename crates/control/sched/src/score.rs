@@ -16,7 +16,7 @@ pub(crate) fn scores(pod: &PodFacts, nodes: &[&NodeState], prepared: &Prepared) 
     let mut add = |weight: f64, raw: Vec<f64>| raw.into_iter().zip(&mut total).for_each(|(r, t)| *t += weight * r);
     add(1.0, nodes.iter().map(|n| least_allocated(pod, n)).collect());
     add(1.0, nodes.iter().map(|n| balanced(pod, n)).collect());
-    add(1.0, nodes.iter().map(|n| images(pod, n, nodes.len())).collect());
+    add(1.0, nodes.iter().map(|n| images(pod, n, prepared)).collect());
     add(TAINTS, turned(scaled(nodes.iter().map(|n| intolerable(pod, n)).collect())));
     add(NODE_AFFINITY, scaled(nodes.iter().map(|n| preferred(pod, n)).collect()));
     if pod.spread.iter().any(|c| !c.hard) {
@@ -62,13 +62,16 @@ fn balanced(pod: &PodFacts, n: &NodeState) -> f64 {
     (1.0 - (c - m).abs() / 2.0) * MAX
 }
 
-/// Megabytes of the pod's images that are there already, between 23 MB and 1 GB a container.
-fn images(pod: &PodFacts, n: &NodeState, _nodes: usize) -> f64 {
+/// Bytes of the pod's images that are there already, between 23 MB and 1 GB a container; an image counts by the share
+/// of nodes that have it, so that not all pods heap up where the first one pulled it.
+fn images(pod: &PodFacts, n: &NodeState, prepared: &Prepared) -> f64 {
     const LOW: f64 = 23.0 * 1024.0 * 1024.0;
     const HIGH: f64 = 1000.0 * 1024.0 * 1024.0;
-    let present: i64 = pod.images.iter().filter_map(|i| n.facts.images.get(i)).sum();
+    let (on, nodes) = &prepared.images;
+    let share = |i: &String| on.get(i).copied().unwrap_or(0) as f64 / (*nodes).max(1) as f64;
+    let present: f64 = pod.images.iter().filter_map(|i| n.facts.images.get(i).map(|size| *size as f64 * share(i))).sum();
     let high = HIGH * pod.images.len().max(1) as f64;
-    ((present as f64).clamp(LOW, high) - LOW) / (high - LOW) * MAX
+    (present.clamp(LOW, high) - LOW) / (high - LOW) * MAX
 }
 
 fn intolerable(pod: &PodFacts, n: &NodeState) -> f64 {

@@ -1,16 +1,29 @@
 //! Carrying a decision out.
 use crate::PodQueue;
 use crate::cluster::Cluster;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use crate::storage::device_claims;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference};
 use serde_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
-use skiff_controller::{Clock, Recorder, Regarding};
+use skiff_controller::{Clock, Recorder, Regarding, change_status};
 use skiff_meta::{Reason, Status};
-use skiff_sched::{ClaimState, PodFacts, VolumeView};
+use skiff_sched::{PodFacts, Wakes};
 use std::{sync::Arc, time::Duration};
 
 /// How long a pod may wait for its volumes, in seconds.
 const VOLUMES_AT_MOST: Duration = Duration::from_secs(600);
+
+/// What becomes of the pod's promised node.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Promise {
+    Keep,
+    Set(String),
+    Withdraw,
+}
+
+/// A claim and the volume that it gets; None: a new one.
+pub(crate) type Volumes = [(String, Option<String>)];
 
 pub(crate) struct Binder {
     pub client: Client,
@@ -22,8 +35,12 @@ pub(crate) struct Binder {
 
 impl Binder {
     /// Lets waiting claims be bound, then binds the pod. On failure the pod is taken back and tried again.
-    pub async fn bind(&self, pod: &Pod, facts: &PodFacts, view: &VolumeView, node: &str) {
-        match self.try_bind(pod, facts, view, node).await {
+    pub async fn bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, node: &str) {
+        let done = self.try_bind(pod, facts, volumes, node).await;
+        if done.is_err() {
+            volumes.iter().filter_map(|(_, v)| v.as_deref()).for_each(|v| self.cluster.storage.withdraw(v));
+        }
+        match done {
             Ok(()) => self.recorder.normal(&Regarding::of(pod), "Scheduled", format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name)),
             Err(e) if e.is(Reason::NotFound) => {
                 self.queue.remove(&facts.key());
@@ -42,28 +59,66 @@ impl Binder {
         let bound = self.cluster.pods.get(&facts.namespace, &facts.name).and_then(|p| p.spec).and_then(|s| s.node_name).is_some_and(|n| !n.is_empty());
         if !bound {
             self.cluster.snapshot.lock().remove_pod(&facts.key());
-            self.queue.changed();
+            self.queue.changed(Wakes::POD_GONE);
         }
     }
-    async fn try_bind(&self, pod: &Pod, facts: &PodFacts, view: &VolumeView, node: &str) -> Result<(), Status> {
-        let waiting: Vec<&str> = view.iter().filter(|(_, c)| matches!(c.state, ClaimState::WaitsForPod { .. })).map(|(k, _)| skiff_informer::split_key(k).1).collect();
-        for claim in &waiting {
-            let patch = PatchBody::merge(&json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": node}}}));
-            self.client.patch::<PersistentVolumeClaim>(&facts.namespace, claim, patch).await?;
+    async fn try_bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, node: &str) -> Result<(), Status> {
+        for (claim, volume) in volumes {
+            match volume {
+                Some(v) => self.give(&facts.namespace, claim, v).await?,
+                None => {
+                    let patch = PatchBody::merge(&json!({"metadata": {"annotations": {"volume.kubernetes.io/selected-node": node}}}));
+                    self.client.patch::<PersistentVolumeClaim>(&facts.namespace, claim, patch).await?;
+                }
+            }
         }
-        if !waiting.is_empty() {
+        if !volumes.is_empty() {
+            let waiting: Vec<&str> = volumes.iter().map(|(c, _)| c.as_str()).collect();
             let all = self.claims_bound(&facts.namespace, &waiting);
             tokio::time::timeout(VOLUMES_AT_MOST, all).await.map_err(|_| Status::new(Reason::Timeout, "timed out waiting for the volumes to be bound"))?;
         }
+        self.reserve_devices(pod).await?;
         let meta = &pod.metadata;
         let body = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
         let target = Target::new(resource_of::<Pod>(), &*facts.namespace, &*facts.name).sub("binding");
         self.client.create_bytes(target, body.to_string()).await.map(drop)
     }
+    /// Writes on a volume whose it is; the binder does the rest.
+    async fn give(&self, namespace: &str, claim: &str, volume: &str) -> Result<(), Status> {
+        let (c, v) = (self.client.get::<PersistentVolumeClaim>(namespace, claim).await?, self.client.get::<PersistentVolume>("", volume).await?);
+        let there = v.spec.as_ref().and_then(|s| s.claim_ref.as_ref());
+        if there.is_some_and(|r| r.uid == c.metadata.uid) {
+            return Ok(());
+        }
+        let reference = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": claim, "uid": c.metadata.uid, "resourceVersion": c.metadata.resource_version});
+        let mut patch = json!({"metadata": {"resourceVersion": v.metadata.resource_version}, "spec": {"claimRef": reference}});
+        if there.is_none() {
+            patch["metadata"]["annotations"] = json!({"pv.kubernetes.io/bound-by-controller": "yes"});
+        }
+        self.client.patch::<PersistentVolume>("", volume, PatchBody::merge(&patch)).await.map(drop)
+    }
+    /// Says on each claim of devices that the pod uses it.
+    async fn reserve_devices(&self, pod: &Pod) -> Result<(), Status> {
+        let m = &pod.metadata;
+        let (namespace, uid) = (m.namespace.as_deref().unwrap_or_default(), m.uid.clone().unwrap_or_default());
+        for name in device_claims(pod).into_iter().flatten() {
+            let consumer = ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            change_status::<ResourceClaim>(&self.client, namespace, &name, |c| {
+                let all = c.status.get_or_insert_default().reserved_for.get_or_insert_default();
+                let known = all.iter().any(|r| r.uid == uid);
+                if !known {
+                    all.push(consumer.clone());
+                }
+                !known
+            })
+            .await?;
+        }
+        Ok(())
+    }
     async fn claims_bound(&self, namespace: &str, names: &[&str]) {
         let mut changed = self.cluster.claims_changed.clone();
-        let bound = |name: &&str| self.cluster.claims.get(namespace, name).and_then(|c| c.status).and_then(|s| s.phase).is_some_and(|p| p == "Bound");
+        let bound = |name: &&str| self.cluster.storage.claims.get(namespace, name).and_then(|c| c.status).and_then(|s| s.phase).is_some_and(|p| p == "Bound");
         loop {
             changed.borrow_and_update();
             if names.iter().all(bound) || changed.changed().await.is_err() {
@@ -89,17 +144,31 @@ impl Binder {
             self.recorder.normal(&r, "Preempted", format!("Preempted by pod {uid} on node {}", victim.node));
         }
     }
+    /// Less important pods that were promised the node look for another one.
+    pub async fn displace(&self, by: &PodFacts, node: &str) {
+        let theirs = |p: &&PodFacts| p.nominated == node && p.priority < by.priority;
+        let displaced: Vec<PodFacts> = self.cluster.nominated.lock().values().filter(theirs).cloned().collect();
+        for p in displaced {
+            self.cluster.nominated.lock().remove(&p.key());
+            if let Err(e) = self.client.patch_status::<Pod>(&p.namespace, &p.name, PatchBody::strategic(&json!({"status": {"nominatedNodeName": null}}))).await {
+                tracing::debug!(target: "scheduler", pod = p.key(), error = %e, "promise not withdrawn");
+            }
+            self.queue.changed(Wakes::POD_GONE);
+        }
+    }
     /// Sets PodScheduled to false, if that says something new, and the nominated node.
-    pub async fn condition(&self, pod: &Pod, reason: &str, message: &str, nominated: Option<&str>) {
+    pub async fn condition(&self, pod: &Pod, reason: &str, message: &str, promise: Promise) {
         let said = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).find(|c| c.type_ == "PodScheduled");
         let same = said.is_some_and(|c| c.status == "False" && c.reason.as_deref() == Some(reason) && c.message.as_deref() == Some(message));
-        if same && nominated.is_none() {
+        if same && promise == Promise::Keep {
             return;
         }
         let since = said.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref()).map_or_else(|| self.clock.seconds().to_string(), |t| skiff_meta::Timestamp(t.0.as_second()).to_string());
         let mut status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": since}]});
-        if let Some(n) = nominated {
-            status["nominatedNodeName"] = n.into();
+        match promise {
+            Promise::Keep => {}
+            Promise::Set(node) => status["nominatedNodeName"] = node.into(),
+            Promise::Withdraw => status["nominatedNodeName"] = serde_json::Value::Null,
         }
         let (namespace, name) = (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
         if let Err(e) = self.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&json!({"status": status}))).await {

@@ -1,12 +1,13 @@
 //! The snapshot, kept up to date by informers.
 use crate::{NAME, PodQueue};
-use k8s_openapi::api::core::v1::{Namespace, Node, NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod};
+use crate::selectors::Selectors;
+use crate::storage::Storage;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
 use skiff_informer::{Change, ChangeKind, Informers, Typed};
 use skiff_meta::LabelSelector;
-use skiff_sched::{Budget, Claim, ClaimState, NodeFacts, PodFacts, Snapshot, VolumeView};
+use skiff_sched::{Budget, NodeFacts, PodFacts, Snapshot, Wakes, with_defaults};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -14,15 +15,17 @@ use tokio::sync::watch;
 pub(crate) struct Cluster {
     pub snapshot: Arc<Mutex<Snapshot>>,
     pub pods: Typed<Pod>,
-    pub claims: Typed<PersistentVolumeClaim>,
-    volumes: Typed<PersistentVolume>,
-    classes: Typed<StorageClass>,
+    pub storage: Storage,
+    selectors: Selectors,
     budgets: Typed<PodDisruptionBudget>,
     /// Pods that were promised a node by preemption, by key.
-    pub nominated: Mutex<BTreeMap<String, PodFacts>>,
-    /// Raised whenever a claim changes.
+    pub nominated: Nominated,
+    /// Raised whenever a claim or volume changes.
     pub claims_changed: watch::Receiver<u64>,
 }
+
+/// By the pod's key.
+pub(crate) type Nominated = Arc<Mutex<BTreeMap<String, PodFacts>>>;
 
 /// Whether the pod holds resources: it is bound and not over.
 fn holds(pod: &Pod) -> bool {
@@ -36,60 +39,29 @@ impl Cluster {
     pub fn start(informers: &Informers, queue: PodQueue) -> Self {
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
         let (pods, nodes, namespaces) = (informers.of::<Pod>(), informers.of::<Node>(), informers.of::<Namespace>());
-        let claims = informers.of::<PersistentVolumeClaim>();
-        let volumes = informers.of::<PersistentVolume>();
-        let classes = informers.of::<StorageClass>();
+        let nominated = Nominated::default();
         let (s, q) = (snapshot.clone(), queue.clone());
         nodes.subscribe(move |c| node_changed(&s, &q, c));
         let (s, q) = (snapshot.clone(), queue.clone());
         namespaces.subscribe(move |c| namespace_changed(&s, &q, c));
-        let (s, q) = (snapshot.clone(), queue.clone());
-        pods.subscribe(move |c| pod_changed(&s, &q, c));
+        let (s, q, n) = (snapshot.clone(), queue.clone(), nominated.clone());
+        pods.subscribe(move |c| pod_changed(&s, &q, &n, c));
         let (raise, claims_changed) = watch::channel(0);
+        let raise = Arc::new(raise);
         let q = queue.clone();
-        claims.subscribe(move |_| {
+        let changed = move || {
             raise.send_modify(|n| *n += 1);
-            q.changed();
-        });
-        let q = queue.clone();
-        volumes.subscribe(move |_| q.changed());
-        classes.subscribe(move |_| queue.changed());
-        Self { snapshot, pods, claims, volumes, classes, budgets: informers.of(), nominated: Mutex::default(), claims_changed }
+            q.changed(Wakes::STORAGE);
+        };
+        let storage = Storage::start(informers, changed, move || queue.changed(Wakes::DEVICES));
+        Self { snapshot, pods, storage, selectors: Selectors::start(informers), budgets: informers.of(), nominated, claims_changed }
     }
 
-    /// What is known of the claims that the pod names.
-    pub fn view(&self, pod: &PodFacts) -> VolumeView {
-        pod.claims.iter().map(|name| (format!("{}/{name}", pod.namespace), self.claim(&pod.namespace, name))).collect()
-    }
-    fn claim(&self, namespace: &str, name: &str) -> Claim {
-        let Some(c) = self.claims.get(namespace, name) else { return Claim::default() };
-        let spec = c.spec.unwrap_or_default();
-        let exclusive = spec.access_modes.iter().flatten().any(|m| m == "ReadWriteOncePod");
-        let bound = c.status.and_then(|s| s.phase).is_some_and(|p| p == "Bound");
-        let state = match spec.volume_name.as_deref().filter(|v| !v.is_empty()) {
-            _ if c.metadata.deletion_timestamp.is_some() && !bound => ClaimState::Deleting,
-            Some(volume) => match self.volumes.get("", volume) {
-                Some(v) => ClaimState::Bound { terms: v.spec.and_then(|s| s.node_affinity).and_then(|a| a.required).map(|r| r.node_selector_terms) },
-                None => ClaimState::Lost,
-            },
-            None => self.unbound(spec.storage_class_name.as_deref().unwrap_or_default()),
-        };
-        Claim { state, exclusive }
-    }
-    fn unbound(&self, class: &str) -> ClaimState {
-        let Some(class) = self.classes.get("", class) else { return ClaimState::Immediate };
-        if class.volume_binding_mode.as_deref() != Some("WaitForFirstConsumer") {
-            return ClaimState::Immediate;
-        }
-        let term = |t: &k8s_openapi::api::core::v1::TopologySelectorTerm| {
-            let requirement = |e: &k8s_openapi::api::core::v1::TopologySelectorLabelRequirement| k8s_openapi::api::core::v1::NodeSelectorRequirement {
-                key: e.key.clone(),
-                operator: "In".into(),
-                values: Some(e.values.clone()),
-            };
-            NodeSelectorTerm { match_expressions: Some(t.match_label_expressions.iter().flatten().map(requirement).collect()), match_fields: None }
-        };
-        ClaimState::WaitsForPod { topologies: class.allowed_topologies.iter().flatten().map(term).collect() }
+    /// The pod's facts, with the cluster's default spreading where it can matter.
+    pub fn facts(&self, pod: &Pod) -> PodFacts {
+        let facts = PodFacts::of(pod);
+        let several = self.snapshot.lock().nodes().nth(1).is_some();
+        if several { with_defaults(facts, &self.selectors.of(pod)) } else { facts }
     }
     pub fn budgets(&self) -> Vec<Budget> {
         let budget = |b: PodDisruptionBudget| {
@@ -98,7 +70,8 @@ impl Cluster {
             Budget {
                 namespace: b.metadata.namespace.unwrap_or_default(),
                 selector: LabelSelector::from_json(selector.as_ref()).unwrap_or_else(|_| LabelSelector::nothing()),
-                allowed: b.status.map_or(0, |s| s.disruptions_allowed.unwrap_or(0)),
+                allowed: b.status.as_ref().map_or(0, |s| s.disruptions_allowed.unwrap_or(0)),
+                disrupted: b.status.and_then(|s| s.disrupted_pods).map(|m| m.into_keys().collect()).unwrap_or_default(),
             }
         };
         self.budgets.all().into_iter().map(budget).collect()
@@ -122,7 +95,7 @@ fn node_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
         }
         (_, Err(e)) => return tracing::warn!(target: "scheduler", node = c.key(), error = %e, "node cannot be decoded"),
     }
-    queue.changed();
+    queue.changed(Wakes::NODE);
 }
 
 fn namespace_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
@@ -135,10 +108,10 @@ fn namespace_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
         return;
     }
     drop(s);
-    queue.changed();
+    queue.changed(Wakes::NAMESPACE);
 }
 
-fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
+fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, nominated: &Nominated, c: &Change) {
     let key = c.key();
     let pod = match c.row().decode::<Pod>() {
         Ok(p) => p,
@@ -146,29 +119,57 @@ fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
     };
     if c.kind == ChangeKind::Deleted || over(&pod) {
         queue.remove(key);
-        snapshot.lock().remove_pod(key);
-        return queue.changed();
-    }
-    if holds(&pod) {
-        queue.remove(key);
-        let facts = PodFacts::of(&pod);
-        let known = {
-            let mut s = snapshot.lock();
-            let known = s.place(key) == Some(facts.node.as_str());
-            s.set_pod(facts);
-            known
-        };
-        // New labels or a resize can help others; the confirmation of an assumed pod cannot.
-        if !known {
-            queue.changed();
+        let promised = nominated.lock().remove(key).is_some();
+        let mut s = snapshot.lock();
+        let placed = s.place(key).is_some();
+        s.remove_pod(key);
+        drop(s);
+        if placed || promised {
+            queue.changed(Wakes::POD_GONE);
         }
+    } else if holds(&pod) {
+        queue.remove(key);
+        nominated.lock().remove(key);
+        let news = put(&mut snapshot.lock(), key, PodFacts::of(&pod));
+        queue.changed(news);
     } else if pod.spec.as_ref().and_then(|s| s.scheduler_name.as_deref()).unwrap_or(NAME) == NAME && pod.metadata.deletion_timestamp.is_none() {
+        follow_promise(nominated, key, &pod, c);
         let priority = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
-        let only_status = c.old.as_ref().and_then(|o| o.decode::<Pod>().ok()).is_some_and(|o| o.spec == pod.spec && o.metadata.labels == pod.metadata.labels);
-        if !only_status {
+        let old = c.old.as_ref().and_then(|o| o.decode::<Pod>().ok());
+        if !old.is_some_and(|o| o.spec == pod.spec && o.metadata.labels == pod.metadata.labels && claims(&o) == claims(&pod)) {
             queue.add(key, priority);
         }
     } else {
+        nominated.lock().remove(key);
         queue.remove(key);
+    }
+}
+
+/// The devices' claims that a pod's status names.
+fn claims(pod: &Pod) -> usize {
+    pod.status.as_ref().and_then(|s| s.resource_claim_statuses.as_ref()).map_or(0, Vec::len)
+}
+
+/// Puts a bound pod into the snapshot; what that could help.
+fn put(s: &mut Snapshot, key: &str, facts: PodFacts) -> Wakes {
+    let known = s.place(key).filter(|n| *n == facts.node).and_then(|n| s.node(n)).and_then(|n| n.pods.get(key)).cloned();
+    let news = match known {
+        None => Wakes::POD_PLACED,
+        // The confirmation of an assumed pod helps nobody; new labels, a resize or its leaving can.
+        Some(k) if k.labels == facts.labels && k.requests == facts.requests && k.terminating == facts.terminating => Wakes::default(),
+        Some(_) => Wakes::POD_PLACED.and(Wakes::POD_GONE),
+    };
+    s.set_pod(facts);
+    news
+}
+
+/// Keeps what a pod's status says about its promised node. A promise that is not written yet is left alone.
+fn follow_promise(nominated: &Nominated, key: &str, pod: &Pod, c: &Change) {
+    let node = |p: &Pod| p.status.as_ref().and_then(|s| s.nominated_node_name.clone()).unwrap_or_default();
+    let before = c.old.as_ref().and_then(|o| o.decode::<Pod>().ok()).map(|o| node(&o)).unwrap_or_default();
+    if !node(pod).is_empty() {
+        nominated.lock().insert(key.to_owned(), PodFacts::of(pod));
+    } else if !before.is_empty() {
+        nominated.lock().remove(key);
     }
 }

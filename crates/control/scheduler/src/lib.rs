@@ -8,6 +8,8 @@
 mod bind;
 mod cluster;
 mod queue;
+mod selectors;
+mod storage;
 mod turn;
 
 pub use queue::PodQueue;

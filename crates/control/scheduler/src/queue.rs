@@ -3,9 +3,10 @@
 //! ```text
 //!   add ──▶ active ──next──▶ (in a turn) ──bound──▶ gone
 //!             ▲                  │
-//!             └──back-off over───┴──fits nowhere──▶ parked ──something changed──▶ active, after its back-off
+//!             └──back-off over───┴──fits nowhere──▶ parked ──a change that could help──▶ active, after its back-off
 //! ```
 use parking_lot::Mutex;
+use skiff_sched::Wakes;
 use std::{cmp::Reverse, collections::{BTreeSet, HashMap}, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
@@ -19,8 +20,8 @@ struct State {
     active: BTreeSet<(Reverse<i32>, u64, Arc<str>)>,
     waiting: HashMap<Arc<str>, Waiting>,
     sequence: u64,
-    /// Raised by every change that could help; a turn that began before one does not park.
-    changes: u64,
+    /// Every kind of change seen during turns that still run; a turn that one of them could help does not park.
+    seen: HashMap<Arc<str>, Wakes>,
 }
 
 struct Waiting {
@@ -31,9 +32,9 @@ struct Waiting {
 #[derive(PartialEq)]
 enum Place {
     Active,
-    Turn { changes: u64 },
+    Turn,
     Backoff { until: Instant },
-    Parked { until: Instant, ready: Instant },
+    Parked { until: Instant, ready: Instant, wakes: Wakes },
 }
 
 /// The queue; clones share it.
@@ -56,6 +57,8 @@ impl PodQueue {
                 w.priority = priority;
                 s.release(&key, Instant::now());
             }
+            // The turn that runs may have read the pod before.
+            Some(w) if w.place == Place::Turn => drop(s.seen.insert(key, Wakes::ALL)),
             Some(_) => {}
             None => {
                 s.waiting.insert(key.clone(), Waiting { priority, attempts: 0, place: Place::Active });
@@ -68,33 +71,37 @@ impl PodQueue {
     pub fn remove(&self, key: &str) {
         let mut s = self.state.lock();
         s.waiting.remove(key);
+        s.seen.remove(key);
         s.active.retain(|(_, _, k)| &**k != key);
     }
-    /// Something changed that could let parked pods fit.
-    pub fn changed(&self) {
+    /// Something changed that could let those parked pods fit which wait for changes of this kind.
+    pub fn changed(&self, kind: Wakes) {
         let mut s = self.state.lock();
-        s.changes += 1;
         let now = Instant::now();
-        let parked: Vec<Arc<str>> = s.waiting.iter().filter(|(_, w)| matches!(w.place, Place::Parked { .. })).map(|(k, _)| k.clone()).collect();
+        for seen in s.seen.values_mut() {
+            *seen = seen.and(kind);
+        }
+        let helped = |w: &Waiting| matches!(w.place, Place::Parked { wakes, .. } if wakes.meets(kind));
+        let parked: Vec<Arc<str>> = s.waiting.iter().filter(|(_, w)| helped(w)).map(|(k, _)| k.clone()).collect();
         parked.iter().for_each(|k| s.release(k, now));
         if !parked.is_empty() {
             self.wake.notify_one();
         }
     }
-    /// The pod of this turn fits nowhere.
-    pub fn park(&self, key: &str) {
+    /// The pod of this turn fits nowhere until a change of one of these kinds.
+    pub fn park(&self, key: &str, wakes: Wakes) {
         let mut s = self.state.lock();
-        let (now, changes) = (Instant::now(), s.changes);
+        let (now, seen) = (Instant::now(), s.seen.remove(key).unwrap_or_default());
         let Some(w) = s.waiting.get_mut(key) else { return };
         w.attempts += 1;
         let ready = now + backoff(w.attempts);
-        let missed = matches!(w.place, Place::Turn { changes: seen } if seen != changes);
-        w.place = if missed { Place::Backoff { until: ready } } else { Place::Parked { until: now + PARKED_AT_MOST, ready } };
+        w.place = if seen.meets(wakes) || seen == Wakes::ALL { Place::Backoff { until: ready } } else { Place::Parked { until: now + PARKED_AT_MOST, ready, wakes } };
         self.wake.notify_one();
     }
     /// The turn failed for another reason: try again after a back-off.
     pub fn retry(&self, key: &str) {
         let mut s = self.state.lock();
+        s.seen.remove(key);
         if let Some(w) = s.waiting.get_mut(key) {
             w.attempts += 1;
             w.place = Place::Backoff { until: Instant::now() + backoff(w.attempts) };
@@ -144,10 +151,10 @@ impl State {
         };
         let over: Vec<Arc<str>> = self.waiting.iter().filter(|(_, w)| due(w).is_some_and(|u| u <= now)).map(|(k, _)| k.clone()).collect();
         over.iter().for_each(|k| self.activate(k));
-        let changes = self.changes;
         while let Some((_, _, key)) = self.active.pop_first() {
             if let Some(w) = self.waiting.get_mut(&key) {
-                w.place = Place::Turn { changes };
+                w.place = Place::Turn;
+                self.seen.insert(key.clone(), Wakes::default());
                 return (Some(key), None);
             }
         }
@@ -169,11 +176,11 @@ mod tests {
         q.add("a", 0);
         q.add("b", 10);
         assert_eq!(&*q.next().await.unwrap(), "b");
-        q.park("b");
+        q.park("b", Wakes::NODE);
         assert_eq!(&*q.next().await.unwrap(), "a");
         q.remove("a");
         let start = Instant::now();
-        q.changed();
+        q.changed(Wakes::NODE);
         assert_eq!(&*q.next().await.unwrap(), "b");
         assert_eq!(start.elapsed().as_secs(), 1);
     }
@@ -183,13 +190,38 @@ mod tests {
         let q = PodQueue::new();
         q.add("a", 0);
         q.next().await;
-        q.changed();
-        q.park("a");
+        q.changed(Wakes::POD_GONE);
+        q.park("a", Wakes::POD_GONE.and(Wakes::NODE));
         let start = Instant::now();
         assert_eq!(&*q.next().await.unwrap(), "a");
         assert_eq!(start.elapsed().as_secs(), 1);
-        q.park("a");
+        q.park("a", Wakes::NODE);
         q.next().await;
         assert_eq!(start.elapsed().as_secs(), 301);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_cannot_help_wakes_nobody() {
+        let q = PodQueue::new();
+        q.add("a", 0);
+        q.next().await;
+        q.changed(Wakes::STORAGE);
+        q.park("a", Wakes::NODE);
+        let start = Instant::now();
+        q.changed(Wakes::POD_PLACED);
+        q.next().await;
+        assert_eq!(start.elapsed().as_secs(), 300);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_that_changes_in_its_turn_is_tried_again() {
+        let q = PodQueue::new();
+        q.add("a", 0);
+        q.next().await;
+        q.add("a", 0);
+        q.park("a", Wakes::NODE);
+        let start = Instant::now();
+        q.next().await;
+        assert_eq!(start.elapsed().as_secs(), 1);
     }
 }

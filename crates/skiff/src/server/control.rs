@@ -36,6 +36,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     };
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
     let table = api.registry.table().clone();
+    let kinds_of = table.clone();
     let resources = move || -> Vec<(GroupVersionResource, bool)> { collectable(&table) };
     let settings = skiff_cluster::Settings {
         root_ca: api.keys.server_ca.certificate().to_owned(),
@@ -43,6 +44,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         node_prefix: (24, 64),
         local_path: s.node.as_ref().map_or_else(|| PathBuf::from("/var/lib/skiff/storage"), |n| n.storage.clone()),
         resources: Arc::new(resources),
+        kinds: Arc::new(move |group, kind| serving(&kinds_of, group, kind)),
         tokens: api.tokens.clone(),
         certify: api.keys.clone(),
         reserved: s.services.iter().copied().chain(s.node.is_none().then(|| s.advertise.into())).collect(),
@@ -51,6 +53,12 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
     tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder.named(skiff_scheduler::NAME), clock, stop.clone()));
     informers
+}
+
+fn serving(table: &Table, group: &str, kind: &str) -> Vec<GroupVersionResource> {
+    let rows = table.rows();
+    let serves = rows.of_group(group).filter(|r| *r.kind == *kind);
+    serves.filter_map(|r| Some(GroupVersionResource::new(r.group.clone(), r.versions.first()?.clone(), r.plural.clone()))).collect()
 }
 
 /// What can be listed, watched and deleted, each under one group only.

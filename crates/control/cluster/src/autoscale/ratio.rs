@@ -107,7 +107,9 @@ pub(crate) fn of_pods(w: &World<'_>, mut samples: Samples, target: &Target<'_>, 
         return Err("no pods returned by selector while calculating replica count".into());
     }
     let groups = group(w, &samples, cpu);
-    groups.ignored.iter().chain(&groups.unready).for_each(|p| drop(samples.remove(*p)));
+    groups.ignored.iter().chain(&groups.unready).for_each(|p| {
+        samples.remove(*p);
+    });
     if samples.is_empty() {
         return Err("did not receive metrics for targeted pods (pods might be unready)".into());
     }

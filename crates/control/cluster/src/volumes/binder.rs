@@ -1,5 +1,4 @@
 //! Binds claims to volumes and keeps both phases.
-use super::fit::{capacity, choose, names, suits};
 use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use skiff_client::{Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
 use skiff_meta::{LabelSelector, Status};
+use skiff_sched::fit::{capacity, choose, names, suits};
 use std::sync::Arc;
 
 pub(crate) const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
@@ -85,7 +85,9 @@ impl Binder {
             self.tell(&claim, "WaitForFirstConsumer", "waiting for first consumer to be created before binding");
             return self.pending(&claim).await;
         }
-        if let Some(v) = choose(&volumes, &claim) {
+        // A claim that waits for its pod gets what the scheduler promised it, or a new volume on the chosen node.
+        let found = if waits { volumes.iter().find(|v| names(v, &claim) && suits(v, &claim)) } else { choose(&volumes, &claim) };
+        if let Some(v) = found {
             return self.bind(&claim, v).await;
         }
         self.pending(&claim).await?;

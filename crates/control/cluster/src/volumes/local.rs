@@ -83,7 +83,7 @@ impl Local {
         let volume = format!("pvc-{uid}");
         let path = self.root(node).join(format!("{volume}_{namespace}_{name}"));
         let spec = claim.spec.clone().unwrap_or_default();
-        let storage = super::fit::asked(claim).to_string();
+        let storage = skiff_sched::fit::asked(claim).to_string();
         json!({"apiVersion": "v1", "kind": "PersistentVolume",
             "metadata": {"name": volume, "annotations": {PROVISIONED_BY: PROVISIONER, "local.path.provisioner/selected-node": node}},
             "spec": {

@@ -14,7 +14,7 @@ const CLAIMS: &str = "kubernetes.io/pvc-protection";
 const VOLUMES: &str = "kubernetes.io/pv-protection";
 
 /// Adds the finalizer to what lives; takes it from what is being deleted and not in use.
-async fn keep<K: Object>(deps: &Deps, row: &Row, finalizer: &str, in_use: impl FnOnce() -> bool) -> Result<(), Status> {
+pub(super) async fn keep<K: Object>(deps: &Deps, row: &Row, finalizer: &str, in_use: impl FnOnce() -> bool) -> Result<(), Status> {
     let head = Head::of(&row.bytes).map_err(Status::internal)?;
     let has = head.finalizers.iter().any(|f| f == finalizer);
     let wanted: Vec<String> = match (row.deleting, has) {

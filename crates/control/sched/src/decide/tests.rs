@@ -1,6 +1,6 @@
 use super::*;
 use crate::facts::NodeFacts;
-use crate::preempt::preempt;
+use crate::preempt::{Budget, preempt};
 use crate::volumes::{Claim, ClaimState};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
@@ -30,7 +30,11 @@ fn cluster(names: &[&str]) -> Snapshot {
     s
 }
 fn run(p: &PodFacts, s: &Snapshot) -> Decision {
-    schedule(p, s, &VolumeView::new(), &[], 0)
+    schedule(p, &scene(s, &VolumeView::new()), 0)
+}
+fn scene<'a>(snapshot: &'a Snapshot, volumes: &'a VolumeView) -> Scene<'a> {
+    static NONE: std::sync::LazyLock<Devices> = std::sync::LazyLock::new(Devices::default);
+    Scene { snapshot, volumes, devices: &NONE, nominated: &[] }
 }
 fn unfit(d: Decision) -> String {
     match d {
@@ -55,7 +59,7 @@ fn taints_selectors_and_cordons() {
     let mut s = Snapshot::default();
     s.set_node(node("a", json!({"spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}})));
     s.set_node(node("b", json!({"spec": {"unschedulable": true}})));
-    assert_eq!(unfit(run(&pod("p", json!({})), &s)), "0/2 nodes are available: 1 node(s) had untolerated taint {k: v}, 1 node(s) were unschedulable.");
+    assert_eq!(unfit(run(&pod("p", json!({})), &s)), "0/2 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable.");
     let tolerant = pod("p", json!({"tolerations": [{"key": "k", "operator": "Exists"}]}));
     assert_eq!(run(&tolerant, &s), Decision::Bind("a".into()));
     let s = cluster(&["a", "b"]);
@@ -103,8 +107,8 @@ fn ports_gates_and_claims() {
     assert_eq!(run(&pod("p", json!({"schedulingGates": [{"name": "g"}]})), &s), Decision::Gated);
     let claimer = pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}));
     assert!(unfit(run(&claimer, &s)).contains("persistentvolumeclaim \"data\" not found"));
-    let view = VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::Bound { terms: None }, exclusive: false })]);
-    assert_eq!(schedule(&claimer, &s, &view, &[], 0), Decision::Bind("a".into()));
+    let view = VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::Bound { terms: None, zones: Vec::new() }, exclusive: false })]);
+    assert_eq!(schedule(&claimer, &scene(&s, &view), 0), Decision::Bind("a".into()));
 }
 
 #[test]
@@ -117,7 +121,100 @@ fn preemption_takes_the_least_important() {
     }
     let p = pod("p", json!({"containers": cpu("1"), "priority": 10}));
     let Decision::Unfit(e) = run(&p, &s) else { panic!() };
-    let plan = preempt(&p, &s, &VolumeView::new(), &e.candidates, &[]).unwrap();
+    let none = VolumeView::new();
+    let plan = preempt(&p, &scene(&s, &none), &e, &[]).unwrap();
     assert_eq!((plan.node.as_str(), plan.victims[0].name.as_str()), ("a", "low"));
-    assert!(preempt(&pod("q", json!({"containers": cpu("1")})), &s, &VolumeView::new(), &e.candidates, &[]).is_none());
+    let why = |p: &PodFacts| preempt(p, &scene(&s, &none), &e, &[]).unwrap_err().to_string();
+    assert_eq!(why(&pod("q", json!({"containers": cpu("1")}))), "0/2 nodes are available: 2 No preemption victims found for incoming pod.");
+    assert_eq!(why(&pod("q", json!({"preemptionPolicy": "Never"}))), "not eligible due to preemptionPolicy=Never.");
+}
+
+#[test]
+fn budgets_are_spared() {
+    let mut s = cluster(&["a", "b"]);
+    for on in ["a", "b"] {
+        let mut p = pod(&format!("p-{on}"), json!({"containers": cpu("2"), "priority": 1}));
+        p.node = on.into();
+        p.labels = [("on".to_owned(), on.to_owned())].into();
+        s.set_pod(p);
+    }
+    let p = pod("p", json!({"containers": cpu("1"), "priority": 10}));
+    let Decision::Unfit(e) = run(&p, &s) else { panic!() };
+    let budget = Budget { namespace: "default".into(), selector: skiff_meta::LabelSelector::parse("on=a").unwrap(), allowed: 0, disrupted: vec![] };
+    assert_eq!(preempt(&p, &scene(&s, &VolumeView::new()), &e, &[budget]).unwrap().node, "b");
+}
+
+#[test]
+fn a_promised_node_counts_as_taken() {
+    let s = cluster(&["a"]);
+    let mut promised = pod("promised", json!({"containers": cpu("2"), "priority": 10}));
+    promised.nominated = "a".into();
+    let p = pod("p", json!({"containers": cpu("1")}));
+    let with = |nominated: &[PodFacts]| schedule(&p, &Scene { nominated, ..scene(&s, &VolumeView::new()) }, 0);
+    assert_eq!(unfit(with(std::slice::from_ref(&promised))), "0/1 nodes are available: 1 Insufficient cpu.");
+    promised.priority = -1;
+    assert_eq!(with(&[promised]), Decision::Bind("a".into()));
+}
+
+#[test]
+fn all_terms_of_an_affinity_hold_for_one_pod() {
+    let mut s = cluster(&["a"]);
+    for (name, labels) in [("x", [("k".to_owned(), "1".to_owned())]), ("y", [("l".to_owned(), "1".to_owned())])] {
+        let mut p = pod(name, json!({}));
+        p.node = "a".into();
+        p.labels = labels.into();
+        s.set_pod(p);
+    }
+    let term = |k: &str| json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {k: "1"}}});
+    let both = pod("p", json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term("k"), term("l")]}}}));
+    assert_eq!(unfit(run(&both, &s)), "0/1 nodes are available: 1 node(s) didn't match pod affinity rules.");
+}
+
+#[test]
+fn volumes_that_wait_for_their_pod() {
+    let s = cluster(&["a", "c"]);
+    let p = pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}));
+    let on = |node: &str| serde_json::from_value(json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}])).unwrap();
+    let view = |provisions, volumes| VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::WaitsForPod { provisions, topologies: vec![], volumes }, exclusive: false })]);
+    let local = view(false, vec![crate::volumes::Candidate { volume: "pv".into(), terms: Some(on("c")) }]);
+    assert_eq!(schedule(&p, &scene(&s, &local), 0), Decision::Bind("c".into()));
+    let node_c = s.node("c").unwrap().facts.clone();
+    assert_eq!(crate::choose(&p, &node_c, &local).unwrap(), [("data".to_owned(), Some("pv".to_owned()))]);
+    assert_eq!(unfit(schedule(&p, &scene(&s, &view(false, vec![])), 0)), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind.");
+    assert_eq!(crate::choose(&p, &node_c, &view(true, vec![])).unwrap(), [("data".to_owned(), None)]);
+}
+
+#[test]
+fn a_pod_for_one_node_hears_of_the_others_at_once() {
+    let mut s = cluster(&["a", "b", "c"]);
+    s.set_node(node("b", json!({"spec": {"unschedulable": true}})));
+    let pinned = json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["b"]}]}]}}}});
+    assert_eq!(unfit(run(&pod("p", pinned), &s)), "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity].");
+}
+
+#[test]
+fn replicas_keep_apart_by_default() {
+    let mut s = cluster(&["a", "c"]);
+    let mut there = pod("there", json!({}));
+    there.node = "a".into();
+    s.set_pod(there);
+    let mut heavy = pod("heavy", json!({"containers": cpu("1")}));
+    heavy.node = "c".into();
+    heavy.labels.clear();
+    s.set_pod(heavy);
+    assert_eq!(run(&pod("p", json!({})), &s), Decision::Bind("a".into()));
+    let of_a_service = crate::with_defaults(pod("p", json!({})), &[skiff_meta::LabelSelector::parse("app=x").unwrap()]);
+    assert_eq!(run(&of_a_service, &s), Decision::Bind("c".into()));
+}
+
+#[test]
+fn what_could_help() {
+    let s = cluster(&["a"]);
+    let wakes = |spec| match run(&pod("p", spec), &s) {
+        Decision::Unfit(e) => e.wakes,
+        other => panic!("{other:?}"),
+    };
+    let short = wakes(json!({"containers": cpu("9")}));
+    assert!(short.meets(Wakes::POD_GONE) && short.meets(Wakes::NODE) && !short.meets(Wakes::POD_PLACED) && !short.meets(Wakes::STORAGE));
+    assert!(!wakes(json!({"nodeSelector": {"x": "y"}})).meets(Wakes::POD_GONE));
 }

@@ -92,6 +92,18 @@ impl DeleteOptions {
         })
     }
 
+    /// The preconditions against the object as it is.
+    pub fn check_entry(&self, ctx: &Context<'_>, entry: &Entry) -> Result<(), Status> {
+        self.check(ctx, entry, entry.name())
+    }
+    /// Only this state of the object: the one that was looked at, or what the caller has made of it.
+    pub fn only_at(&mut self, revision: Revision) {
+        self.revision = Some(revision.to_string());
+    }
+    pub fn names_revision(&self) -> bool {
+        self.revision.is_some()
+    }
+
     /// As admission sees them.
     fn given(&self) -> Value {
         let mut v = json!({});

@@ -29,7 +29,7 @@ impl Registry {
         }
     }
 
-    fn entry(&self, ctx: &Context<'_>) -> Result<Entry, Status> {
+    pub(super) fn entry(&self, ctx: &Context<'_>) -> Result<Entry, Status> {
         self.store.get(&ctx.row.key(ctx.namespace(), ctx.name())).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), ctx.name()))
     }
 
@@ -87,16 +87,7 @@ impl Registry {
         let dry_run = options.dry_run || WriteOptions::of(ctx.call)?.dry_run;
         options.dry_run = dry_run;
         options.admitted = true;
-        let entry = self.entry(ctx)?;
-        let pod = stored(&entry)?;
-        let ended = matches!(value::text(&pod, "status.phase"), "Succeeded" | "Failed" | "Pending");
-        if !ended && !entry.row.deleting {
-            super::eviction::allow(self, ctx, &entry, &pod, dry_run).await?;
-        }
-        if !dry_run && !entry.row.deleting {
-            super::eviction::mark(self, &entry.key).await?;
-        }
-        self.delete_named(ctx, ctx.name(), ctx.namespace(), &options).await?;
+        super::eviction::evict(self, ctx, &mut options).await?;
         Ok(Answer::Status(Status { code: 201, ..success() }, warnings))
     }
 

@@ -1,31 +1,29 @@
-//! Which volume suits a claim, pure.
+//! Which volume suits a claim, pure: what the binder and the scheduler agree on.
+use crate::selector;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use skiff_meta::{LabelSelector, Quantity};
 
-pub(crate) fn capacity(v: &PersistentVolume) -> Quantity {
+pub fn capacity(v: &PersistentVolume) -> Quantity {
     let q = v.spec.as_ref().and_then(|s| s.capacity.as_ref()).and_then(|c| c.get("storage"));
     q.and_then(|q| q.0.parse().ok()).unwrap_or_default()
 }
-pub(crate) fn asked(c: &PersistentVolumeClaim) -> Quantity {
+pub fn asked(c: &PersistentVolumeClaim) -> Quantity {
     let r = c.spec.as_ref().and_then(|s| s.resources.as_ref()).and_then(|r| r.requests.as_ref()).and_then(|r| r.get("storage"));
     r.and_then(|q| q.0.parse().ok()).unwrap_or_default()
 }
 
 /// Whether the volume names this claim: by uid, or by name as long as it names no uid.
-pub(crate) fn names(v: &PersistentVolume, c: &PersistentVolumeClaim) -> bool {
+pub fn names(v: &PersistentVolume, c: &PersistentVolumeClaim) -> bool {
     let Some(r) = v.spec.as_ref().and_then(|s| s.claim_ref.as_ref()) else { return false };
     r.namespace == c.metadata.namespace && r.name == c.metadata.name && (r.uid.as_deref().unwrap_or_default().is_empty() || r.uid == c.metadata.uid)
 }
 
 /// Whether the volume could be the claim's, claim references apart.
-pub(crate) fn suits(v: &PersistentVolume, c: &PersistentVolumeClaim) -> bool {
+pub fn suits(v: &PersistentVolume, c: &PersistentVolumeClaim) -> bool {
     let (Some(vs), Some(cs)) = (v.spec.as_ref(), c.spec.as_ref()) else { return false };
     let mode = |m: &Option<String>| m.clone().unwrap_or_else(|| "Filesystem".into());
     let has = |wanted: &String| vs.access_modes.iter().flatten().any(|m| m == wanted);
-    let selector = match &cs.selector {
-        None => LabelSelector::everything(),
-        Some(s) => LabelSelector::from_json(serde_json::to_value(s).ok().as_ref()).unwrap_or_else(|_| LabelSelector::nothing()),
-    };
+    let selector = cs.selector.as_ref().map_or_else(LabelSelector::everything, |s| selector::labels(Some(s)));
     v.metadata.deletion_timestamp.is_none()
         && mode(&vs.volume_mode) == mode(&cs.volume_mode)
         && vs.storage_class_name.as_deref().unwrap_or_default() == cs.storage_class_name.as_deref().unwrap_or_default()
@@ -34,11 +32,15 @@ pub(crate) fn suits(v: &PersistentVolume, c: &PersistentVolumeClaim) -> bool {
         && selector.matches(v.metadata.labels.as_ref().unwrap_or(&Default::default()))
 }
 
+/// Whether nobody has the volume yet.
+pub fn free(v: &PersistentVolume) -> bool {
+    v.spec.as_ref().is_some_and(|s| s.claim_ref.is_none())
+}
+
 /// The volume that names the claim, or else the smallest free one that suits.
-pub(crate) fn choose<'a>(volumes: &'a [PersistentVolume], c: &PersistentVolumeClaim) -> Option<&'a PersistentVolume> {
-    let free = |v: &&PersistentVolume| v.spec.as_ref().is_some_and(|s| s.claim_ref.is_none());
+pub fn choose<'a>(volumes: &'a [PersistentVolume], c: &PersistentVolumeClaim) -> Option<&'a PersistentVolume> {
     let promised = volumes.iter().find(|v| names(v, c) && suits(v, c));
-    promised.or_else(|| volumes.iter().filter(free).filter(|v| suits(v, c)).min_by_key(|v| capacity(v)))
+    promised.or_else(|| volumes.iter().filter(|v| free(v)).filter(|v| suits(v, c)).min_by_key(|v| capacity(v)))
 }
 
 #[cfg(test)]
