@@ -345,7 +345,7 @@ pub fn convert(name: &str, v: Value) -> Result<Value, EvalError> {
 }
 
 /// Library functions get their arguments as variables of a scope of their own.
-fn library(name: &str, prefix: Option<&str>, this: Option<&Value>, args: &[Value]) -> Result<Value, EvalError> {
+pub(crate) fn library(name: &str, prefix: Option<&str>, this: Option<&Value>, args: &[Value]) -> Result<Value, EvalError> {
     static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
     const NAMES: [&str; 9] = ["a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "a8"];
     let ident = |n: &str| IdedExpr { id: 0, expr: Expr::Ident(n.to_owned()) };

@@ -162,12 +162,12 @@ fn free(e: &IdedExpr, bound: &mut Vec<String>, found: &mut BTreeSet<String>) {
 
 /// cel-go's words, with the line and the place in it.
 fn undeclared(source: &str, name: &str) -> String {
-    placed(source, &format!("undeclared reference to '{name}' (in container '')"), name)
+    placed(source, &format!("undeclared reference to '{name}' (in container '')"), name, 0)
 }
 
-/// An error and the first place in the source that reads as `near`: the parser keeps no places. A name counts as a whole
-/// word, and after a dot only if `near` has it.
-pub(crate) fn placed(source: &str, what: &str, near: &str) -> String {
+/// An error and the first place in the source that reads as `near`, `skip` characters on: the parser keeps no places. A
+/// name counts as a whole word, and after a dot only if `near` has it.
+pub(crate) fn placed(source: &str, what: &str, near: &str, skip: usize) -> String {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let starts_word = near.starts_with(word);
     let found = source.match_indices(near).map(|(i, _)| i).find(|i| {
@@ -176,7 +176,8 @@ pub(crate) fn placed(source: &str, what: &str, near: &str) -> String {
         whole && !(starts_word && before.is_some_and(|c| word(c) || c == '.'))
     });
     let before = &source[..found.filter(|_| !near.is_empty()).unwrap_or(0)];
-    let (line, column) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default().chars().count());
+    let skip = if found.is_some() { skip } else { 0 };
+    let (line, column) = (before.matches('\n').count(), before.rsplit('\n').next().unwrap_or_default().chars().count() + skip);
     let text = source.lines().nth(line).unwrap_or_default();
     format!("ERROR: <input>:{}:{}: {what}\n | {text}\n | {}^", line + 1, column + 1, ".".repeat(column))
 }

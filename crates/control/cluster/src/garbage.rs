@@ -59,9 +59,10 @@ impl Garbage {
         for o in &head.owner_references {
             owners.push((o.clone(), self.owner_state(o, &head.namespace).await?));
         }
-        let dependents: Vec<_> = if head.deletion_timestamp.is_some() { self.watches.dependents(&head.uid) } else { Vec::new() };
-        let blocking = dependents.iter().filter(|d| d.blocks).count();
-        match step(head, &owners, dependents.len(), blocking) {
+        let waited = owners.iter().any(|(_, o)| matches!(o, plan::Owner::Present { foreground: true }));
+        let dependents: Vec<_> = if head.deletion_timestamp.is_some() || waited { self.watches.dependents(&head.uid) } else { Vec::new() };
+        let (blocking, going) = (dependents.iter().filter(|d| d.blocks).count(), dependents.iter().filter(|d| d.deleting).count());
+        match step(head, &owners, going, blocking) {
             Step::Nothing => Ok(Action::Done),
             Step::Delete { policy } => {
                 let options = DeleteOptions { propagation_policy: Some(policy), preconditions: Some(preconditions(head)), ..Default::default() };
@@ -85,7 +86,8 @@ impl Garbage {
                 self.finish(target, head, "orphan").await
             }
             Step::DeleteDependents => {
-                for d in &dependents {
+                // Those that are going already wake this one when they are gone.
+                for d in dependents.iter().filter(|d| !d.deleting) {
                     self.watches.wake(&d.target);
                 }
                 Ok(Action::RequeueAfter(Duration::from_secs(1)))

@@ -82,20 +82,24 @@ async fn finalize(client: &Client, name: &str) -> Result<(), Status> {
     client.update_bytes(target.sub("finalize"), v.to_string()).await.map(drop).or_else(gone_is_fine)
 }
 
-/// Asks for the deletion of all that is there, and counts what is left.
+/// Asks for the deletion of all that is there, and counts what is left. Pods go before what they may need to end well,
+/// and events last of all.
 async fn empty(deps: &Deps, namespace: &str) -> Left {
     let mut left = Left::default();
     let resources = (deps.settings.resources)();
-    for (resource, _) in resources.iter().filter(|(r, namespaced)| *namespaced && r.resource != "events") {
-        if let Err(e) = empty_one(&deps.client, resource, namespace, &mut left).await {
-            left.failures.push(format!("{}: {e}", resource.group_resource()));
-        }
-    }
-    if left.objects.is_empty() && left.failures.is_empty() {
-        for (resource, _) in resources.iter().filter(|(r, namespaced)| *namespaced && r.resource == "events") {
+    let turn = |r: &GroupVersionResource| match (&*r.group, &*r.resource) {
+        ("", "pods") => 0,
+        (_, "events") => 2,
+        _ => 1,
+    };
+    for now in 0..3 {
+        for (resource, _) in resources.iter().filter(|(r, namespaced)| *namespaced && turn(r) == now) {
             if let Err(e) = empty_one(&deps.client, resource, namespace, &mut left).await {
                 left.failures.push(format!("{}: {e}", resource.group_resource()));
             }
+        }
+        if !left.objects.is_empty() || !left.failures.is_empty() {
+            break;
         }
     }
     left

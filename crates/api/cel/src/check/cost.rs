@@ -22,7 +22,6 @@ pub(super) fn operator(name: &str, args: &[Type]) -> Option<(Type, u64)> {
         (op::NEGATE, [a]) => matches!(a.kind, Kind::Int | Kind::Double | Kind::Duration | Kind::Dyn).then(|| (a.clone(), 1)),
         (op::INDEX, [c, k]) => indexed(c, k).map(|t| (t, 1)),
         (op::OPT_INDEX, [c, k]) => indexed(inner(c), k).map(|t| (Type::optional(t), 1)),
-        (op::OPT_SELECT, [c, _]) => Some((Type::optional(chosen(inner(c))?), 1)),
         (op::ADD, [a, b]) => add(a, b),
         (op::SUBSTRACT, [a, b]) => subtract(a, b).map(|t| (t, 1)),
         (op::MULTIPLY | op::DIVIDE, [a, b]) => numbers(a, b, &[Kind::Int, Kind::Uint, Kind::Double]).map(|t| (t, 1)),
@@ -35,15 +34,6 @@ fn inner(t: &Type) -> &Type {
     match &t.kind {
         Kind::Optional(inner) => inner,
         _ => t,
-    }
-}
-
-/// A field whose name stands in the expression as a text; which one is seen when it is evaluated.
-fn chosen(t: &Type) -> Option<Type> {
-    match &t.kind {
-        Kind::Map(_, v) => Some((**v).clone()),
-        Kind::Object(_) | Kind::Dyn => Some(Type::new(Kind::Dyn)),
-        _ => None,
     }
 }
 
@@ -110,7 +100,7 @@ pub(super) fn function(name: &str, target: Option<&Type>, args: &[Type], result:
             Some(Kind::String) => part(size, 1),
             _ => size,
         }),
-        "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey" => (part(size, 1), size),
+        "lowerAscii" | "upperAscii" | "substring" | "trim" => (part(size, 1), size),
         "charAt" => (1, 4),
         "url" | "cidr" | "isIP" | "isCIDR" | "quantity" | "isQuantity" | "semver" | "isSemver" | "isURL" => plain(part(size, 1)),
         "ip" => plain(if target.is_some() { 1 } else { part(size, 1) }),

@@ -6,6 +6,7 @@
 
 mod cost;
 mod functions;
+mod literals;
 mod types;
 
 pub use types::{Kind, Object, Type, UNBOUNDED};
@@ -28,13 +29,15 @@ impl Program {
     /// Checks the expression over typed variables. `source` is what it was compiled from.
     pub fn check(&self, source: &str, variables: &[(&str, Type)]) -> Result<Checked> {
         let scope = variables.iter().map(|(n, t)| ((*n).to_owned(), t.clone())).collect();
-        Checker { source, scope }.node(self.expression())
+        Checker { source, scope, formats: false }.node(self.expression())
     }
 }
 
 struct Checker<'a> {
     source: &'a str,
     scope: Vec<(String, Type)>,
+    /// Within the arguments of `format`, whose list may hold anything.
+    formats: bool,
 }
 
 type Result<T> = std::result::Result<T, CompileError>;
@@ -45,7 +48,14 @@ fn list_cost() -> u64 {
 
 impl Checker<'_> {
     fn fail<T>(&self, what: &str, near: &str) -> Result<T> {
-        Err(CompileError(program::placed(self.source, what, near)))
+        self.fail_at(what, near, 0)
+    }
+
+    /// `skip` characters behind where `near` begins.
+    fn fail_at<T>(&self, what: &str, near: &str, skip: usize) -> Result<T> {
+        let other = near.strip_prefix('\'').map(|n| format!("\"{}\"", n.trim_end_matches('\'')));
+        let near = if self.source.contains(near) { near } else { other.as_deref().unwrap_or(near) };
+        Err(CompileError(program::placed(self.source, what, near, skip)))
     }
 
     fn node(&mut self, e: &IdedExpr) -> Result<Checked> {
@@ -61,6 +71,7 @@ impl Checker<'_> {
                 let (mut item, mut cost) = (None, list_cost());
                 for e in &l.elements {
                     let c = self.node(e)?;
+                    self.same(item.as_ref(), &c.ty, e)?;
                     cost = cost.saturating_add(c.cost);
                     item = Some(item.map_or(c.ty.clone(), |i: Type| i.join(&c.ty)));
                 }
@@ -91,6 +102,7 @@ impl Checker<'_> {
         let (ty, cost) = match &through.kind {
             Kind::Object(o) => match o.fields.get(field) {
                 Some(t) => (t.clone(), 1),
+                None if test => return self.fail_at(&format!("undefined field '{field}'"), "has(", 3),
                 None => return self.fail(&format!("undefined field '{field}'"), &format!(".{field}")),
             },
             Kind::Map(_, v) => ((**v).clone(), 1),
@@ -109,6 +121,10 @@ impl Checker<'_> {
                 EntryExpr::StructField(f) => (Checked { ty: Type::new(Kind::String), cost: 0 }, self.node(&f.value)?),
             };
             cost = cost.saturating_add(k.cost).saturating_add(v.cost);
+            if let EntryExpr::MapEntry(m) = &e.expr {
+                self.same(key.as_ref(), &k.ty, &m.key)?;
+                self.same(value.as_ref(), &v.ty, &m.value)?;
+            }
             key = Some(key.map_or(k.ty.clone(), |t| t.join(&k.ty)));
             value = Some(value.map_or(v.ty.clone(), |t| t.join(&v.ty)));
         }
@@ -173,9 +189,18 @@ impl Checker<'_> {
             return self.bound(c);
         }
         if c.target.is_none() && (c.func_name.starts_with(['_', '!', '-', '@'])) {
+            if let (op::OPT_SELECT, [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }]) = (c.func_name.as_str(), &c.args[..]) {
+                let of = self.node(of)?;
+                return self.chosen(of, field.inner());
+            }
             let (types, cost) = self.all(&c.args)?;
             if c.func_name == op::CONDITIONAL {
                 return self.conditional(c, types);
+            }
+            if matches!(c.func_name.as_str(), op::LOGICAL_AND | op::LOGICAL_OR)
+                && let Some((t, e)) = types.iter().zip(&c.args).find(|(t, _)| !t.fits(&Type::new(Kind::Bool)))
+            {
+                return self.fail(&format!("expected type 'bool' but found '{t}'"), &literals::near(e));
             }
             let Some((ty, own)) = cost::operator(&c.func_name, &types) else { return self.mismatch(&c.func_name, None, &types) };
             return Ok(Checked { ty, cost: cost.saturating_add(own) });
@@ -189,11 +214,16 @@ impl Checker<'_> {
             let checked = self.node(t)?;
             (target, cost) = (Some(checked.ty), checked.cost);
         }
-        let (types, args) = self.all(&c.args)?;
+        let outside = self.formats;
+        self.formats |= c.func_name == "format" && c.target.is_some();
+        let checked = self.all(&c.args);
+        self.formats = outside;
+        let (types, args) = checked?;
         let name = library.unwrap_or_else(|| c.func_name.clone());
         if !functions::exists(&name) {
-            return self.fail(&format!("undeclared reference to '{name}' (in container '')"), &c.func_name);
+            return self.undeclared(c, &name);
         }
+        literals::check(c).or_else(|(what, near)| self.fail(what, &near))?;
         let Some(ty) = functions::result(&name, target.as_ref(), &types) else { return self.mismatch(&name, target.as_ref(), &types) };
         let (own, max) = cost::function(&name, target.as_ref(), &types, &ty);
         Ok(Checked { ty: Type::sized(ty.kind, max), cost: cost.saturating_add(args).saturating_add(own) })
@@ -251,8 +281,48 @@ impl Checker<'_> {
             Some(t) => format!("{t}.({})", args.join(", ")),
             None => format!("({})", args.join(", ")),
         };
-        let near = name.trim_matches(['_', '@']);
-        self.fail(&format!("found no matching overload for '{name}' applied to '{applied}'"), near)
+        let what = format!("found no matching overload for '{name}' applied to '{applied}'");
+        match name {
+            op::INDEX | op::OPT_INDEX => self.fail(&what, "["),
+            op::CONDITIONAL => self.fail(&what, "?"),
+            n if n.starts_with(['_', '@', '!', '-']) => self.fail(&what, n.trim_matches(['_', '@'])),
+            n => {
+                let own = n.rsplit('.').next().unwrap_or(n);
+                let dot = if target.is_some() || n.contains('.') { "." } else { "" };
+                self.fail_at(&what, &format!("{dot}{own}("), dot.len() + own.chars().count())
+            }
+        }
+    }
+
+    /// A function that nobody declared; of a library that is none, its name comes first.
+    fn undeclared<T>(&self, c: &CallExpr, name: &str) -> Result<T> {
+        let what = |n: &str| format!("undeclared reference to '{n}' (in container '')");
+        let own = &c.func_name;
+        let dot = if c.target.is_some() { "." } else { "" };
+        let call = program::placed(self.source, &what(own), &format!("{dot}{own}("), dot.len() + own.chars().count());
+        Err(CompileError(match name.split_once('.') {
+            Some((library, _)) => format!("{}\n{call}", program::placed(self.source, &what(library), library, 0)),
+            None => call,
+        }))
+    }
+
+    /// Items of a literal are all of one type.
+    fn same(&self, first: Option<&Type>, ty: &Type, e: &IdedExpr) -> Result<()> {
+        match first {
+            Some(first) if !self.formats && (!first.fits(ty) || first.is_dyn() != ty.is_dyn()) => self.fail(&format!("expected type '{first}' but found '{ty}'"), &literals::near(e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A field that may be absent.
+    fn chosen(&self, of: Checked, field: &str) -> Result<Checked> {
+        let of = Checked { ty: if let Kind::Optional(inner) = &of.ty.kind { (**inner).clone() } else { of.ty }, ..of };
+        let found = match &of.ty.kind {
+            Kind::Object(o) if !o.fields.contains_key(field) => return self.fail(&format!("undefined field '{field}'"), &format!(".?{field}")),
+            Kind::Object(_) | Kind::Map(..) | Kind::Dyn => self.select(of, field, false)?,
+            _ => return self.fail(&format!("type '{}' does not support field selection", of.ty), &format!(".?{field}")),
+        };
+        Ok(Checked { ty: Type::optional(found.ty), cost: found.cost })
     }
 }
 

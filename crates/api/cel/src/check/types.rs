@@ -73,8 +73,7 @@ impl Type {
             (Kind::Null, k) | (k, Kind::Null) => matches!(k, Kind::Null | Kind::Object(_) | Kind::Opaque(_) | Kind::Timestamp | Kind::Duration | Kind::Optional(_)),
             (Kind::List(a), Kind::List(b)) | (Kind::Optional(a), Kind::Optional(b)) => a.fits(b),
             (Kind::Map(a, b), Kind::Map(c, d)) => a.fits(c) && b.fits(d),
-            // A literal map is no object, but comparing them is no mistake of the checker's.
-            (Kind::Object(a), Kind::Object(b)) => a.name == b.name || a.fields.keys().eq(b.fields.keys()),
+            (Kind::Object(a), Kind::Object(b)) => a.name == b.name,
             (a, b) => a == b,
         }
     }

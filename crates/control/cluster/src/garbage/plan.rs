@@ -18,7 +18,8 @@ pub(crate) enum Step {
     Delete { policy: &'static str },
     /// Some owners (by uid) are gone, others stay.
     DropOwners(Vec<String>),
-    /// Owners wait for this object, which has dependents of its own: it must not block them for ever in a circle.
+    /// Owners wait for this object, and it for dependents that are going already: that may be a circle, in which nobody
+    /// must block for ever.
     Unblock,
     /// Let the dependents go their own way, then drop the finalizer.
     Orphan,
@@ -28,8 +29,8 @@ pub(crate) enum Step {
     Finish(&'static str),
 }
 
-/// `dependents` and those of them that block are counted only when the object is being deleted.
-pub(crate) fn step(head: &Head, owners: &[(OwnerRef, Owner)], dependents: usize, blocking: usize) -> Step {
+/// `going`: dependents that are being deleted themselves; `blocking`: those that the object must wait for.
+pub(crate) fn step(head: &Head, owners: &[(OwnerRef, Owner)], going: usize, blocking: usize) -> Step {
     let has = |f: &str| head.finalizers.iter().any(|x| x == f);
     if head.deletion_timestamp.is_some() {
         return match (has(ORPHAN), has(FOREGROUND)) {
@@ -48,7 +49,7 @@ pub(crate) fn step(head: &Head, owners: &[(OwnerRef, Owner)], dependents: usize,
     match (solid, waiting, gone.len()) {
         (_, _, 0) => Step::Nothing,
         (1.., ..) => Step::DropOwners(gone),
-        (0, 1.., _) if dependents > 0 => Step::Unblock,
+        (0, 1.., _) if going > 0 => Step::Unblock,
         (0, 1.., _) => Step::Delete { policy: "Foreground" },
         _ if has(ORPHAN) => Step::Delete { policy: "Orphan" },
         _ if has(FOREGROUND) => Step::Delete { policy: "Foreground" },
@@ -67,20 +68,21 @@ mod tests {
     }
     #[test]
     fn steps() {
-        let (there, going) = (Owner::Present { foreground: false }, Owner::Present { foreground: true });
-        for (h, owners, dependents, blocking, want) in [
+        let (there, ends) = (Owner::Present { foreground: false }, Owner::Present { foreground: true });
+        for (h, owners, going, blocking, want) in [
             (head(false, &[]), vec![], 0, 0, Step::Nothing),
             (head(false, &[]), vec![owner("a", there)], 0, 0, Step::Nothing),
             (head(false, &[]), vec![owner("a", Owner::Absent)], 0, 0, Step::Delete { policy: "Background" }),
             (head(false, &[]), vec![owner("a", Owner::Absent), owner("b", there)], 0, 0, Step::DropOwners(vec!["a".into()])),
-            (head(false, &[]), vec![owner("a", going)], 0, 0, Step::Delete { policy: "Foreground" }),
-            (head(false, &[]), vec![owner("a", going), owner("b", there)], 0, 0, Step::DropOwners(vec!["a".into()])),
+            (head(false, &[]), vec![owner("a", ends)], 0, 0, Step::Delete { policy: "Foreground" }),
+            (head(false, &[]), vec![owner("a", ends)], 1, 1, Step::Unblock),
+            (head(false, &[]), vec![owner("a", ends), owner("b", there)], 0, 0, Step::DropOwners(vec!["a".into()])),
             (head(true, &["orphan"]), vec![], 2, 0, Step::Orphan),
             (head(true, &["foregroundDeletion"]), vec![], 2, 1, Step::DeleteDependents),
             (head(true, &["foregroundDeletion"]), vec![], 2, 0, Step::Finish(FOREGROUND)),
             (head(true, &["other"]), vec![owner("a", Owner::Absent)], 0, 0, Step::Nothing),
         ] {
-            assert_eq!(step(&h, &owners, dependents, blocking), want);
+            assert_eq!(step(&h, &owners, going, blocking), want);
         }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Dependent {
     pub target: Target,
     /// It has `blockOwnerDeletion` set for the owner.
     pub blocks: bool,
+    /// It is being deleted itself.
+    pub deleting: bool,
 }
 
 struct Followed {
@@ -105,7 +107,7 @@ impl Watches {
         let uid = Uid::from(uid);
         let followed = self.followed.lock();
         let of = |f: &Followed| -> Vec<Dependent> {
-            let one = |r: &Arc<Row>| Dependent { target: Target::new(f.resource.clone(), r.namespace(), r.name()), blocks: blocks(r, &uid) };
+            let one = |r: &Arc<Row>| Dependent { target: Target::new(f.resource.clone(), r.namespace(), r.name()), blocks: blocks(r, &uid), deleting: r.deleting };
             f.informer.owned_by(&uid).iter().map(one).collect()
         };
         followed.values().flat_map(of).collect()

@@ -1,9 +1,9 @@
 //! The rules of a definition: types, what they may cost at the most, and where they may speak of the past.
 use super::types::{Declared, REQUEST, declared};
 use crate::schema::{Additional, ListType, Rule, Schema, Type as Kinds};
-use serde_json::json;
+use serde_json::{Value, json};
 use skiff_cel::{Program, check::{Kind, Type}};
-use skiff_validation::{Field, Json};
+use skiff_validation::{Field, Json, shown};
 
 /// The most that one expression may cost, and all of a schema's.
 const ONE: u64 = 10_000_000;
@@ -74,12 +74,13 @@ fn node<'a>(f: &Field<'a>, s: &Schema, object: bool, count: Option<u64>, apart: 
 /// A rule as errors show it.
 fn whole(r: &Rule) -> Json {
     let reason = if r.reason.is_empty() { json!(null) } else { json!(r.reason) };
+    let text = |t: &str| shown(&Value::from(t));
     Json(format!(
         "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{reason},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
-        json!(r.rule),
-        json!(r.message),
-        json!(r.message_expression),
-        json!(r.field_path),
+        text(&r.rule),
+        text(&r.message),
+        text(&r.message_expression),
+        text(&r.field_path),
         json!(r.optional_old_self)
     ))
 }
@@ -141,7 +142,6 @@ impl<'a> Costs<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
     use skiff_validation::Errors;
 
     fn told(schema: Value) -> Vec<String> {

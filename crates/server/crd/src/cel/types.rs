@@ -19,12 +19,17 @@ const RESERVED: [&str; 21] = [
     "void", "while",
 ];
 
+/// Whether a name is a word of the language.
+pub fn reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
+
 /// A property's name as expressions write it; None where they cannot.
 pub fn escape(name: &str) -> Option<String> {
     if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if reserved(name) {
         return Some(format!("__{name}__"));
     }
     let (mut out, mut chars) = (String::new(), name.chars().peekable());
@@ -48,23 +53,28 @@ fn simple(kind: Kind, max: u64, smallest: u64) -> Declared {
 /// The type of a schema's values; None: expressions don't see them. `object`: the root of an object, which always has
 /// what says its type and its name.
 pub fn declared(s: &Schema, object: bool) -> Option<Declared> {
+    named(s, object, "selfType")
+}
+
+/// Types of objects are known by where they stand: two that have the same fields are two all the same.
+fn named(s: &Schema, object: bool, name: &str) -> Option<Declared> {
     if s.int_or_string {
         return Some(simple(Kind::Dyn, s.max_length.map_or(REQUEST - 2, |m| m.saturating_mul(4)), 1));
     }
     match s.kind? {
         Kinds::Array => {
             let items = s.items.as_deref()?;
-            let item = declared(items, items.embedded)?;
+            let item = named(items, items.embedded, &format!("{name}.@idx"))?;
             let max = s.max_items.unwrap_or((REQUEST - 2) / (item.smallest + 1));
             Some(Declared { ty: Type::list(item.ty, max), smallest: 2 })
         }
         Kinds::Object => match &s.additional {
             Additional::Schema(a) if s.properties.is_empty() => {
-                let value = declared(a, a.embedded)?;
+                let value = named(a, a.embedded, &format!("{name}.@elem"))?;
                 let max = s.max_properties.unwrap_or((REQUEST - 2) / (value.smallest + 6));
                 Some(Declared { ty: Type::map(value.ty, max), smallest: 2 })
             }
-            _ => Some(properties(s, object)),
+            _ => Some(properties(s, object, name)),
         },
         Kinds::String => Some(text(s)),
         Kinds::Boolean => Some(simple(Kind::Bool, 1, 4)),
@@ -73,14 +83,18 @@ pub fn declared(s: &Schema, object: bool) -> Option<Declared> {
     }
 }
 
-fn properties(s: &Schema, object: bool) -> Declared {
+fn properties(s: &Schema, object: bool, own: &str) -> Declared {
     let (mut fields, mut smallest) = (BTreeMap::new(), 2);
     for (name, p) in &s.properties {
-        let Some(d) = declared(p, p.embedded) else { continue };
+        let Some(d) = named(p, p.embedded, &format!("{own}.{name}")) else { continue };
         if s.required.contains(name) && p.default.is_none() {
             smallest += name.len() as u64 + d.smallest + 4;
         }
         if let Some(escaped) = escape(name) {
+            // What is a word of the language elsewhere may be named as it is behind a dot.
+            if reserved(name) {
+                fields.insert(name.clone(), d.ty.clone());
+            }
             fields.insert(escaped, d.ty);
         }
     }
@@ -90,9 +104,9 @@ fn properties(s: &Schema, object: bool) -> Declared {
             fields.insert(name.into(), string());
         }
         let meta = BTreeMap::from([("name".to_owned(), string()), ("generateName".to_owned(), string())]);
-        fields.insert("metadata".into(), Type::new(Kind::Object(Arc::new(Object { name: "object".into(), fields: meta }))));
+        fields.insert("metadata".into(), Type::new(Kind::Object(Arc::new(Object { name: format!("{own}.metadata"), fields: meta }))));
     }
-    Declared { ty: Type::new(Kind::Object(Arc::new(Object { name: "object".into(), fields }))), smallest }
+    Declared { ty: Type::new(Kind::Object(Arc::new(Object { name: own.to_owned(), fields }))), smallest }
 }
 
 fn text(s: &Schema) -> Declared {

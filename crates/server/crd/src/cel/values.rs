@@ -1,5 +1,5 @@
 //! Values of JSON as a schema declares them.
-use super::types::escape;
+use super::types::{escape, reserved};
 use crate::schema::{Additional, Schema, Type};
 use serde_json::Value as Json;
 use skiff_cel::{Value, bytes, convert, from_json, map_of};
@@ -20,10 +20,17 @@ pub fn value(v: &Json, s: &Schema, object: bool) -> Value {
         },
         (Json::Object(m), _) => match &s.additional {
             Additional::Schema(a) if s.properties.is_empty() => map_of(m.iter().map(|(k, v)| (k.clone(), value(v, a, a.embedded)))),
-            _ => map_of(m.iter().filter_map(|(k, v)| Some((escape(k)?, member(k, v, s, object || s.embedded)?)))),
+            _ => map_of(m.iter().flat_map(|(k, v)| fields(k, v, s, object || s.embedded))),
         },
         _ => from_json(v),
     }
+}
+
+/// A field under the names that expressions have for it.
+fn fields(key: &str, v: &Json, s: &Schema, object: bool) -> Vec<(String, Value)> {
+    let Some((escaped, value)) = escape(key).zip(member(key, v, s, object)) else { return Vec::new() };
+    let plain = reserved(key).then(|| (key.to_owned(), value.clone()));
+    plain.into_iter().chain([(escaped, value)]).collect()
 }
 
 /// A field of an object; None where no schema speaks of it.

@@ -57,7 +57,7 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
     // The internal form names the first version once more.
     if let Some(first) = versions.first().and_then(|v| v["name"].as_str()) {
         let (f, found) = (spec.child("version"), names::dns1035_label(first));
-        if !found.is_empty() {
+        if !first.is_empty() && !found.is_empty() {
             f.invalid(first, &joined(&found));
         }
     }

@@ -11,11 +11,7 @@ const REPEATS: u32 = 1000;
 pub fn find(text: &str, ours: &str) -> Option<String> {
     match ParserBuilder::new().nest_limit(DEPTH).build().parse(ours) {
         Ok(ast) => repeats(&ast, ours).err().or_else(|| nested(&ast, ours)),
-        // The text itself shows the same fault, most of the time, in the words that the user knows.
-        Err(e) => Some(match ParserBuilder::new().nest_limit(DEPTH).build().parse(text) {
-            Err(own) => say(own.kind(), own.span(), text),
-            Ok(_) => say(e.kind(), e.span(), ours),
-        }),
+        Err(e) => Some(say(e.kind(), e.span(), ours, text)),
     }
 }
 
@@ -23,16 +19,17 @@ fn part(text: &str, from: Position, to: Position) -> &str {
     text.get(from.offset..to.offset).unwrap_or_default()
 }
 
-fn say(kind: &ErrorKind, span: &Span, text: &str) -> String {
+/// `whole` is the expression as it was written.
+fn say(kind: &ErrorKind, span: &Span, text: &str, whole: &str) -> String {
     let own = part(text, span.start, span.end);
     let rest = text.get(span.start.offset..).unwrap_or_default();
     let (what, shown) = match kind {
         ErrorKind::ClassRangeInvalid | ErrorKind::ClassRangeLiteral | ErrorKind::UnicodeClassInvalid => ("invalid character class range", own),
         ErrorKind::ClassUnclosed => ("missing closing ]", rest),
         ErrorKind::EscapeUnexpectedEof => ("trailing backslash at end of expression", ""),
-        ErrorKind::GroupUnclosed => ("missing closing )", text),
-        ErrorKind::GroupUnopened => ("unexpected )", text),
-        ErrorKind::RepetitionMissing => ("missing argument to repetition operator", own),
+        ErrorKind::GroupUnclosed => ("missing closing )", whole),
+        ErrorKind::GroupUnopened => ("unexpected )", whole),
+        ErrorKind::RepetitionMissing => ("missing argument to repetition operator", rest.get(..1).unwrap_or_default()),
         ErrorKind::RepetitionCountInvalid | ErrorKind::DecimalInvalid => ("invalid repeat count", own),
         ErrorKind::GroupNameEmpty | ErrorKind::GroupNameInvalid | ErrorKind::GroupNameUnexpectedEof | ErrorKind::GroupNameDuplicate { .. } => ("invalid named capture", own),
         ErrorKind::UnsupportedLookAround if rest.starts_with("(?<") => ("invalid named capture", rest),
@@ -41,7 +38,7 @@ fn say(kind: &ErrorKind, span: &Span, text: &str) -> String {
             ("invalid or unsupported Perl syntax", text.get(group(text, span)..span.end.offset).unwrap_or(own))
         }
         ErrorKind::CaptureLimitExceeded => return "expression too large".into(),
-        ErrorKind::NestLimitExceeded(_) => return format!("expression nests too deeply: `{text}`"),
+        ErrorKind::NestLimitExceeded(_) => return format!("expression nests too deeply: `{whole}`"),
         _ => ("invalid escape sequence", own),
     };
     format!("{what}: `{shown}`")

@@ -32,6 +32,7 @@ fn ascii(text: &str) -> String {
                 Some('W') => out.push_str("[^0-9A-Za-z_]"),
                 Some('S') => out.push_str("[^\\t\\n\\f\\r ]"),
                 Some('Q') => quoted(&mut chars, &mut out),
+                Some(named @ ('p' | 'P' | 'x')) => braced(named, &mut chars, &mut out),
                 Some(other) => out.extend(['\\', other]),
                 None => out.push('\\'),
             },
@@ -67,6 +68,19 @@ fn ascii(text: &str) -> String {
         }
     }
     out
+}
+
+/// An escape whose argument may stand in braces.
+fn braced(escape: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>, out: &mut String) {
+    out.extend(['\\', escape]);
+    if chars.peek() == Some(&'{') {
+        for c in chars.by_ref() {
+            out.push(c);
+            if c == '}' {
+                break;
+            }
+        }
+    }
 }
 
 /// Whether what follows an opening brace makes it a repetition; otherwise it stands for itself.
@@ -112,6 +126,7 @@ mod tests {
             (r"^\Qa.b\E$", "a.b", true),
             (r"^[a[b]+$", "a[", true),
             (r"^[]a]+$", "]a", true),
+            (r"^\p{Greek}+\x{41}$", "αA", true),
             (r"^{{.*}}$", "{{x}}", true),
             (r"^a{2}{,3}$", "aa{,3}", true),
         ] {
