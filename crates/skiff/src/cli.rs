@@ -182,6 +182,12 @@ pub struct ServerArgs {
     /// Folder of manifests that are applied at start and on change [default: <data-dir>/server/manifests]
     #[arg(long)]
     pub manifests_dir: Option<PathBuf>,
+    /// Reads that are served at once; with those of --max-mutating-requests-inflight they are the seats that priority and fairness shares out
+    #[arg(long, default_value_t = 400)]
+    pub max_requests_inflight: u64,
+    /// Writes that are served at once
+    #[arg(long, default_value_t = 200)]
+    pub max_mutating_requests_inflight: u64,
     /// Do not run a node in this process
     #[arg(long)]
     pub disable_agent: bool,
@@ -193,6 +199,8 @@ pub struct ServerArgs {
     /// Form of log lines
     #[arg(long, value_enum, default_value_t)]
     pub log_format: LogFormat,
+    #[command(flatten)]
+    pub audit: crate::server::audit::AuditArgs,
 }
 
 #[derive(Args, Debug, Clone)]

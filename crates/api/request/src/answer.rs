@@ -27,6 +27,43 @@ pub struct ListAnswer {
     pub remaining: Option<u64>,
 }
 
+impl ListAnswer {
+    /// `metadata` of the list.
+    pub fn meta(&self) -> serde_json::Value {
+        let mut meta = serde_json::Map::new();
+        if self.revision.0 > 0 {
+            meta.insert("resourceVersion".into(), self.revision.to_string().into());
+        }
+        if !self.continue_token.is_empty() {
+            meta.insert("continue".into(), self.continue_token.clone().into());
+        }
+        if let Some(n) = self.remaining {
+            meta.insert("remainingItemCount".into(), n.into());
+        }
+        meta.into()
+    }
+    /// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the items' own bytes; `kind` is the list's.
+    pub fn json_as(&self, kind: &GroupVersionKind) -> Bytes {
+        let size: usize = self.items.iter().map(|i| i.len() + 1).sum();
+        let mut out = Vec::with_capacity(size + 256);
+        out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
+        out.extend_from_slice(self.meta().to_string().as_bytes());
+        out.extend_from_slice(b",\"items\":[");
+        for (i, item) in self.items.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(item);
+        }
+        out.extend_from_slice(b"]}");
+        out.into()
+    }
+    /// The same as the kind with `List` behind.
+    pub fn json(&self) -> Bytes {
+        self.json_as(&GroupVersionKind { kind: format!("{}List", self.kind.kind).into(), ..self.kind.clone() })
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WatchKind {
     Added,

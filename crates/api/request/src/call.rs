@@ -1,6 +1,8 @@
 //! What is asked.
+use crate::Notes;
 use bytes::Bytes;
 use skiff_meta::{GroupResource, GroupVersionResource};
+use std::sync::Arc;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
@@ -126,11 +128,13 @@ pub struct Call {
     pub body: Bytes,
     /// What a manager is called by when `fieldManager` is absent: the first part of the user agent.
     pub user_agent: String,
+    /// Where annotations of its audit record are gathered; None when it is not recorded.
+    pub notes: Option<Arc<Notes>>,
 }
 
 impl Call {
     pub fn new(verb: Verb, target: Target) -> Self {
-        Self { verb, target, query: Query::default(), content_type: "application/json".into(), body: Bytes::new(), user_agent: String::new() }
+        Self { verb, target, query: Query::default(), content_type: "application/json".into(), body: Bytes::new(), user_agent: String::new(), notes: None }
     }
     pub fn query(mut self, key: &str, value: impl Into<String>) -> Self {
         self.query = self.query.with(key, value);

@@ -6,10 +6,12 @@
 
 mod answer;
 mod call;
+mod notes;
 mod user;
 
 pub use answer::{Answer, Frames, ListAnswer, WatchEvent, WatchKind, WatchStream};
 pub use call::{Call, PatchType, Query, Target, Verb};
+pub use notes::Notes;
 pub use user::User;
 
 /// Who answers calls.

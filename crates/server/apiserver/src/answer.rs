@@ -29,6 +29,17 @@ pub(crate) struct Rendering<'a> {
     /// The kind of lists, where it is not the kind with `List` behind.
     pub list_kind: Option<std::borrow::Cow<'static, str>>,
     pub stop: tokio_util::sync::CancellationToken,
+    /// Where the events of a watch are counted.
+    pub watched: Option<std::sync::Arc<crate::metrics::WatchCounts>>,
+}
+
+/// A body that holds something until it is sent or dropped.
+pub(crate) fn holding<T: Send + Sync + 'static>(body: Reply, held: T) -> Reply {
+    body.map_frame(move |frame| {
+        let _ = &held;
+        frame
+    })
+    .boxed()
 }
 
 pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Reply>, Status> {
@@ -55,41 +66,10 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
     let list_kind = GroupVersionKind { kind, ..list.kind.clone() };
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
-        Shape::Whole => encode(r.form, &list_kind, whole_list(&list_kind, &list)),
+        Shape::Whole => encode(r.form, &list_kind, list.json_as(&list_kind)),
         Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
         Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
     }
-}
-
-/// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the stored bytes.
-pub(crate) fn whole_list(kind: &GroupVersionKind, list: &ListAnswer) -> Bytes {
-    let size: usize = list.items.iter().map(|i| i.len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
-    out.extend_from_slice(list_meta(list).to_string().as_bytes());
-    out.extend_from_slice(b",\"items\":[");
-    for (i, item) in list.items.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.extend_from_slice(b"]}");
-    out.into()
-}
-
-pub(crate) fn list_meta(list: &ListAnswer) -> serde_json::Value {
-    let mut meta = serde_json::Map::new();
-    if list.revision.0 > 0 {
-        meta.insert("resourceVersion".into(), list.revision.to_string().into());
-    }
-    if !list.continue_token.is_empty() {
-        meta.insert("continue".into(), list.continue_token.clone().into());
-    }
-    if let Some(n) = list.remaining {
-        meta.insert("remainingItemCount".into(), n.into());
-    }
-    meta.into()
 }
 
 /// Canonical JSON in the encoding asked for.

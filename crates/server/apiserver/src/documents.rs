@@ -2,9 +2,11 @@
 use crate::{
     aggregation::{Aggregation, V2Parts},
     answer::{self, Reply, full},
+    asked::Asked,
     discovery, health,
     negotiate::{self, Form, Shape},
     openapi,
+    passage::Passage,
     route::Route,
     server::{Server, accept, browser},
     version,
@@ -13,10 +15,12 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_request::{Query, User};
+use skiff_telemetry::metrics::Text;
 
 impl Server {
-    pub(crate) async fn path(&self, parts: &Parts, user: &User, query: &Query, route: Route) -> Result<Response<Reply>, Status> {
-        self.path_allowed(parts, user).await?;
+    pub(crate) async fn path(&self, parts: &Parts, user: &User, asked: Asked, passage: &Passage) -> Result<Response<Reply>, Status> {
+        self.path_allowed(parts, user, passage).await?;
+        let (route, query) = (asked.route, &asked.query);
         let path = parts.uri.path();
         let rows = self.config.registry.table().rows();
         match route {
@@ -60,9 +64,11 @@ impl Server {
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
             ("version", None) => Ok(indented(&version::info())),
-            ("metrics", None) => {
-                let form = Form { media: Some("text/plain; version=0.0.4; charset=utf-8"), ..Form::JSON };
-                Ok(answer::response(200, &form, self.metrics.text(self.config.registry.store().revision().0).into(), &[]))
+            ("metrics", None) => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics_text())),
+            ("debug", Some(what)) => {
+                let which = what.strip_prefix("api_priority_and_fairness/").ok_or_else(not_found)?;
+                let details = query.get("includeRequestDetails").is_some_and(|d| !d.is_empty());
+                Ok(text("text/plain; charset=utf-8", self.flow.dump(which, details).ok_or_else(not_found)?))
             }
             ("openapi", Some("v2")) => self.openapi_v2(parts),
             ("openapi", Some("v3")) => {
@@ -75,6 +81,49 @@ impl Server {
             ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
+    }
+
+    fn metrics_text(&self) -> String {
+        let mut out = Text::default();
+        self.metrics.write(&mut out);
+        for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
+            out.family(name, "gauge", help);
+            for (kind, running, waiting) in self.flow.inflight() {
+                out.sample(name, &[("request_kind", kind)], if of == 0 { running } else { waiting });
+            }
+        }
+        self.flow.control.metrics(&mut out);
+        match &self.config.audit {
+            Some(a) => a.metrics(&mut out),
+            None => out.single("apiserver_audit_event_total", "counter", "Audit events made", 0),
+        }
+        self.stored(&mut out);
+        crate::metrics::process(&mut out);
+        let version = version::info();
+        let of = |key: &str| version[key].as_str().unwrap_or_default().to_owned();
+        let (git, major, minor, platform) = (of("gitVersion"), of("major"), of("minor"), of("platform"));
+        out.family("kubernetes_build_info", "gauge", "What was built");
+        out.sample("kubernetes_build_info", &[("git_version", &git), ("major", &major), ("minor", &minor), ("platform", &platform)], 1);
+        out.into_string()
+    }
+
+    /// How many objects there are of each resource, and their bytes.
+    fn stored(&self, out: &mut Text) {
+        let (table, store) = (self.config.registry.table().rows(), self.config.registry.store());
+        let rows: Vec<_> = table.all().filter(|r| r.computed.is_none()).collect();
+        let counts: Vec<(usize, u64)> = rows.iter().map(|r| store.count(&format!("{}/", r.storage))).collect();
+        for (name, help) in [("apiserver_resource_objects", "Objects in the store"), ("apiserver_resource_size_estimate_bytes", "Bytes of objects in the store")] {
+            out.family(name, "gauge", help);
+            for (r, (objects, bytes)) in rows.iter().zip(&counts) {
+                let value = if name == "apiserver_resource_objects" { *objects as u64 } else { *bytes };
+                out.sample(name, &[("group", &r.group), ("resource", &r.plural)], value);
+            }
+        }
+        if let Some(size) = store.size() {
+            out.family("apiserver_storage_size_bytes", "gauge", "Size of the datastore on disk");
+            out.sample("apiserver_storage_size_bytes", &[("storage_cluster_id", "etcd-0")], size);
+        }
+        out.single("skiff_store_revision", "gauge", "The store's revision", store.revision().0);
     }
 
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
@@ -180,6 +229,10 @@ pub(crate) fn etag(body: &[u8]) -> String {
 
 fn not_found() -> Status {
     Status::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+fn text(media: &'static str, body: String) -> Response<Reply> {
+    answer::response(200, &Form { media: Some(media), ..Form::JSON }, body.into(), &[])
 }
 
 /// Documents that are always laid out for people.

@@ -3,7 +3,7 @@ use http::HeaderMap;
 use skiff_meta::{GroupVersionResource, Status};
 use skiff_policy::{Authenticator, Credentials};
 use skiff_registry::Registry;
-use skiff_request::{Target, User};
+use skiff_request::{Notes, Target, User};
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -79,7 +79,8 @@ pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: 
 }
 
 /// The user that the request wants to be, if its own may be that.
-pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &HeaderMap) -> Result<User, Status> {
+pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &HeaderMap, notes: Option<&Notes>) -> Result<User, Status> {
+    let may = async |group, resource, namespace: &str, name: &str, sub: &str| may(registry, &user, group, resource, namespace, name, sub, notes).await;
     let texts = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect::<Vec<_>>();
     let name = texts("impersonate-user").into_iter().next().unwrap_or_default();
     let uid = texts("impersonate-uid").into_iter().next().unwrap_or_default();
@@ -94,27 +95,27 @@ pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &Heade
         .collect();
     if name.is_empty() {
         let others = !groups.is_empty() || !extra.is_empty() || !uid.is_empty();
-        return if others { Err(Status::bad_request("requested without impersonating a user")) } else { Ok(user) };
+        return if others { Err(Status::bad_request("requested without impersonating a user")) } else { Ok(user.clone()) };
     }
     let mut wanted = User { name: name.clone(), uid: uid.clone(), groups: groups.clone(), ..Default::default() };
     match wanted.service_account() {
         Some((ns, account)) => {
             let (ns, account) = (ns.to_owned(), account.to_owned());
-            may(registry, &user, "", "serviceaccounts", &ns, &account, "").await?;
+            may("", "serviceaccounts", &ns, &account, "").await?;
             if groups.is_empty() {
                 wanted.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}")];
             }
         }
-        None => may(registry, &user, "", "users", "", &name, "").await?,
+        None => may("", "users", "", &name, "").await?,
     }
     for g in &groups {
-        may(registry, &user, "", "groups", "", g, "").await?;
+        may("", "groups", "", g, "").await?;
     }
     if !uid.is_empty() {
-        may(registry, &user, "authentication.k8s.io", "uids", "", &uid, "").await?;
+        may("authentication.k8s.io", "uids", "", &uid, "").await?;
     }
     for (key, value) in extra {
-        may(registry, &user, "authentication.k8s.io", "userextras", "", &value, &key).await?;
+        may("authentication.k8s.io", "userextras", "", &value, &key).await?;
         wanted.extra.entry(key).or_default().push(value);
     }
     let group = if wanted.name == User::ANONYMOUS { User::UNAUTHENTICATED } else { User::AUTHENTICATED };
@@ -124,7 +125,8 @@ pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &Heade
     Ok(wanted)
 }
 
-async fn may(registry: &Registry, user: &User, group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str) -> Result<(), Status> {
+#[expect(clippy::too_many_arguments, reason = "one check of many alike")]
+async fn may(registry: &Registry, user: &User, group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str, notes: Option<&Notes>) -> Result<(), Status> {
     let target = Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name).sub(sub);
-    registry.authorize(user, "impersonate", &target).await
+    registry.authorize_noted(user, "impersonate", &target, notes).await
 }

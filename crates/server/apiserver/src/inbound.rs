@@ -1,12 +1,13 @@
 //! From an HTTP request to a call: query, body, limits.
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skiff_meta::{Reason, Status};
 use skiff_request::{Query, Verb};
 use std::io::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Largest body, also after decompression.
@@ -98,6 +99,34 @@ fn unpack(packed: &[u8]) -> Result<Bytes, Status> {
     }
 }
 
+/// The address that a request came from; among the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub IpAddr);
+
+/// Where a request came from, through which proxies, as far as they tell: `X-Forwarded-For`, `X-Real-Ip`, and the address
+/// of the connection, which alone cannot be made up.
+pub(crate) fn sources(headers: &HeaderMap, peer: Option<IpAddr>) -> Vec<IpAddr> {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut all: Vec<IpAddr> = text("x-forwarded-for").split(',').filter_map(|p| p.trim().parse().ok()).collect();
+    if let Some(real) = text("x-real-ip").trim().parse().ok().filter(|ip| !all.contains(ip)) {
+        all.push(real);
+    }
+    if let Some(peer) = peer.filter(|p| all.last() != Some(p)) {
+        all.push(peer);
+    }
+    all
+}
+
+/// The id of a request: its client's own, or a new one, which then is among the headers, so that backends get it, too.
+pub(crate) fn audit_id(headers: &mut HeaderMap) -> HeaderValue {
+    if let Some(given) = headers.get("audit-id").filter(|v| !v.is_empty()) {
+        return given.clone();
+    }
+    let fresh = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("-"));
+    headers.insert("audit-id", fresh.clone());
+    fresh
+}
+
 /// A media type without its parameters.
 pub(crate) fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get("content-type").and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -112,6 +141,16 @@ mod tests {
     fn queries_are_decoded() {
         let q = query(Some("a=b%2Fc&d&e=x+y"));
         assert_eq!((q.get("a"), q.get("d"), q.get("e")), (Some("b/c"), Some(""), Some("x y")));
+    }
+    #[test]
+    fn sources_are_proxies_and_the_connection() {
+        let of = |pairs: &[(&'static str, &'static str)], peer: &str| {
+            let headers: HeaderMap = pairs.iter().map(|(k, v)| (http::HeaderName::from_static(k), HeaderValue::from_static(v))).collect();
+            sources(&headers, peer.parse().ok()).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(&[], "10.0.0.9"), "10.0.0.9");
+        assert_eq!(of(&[("x-forwarded-for", "1.1.1.1, nonsense,2.2.2.2"), ("x-real-ip", "1.1.1.1")], "2.2.2.2"), "1.1.1.1 2.2.2.2");
+        assert_eq!(of(&[("x-forwarded-for", "::1"), ("x-real-ip", "3.3.3.3")], "4.4.4.4"), "::1 3.3.3.3 4.4.4.4");
     }
     #[test]
     fn bombs_are_refused() {

@@ -1,6 +1,6 @@
 //! HTTP, and nothing else: what a request means and how an answer is written.
 //!
-//! TLS → authenticate → route → (authorise paths) → a [`skiff_request::Call`] for the registry → negotiate → bytes.
+//! TLS → authenticate → audit → priority and fairness → route → (authorise paths) → a [`skiff_request::Call`] for the registry → negotiate → bytes.
 //! Resources, validation and storage are the registry's. Connections into pods are piped to the kubelet as raw bytes;
 //! group versions that an APIService gives to another server go on to it (`aggregation`).
 //!
@@ -8,18 +8,22 @@
 
 mod aggregation;
 mod answer;
+mod asked;
+mod audited;
 mod bootstrap;
 mod compress;
 mod connect;
 mod discovery;
 mod documents;
 mod error;
+mod flow;
 mod health;
 mod identity;
 mod inbound;
 mod metrics;
 mod negotiate;
 mod openapi;
+mod passage;
 mod route;
 mod server;
 mod stream;

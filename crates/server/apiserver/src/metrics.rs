@@ -1,105 +1,305 @@
-//! `/metrics`: what the server counts about itself, in Prometheus's text form.
-use parking_lot::Mutex;
+//! What the server counts about itself, under upstream's names.
+//!
+//! Labels come from outside, so only what the server knows becomes one: resources of its table, paths of its own.
+use crate::asked::Asked;
+use http::{Method, request::Parts};
+use parking_lot::{Mutex, RwLock};
+use skiff_meta::GroupVersionResource;
+use skiff_request::{PatchType, Verb};
+use skiff_telemetry::metrics::{Histogram, LabelPair, Text};
 use std::{
-    collections::BTreeMap,
-    fmt::Write,
-    sync::atomic::{AtomicI64, Ordering},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 /// What a request is counted under.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Labels {
-    pub verb: String,
-    pub group: String,
-    pub version: String,
-    pub resource: String,
-    pub subresource: String,
+    verb: &'static str,
+    group: Cow<'static, str>,
+    version: Cow<'static, str>,
+    resource: Cow<'static, str>,
+    subresource: Cow<'static, str>,
+    scope: &'static str,
+    dry_run: bool,
 }
 
-const BUCKETS: [f64; 10] = [0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 1.0, 2.0, 5.0, 30.0];
+/// Paths that are counted by themselves.
+const PATHS: [&str; 9] = ["/healthz", "/livez", "/readyz", "/metrics", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
 
-#[derive(Default)]
-struct Histogram {
-    buckets: [u64; BUCKETS.len()],
-    count: u64,
-    sum: f64,
+impl Labels {
+    /// `known`: whether a resource, or with it a subresource, is served here.
+    pub fn of(parts: &Parts, asked: &Asked, known: impl Fn(&GroupVersionResource, &str) -> bool) -> Self {
+        let mut l = Labels { verb: verb(&parts.method), ..Default::default() };
+        let Some(target) = asked.target() else {
+            let path = parts.uri.path();
+            l.subresource = PATHS.iter().find(|p| **p == path).copied().unwrap_or_default().into();
+            return l;
+        };
+        if !known(&target.resource, &target.subresource) {
+            return l;
+        }
+        l.verb = match asked.verb {
+            _ if asked.long_running && asked.verb != Some(Verb::Watch) => "CONNECT",
+            Some(Verb::List) => "LIST",
+            Some(Verb::Watch) => "WATCH",
+            Some(Verb::DeleteCollection) => "DELETECOLLECTION",
+            Some(Verb::Patch) if parts.headers.get("content-type").is_some_and(|c| c.as_bytes().starts_with(PatchType::Apply.media_type().as_bytes())) => "APPLY",
+            _ => l.verb,
+        };
+        l.scope = match (target.name.is_empty(), target.namespace.is_empty(), asked.verb) {
+            (false, ..) | (_, _, Some(Verb::Create)) => "resource",
+            (_, false, _) => "namespace",
+            _ => "cluster",
+        };
+        let r = &target.resource;
+        (l.group, l.version, l.resource) = (r.group.clone(), r.version.clone(), r.resource.clone());
+        l.subresource = target.subresource.clone().into();
+        l.dry_run = asked.query.get("dryRun").is_some_and(|d| !d.is_empty());
+        l
+    }
+
+    fn pairs(&self) -> Vec<LabelPair<'_>> {
+        vec![
+            ("component", "apiserver"),
+            ("dry_run", if self.dry_run { "All" } else { "" }),
+            ("group", &self.group),
+            ("resource", &self.resource),
+            ("scope", self.scope),
+            ("subresource", &self.subresource),
+            ("verb", self.verb),
+            ("version", &self.version),
+        ]
+    }
+    fn without(&self, name: &str) -> Vec<LabelPair<'_>> {
+        self.pairs().into_iter().filter(|(n, _)| *n != name).collect()
+    }
+    /// Whether service levels are measured by it.
+    fn lasting(&self) -> bool {
+        matches!(self.verb, "WATCH" | "CONNECT")
+    }
+}
+
+fn verb(m: &Method) -> &'static str {
+    match m.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        _ => "OTHER",
+    }
+}
+
+const SECONDS: &[f64] = &[0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+const SLI_SECONDS: &[f64] = &[0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
+const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const EVENT_SIZES: &[f64] = &[1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0];
+
+/// Counts of requests that are alike.
+#[derive(Debug)]
+pub(crate) struct Series {
+    labels: Labels,
+    codes: Mutex<BTreeMap<u16, u64>>,
+    duration: Histogram,
+    sli: Histogram,
+    sizes: Histogram,
+    /// Of watches and connections, those that are open.
+    open: AtomicI64,
+}
+
+/// Events sent to watches of one resource.
+#[derive(Debug)]
+pub(crate) struct WatchCounts {
+    resource: GroupVersionResource,
+    sizes: Histogram,
+}
+
+impl WatchCounts {
+    pub fn sent(&self, bytes: usize) {
+        self.sizes.observe(bytes as f64);
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Metrics {
-    requests: Mutex<BTreeMap<(Labels, u16), u64>>,
-    durations: Mutex<BTreeMap<Labels, Histogram>>,
-    /// Requests that are being answered, watches apart.
-    pub inflight: AtomicI64,
-    pub watches: AtomicI64,
+    series: RwLock<HashMap<Labels, Arc<Series>>>,
+    watches: Mutex<BTreeMap<String, Arc<WatchCounts>>>,
+    deprecated: Mutex<BTreeMap<Labels, ()>>,
+    /// Success, failure.
+    pub authentications: [AtomicU64; 2],
+    pub handshake_errors: AtomicU64,
+    pub terminations: AtomicU64,
 }
 
 impl Metrics {
-    pub fn answered(&self, labels: Labels, code: u16, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let mut durations = self.durations.lock();
-        let h = durations.entry(labels.clone()).or_default();
-        for (slot, _) in h.buckets.iter_mut().zip(BUCKETS).filter(|(_, b)| seconds <= *b) {
-            *slot += 1;
+    pub fn series(&self, labels: Labels) -> Arc<Series> {
+        if let Some(s) = self.series.read().get(&labels) {
+            return s.clone();
         }
-        h.count += 1;
-        h.sum += seconds;
-        drop(durations);
-        *self.requests.lock().entry((labels, code)).or_default() += 1;
+        let fresh = |labels: &Labels| {
+            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), open: AtomicI64::new(0) })
+        };
+        self.series.write().entry(labels).or_insert_with_key(fresh).clone()
     }
 
-    pub fn text(&self, revision: u64) -> String {
-        let mut out = String::new();
-        let label = |l: &Labels| format!("verb={:?},group={:?},version={:?},resource={:?},subresource={:?}", l.verb, l.group, l.version, l.resource, l.subresource);
-        out += "# HELP apiserver_request_total Requests answered.\n# TYPE apiserver_request_total counter\n";
-        for ((l, code), n) in &*self.requests.lock() {
-            let _ = writeln!(out, "apiserver_request_total{{{},code=\"{code}\"}} {n}", label(l));
-        }
-        out += "# HELP apiserver_request_duration_seconds Time to answer, without watches.\n# TYPE apiserver_request_duration_seconds histogram\n";
-        for (l, h) in &*self.durations.lock() {
-            let l = label(l);
-            for (n, le) in h.buckets.iter().zip(BUCKETS) {
-                let _ = writeln!(out, "apiserver_request_duration_seconds_bucket{{{l},le=\"{le}\"}} {n}");
+    pub fn watch(&self, resource: &GroupVersionResource) -> Arc<WatchCounts> {
+        let fresh = || Arc::new(WatchCounts { resource: resource.clone(), sizes: Histogram::new(EVENT_SIZES) });
+        self.watches.lock().entry(resource.to_string()).or_insert_with(fresh).clone()
+    }
+
+    /// Somebody uses what is going to be taken away.
+    pub fn deprecated(&self, series: &Series) {
+        let l = &series.labels;
+        let key = Labels { verb: "", scope: "", dry_run: false, ..l.clone() };
+        self.deprecated.lock().insert(key, ());
+    }
+
+    pub fn write(&self, out: &mut Text) {
+        let mut all: Vec<Arc<Series>> = self.series.read().values().cloned().collect();
+        all.sort_by(|a, b| a.labels.cmp(&b.labels));
+        out.family("apiserver_request_total", "counter", "Requests answered");
+        for s in &all {
+            for (code, n) in &*s.codes.lock() {
+                let code = code.to_string();
+                let mut labels = vec![("code", code.as_str())];
+                labels.extend(s.labels.pairs());
+                out.sample("apiserver_request_total", &labels, n);
             }
-            let _ = writeln!(out, "apiserver_request_duration_seconds_bucket{{{l},le=\"+Inf\"}} {}", h.count);
-            let _ = writeln!(out, "apiserver_request_duration_seconds_sum{{{l}}} {}\napiserver_request_duration_seconds_count{{{l}}} {}", h.sum, h.count);
         }
-        for (name, help, value) in [
-            ("apiserver_current_inflight_requests", "Requests being answered.", self.inflight.load(Ordering::Relaxed)),
-            ("apiserver_longrunning_requests", "Watches and connections that are open.", self.watches.load(Ordering::Relaxed)),
-            ("skiff_store_revision", "The store's revision.", i64::try_from(revision).unwrap_or(i64::MAX)),
-        ] {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        let name = "apiserver_request_duration_seconds";
+        out.family(name, "histogram", "Time to answer; of watches and connections, how long they lasted");
+        all.iter().filter(|s| s.duration.count() > 0).for_each(|s| out.histogram(name, &s.labels.pairs(), &s.duration));
+        let name = "apiserver_request_sli_duration_seconds";
+        out.family(name, "histogram", "Time to answer, without watches and connections");
+        all.iter().filter(|s| s.sli.count() > 0).for_each(|s| out.histogram(name, &s.labels.without("dry_run"), &s.sli));
+        let name = "apiserver_response_sizes";
+        out.family(name, "histogram", "Bytes of answers");
+        all.iter().filter(|s| s.sizes.count() > 0).for_each(|s| out.histogram(name, &s.labels.without("dry_run"), &s.sizes));
+        let name = "apiserver_longrunning_requests";
+        out.family(name, "gauge", "Watches and connections that are open");
+        all.iter().filter(|s| s.labels.lasting()).for_each(|s| out.sample(name, &s.labels.without("dry_run"), s.open.load(Ordering::Relaxed)));
+        self.watches(out);
+        let name = "apiserver_requested_deprecated_apis";
+        out.family(name, "gauge", "Deprecated APIs that were asked for");
+        for l in self.deprecated.lock().keys() {
+            out.sample(name, &[("group", &l.group), ("removed_release", ""), ("resource", &l.resource), ("subresource", &l.subresource), ("version", &l.version)], 1);
         }
-        out
+        out.family("authentication_attempts", "counter", "Requests whose user was looked for");
+        for (result, n) in ["success", "failure"].iter().zip(&self.authentications) {
+            out.sample("authentication_attempts", &[("result", result)], n.load(Ordering::Relaxed));
+        }
+        out.single("apiserver_tls_handshake_errors_total", "counter", "TLS handshakes that failed", self.handshake_errors.load(Ordering::Relaxed));
+    }
+
+    fn watches(&self, out: &mut Text) {
+        let all: Vec<Arc<WatchCounts>> = self.watches.lock().values().cloned().collect();
+        let labels = |w: &WatchCounts| [("group", w.resource.group.to_string()), ("resource", w.resource.resource.to_string()), ("version", w.resource.version.to_string())];
+        let name = "apiserver_watch_events_total";
+        out.family(name, "counter", "Events sent to watches");
+        for w in &all {
+            out.sample(name, &labels(w).each_ref().map(|(n, v)| (*n, v.as_str())), w.sizes.count());
+        }
+        let name = "apiserver_watch_events_sizes";
+        out.family(name, "histogram", "Bytes of events sent to watches");
+        for w in &all {
+            out.histogram(name, &labels(w).each_ref().map(|(n, v)| (*n, v.as_str())), &w.sizes);
+        }
     }
 }
 
-/// Counts one up while it lives.
-pub(crate) struct Gauge<'a>(&'a AtomicI64);
-
-impl<'a> Gauge<'a> {
-    pub fn up(of: &'a AtomicI64) -> Self {
-        of.fetch_add(1, Ordering::Relaxed);
-        Self(of)
+impl Series {
+    pub fn answered(&self, code: u16, took: Duration, bytes: Option<u64>) {
+        *self.codes.lock().entry(code).or_default() += 1;
+        if let Some(n) = bytes {
+            self.sizes.observe(n as f64);
+        }
+        if !self.labels.lasting() {
+            self.duration.observe(took.as_secs_f64());
+            self.sli.observe(took.as_secs_f64());
+        }
+    }
+    /// A watch or a connection begins; it ends when what is given is dropped.
+    pub fn open(self: &Arc<Self>, begun: std::time::Instant) -> Open {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Open { series: self.clone(), begun }
     }
 }
-impl Drop for Gauge<'_> {
+
+/// An open watch or connection.
+#[derive(Debug)]
+pub(crate) struct Open {
+    series: Arc<Series>,
+    begun: std::time::Instant,
+}
+impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.series.open.fetch_sub(1, Ordering::Relaxed);
+        self.series.duration.observe(self.begun.elapsed().as_secs_f64());
     }
+}
+
+/// The process itself, as Go's client library reports it.
+pub(crate) fn process(out: &mut Text) {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Behind the name in brackets: state is the first field.
+    let fields: Vec<f64> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, rest)| rest.split(' ').map(|f| f.parse().unwrap_or_default()).collect());
+    let at = |i: usize| fields.get(i).copied().unwrap_or_default();
+    const TICKS: f64 = 100.0;
+    const PAGE: f64 = 4096.0;
+    out.single("process_cpu_seconds_total", "counter", "CPU time of the process", (at(11) + at(12)) / TICKS);
+    out.single("process_virtual_memory_bytes", "gauge", "Virtual memory of the process", at(20));
+    out.single("process_resident_memory_bytes", "gauge", "Resident memory of the process", at(21) * PAGE);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    out.single("process_open_fds", "gauge", "Open file descriptors", open);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    fn labels(method: &str, uri: &str) -> Labels {
+        let parts = http::Request::builder().method(method).uri(uri).header("content-type", "application/apply-patch+yaml").body(()).unwrap().into_parts().0;
+        Labels::of(&parts, &Asked::of(&parts), |r, sub| r.resource == "pods" && matches!(sub, "" | "log"))
+    }
+    #[test]
+    fn only_what_is_known_becomes_a_label() {
+        let of = |l: &Labels| (l.verb, l.resource.to_string(), l.subresource.to_string(), l.scope);
+        for (method, uri, want) in [
+            ("GET", "/api/v1/namespaces/a/pods", ("LIST", "pods", "", "namespace")),
+            ("GET", "/api/v1/pods?watch=1", ("WATCH", "pods", "", "cluster")),
+            ("GET", "/api/v1/namespaces/a/pods/b/log", ("CONNECT", "pods", "log", "resource")),
+            ("PATCH", "/api/v1/namespaces/a/pods/b", ("APPLY", "pods", "", "resource")),
+            ("POST", "/api/v1/namespaces/a/pods", ("POST", "pods", "", "resource")),
+            ("GET", "/api/v1/namespaces/a/x1234", ("GET", "", "", "")),
+            ("GET", "/api/v1/namespaces/a/pods/b/x1234", ("GET", "", "", "")),
+            ("BREW", "/x1234", ("OTHER", "", "", "")),
+            ("GET", "/healthz", ("GET", "", "/healthz", "")),
+        ] {
+            assert_eq!(of(&labels(method, uri)), (want.0, want.1.to_owned(), want.2.to_owned(), want.3), "{method} {uri}");
+        }
+    }
     #[test]
     fn requests_are_counted() {
-        let m = Metrics::default();
-        m.answered(Labels { verb: "GET".into(), resource: "pods".into(), ..Default::default() }, 200, Duration::from_millis(30));
-        let text = m.text(7);
-        assert!(text.contains("apiserver_request_total{verb=\"GET\",group=\"\",version=\"\",resource=\"pods\",subresource=\"\",code=\"200\"} 1"));
-        assert!(text.contains("le=\"0.05\"} 1") && text.contains("le=\"0.025\"} 0") && text.contains("skiff_store_revision 7"));
+        let (m, mut t) = (Metrics::default(), Text::default());
+        let s = m.series(labels("GET", "/api/v1/pods"));
+        s.answered(200, Duration::from_millis(30), Some(10));
+        let watch = m.series(labels("GET", "/api/v1/pods?watch=1"));
+        let held = watch.open(std::time::Instant::now());
+        m.write(&mut t);
+        let text = t.into_string();
+        for line in [
+            "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 1",
+            "apiserver_longrunning_requests{component=\"apiserver\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",verb=\"WATCH\",version=\"v1\"} 1",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        drop(held);
+        assert_eq!((watch.open.load(Ordering::Relaxed), watch.duration.count(), watch.sli.count()), (0, 1, 0));
     }
 }

@@ -2,30 +2,35 @@
 use crate::{
     aggregation::{Aggregation, ProxyIdentity},
     answer::{self, Rendering, Reply, full},
-    compress,
+    asked::Asked,
+    audited, compress,
     connect::{Connect, KubeletTls},
     error,
+    flow::{self, Flow},
     health::Check,
     identity, inbound,
-    metrics::{Gauge, Labels, Metrics},
+    metrics::{Labels, Metrics},
     negotiate::{self, Form},
-    route::{Route, route},
+    passage::{Held, Passage},
+    route::Route,
     table,
     tls::Tls,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use serde_json::Value;
+use skiff_audit::Auditor;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Authenticator, Decision};
 use skiff_registry::{Registry, table::{Computed, Role}};
-use skiff_request::{Call, Query, Service, Target, User, Verb};
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
+use http_body::Body;
+use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
+use std::{convert::Infallible, net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -53,8 +58,10 @@ pub struct Config {
     pub proxy: Option<(ProxyIdentity, Vec<u8>)>,
     /// The way to kubelets; without it logs and streams are unavailable.
     pub kubelets: Option<KubeletTls>,
-    /// Requests other than watches and connections that are served at once; more get 429.
-    pub max_in_flight: usize,
+    /// Records requests; None does not.
+    pub audit: Option<Arc<Auditor>>,
+    /// Seats that priority and fairness shares out: so many requests of one seat are served at once.
+    pub seats: u64,
 }
 
 /// A JSON document that is served at a path.
@@ -68,7 +75,7 @@ pub struct Document {
 pub struct Server {
     pub(crate) config: Config,
     stop: CancellationToken,
-    in_flight: tokio::sync::Semaphore,
+    pub(crate) flow: Arc<Flow>,
     pub(crate) metrics: Metrics,
     pub(crate) aggregation: Option<Arc<Aggregation>>,
     pub(crate) openapi_v2: crate::openapi::Cache<crate::documents::Sources>,
@@ -126,6 +133,14 @@ async fn upkeep(registry: Arc<Registry>, stop: CancellationToken) {
     }
 }
 
+/// Runs a loop until `stop`.
+async fn stopped(work: impl Future<Output = ()>, stop: CancellationToken) {
+    tokio::select! {
+        () = work => {}
+        () = stop.cancelled() => {}
+    }
+}
+
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -136,13 +151,15 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let in_flight = tokio::sync::Semaphore::new(config.max_in_flight);
+        let flow = Arc::new(Flow::new(&config.registry, config.seats));
+        tasks.spawn(flow::follow(flow.clone(), config.registry.clone(), stop.clone()));
+        tasks.spawn(stopped(flow.control.clone().run(), stop.clone()));
         let aggregation = config.proxy.as_ref().map(|(identity, _)| Aggregation::new(config.registry.clone(), identity.clone()));
         let front_proxies = config.proxy.as_ref().and_then(|(_, ca)| identity::authority_name(ca));
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), in_flight, metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -172,13 +189,17 @@ impl Server {
         let acceptor = tokio_rustls::TlsAcceptor::from(self.config.tls.config());
         let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
             Ok(Ok(tls)) => tls,
-            Ok(Err(error)) => return tracing::debug!(target: "api", %peer, %error, "TLS handshake failed"),
-            Err(_) => return,
+            failed => {
+                self.metrics.handshake_errors.fetch_add(1, Ordering::Relaxed);
+                let error = failed.err().map_or_else(|| "it was refused".to_owned(), |e| e.to_string());
+                return tracing::debug!(target: "api", %peer, error, "TLS handshake failed");
+            }
         };
         let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity::peer(c));
         let server = self.clone();
-        let service = service_fn(move |request| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
             let (server, certificate) = (server.clone(), certificate.clone());
+            request.extensions_mut().insert(inbound::Peer(peer.ip()));
             async move { Ok::<_, Infallible>(server.answer(request, certificate).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
@@ -199,45 +220,107 @@ impl Server {
     }
 
     async fn answer(&self, request: Request<Incoming>, certificate: Option<identity::Peer>) -> Response<Reply> {
-        let audit = audit_id(&request);
+        let begun = Instant::now();
         let mut request = request;
+        let audit = inbound::audit_id(request.headers_mut());
         let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
+        if upgrade.is_some() {
+            request.extensions_mut().insert(Held::default());
+        }
         let (parts, body) = request.into_parts();
-        let (begun, running) = (Instant::now(), Gauge::up(&self.metrics.inflight));
-        let mut response = match self.serve(&parts, body, upgrade, certificate).await {
-            Ok(r) => compress::packed(&parts, r).await,
-            Err(s) => error::failure(&s),
+        let asked = Asked::of(&parts);
+        let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.knows(r, sub)));
+        let (long_running, mut passage) = (asked.long_running, Passage::default());
+        let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
+            Ok(r) => (compress::packed(&parts, r).await, None),
+            Err(s) => (error::failure(&s), Some(s)),
         };
-        drop(running);
-        self.metrics.answered(labels(&parts), response.status().as_u16(), begun.elapsed());
-        if parts.method == Method::HEAD && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        audited::answered(&mut passage, failed.as_ref(), &response);
+        let Passage { class, watching, deprecated, record, .. } = passage;
+        if let Some(class) = &class {
+            flow::tell(response.headers_mut(), class);
+        }
+        if deprecated {
+            self.metrics.deprecated(&series);
+        }
+        let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        series.answered(response.status().as_u16(), begun.elapsed(), response.body().size_hint().exact().filter(|_| !switched));
+        if parts.method == Method::HEAD && !switched {
             *response.body_mut() = full(Bytes::new());
         }
         response.headers_mut().insert("audit-id", audit);
+        if !long_running {
+            if let Some(record) = record {
+                record.complete().await;
+            }
+            return response;
+        }
+        if let Some(record) = &record {
+            record.started().await;
+        }
+        let last = (watching, series.open(begun), record);
+        match parts.extensions.get::<Held>().filter(|_| switched) {
+            Some(held) => held.fill(last),
+            None => return response.map(|body| answer::holding(body, last)),
+        }
         response
     }
 
-    async fn serve(&self, parts: &Parts, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<identity::Peer>) -> Result<Response<Reply>, Status> {
-        let credentials = identity::credentials(certificate.as_ref(), self.front_proxies.as_deref(), &parts.headers);
-        let user = match identity::authenticate(&self.config.authenticators, &credentials).await? {
-            Some(user) => user,
-            None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized(""))?,
+    async fn serve(&self, parts: &Parts, asked: Asked, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<identity::Peer>, passage: &mut Passage) -> Result<Response<Reply>, Status> {
+        let user = match self.recognised(parts, certificate.as_ref()).await {
+            Ok(user) => user,
+            Err(status) => {
+                self.unrecognised(parts, &asked, &status).await;
+                return Err(status);
+            }
         };
-        let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
-        let query = inbound::query(parts.uri.query());
-        let route = route(parts.uri.path());
-        if let Some((a, place)) = self.elsewhere(&route, parts.uri.path()) {
-            self.allowed_elsewhere(parts, &user, &query, &route).await?;
+        self.recorded(parts, &asked, &user, passage).await?;
+        let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers, passage.notes().map(|n| &**n)).await?);
+        if let Some(record) = passage.record.as_mut().filter(|_| parts.headers.contains_key("impersonate-user")) {
+            record.impersonated(&user);
+        }
+        passage.class = self.flow.classify(parts, &asked, &user);
+        let _seat = match self.flow.enter(passage.class.as_ref(), parts, &asked, &user).await {
+            Ok(seat) => seat,
+            Err(refused) => {
+                self.metrics.terminations.fetch_add(1, Ordering::Relaxed);
+                return Ok(flow::refusal(&refused));
+            }
+        };
+        if asked.verb == Some(Verb::Watch) {
+            passage.watching = self.flow.watching(&asked);
+        }
+        if let Some((a, place)) = self.elsewhere(&asked.route, parts.uri.path()) {
+            self.allowed_elsewhere(parts, &user, &asked, passage).await?;
             return a.forward(place, parts, &user, body, upgrade).await;
         }
-        match route {
-            Route::Resource { target, rest, .. } if self.connects(&target) => {
-                let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target: &target, rest: &rest, query: &query, user: &user };
+        match &asked.route {
+            Route::Resource { target, rest, .. } if self.connects(target) => {
+                let notes = passage.notes().map(|n| &**n);
+                let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target, rest, query: &asked.query, user: &user, notes };
                 c.serve(body, upgrade).await
             }
-            Route::Resource { target, watch, .. } => self.resource(parts, body, user, query, target, watch).await,
-            other => self.path(parts, &user, &query, other).await,
+            Route::Resource { .. } => self.resource(parts, body, user, asked, passage).await,
+            _ => self.path(parts, &user, asked, passage).await,
         }
+    }
+
+    /// Who asks.
+    async fn recognised(&self, parts: &Parts, certificate: Option<&identity::Peer>) -> Result<User, Status> {
+        let credentials = identity::credentials(certificate, self.front_proxies.as_deref(), &parts.headers);
+        let found = identity::authenticate(&self.config.authenticators, &credentials).await;
+        let [success, failure] = &self.metrics.authentications;
+        if found.as_ref().is_ok_and(Option::is_some) { success } else { failure }.fetch_add(1, Ordering::Relaxed);
+        match found? {
+            Some(user) => Ok(user),
+            None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized("")),
+        }
+    }
+
+    /// Whether a resource, or a subresource of it, is served here or behind this server.
+    fn knows(&self, r: &skiff_meta::GroupVersionResource, sub: &str) -> bool {
+        let row = self.config.registry.table().at(&r.group, &r.resource, &r.version);
+        row.is_some_and(|row| sub.is_empty() || row.subresource(sub).is_some())
     }
 
     /// The group version that another server serves, if the request is for one.
@@ -252,11 +335,10 @@ impl Server {
         a.serves(place.0, place.1).then(|| (a, (place.0.to_owned(), place.1.to_owned())))
     }
 
-    async fn allowed_elsewhere(&self, parts: &Parts, user: &User, query: &Query, route: &Route) -> Result<(), Status> {
-        let Route::Resource { target, watch, .. } = route else { return self.path_allowed(parts, user).await };
-        let watching = *watch || (query.flag("watch") && parts.method == Method::GET && target.name.is_empty());
-        let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
-        self.config.registry.authorize(user, verb.as_str(), target).await
+    async fn allowed_elsewhere(&self, parts: &Parts, user: &User, asked: &Asked, passage: &Passage) -> Result<(), Status> {
+        let Some(target) = asked.target() else { return self.path_allowed(parts, user, passage).await };
+        let verb = asked.verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
+        self.config.registry.authorize_noted(user, verb.as_str(), target, passage.notes().map(|n| &**n)).await
     }
 
     fn connects(&self, target: &Target) -> bool {
@@ -265,23 +347,24 @@ impl Server {
         row.and_then(|row| row.subresource(&target.subresource).map(|s| s.role == Role::Connect)).unwrap_or(false)
     }
 
-    async fn resource(&self, parts: &Parts, body: Incoming, user: Arc<User>, query: Query, target: Target, watch: bool) -> Result<Response<Reply>, Status> {
+    async fn resource(&self, parts: &Parts, body: Incoming, user: Arc<User>, asked: Asked, passage: &mut Passage) -> Result<Response<Reply>, Status> {
+        let Asked { route: Route::Resource { target, .. }, query, verb, .. } = asked else { return Err(Status::internal("no resource was asked for")) };
         let registry = &self.config.registry;
         let r = &target.resource;
         let row = registry.table().at(&r.group, &r.resource, &r.version);
-        let collection = target.name.is_empty() || target.resource.resource.is_empty();
-        let watching = watch || (query.flag("watch") && parts.method == Method::GET && collection);
-        let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
-        let _permit = match verb {
-            Verb::Watch => None,
-            _ => Some(self.in_flight.try_acquire().map_err(|_| Status::too_many_requests("too many requests, please try again later", 1))?),
-        };
+        let verb = verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
         let form = self.form(parts, &query, verb, row.as_deref())?;
+        let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
+        let listed = (verb == Verb::List).then(|| target.clone());
         let mut call = Call::new(verb, target);
         call.content_type = inbound::media_type(&parts.headers);
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         if verb.writes() {
             call.body = inbound::body(&parts.headers, body).await?;
+        }
+        if let Some(record) = &mut passage.record {
+            call.notes = Some(record.notes().clone());
+            audited::request(record, &call, row.as_deref());
         }
         let include = match query.get("includeObject") {
             Some("None") => table::Include::None,
@@ -294,10 +377,23 @@ impl Server {
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
         let source = table::Source { columns, now: registry.now(), include };
         let mut response = match registry.serve(user, call).await {
-            Ok(answer) => answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone() })?,
-            Err(status) => error::failure(&status),
+            Ok(answer) => {
+                if let (Some(target), Answer::List(l)) = (listed, &answer) {
+                    self.flow.sizes.note_list(&target, l);
+                }
+                if let Some(record) = &mut passage.record {
+                    record.answer(&answer);
+                }
+                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched })?
+            }
+            Err(status) => {
+                let response = error::failure(&status);
+                passage.status = Some(status);
+                response
+            }
         };
         if let Some(w) = warning {
+            passage.deprecated = true;
             answer::warn(response.headers_mut(), &w);
         }
         Ok(response)
@@ -314,28 +410,13 @@ impl Server {
         negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes)
     }
 
-    pub(crate) async fn path_allowed(&self, parts: &Parts, user: &User) -> Result<(), Status> {
+    pub(crate) async fn path_allowed(&self, parts: &Parts, user: &User, passage: &Passage) -> Result<(), Status> {
         let action = Action::Path { verb: parts.method.as_str().to_ascii_lowercase(), path: parts.uri.path().to_owned() };
-        match self.config.registry.authorizer().authorize(user, &action).await {
+        match self.config.registry.decide(user, &action, passage.notes().map(|n| &**n)).await {
             Decision::Allow => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden_path(user, parts, &why)),
         }
     }
-}
-
-/// What a request is counted under: never by names, which are many.
-fn labels(parts: &Parts) -> Labels {
-    let mut l = Labels { verb: parts.method.as_str().to_owned(), ..Default::default() };
-    if let Route::Resource { target, .. } = route(parts.uri.path()) {
-        l.group = target.resource.group.into_owned();
-        l.version = target.resource.version.into_owned();
-        l.resource = target.resource.resource.into_owned();
-        l.subresource = target.subresource;
-        if l.verb == "GET" && target.name.is_empty() {
-            l.verb = if inbound::query(parts.uri.query()).flag("watch") { "WATCH" } else { "LIST" }.into();
-        }
-    }
-    l
 }
 
 pub(crate) fn accept(parts: &Parts) -> Option<&str> {
@@ -354,10 +435,4 @@ fn forbidden_path(user: &User, parts: &Parts, why: &str) -> Status {
         text = format!("{text}: {why}");
     }
     Status { details: Some(Box::default()), ..Status::new(Reason::Forbidden, text) }
-}
-
-/// The client's own id, or a new one.
-fn audit_id(request: &Request<Incoming>) -> HeaderValue {
-    let given = request.headers().get("audit-id").filter(|v| v.len() <= 64).cloned();
-    given.unwrap_or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).unwrap_or(HeaderValue::from_static("")))
 }

@@ -26,7 +26,14 @@ struct Writer {
 
 pub(crate) fn respond(kind: GroupVersionKind, events: WatchStream, r: &Rendering<'_>) -> Response<Reply> {
     let mut writer = Writer { form: r.form.clone(), kind, columns: r.columns.clone(), started: false };
-    let frames = events.map(move |e| Ok::<_, Failure>(Frame::data(writer.frame(&e))));
+    let watched = r.watched.clone();
+    let frames = events.map(move |e| {
+        let frame = writer.frame(&e);
+        if let Some(w) = watched.as_ref().filter(|_| e.kind != WatchKind::Bookmark) {
+            w.sent(frame.len());
+        }
+        Ok::<_, Failure>(Frame::data(frame))
+    });
     let frames = frames.take_until(r.stop.clone().cancelled_owned());
     let mut response = Response::new(BodyExt::boxed(StreamBody::new(SyncStream::new(frames))));
     let media = match r.form.encoding {

@@ -1,5 +1,4 @@
 //! Tables and bare metadata: what kubectl prints, made from stored bytes for a moment.
-use crate::answer::list_meta;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Status, Timestamp};
@@ -68,7 +67,7 @@ fn completed(v: &Value) -> Option<Value> {
 /// A Table of one object (with its resourceVersion) or of a list's items.
 pub(crate) fn of_objects(source: &Source, items: &[Bytes], list: Option<&ListAnswer>) -> Result<Value, Status> {
     let meta = match (list, items) {
-        (Some(l), _) => list_meta(l),
+        (Some(l), _) => l.meta(),
         (None, [one]) => json!({"resourceVersion": parse(one)?["metadata"]["resourceVersion"]}),
         _ => json!({}),
     };
@@ -87,7 +86,7 @@ pub(crate) fn metadata_of(bytes: &[u8]) -> Result<Value, Status> {
 }
 pub(crate) fn metadata_list(list: &ListAnswer) -> Result<Value, Status> {
     let items = list.items.iter().map(|i| metadata_of(i)).collect::<Result<Vec<_>, _>>()?;
-    Ok(json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta(list), "items": items}))
+    Ok(json!({"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": list.meta(), "items": items}))
 }
 
 /// A watch's table: without column definitions after the first row, as upstream sends them.

@@ -27,7 +27,7 @@ pub(crate) fn protobuf(kind: &GroupVersionKind, json: &[u8]) -> Result<Bytes, St
 
 pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: &ListAnswer) -> Result<Bytes, Status> {
     let (ty, api_version) = (table(kind)?, kind.api_version());
-    let meta = crate::answer::list_meta(list).to_string();
+    let meta = list.meta().to_string();
     let mut out = ProtobufList::new(ty, &api_version, &kind.kind, meta.as_bytes()).map_err(|e| failed(kind, &e))?;
     for item in &list.items {
         out.push(item).map_err(|e| failed(kind, &e))?;

@@ -82,7 +82,8 @@ async fn world() -> World {
         documents: vec![],
         proxy: None,
         kubelets: None,
-        max_in_flight: 100,
+        audit: None,
+        seats: 100,
     };
     World { handle: Server::start(config).await.unwrap(), ca, client }
 }
@@ -204,7 +205,51 @@ async fn documents_are_tagged() {
     assert_eq!((code.as_u16(), headers["content-encoding"].to_str().unwrap()), (200, "gzip"));
     assert!(packed.starts_with(&[0x1f, 0x8b]));
     assert_eq!(w.call("GET", "/readyz?verbose", &[], "").await.2, "[+]ping ok\nreadyz check passed\n");
-    assert!(String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).contains("apiserver_request_total{verb=\"GET\""));
+    let metrics = String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).into_owned();
+    for name in ["apiserver_request_total{code=\"200\",component=\"apiserver\"", "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}", "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0", "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"] {
+        assert!(metrics.contains(name), "{name}: {metrics}");
+    }
+}
+
+/// A level for bob with one seat and no queues: while his watch begins nothing else of his runs, and answers tell where
+/// they belong.
+#[tokio::test]
+async fn requests_are_classified_and_turned_away() {
+    let w = world().await;
+    let level = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration", "metadata": {"name": "narrow"},
+        "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0, "limitResponse": {"type": "Queue", "queuing": {"queues": 1, "handSize": 1, "queueLengthLimit": 1}}}}});
+    let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "bob"},
+        "spec": {"matchingPrecedence": 7, "priorityLevelConfiguration": {"name": "narrow"}, "rules": [{"subjects": [{"kind": "User", "user": {"name": "bob"}}],
+            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": true, "namespaces": ["*"]}]}]}});
+    const FLOW: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let (_, level) = w.json("POST", &format!("{FLOW}/prioritylevelconfigurations"), &[], level.to_string()).await;
+    let (_, schema) = w.json("POST", &format!("{FLOW}/flowschemas"), &[], schema.to_string()).await;
+    // The server follows the objects; the condition says that it has.
+    let path = format!("{FLOW}/flowschemas/bob");
+    let mut seen = Value::Null;
+    for _ in 0..200 {
+        (_, seen) = w.json("GET", &path, &[], "").await;
+        if seen["status"]["conditions"][0]["status"] == "False" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!((&seen["status"]["conditions"][0]["type"], &seen["status"]["conditions"][0]["reason"]), (&json!("Dangling"), &json!("Found")));
+    // No seats and a queue for one: the first waits, the second is turned away at once.
+    let bob = [("impersonate-user", "bob")];
+    let (first, second) = (w.call("GET", MAPS, &bob, ""), w.call("GET", MAPS, &bob, ""));
+    tokio::pin!(first, second);
+    let (code, headers, body) = tokio::select! { a = &mut first => a, b = &mut second => b };
+    assert_eq!((code.as_u16(), headers["retry-after"].to_str().unwrap(), &body[..]), (429, "1", &b"Too many requests, please try again later.\n"[..]));
+    let uid = |v: &Value| v["metadata"]["uid"].as_str().unwrap().to_owned();
+    assert_eq!(headers["x-kubernetes-pf-flowschema-uid"].to_str().unwrap(), uid(&schema));
+    assert_eq!(headers["x-kubernetes-pf-prioritylevel-uid"].to_str().unwrap(), uid(&level));
+    let (_, _, queues) = w.call("GET", "/debug/api_priority_and_fairness/dump_queues", &[], "").await;
+    let queues = String::from_utf8(queues.to_vec()).unwrap();
+    let narrow: Vec<&str> = queues.lines().find(|l| l.starts_with("narrow")).unwrap().split(',').map(str::trim).take(4).collect();
+    assert_eq!(narrow, ["narrow", "0", "1", "0"]);
+    let (_, _, requests) = w.call("GET", "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", &[], "").await;
+    assert!(String::from_utf8_lossy(&requests).contains("configmaps"));
 }
 
 #[tokio::test]

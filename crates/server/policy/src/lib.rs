@@ -45,6 +45,10 @@ pub enum Decision {
 #[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
     async fn authorize(&self, user: &User, action: &Action) -> Decision;
+    /// Why an action is allowed, for its audit record; empty when there is nothing to tell. Asked only of what is.
+    async fn reason(&self, _user: &User, _action: &Action) -> String {
+        String::new()
+    }
     /// The rules that hold for a user in a namespace, as the status of a SelfSubjectRulesReview: (resourceRules, nonResourceRules).
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>);
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
-use skiff_request::{Answer, Call, Service, Target, User, Verb};
+use skiff_request::{Answer, Call, Notes, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
@@ -68,6 +68,9 @@ impl Registry {
     pub fn now(&self) -> Timestamp {
         Timestamp::from_system((self.options.now)())
     }
+    pub fn system_time(&self) -> SystemTime {
+        (self.options.now)()
+    }
     /// A fresh random number.
     pub fn random(&self) -> u32 {
         (self.options.random)()
@@ -78,11 +81,29 @@ impl Registry {
 
     /// Refuses what the authoriser does not allow, in upstream's words.
     pub async fn authorize(&self, user: &User, verb: &str, target: &Target) -> Result<(), Status> {
+        self.authorize_noted(user, verb, target, None).await
+    }
+
+    /// The same; the decision is noted.
+    pub async fn authorize_noted(&self, user: &User, verb: &str, target: &Target, notes: Option<&Notes>) -> Result<(), Status> {
         let action = Action::Resource { verb: verb.to_owned(), target: target.clone() };
-        match self.options.authorizer.authorize(user, &action).await {
+        match self.decide(user, &action, notes).await {
             Decision::Allow => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, verb, target, &why)),
         }
+    }
+
+    /// Asks the authoriser and notes what it decides.
+    pub async fn decide(&self, user: &User, action: &Action, notes: Option<&Notes>) -> Decision {
+        let authorizer = &self.options.authorizer;
+        let decision = authorizer.authorize(user, action).await;
+        if let Some(notes) = notes {
+            match &decision {
+                Decision::Allow => notes.decided(true, &authorizer.reason(user, action).await),
+                Decision::Deny(why) | Decision::NoOpinion(why) => notes.decided(false, why),
+            }
+        }
+        decision
     }
 
     async fn dispatch(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
@@ -127,7 +148,7 @@ fn forbidden(user: &User, verb: &str, target: &Target, why: &str) -> Status {
 impl Service for Registry {
     async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
         let r = &call.target.resource;
-        self.authorize(&user, call.verb.as_str(), &meant(&call)).await?;
+        self.authorize_noted(&user, call.verb.as_str(), &meant(&call), call.notes.as_deref()).await?;
         let row = self.table.at(&r.group, &r.resource, &r.version).filter(|row| in_scope(row, &call)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
         self.dispatch(&ctx).await

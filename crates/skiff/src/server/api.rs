@@ -4,6 +4,7 @@ use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::account_tokens::AccountTokens;
 use anyhow::Context;
+use skiff_audit::{Audited, Auditor};
 use skiff_apiserver::{Check, Config, Document, Handle, KubeletTls, Server, Tls};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
 use skiff_client::{Client, Local};
@@ -24,6 +25,9 @@ pub struct Api {
     pub authenticator: Arc<dyn Authenticator>,
     /// Serves custom resources.
     pub definitions: Arc<skiff_crd::Definitions>,
+    /// The registry as components of this process ask it: their calls are recorded, too.
+    pub service: Arc<dyn Service>,
+    auditor: Option<Arc<Auditor>>,
     handle: Handle,
 }
 
@@ -53,6 +57,11 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         services: Ranges { networks: s.services.clone(), ports: s.node_ports },
     };
     let registry = Registry::new(store.clone(), table, options);
+    let auditor = s.audit.as_ref().map(|a| Auditor::start(a, Arc::new(SystemTime::now))).transpose().context("set up audit")?;
+    let service: Arc<dyn Service> = match &auditor {
+        Some(a) => Arc::new(Audited::new(registry.clone(), a.clone())),
+        None => registry.clone(),
+    };
     let union: Vec<Arc<dyn Authenticator>> =
         vec![Arc::new(FrontProxy { allowed: vec![PROXY.to_owned()] }), Arc::new(Certificates), issuer.clone(), Arc::new(BootstrapTokens { store: store.clone(), now })];
     let authenticator: Arc<dyn Authenticator> = Arc::new(Union(union));
@@ -69,7 +78,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         documents: documents(&issuer, s),
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
-        max_in_flight: 600,
+        audit: auditor.clone(),
+        seats: s.seats,
     };
     let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
@@ -77,7 +87,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, tokens, store, registry, authenticator, definitions, handle })
+    Ok(Api { keys, tokens, store, registry, authenticator, definitions, service, auditor, handle })
 }
 
 /// What API servers behind this one must know to believe it.
@@ -117,8 +127,7 @@ fn documents(issuer: &Arc<Issuer>, s: &Settings) -> Vec<Document> {
 impl Api {
     /// A client in this process under an identity of its own.
     pub fn client(&self, user: User, agent: &str) -> Client {
-        let service: Arc<dyn Service> = self.registry.clone();
-        Client::new(Arc::new(Local::new(service, user)), agent)
+        Client::new(Arc::new(Local::new(self.service.clone(), user)), agent)
     }
     /// The server's own hand: everything is allowed.
     pub fn master(&self) -> Client {
@@ -129,6 +138,9 @@ impl Api {
     }
     pub async fn stop(self, grace: Duration) -> anyhow::Result<()> {
         self.handle.stop(grace).await;
+        if let Some(a) = &self.auditor {
+            a.stop(grace).await;
+        }
         self.store.close().await.context("close the datastore")
     }
 }

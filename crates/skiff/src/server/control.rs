@@ -23,7 +23,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     // One watch a kind for the whole process; it reads with the controller manager's rights.
     let informers = Informers::new(api.client(User::new(MANAGER_USER, [User::AUTHENTICATED]), MANAGER));
     let recorder = Recorder::new(master.named(MANAGER), MANAGER, "", clock.clone());
-    let registry: Arc<dyn skiff_request::Service> = api.registry.clone();
+    let service = api.service.clone();
     let clients = move |name: &str| -> Client {
         let user = match name {
             // As upstream: it makes what the other controllers' identities are proven with.
@@ -32,7 +32,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         };
         // Fields are the manager's, whichever of its controllers wrote them.
         let agent = format!("{MANAGER}/skiff {name}");
-        Client::new(Arc::new(skiff_client::Local::new(registry.clone(), user)), &agent)
+        Client::new(Arc::new(skiff_client::Local::new(service.clone(), user)), &agent)
     };
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
     let table = api.registry.table().clone();

@@ -2,6 +2,7 @@
 
 mod account_tokens;
 mod api;
+pub mod audit;
 mod backends;
 mod bootstrap;
 mod control;

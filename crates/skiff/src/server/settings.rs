@@ -23,6 +23,9 @@ pub struct Settings {
     pub kubeconfig_mode: u32,
     pub manifests: PathBuf,
     pub node: Option<NodeSettings>,
+    /// How many requests of one seat are served at once.
+    pub seats: u64,
+    pub audit: Option<skiff_audit::Setup>,
 }
 
 impl Settings {
@@ -42,6 +45,10 @@ impl Settings {
                 bail!("--cluster-cidr {pods} and --service-cidr {services} overlap");
             }
         }
+        let seats = a.max_requests_inflight.saturating_add(a.max_mutating_requests_inflight);
+        if seats == 0 {
+            bail!("--max-requests-inflight and --max-mutating-requests-inflight leave nothing to be served");
+        }
         let node = if a.disable_agent { None } else { Some(NodeSettings::of(&a.node, &a.places, a.bind_address)?) };
         Ok(Self {
             listen: SocketAddr::new(a.bind_address, a.https_listen_port),
@@ -58,6 +65,8 @@ impl Settings {
             data: a.places.data_dir,
             run: a.places.run_dir,
             node,
+            seats,
+            audit: a.audit.setup()?,
         })
     }
     /// The first address of the service network: the `kubernetes` Service.

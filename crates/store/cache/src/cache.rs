@@ -71,6 +71,10 @@ impl Cache {
     pub fn list(&self, query: &ListQuery) -> Page {
         self.snapshot(query).page(query)
     }
+    /// How many entries are under a prefix, and their bytes.
+    pub fn count(&self, prefix: &str) -> (usize, u64) {
+        self.snapshot(&ListQuery { prefix: prefix.to_owned(), ..Default::default() }).count(prefix)
+    }
     /// What a list needs, taken under the lock; cut it with [`Snapshot::page`].
     pub fn snapshot(&self, query: &ListQuery) -> Snapshot {
         let visible = self.present.read();

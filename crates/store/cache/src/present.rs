@@ -103,6 +103,11 @@ impl Present {
 }
 
 impl Snapshot {
+    /// How many entries start with `prefix`, and their bytes.
+    pub fn count(&self, prefix: &str) -> (usize, u64) {
+        let all = self.chunks.iter().flat_map(|c| c.iter()).filter(|e| e.key.starts_with(prefix));
+        all.fold((0, 0), |(n, bytes), e| (n + 1, bytes + e.bytes.len() as u64))
+    }
     /// The ranges of the chunks that lie under the query's prefix and behind its `after`.
     fn slices<'a>(&'a self, query: &'a ListQuery) -> impl Iterator<Item = &'a [Entry]> {
         self.chunks.iter().map(move |chunk| {

@@ -9,6 +9,7 @@ use skiff_cache::Cache;
 use skiff_meta::Revision;
 use skiff_store::{Entry, Indexer, ListQuery, Page, Store, StoreError, Watch, Write};
 use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -20,6 +21,7 @@ pub struct Sqlite {
     indexer: Arc<dyn Indexer>,
     compacted: Arc<AtomicU64>,
     jobs: Sender<Job>,
+    path: PathBuf,
 }
 
 impl Sqlite {
@@ -44,8 +46,8 @@ impl Sqlite {
             compactors: Vec::new(),
         };
         let started = std::thread::Builder::new().name("store".into()).spawn(move || writer.run(received));
-        started.map_err(|source| OpenError::Io { step: "start the writer of", path, source })?;
-        Ok(Self { cache, indexer, compacted, jobs })
+        started.map_err(|source| OpenError::Io { step: "start the writer of", path: path.clone(), source })?;
+        Ok(Self { cache, indexer, compacted, jobs, path })
     }
 
     /// Queues a job and waits for its answer.
@@ -69,6 +71,13 @@ impl Store for Sqlite {
     }
     fn list(&self, query: &ListQuery) -> Page {
         self.cache.list(query)
+    }
+    fn count(&self, prefix: &str) -> (usize, u64) {
+        self.cache.count(prefix)
+    }
+    fn size(&self) -> Option<u64> {
+        let of = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
+        Some(of(&self.path) + of(&self.path.with_extension("db-wal")))
     }
     async fn list_at(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError> {
         let oldest = self.oldest();

@@ -99,6 +99,15 @@ pub trait Store: Send + Sync + 'static {
     fn get(&self, key: &str) -> Option<Entry>;
     /// A consistent page of the present state.
     fn list(&self, query: &ListQuery) -> Page;
+    /// How many objects are under a prefix, and their bytes: for metrics.
+    fn count(&self, prefix: &str) -> (usize, u64) {
+        let all = self.list(&ListQuery { prefix: prefix.to_owned(), ..Default::default() }).entries;
+        (all.len(), all.iter().map(|e| e.bytes.len() as u64).sum())
+    }
+    /// Bytes on disk; None when there is no disk.
+    fn size(&self) -> Option<u64> {
+        None
+    }
     /// The same at an earlier revision. Errors: `Compacted`, `Future`, `Broken`.
     async fn list_at(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError>;
     /// Compare and swap. Returns the new entry (of a deletion: the last state, restamped) once durable and visible.

@@ -1,7 +1,7 @@
 //! PodSecurity: namespaces hold their pods to the Pod Security Standards (KEP-2579).
 //!
 //! Labels of the namespace choose a standard to enforce (on pods), to warn of and to audit (on pods and templates).
-//! The findings are pure functions of a pod; audit annotations have no place to go yet, since nothing records audit.
+//! The findings are pure functions of a pod.
 
 mod baseline;
 mod existing;
@@ -23,6 +23,8 @@ use subject::Subject;
 
 pub struct PodSecurity;
 
+/// Where annotations of audit records begin.
+const AUDIT: &str = "pod-security.kubernetes.io/";
 /// Subresources that leave the spec alone.
 const IGNORED: [&str; 8] = ["exec", "attach", "binding", "eviction", "log", "portforward", "proxy", "status"];
 /// Where the kinds have their pod template.
@@ -93,6 +95,9 @@ fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
         return Ok(());
     }
     let found = standard::findings(policy.enforce, Subject(pod));
+    let violations = violations(&policy, Subject(pod));
+    a.audit.insert(format!("{AUDIT}enforce-policy"), policy.enforce.to_string());
+    a.audit.extend(violations);
     if !found.is_empty() {
         return Err(forbidden(a, format!("violates PodSecurity \"{}\": {}", policy.enforce, standard::detail(&found))));
     }
@@ -104,8 +109,16 @@ fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
 fn template(a: &mut Attributes<'_>, path: &str) {
     let Some(template) = a.object.as_deref().and_then(|v| value::at(v, path)) else { return };
     let Some(namespace) = stored(a, "namespaces", "", &a.target.namespace) else { return };
-    let warning = warning(&policy(&namespace).0, Subject(template));
+    let policy = policy(&namespace).0;
+    let (warning, violations) = (warning(&policy, Subject(template)), violations(&policy, Subject(template)));
     a.warnings.extend(warning);
+    a.audit.extend(violations);
+}
+
+/// What the audit record says of a pod that breaks the standard that is only audited.
+fn violations(policy: &Policy, s: Subject<'_>) -> Option<(String, String)> {
+    let found = standard::findings(policy.audit, s);
+    (!found.is_empty()).then(|| (format!("{AUDIT}audit-violations"), format!("would violate PodSecurity \"{}\": {}", policy.audit, standard::detail(&found))))
 }
 
 fn warning(policy: &Policy, s: Subject<'_>) -> Option<String> {

@@ -5,7 +5,7 @@ use futures::{StreamExt, future::join_all, stream};
 use serde_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_policy::Lookup;
-use skiff_request::{Call, Service, Target, User, Verb};
+use skiff_request::{Call, Service, Target, Verb};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -112,8 +112,7 @@ impl Aggregation {
         let mut call = Call::new(Verb::Patch, target).body(json!({"metadata": {"uid": uid}, "status": {"conditions": conditions}}).to_string());
         call.content_type = "application/merge-patch+json".into();
         call.user_agent = "kube-apiserver".into();
-        let user = Arc::new(User::new("system:apiserver", [User::MASTERS]));
-        if let Err(status) = self.registry.serve(user, call).await {
+        if let Err(status) = self.registry.serve(crate::bootstrap::server_user(), call).await {
             tracing::debug!(target: "api", %name, why = status.message, "the condition of an APIService could not be written");
         }
     }

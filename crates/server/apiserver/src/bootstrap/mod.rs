@@ -24,7 +24,12 @@ pub struct Facts {
     pub authentication: BTreeMap<String, String>,
 }
 
-const AGENT: &str = "kube-apiserver";
+pub(crate) const AGENT: &str = "kube-apiserver";
+
+/// The identity of the server itself.
+pub(crate) fn server_user() -> Arc<User> {
+    Arc::new(User::new("system:apiserver", [User::MASTERS]))
+}
 
 struct Bootstrap<'a> {
     service: &'a dyn Service,
@@ -33,7 +38,7 @@ struct Bootstrap<'a> {
 
 /// Makes what is missing. Fails when a write fails for another reason than that it was there already.
 pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Status> {
-    let b = Bootstrap { service, user: Arc::new(User::new("system:apiserver", [User::MASTERS])) };
+    let b = Bootstrap { service, user: server_user() };
     for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
         b.create("", "v1", "namespaces", "", json!({"kind": "Namespace", "metadata": {"name": name}})).await?;
     }
@@ -41,12 +46,7 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
         let object = json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": text});
         b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object).await?;
     }
-    for object in data::priority_levels() {
-        b.create("flowcontrol.apiserver.k8s.io", "v1", "prioritylevelconfigurations", "", object).await?;
-    }
-    for object in data::flow_schemas() {
-        b.create("flowcontrol.apiserver.k8s.io", "v1", "flowschemas", "", object).await?;
-    }
+    crate::flow::create(service).await?;
     for object in data::api_services() {
         b.api_service(object).await?;
     }

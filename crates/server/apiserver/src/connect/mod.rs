@@ -14,13 +14,13 @@ pub use backend::KubeletTls;
 pub(crate) use pipe::{fetch, forward};
 
 use crate::answer::Reply;
-use http::{HeaderMap, Response, request::Parts};
+use http::{Response, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
-use skiff_request::{Query, Target, User};
+use skiff_request::{Notes, Query, Target, User};
 use std::sync::Arc;
 
 /// A request for a connection.
@@ -33,6 +33,8 @@ pub(crate) struct Connect<'a> {
     pub rest: &'a str,
     pub query: &'a Query,
     pub user: &'a Arc<User>,
+    /// Where annotations of the audit record go.
+    pub notes: Option<&'a Notes>,
 }
 
 impl Connect<'_> {
@@ -56,7 +58,7 @@ impl Connect<'_> {
             }
             _ => return Err(Status::method_not_allowed(&self.target.group_resource(), self.parts.method.as_str())),
         };
-        let answer = forward(self.parts, &HeaderMap::new(), &backend, &path, body, upgrade).await?;
+        let answer = forward(self.parts, &proxy::forwarded(self), &backend, &path, body, upgrade).await?;
         match sub {
             "log" => pipe::checked(answer).await,
             "proxy" => proxy::rewritten(self, &backend, answer).await,
@@ -73,9 +75,9 @@ impl Connect<'_> {
             "DELETE" => "delete",
             _ => "get",
         };
-        self.registry.authorize(self.user, verb, self.target).await?;
+        self.registry.authorize_noted(self.user, verb, self.target, self.notes).await?;
         if verb == "get" && matches!(self.target.subresource.as_str(), "exec" | "attach" | "portforward") {
-            self.registry.authorize(self.user, "create", self.target).await?;
+            self.registry.authorize_noted(self.user, "create", self.target, self.notes).await?;
         }
         Ok(())
     }
@@ -88,7 +90,7 @@ impl Connect<'_> {
             "proxy" => serde_json::json!({"path": self.rest}),
             _ => return Ok(()),
         };
-        self.registry.admit_connection(self.user, self.target, options).await.map(|_| ())
+        self.registry.admit_connection(self.user, self.target, options, self.notes).await.map(|_| ())
     }
 
     fn object(&self, resource: &'static str, namespace: &str, name: &str) -> Result<Value, Status> {

@@ -1,6 +1,10 @@
 //! Carrying a request to a backend, and the bytes behind it both ways.
 use super::backend::Backend;
-use crate::answer::{Reply, full, relayed};
+use crate::{
+    answer::{Reply, full, relayed},
+    inbound::Peer,
+    passage::Held,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Either, Empty};
@@ -39,6 +43,16 @@ fn headers(from: &HeaderMap, upgrading: bool) -> HeaderMap {
     out
 }
 
+/// The client's address joins those of the proxies before.
+fn forwarded_for(headers: &mut HeaderMap, parts: &Parts) {
+    let Some(Peer(ip)) = parts.extensions.get::<Peer>() else { return };
+    let before = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let chain: Vec<String> = before.map(str::to_owned).chain([ip.to_string()]).collect();
+    if let Ok(v) = HeaderValue::from_str(&chain.join(", ")) {
+        headers.insert("x-forwarded-for", v);
+    }
+}
+
 fn unreachable_because(e: &dyn std::fmt::Display) -> Status {
     Status::new(Reason::ServiceUnavailable, format!("error trying to reach service: {e}"))
 }
@@ -68,6 +82,7 @@ pub(crate) async fn forward(parts: &Parts, extra: &HeaderMap, backend: &Backend,
     if let Some(h) = request.headers_mut() {
         *h = headers(&parts.headers, upgrade.is_some());
         h.extend(extra.clone());
+        forwarded_for(h, parts);
         h.insert(header::HOST, HeaderValue::from_str(&backend.authority()).map_err(|e| unreachable_because(&e))?);
     }
     let body = if upgrade.is_some() { Either::Left(Empty::<Bytes>::new()) } else { Either::Right(body) };
@@ -81,7 +96,11 @@ pub(crate) async fn forward(parts: &Parts, extra: &HeaderMap, backend: &Backend,
         return Ok(Response::from_parts(parts, relayed(body)));
     };
     let server = hyper::upgrade::on(&mut response);
-    tokio::spawn(pipe(client, server));
+    let held = parts.extensions.get::<Held>().cloned();
+    tokio::spawn(async move {
+        pipe(client, server).await;
+        drop(held);
+    });
     let (parts, _) = response.into_parts();
     Ok(Response::from_parts(parts, full(Bytes::new())))
 }

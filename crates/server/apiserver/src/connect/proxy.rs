@@ -2,7 +2,7 @@
 use super::{Connect, backend::Backend, links::Base};
 use crate::answer::{Reply, full};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
@@ -30,6 +30,15 @@ pub(super) fn with_slash(c: &Connect<'_>) -> Option<Response<Reply>> {
     *r.status_mut() = StatusCode::MOVED_PERMANENTLY;
     r.headers_mut().insert(header::LOCATION, HeaderValue::from_str(&format!("{path}/{query}")).ok()?);
     Some(r)
+}
+
+/// What a backend that links to itself must know: the path under which clients see it.
+pub(super) fn forwarded(c: &Connect<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let (true, Ok(path)) = (c.target.subresource == "proxy", HeaderValue::from_str(c.parts.uri.path())) {
+        headers.insert("x-forwarded-uri", path);
+    }
+    headers
 }
 
 pub(super) fn backend(c: &Connect<'_>) -> Result<(Backend, String), Status> {

@@ -119,6 +119,9 @@ impl Authorizer for Rbac {
             Err(why) => Decision::NoOpinion(why),
         }
     }
+    async fn reason(&self, user: &User, action: &Action) -> String {
+        self.explain(user, action).unwrap_or_default()
+    }
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>) {
         reviewed(&self.held(user, namespace))
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Revision, Status};
 use skiff_policy::{Attributes, Reinvocation};
-use skiff_request::{Answer, Target, User, Verb};
+use skiff_request::{Answer, Notes, Target, User, Verb};
 use skiff_store::{Body, Entry, Expect, StoreError, Write};
 use std::sync::Arc;
 
@@ -141,7 +141,7 @@ impl Registry {
         };
         let mut target = ctx.call.target.clone();
         target.name = value::text(v, "metadata.name").to_owned();
-        let asked = Asked { verb, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old, object: Some(v), dry_run: options.dry_run };
+        let asked = Asked { verb, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old, object: Some(v), dry_run: options.dry_run, notes: ctx.call.notes.as_deref() };
         self.ask_plugins(ctx.user, &options.given(), asked, phase).await
     }
 
@@ -151,7 +151,7 @@ impl Registry {
         target.name = value::text(old, "metadata.name").to_owned();
         target.namespace = value::text(old, "metadata.namespace").to_owned();
         target.subresource.clear();
-        let asked = || Asked { verb: Verb::Delete, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old: Some(old), object: None, dry_run };
+        let asked = || Asked { verb: Verb::Delete, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old: Some(old), object: None, dry_run, notes: ctx.call.notes.as_deref() };
         let mut warnings = self.ask_plugins(ctx.user, options, asked(), Phase::Mutate).await?;
         warnings.extend(self.ask_plugins(ctx.user, options, asked(), Phase::Validate).await?);
         Ok(warnings)
@@ -163,27 +163,27 @@ impl Registry {
         let verb = if old.is_some() { Verb::Update } else { Verb::Create };
         body["apiVersion"] = kind.api_version().into();
         body["kind"] = kind.kind.as_ref().into();
-        let asked = Asked { verb, connect: false, target: &ctx.call.target, kind, old, object: None, dry_run };
+        let asked = Asked { verb, connect: false, target: &ctx.call.target, kind, old, object: None, dry_run, notes: ctx.call.notes.as_deref() };
         self.ask_about(ctx.user, &options, asked, body).await
     }
 
     /// Asks about a connection; `options` is its parameters as an object. Gives warnings.
-    pub async fn admit_connection(&self, user: &Arc<User>, target: &Target, options: Value) -> Result<Vec<String>, Status> {
+    pub async fn admit_connection(&self, user: &Arc<User>, target: &Target, options: Value, notes: Option<&Notes>) -> Result<Vec<String>, Status> {
         let row = self.table.get(&target.resource.group, &target.resource.resource);
         let kind = row.and_then(|row| row.body_kind(&target.resource.version, &target.subresource)).ok_or_else(crate::registry::no_such_resource)?;
         let mut body = options;
         body["apiVersion"] = kind.api_version().into();
         body["kind"] = kind.kind.as_ref().into();
-        let asked = Asked { verb: Verb::Create, connect: true, target, kind, old: None, object: None, dry_run: false };
+        let asked = Asked { verb: Verb::Create, connect: true, target, kind, old: None, object: None, dry_run: false, notes };
         self.ask_about(user, &Value::Null, asked, &mut body).await
     }
 
     /// Both phases about `body`.
     async fn ask_about(&self, user: &Arc<User>, options: &Value, asked: Asked<'_>, body: &mut Value) -> Result<Vec<String>, Status> {
-        let Asked { verb, connect, target, kind, old, dry_run, .. } = asked;
+        let Asked { verb, connect, target, kind, old, dry_run, notes, .. } = asked;
         let mut warnings = Vec::new();
         for phase in [Phase::Mutate, Phase::Validate] {
-            let asked = Asked { verb, connect, target, kind: kind.clone(), old, object: Some(&mut *body), dry_run };
+            let asked = Asked { verb, connect, target, kind: kind.clone(), old, object: Some(&mut *body), dry_run, notes };
             warnings.extend(self.ask_plugins(user, options, asked, phase).await?);
         }
         Ok(warnings)
@@ -205,18 +205,26 @@ impl Registry {
             reinvocation: Reinvocation::default(),
             lookup: self,
         };
-        if phase == Phase::Mutate {
-            self.mutate(&mut a).await?;
-            if std::mem::take(&mut a.reinvocation.wanted) {
-                a.reinvocation.again = true;
-                self.mutate(&mut a).await?;
+        let asked_all = self.ask_each(&mut a, phase).await;
+        if let Some(notes) = asked.notes {
+            notes.extend(std::mem::take(&mut a.audit));
+        }
+        asked_all.map(|()| a.warnings)
+    }
+
+    async fn ask_each(&self, a: &mut Attributes<'_>, phase: Phase) -> Result<(), Status> {
+        if phase == Phase::Validate {
+            for plugin in &self.options.admission {
+                plugin.validate(a).await?;
             }
-            return Ok(a.warnings);
+            return Ok(());
         }
-        for plugin in &self.options.admission {
-            plugin.validate(&mut a).await?;
+        self.mutate(a).await?;
+        if std::mem::take(&mut a.reinvocation.wanted) {
+            a.reinvocation.again = true;
+            self.mutate(a).await?;
         }
-        Ok(a.warnings)
+        Ok(())
     }
 
     async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
@@ -297,6 +305,8 @@ struct Asked<'a> {
     old: Option<&'a Value>,
     object: Option<&'a mut Value>,
     dry_run: bool,
+    /// Where annotations of the audit record go.
+    notes: Option<&'a Notes>,
 }
 
 /// A created object that was never stored has no revision at all.
