@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod compare;
 pub mod codegen;
 pub mod demo;
+pub mod differ;
 pub mod fuzz;
 pub mod http;
 pub mod image;

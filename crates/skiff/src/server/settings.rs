@@ -23,6 +23,8 @@ pub struct Settings {
     pub kubeconfig_mode: u32,
     pub manifests: PathBuf,
     pub node: Option<NodeSettings>,
+    pub controllers: bool,
+    pub scheduler: bool,
 }
 
 impl Settings {
@@ -58,6 +60,8 @@ impl Settings {
             data: a.places.data_dir,
             run: a.places.run_dir,
             node,
+            controllers: !a.disable_controller_manager,
+            scheduler: !a.disable_scheduler,
         })
     }
     /// The first address of the service network: the `kubernetes` Service.
