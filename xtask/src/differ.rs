@@ -116,11 +116,11 @@ fn ask(kind: &Kind, theirs: &Client, ours: &Client, reasons: &Reasons) -> anyhow
 }
 
 fn report(outcomes: &[Outcome], reasons: &Reasons) -> anyhow::Result<()> {
-    let show = |v: &Option<serde_json::Value>| v.as_ref().map_or("(none)".to_owned(), |v| v.to_string().chars().take(600).collect());
     for (name, differences) in outcomes.iter().flat_map(|o| &o.open) {
         println!("### {name}");
         for d in differences {
-            println!("  {}\n    - {}\n    + {}", d.at, show(&d.theirs), show(&d.ours));
+            let (theirs, ours) = d.shown();
+            println!("  {}\n    - {theirs}\n    + {ours}", d.at);
         }
     }
     println!("\n{:<60} requests  equal  explained  open", "kind");

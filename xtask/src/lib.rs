@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod build;
+pub mod clients;
 pub mod cluster;
 pub mod compare;
 pub mod codegen;

@@ -15,7 +15,7 @@ const RULES: &[(&str, &str)] = &[
     (r"20(2[7-9]|26-(0[2-9]|1))[-0-9]*T\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\b10\.96\.\d+\.\d+\b", "SERVICE-IP"),
     (r"\bbase-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "base-RAND"),
-    (r"\bbaseg[bcdfghjklmnpqrstvwxz2456789]{5}\b", "basegRAND"),
+    (r"\bkube-api-access-[a-z0-9]{5}\b", "kube-api-access-RAND"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "JWT"),
     (r"https://\d+\.\d+\.\d+\.\d+:\d+", "https://SERVER"),
 ];
@@ -27,6 +27,22 @@ pub struct Difference {
     pub at: String,
     pub theirs: Option<Value>,
     pub ours: Option<Value>,
+}
+
+/// Most characters of a value that are shown, and how many of them come before the first difference.
+const SHOWN: usize = 400;
+const BEFORE: usize = 60;
+
+impl Difference {
+    /// Both values as text; long ones from a little before where they part.
+    pub fn shown(&self) -> (String, String) {
+        let text = |v: &Option<Value>| v.as_ref().map_or_else(|| "(none)".to_owned(), Value::to_string);
+        let (a, b) = (text(&self.theirs), text(&self.ours));
+        let same = a.chars().zip(b.chars()).take_while(|(x, y)| x == y).count();
+        let start = if a.len().max(b.len()) > SHOWN { same.saturating_sub(BEFORE) } else { 0 };
+        let cut = |t: &str| t.chars().skip(start).take(SHOWN).collect();
+        (cut(&a), cut(&b))
+    }
 }
 
 /// An answer as one document.
@@ -67,6 +83,12 @@ fn normalise(value: Value, key: &str) -> Value {
             _ => json!(text(&s)),
         },
         Value::Number(n) if key.ends_with("odePort") && n.as_u64().is_some_and(|p| (30000..32768).contains(&p)) => json!("NODE-PORT"),
+        // Their order is that of their times, which are a second's worth of chance.
+        Value::Array(list) if key == "managedFields" => {
+            let mut list: Vec<Value> = list.into_iter().map(|v| normalise(v, key)).collect();
+            list.sort_by_key(|e| ["operation", "manager", "subresource"].map(|k| e[k].as_str().unwrap_or_default().to_owned()));
+            list.into()
+        }
         Value::Array(list) => list.into_iter().map(|v| normalise(v, key)).collect::<Vec<_>>().into(),
         Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map<_, _>>().into(),
         other => other,
@@ -102,6 +124,19 @@ fn walk(at: &str, theirs: &Value, ours: &Value, found: &mut Vec<Difference>) {
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             for (i, (v, w)) in a.iter().zip(b).enumerate() {
                 walk(&format!("{at}[{i}]"), v, w, found);
+            }
+        }
+        // Lists of other lengths: what one has and the other has not; where that is nothing, how often.
+        (Value::Array(a), Value::Array(b)) => {
+            let lacks = |list: &[Value], v: &Value| !list.contains(v);
+            let (less, more): (Vec<&Value>, Vec<&Value>) = (a.iter().filter(|v| lacks(b, v)).collect(), b.iter().filter(|v| lacks(a, v)).collect());
+            match (less.as_slice(), more.as_slice()) {
+                ([], []) => differ(format!("{at}.(length)"), Some(&json!(a.len())), Some(&json!(b.len()))),
+                ([one], [other]) => walk(&format!("{at}[]"), one, other, found),
+                _ => {
+                    less.into_iter().for_each(|v| differ(format!("{at}[]"), Some(v), None));
+                    more.into_iter().for_each(|v| differ(format!("{at}[]"), None, Some(v)));
+                }
             }
         }
         _ if theirs == ours => {}

@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use skiff_meta::{GroupVersionKind, Status};
+use skiff_meta::{GroupVersionKind, Reason, Status};
 use skiff_request::{Answer, ListAnswer};
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -38,6 +38,9 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
                 Shape::Whole => encode(r.form, &kind, bytes)?,
                 Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
                 Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
+                Shape::MetadataList => {
+                    return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
+                }
             };
             Ok(response(code, r.form, body, &warnings))
         }
@@ -55,14 +58,30 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
     let list_kind = GroupVersionKind { kind, ..list.kind.clone() };
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
-        Shape::Whole => encode(r.form, &list_kind, whole_list(&list_kind, &list)),
+        Shape::Whole => encode(r.form, &list_kind, whole_list(&list_kind, &list, r.list_kind.is_some())),
         Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
-        Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
+        Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
+        Shape::MetadataList => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
     }
 }
 
-/// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the stored bytes.
-pub(crate) fn whole_list(kind: &GroupVersionKind, list: &ListAnswer) -> Bytes {
+/// The Go type behind a kind, as upstream's errors name it.
+fn internal(kind: &GroupVersionKind, r: &Rendering<'_>) -> String {
+    if r.list_kind.is_some() {
+        let list = if kind.kind.ends_with("List") { "List" } else { "" };
+        return format!("*unstructured.Unstructured{list}");
+    }
+    let package = match kind.group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        first => first,
+    };
+    format!("*{package}.{}", kind.kind)
+}
+
+/// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the stored bytes. Items of built-in kinds leave out their
+/// kind, which the list tells; those of custom ones are `named`.
+pub(crate) fn whole_list(kind: &GroupVersionKind, list: &ListAnswer, named: bool) -> Bytes {
+    let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", list.kind.kind, list.kind.api_version());
     let size: usize = list.items.iter().map(|i| i.len() + 1).sum();
     let mut out = Vec::with_capacity(size + 256);
     out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
@@ -72,7 +91,13 @@ pub(crate) fn whole_list(kind: &GroupVersionKind, list: &ListAnswer) -> Bytes {
         if i > 0 {
             out.push(b',');
         }
-        out.extend_from_slice(item);
+        match item.strip_prefix(head.as_bytes()).filter(|_| !named) {
+            Some(rest) => {
+                out.push(b'{');
+                out.extend_from_slice(rest);
+            }
+            None => out.extend_from_slice(item),
+        }
     }
     out.extend_from_slice(b"]}");
     out.into()
