@@ -25,7 +25,23 @@ pub struct Client {
 /// A whole answer.
 pub struct Answer {
     pub status: u16,
+    /// Names in lower case, in the order they came.
+    pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The first header of this name, in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// What comes before the body.
+struct Head {
+    status: u16,
+    headers: Vec<(String, String)>,
+    length: Length,
 }
 
 /// One kept-alive connection.
@@ -90,7 +106,7 @@ impl Connection {
     /// Sends a request and reads the whole answer. `headers` are lines without their ends.
     pub fn request(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> anyhow::Result<Answer> {
         self.send(method, path, headers, body)?;
-        let (status, length) = head(&mut self.stream)?;
+        let Head { status, headers, length } = head(&mut self.stream)?;
         let body = match length {
             Length::Bytes(n) => {
                 ensure!(n <= LONGEST, "an answer of {n} bytes is too long");
@@ -107,7 +123,7 @@ impl Connection {
                 body
             }
         };
-        Ok(Answer { status, body })
+        Ok(Answer { status, headers, body })
     }
     pub fn get(&mut self, path: &str) -> anyhow::Result<Answer> {
         self.request("GET", path, &[], &[])
@@ -121,7 +137,7 @@ impl Connection {
     /// Turns the connection into a watch.
     pub fn watch(mut self, path: &str) -> anyhow::Result<Watch> {
         self.send("GET", path, &[], &[])?;
-        let (status, length) = head(&mut self.stream)?;
+        let Head { status, length, .. } = head(&mut self.stream)?;
         ensure!(status == 200 && matches!(length, Length::Chunks), "GET {path}: {status}, or not a stream");
         Ok(Watch { connection: self, waiting: Vec::new() })
     }
@@ -159,21 +175,23 @@ impl Watch {
     }
 }
 
-/// Status and length of an answer.
-fn head(from: &mut impl BufRead) -> anyhow::Result<(u16, Length)> {
+/// Status line and headers of an answer.
+fn head(from: &mut impl BufRead) -> anyhow::Result<Head> {
     let first = line(from)?;
     let status = first.split(' ').nth(1).and_then(|s| s.parse().ok()).with_context(|| format!("{first:?} is no status line"))?;
-    let mut length = Length::Bytes(0);
+    let (mut length, mut headers) = (Length::Bytes(0), Vec::new());
     loop {
-        let header = line(from)?.to_ascii_lowercase();
+        let header = line(from)?;
         if header.is_empty() {
-            return Ok((status, length));
+            return Ok(Head { status, headers, length });
         }
-        match header.split_once(':').map(|(k, v)| (k, v.trim())) {
-            Some(("content-length", n)) => length = Length::Bytes(n.parse().with_context(|| format!("{n:?} is no length"))?),
-            Some(("transfer-encoding", "chunked")) => length = Length::Chunks,
+        let Some((name, value)) = header.split_once(':').map(|(k, v)| (k.to_ascii_lowercase(), v.trim().to_owned())) else { continue };
+        match name.as_str() {
+            "content-length" => length = Length::Bytes(value.parse().with_context(|| format!("{value:?} is no length"))?),
+            "transfer-encoding" if value.eq_ignore_ascii_case("chunked") => length = Length::Chunks,
             _ => {}
         }
+        headers.push((name, value));
     }
 }
 

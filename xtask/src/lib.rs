@@ -5,10 +5,12 @@
 
 pub mod bench;
 pub mod build;
+pub mod clients;
 pub mod cluster;
 pub mod compare;
 pub mod codegen;
 pub mod demo;
+pub mod differ;
 pub mod fuzz;
 pub mod http;
 pub mod image;

@@ -1,7 +1,7 @@
 //! Development tasks: `cargo xtask <task>`. Each task is a module of its own; this file only names them.
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, build, cluster, codegen, compare, demo, fuzz, test, tidy};
+use xtask::{bench, build, clients, cluster, codegen, compare, demo, differ, fuzz, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "xtask", about = "Development tasks of Skiff")]
@@ -27,6 +27,10 @@ enum Task {
     },
     /// Run kubectl command lines against upstream and Skiff, and show where the outputs differ
     Compare(compare::Args),
+    /// Send the same requests to an upstream API server and to Skiff, and show where the answers differ
+    Differ(differ::Args),
+    /// Run small programs with kube-rs, client-go and the Python client against a cluster
+    Clients(clients::Args),
     /// Measure the budgets
     Bench(bench::Args),
     /// Run the fuzz targets on stable Rust
@@ -43,6 +47,8 @@ fn main() -> anyhow::Result<()> {
         Task::Tidy(args) => tidy::task(&args),
         Task::Cluster { command } => cluster::task(command),
         Task::Compare(args) => compare::task(&args),
+        Task::Differ(args) => differ::task(&args),
+        Task::Clients(args) => clients::task(&args),
         Task::Bench(args) => bench::task(&args),
         Task::Fuzz(args) => fuzz::task(&args),
         Task::Codegen(args) => codegen::run(&args),

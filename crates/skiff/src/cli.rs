@@ -191,6 +191,12 @@ pub struct ServerArgs {
     /// Do not run a node in this process
     #[arg(long)]
     pub disable_agent: bool,
+    /// Do not run the controllers: another controller manager does, or nothing is to change by itself
+    #[arg(long)]
+    pub disable_controller_manager: bool,
+    /// Do not run the scheduler
+    #[arg(long)]
+    pub disable_scheduler: bool,
     #[command(flatten)]
     pub node: NodeArgs,
     /// Log levels by component: `info`, or `warn,node=debug`

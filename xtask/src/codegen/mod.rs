@@ -11,6 +11,8 @@ mod render;
 mod resolve;
 mod sources;
 
+pub use sources::default_modcache as modcache;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};

@@ -32,11 +32,12 @@ pub struct Tracker<'a> {
 const SERVER_SET: [&str; 8] = ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
 
 impl<'a> Tracker<'a> {
-    /// `reset` are the top-level fields that this endpoint does not write (`["status"]`, or `["spec"]` of a status).
+    /// `reset` are the fields that this endpoint does not write (`["status"]`, or `["spec", "metadata.labels"]` of a status).
     pub fn new(shape: Shape<'a>, api_version: &'a str, subresource: &'a str, reset: &[&str]) -> Self {
         let mut ignored = FieldSet::default();
         for name in ["apiVersion", "kind"].iter().chain(reset) {
-            ignored.insert(&[Element::field(name)]);
+            let path: Vec<Element> = name.split('.').map(Element::field).collect();
+            ignored.insert(&path);
         }
         for name in SERVER_SET {
             ignored.insert(&[Element::field("metadata"), Element::field(name)]);

@@ -135,7 +135,6 @@ fn of_type(ty: &Ty) -> Relation {
     match ty.kind {
         Kind::Ref(t) if t.atomic => Relation::Atomic,
         Kind::Ref(_) | Kind::Map(_) => Relation::Map,
-        Kind::RawExtension | Kind::Json => Relation::Map,
         _ => Relation::Atomic,
     }
 }

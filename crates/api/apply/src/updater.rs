@@ -84,7 +84,8 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
         managed.0.remove(me);
     }
     let changed = !c.is_same() || *managed != before;
-    if changed && let Some(e) = managed.0.get_mut(me) {
+    // An apply that leaves the object as it is has no time, though it may own more now.
+    if !c.is_same() && let Some(e) = managed.0.get_mut(me) {
         e.time = Some(now.to_owned());
     }
     Ok(Outcome::Merged { object: merged, changed })

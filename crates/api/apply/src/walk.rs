@@ -36,7 +36,34 @@ pub(crate) fn to_set(v: &Value, shape: Shape<'_>, unique: bool) -> Result<FieldS
     Ok(set)
 }
 
+/// What the schema wants where the value is neither that nor null.
+fn expected(shape: Shape<'_>, v: &Value) -> Option<&'static str> {
+    match (shape, shape.relation(), v) {
+        (Shape::Deduced, ..) | (_, Relation::Atomic, _) | (_, _, Value::Null) => None,
+        (_, Relation::Map, Value::Object(_)) | (_, Relation::Set | Relation::Keyed, Value::Array(_)) => None,
+        (_, Relation::Map, _) => Some("map"),
+        _ => Some("list"),
+    }
+}
+
+/// As Go prints a value with `%v`.
+fn printed(v: &Value) -> String {
+    match v {
+        Value::Null => "<nil>".into(),
+        Value::String(s) => s.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" ")),
+        Value::Object(m) => {
+            let sorted: std::collections::BTreeMap<_, _> = m.iter().collect();
+            format!("map[{}]", sorted.into_iter().map(|(k, v)| format!("{k}:{}", printed(v))).collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
 fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>, set: &mut FieldSet) -> Result<(), WalkError> {
+    if unique && let Some(wanted) = expected(shape, v) {
+        return Err(WalkError { path: crate::Path(path.clone()).to_string(), why: format!("expected {wanted}, got &{{{}}}", printed(v)) });
+    }
     match (relation(shape, v), v) {
         (Relation::Map, Value::Object(m)) => {
             for (name, child) in m {

@@ -45,8 +45,12 @@ pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
     let mut meta = TypeMeta::default();
     let mut scanner = Scanner::new(bytes);
     if scanner.peek() != Some(b'{') {
+        let found = scanner.peek().map_or("null", word);
         scanner.skip()?;
-        return Ok(meta);
+        return match found {
+            "null" => Ok(meta),
+            other => Err(DecodeError::Syntax(format!("json: cannot unmarshal {other} into Go value of type {TYPE_META}"))),
+        };
     }
     scanner.open()?;
     let mut first = true;
@@ -59,12 +63,30 @@ pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
         };
         match (slot, scanner.peek()) {
             (Some(slot), Some(b'"')) => *slot = scanner.string()?,
+            (Some(_), Some(other)) if word(other) != "null" => {
+                return Err(DecodeError::Syntax(format!("json: cannot unmarshal {} into Go struct field .{key} of type string", word(other))));
+            }
             _ => {
                 scanner.skip()?;
             }
         }
     }
     Ok(meta)
+}
+
+/// The struct that upstream reads a body's kind into, as its errors print it.
+const TYPE_META: &str = r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+
+/// What Go calls the value that begins with this byte.
+fn word(first: u8) -> &'static str {
+    match first {
+        b'{' => "object",
+        b'[' => "array",
+        b'"' => "string",
+        b't' | b'f' => "bool",
+        b'n' => "null",
+        _ => "number",
+    }
 }
 
 /// Decodes a JSON body of a built-in type, as Go does.

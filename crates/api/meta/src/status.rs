@@ -153,6 +153,14 @@ impl Status {
     pub fn method_not_allowed(r: &GroupResource, verb: &str) -> Self {
         Self::about(Reason::MethodNotAllowed, r, "", format!("{verb} is not supported on resources of kind {:?}", r.to_string()))
     }
+    /// What upstream's HTTP layer says by itself, before a handler is asked: empty details, and its own text.
+    pub fn generic(reason: Reason, message: impl Into<String>) -> Self {
+        Self { details: Some(Box::default()), ..Self::new(reason, message) }
+    }
+    /// An error without a reason, as upstream answers where nobody thought of a better one.
+    pub fn plain(code: u16, message: impl Into<String>) -> Self {
+        Self { code, ..Self::new(Reason::Unknown, message) }
+    }
     /// 410: the revision asked for is compacted.
     pub fn expired(message: impl Into<String>) -> Self {
         Self::new(Reason::Expired, message)
@@ -165,7 +173,7 @@ impl Status {
     pub fn revision_too_large(asked: u64, current: u64) -> Self {
         let cause = Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), field: String::new() };
         let details = StatusDetails { causes: vec![cause], retry_after_seconds: 1, ..Default::default() };
-        Self { details: Some(Box::new(details)), ..Self::new(Reason::Timeout, format!("Too large resource version: {asked}, current: {current}")) }
+        Self { details: Some(Box::new(details)), ..Self::new(Reason::Timeout, format!("Timeout: Too large resource version: {asked}, current: {current}")) }
     }
     pub fn is(&self, reason: Reason) -> bool {
         !self.success && self.reason == reason

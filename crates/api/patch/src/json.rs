@@ -8,12 +8,16 @@ const MAX_OPERATIONS: usize = 10_000;
 
 /// Applies a JSON patch. A `test` of an absent path against null passes, as it does upstream.
 pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let operations: Vec<PatchOperation> = serde_json::from_slice(patch).map_err(|e| PatchError::Malformed(format!("error decoding patch: {e}")))?;
+    let operations = match serde_json::from_slice::<Value>(patch).map_err(|_| PatchError::Malformed("invalid JSON patch".into()))? {
+        Value::Array(list) => list,
+        other => return Err(PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", json_type(&other)))),
+    };
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooMany { max: MAX_OPERATIONS, got: operations.len() });
     }
     let mut out = target.clone();
     for op in operations {
+        let op: PatchOperation = serde_json::from_value(op).map_err(|e| PatchError::Unfit(e.to_string()))?;
         if is_test_of_nothing(&op, &out) {
             continue;
         }
@@ -23,6 +27,18 @@ pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
         })?;
     }
     Ok(out)
+}
+
+/// What Go's decoder calls a value.
+pub fn json_type(v: &Value) -> &'static str {
+    match v {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
 }
 
 fn is_test_of_nothing(op: &PatchOperation, doc: &Value) -> bool {

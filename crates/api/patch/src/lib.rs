@@ -10,9 +10,9 @@ mod merge;
 mod order;
 mod strategic;
 
-pub use json::json_patch;
+pub use json::{json_patch, json_type};
 pub use merge::merge_patch;
-pub use strategic::strategic_patch;
+pub use strategic::{shown, strategic_patch};
 
 use thiserror::Error;
 
@@ -21,6 +21,9 @@ pub enum PatchError {
     /// The patch is no patch (400).
     #[error("{0}")]
     Malformed(String),
+    /// A directive that nobody knows (500, as upstream says it).
+    #[error("{0}")]
+    Unknown(String),
     /// The patch does not fit the object (422).
     #[error("{0}")]
     Unfit(String),

@@ -65,7 +65,7 @@ pub(crate) fn merge_map(target: &Map<String, Value>, patch: &Map<String, Value>,
                 let rest: Map<String, Value> = patch.iter().filter(|(k, _)| *k != DIRECTIVE).map(|(k, v)| (k.clone(), v.clone())).collect();
                 merge_map(target, &rest, facts)
             }
-            _ => Err(PatchError::Malformed(format!("Unknown patch type: {directive} found for: {directive}"))),
+            _ => Err(PatchError::Unknown(format!("unknown patch type: {} in map: {}", shown(directive), shown(&Value::Object(patch.clone()))))),
         };
     }
     let mut out = target.clone();
@@ -88,6 +88,20 @@ pub(crate) fn merge_map(target: &Map<String, Value>, patch: &Map<String, Value>,
         }
     }
     Ok(out)
+}
+
+/// A value as Go prints it with `%v`.
+pub fn shown(v: &Value) -> String {
+    match v {
+        Value::Null => "<nil>".into(),
+        Value::String(s) => s.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let sorted: std::collections::BTreeMap<_, _> = map.iter().collect();
+            format!("map[{}]", sorted.into_iter().map(|(k, v)| format!("{k}:{}", shown(v))).collect::<Vec<_>>().join(" "))
+        }
+        other => other.to_string(),
+    }
 }
 
 fn merge_field(out: &mut Map<String, Value>, key: &str, value: &Value, facts: Facts) -> Result<(), PatchError> {

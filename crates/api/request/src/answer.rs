@@ -42,8 +42,10 @@ impl ListAnswer {
         }
         meta.into()
     }
-    /// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the items' own bytes; `kind` is the list's.
-    pub fn json_as(&self, kind: &GroupVersionKind) -> Bytes {
+    /// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the items' own bytes; `kind` is the list's. Items of
+    /// built-in kinds leave out their kind, which the list tells; those of custom ones are `named`.
+    pub fn json_as(&self, kind: &GroupVersionKind, named: bool) -> Bytes {
+        let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", self.kind.kind, self.kind.api_version());
         let size: usize = self.items.iter().map(|i| i.len() + 1).sum();
         let mut out = Vec::with_capacity(size + 256);
         out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
@@ -53,14 +55,20 @@ impl ListAnswer {
             if i > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(item);
+            match item.strip_prefix(head.as_bytes()).filter(|_| !named) {
+                Some(rest) => {
+                    out.push(b'{');
+                    out.extend_from_slice(rest);
+                }
+                None => out.extend_from_slice(item),
+            }
         }
         out.extend_from_slice(b"]}");
         out.into()
     }
     /// The same as the kind with `List` behind.
     pub fn json(&self) -> Bytes {
-        self.json_as(&GroupVersionKind { kind: format!("{}List", self.kind.kind).into(), ..self.kind.clone() })
+        self.json_as(&GroupVersionKind { kind: format!("{}List", self.kind.kind).into(), ..self.kind.clone() }, false)
     }
 }
 

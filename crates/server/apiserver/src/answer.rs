@@ -7,7 +7,7 @@ use crate::{
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
-use skiff_meta::{GroupVersionKind, Status};
+use skiff_meta::{GroupVersionKind, Reason, Status};
 use skiff_request::{Answer, ListAnswer};
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -49,6 +49,9 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
                 Shape::Whole => encode(r.form, &kind, bytes)?,
                 Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
                 Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
+                Shape::MetadataList => {
+                    return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
+                }
             };
             Ok(response(code, r.form, body, &warnings))
         }
@@ -66,10 +69,24 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
     let list_kind = GroupVersionKind { kind, ..list.kind.clone() };
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
-        Shape::Whole => encode(r.form, &list_kind, list.json_as(&list_kind)),
+        Shape::Whole => encode(r.form, &list_kind, list.json_as(&list_kind, r.list_kind.is_some())),
         Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
-        Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
+        Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
+        Shape::MetadataList => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
     }
+}
+
+/// The Go type behind a kind, as upstream's errors name it.
+fn internal(kind: &GroupVersionKind, r: &Rendering<'_>) -> String {
+    if r.list_kind.is_some() {
+        let list = if kind.kind.ends_with("List") { "List" } else { "" };
+        return format!("*unstructured.Unstructured{list}");
+    }
+    let package = match kind.group.split('.').next().unwrap_or_default() {
+        "" | "events" => "core",
+        first => first,
+    };
+    format!("*{package}.{}", kind.kind)
 }
 
 /// Canonical JSON in the encoding asked for.

@@ -140,7 +140,7 @@ impl Server {
         let broken = |e: std::io::Error| Status::new(Reason::InternalError, format!("OpenAPI v2: {e}"));
         let kept = self.openapi_v2.get(protobuf, sources, make).map_err(broken)?;
         let media = if protobuf { "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" } else { "application/json" };
-        let known = Self::knows(parts, &kept.etag);
+        let known = Self::has_copy(parts, &kept.etag);
         if !known && crate::compress::accepts(parts) {
             let mut response = tagged_response(&kept.etag, known, kept.packed.clone(), media);
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -190,12 +190,12 @@ impl Server {
     fn tagged(&self, parts: &Parts, v: &Value, media: &str) -> Response<Reply> {
         let body = v.to_string().into_bytes();
         let tag = etag(&body);
-        let known = Self::knows(parts, &tag);
+        let known = Self::has_copy(parts, &tag);
         tagged_response(&tag, known, if known { Vec::new() } else { body }, media)
     }
 
     /// Whether the client has the document of this tag.
-    fn knows(parts: &Parts, tag: &str) -> bool {
+    fn has_copy(parts: &Parts, tag: &str) -> bool {
         parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag))
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Shape {
     Whole,
     Table,
     Metadata,
+    /// Metadata of a list; an object alone is none.
+    MetadataList,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +87,8 @@ fn shape(params: &[(&str, &str)]) -> Option<(Shape, Option<String>)> {
     match param("as") {
         None => Some((Shape::Whole, None)),
         Some("Table") if meta => Some((Shape::Table, None)),
-        Some("PartialObjectMetadata" | "PartialObjectMetadataList") if meta => Some((Shape::Metadata, None)),
+        Some("PartialObjectMetadata") if meta => Some((Shape::Metadata, None)),
+        Some("PartialObjectMetadataList") if meta => Some((Shape::MetadataList, None)),
         Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") => Some((Shape::Whole, Some(param("v").unwrap_or_default().to_owned()))),
         Some(_) => None,
     }
@@ -107,6 +110,10 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
         }
         let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && matches!(*v, "1" | "true"));
         return Ok(Form { encoding, shape, pretty, discovery, media: None });
+    }
+    // Media types alone are looked at before anything knows what is asked for.
+    if protobuf && clauses(accept).iter().all(|c| encoding(c.media).is_none()) {
+        return Err(Status::generic(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"));
     }
     let media = if protobuf { "application/json, application/yaml, application/vnd.kubernetes.protobuf" } else { "application/json, application/yaml" };
     Err(Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {media}")))

@@ -369,6 +369,9 @@ impl Server {
         let include = match query.get("includeObject") {
             Some("None") => table::Include::None,
             Some("Object") => table::Include::Object,
+            Some(other) if !matches!(other, "" | "Metadata") && form.shape == negotiate::Shape::Table => {
+                return Err(Status::bad_request(format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty")));
+            }
             _ => table::Include::Metadata,
         };
         call.query = query;

@@ -39,7 +39,7 @@ pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: &ListAnswer) -> Resul
 pub(crate) fn protobuf_event(kind: &GroupVersionKind, form: &Form, event: &str, object: &[u8]) -> Result<Bytes, Status> {
     let kind = match (event, form.shape) {
         ("ERROR", _) => &GroupVersionKind::new("", "v1", "Status"),
-        (_, Shape::Metadata) => &crate::table::meta_kind("PartialObjectMetadata"),
+        (_, Shape::Metadata | Shape::MetadataList) => &crate::table::meta_kind("PartialObjectMetadata"),
         _ => kind,
     };
     Ok(skiff_codec::watch_frame(event, &protobuf(kind, object)?).into())

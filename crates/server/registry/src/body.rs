@@ -1,4 +1,5 @@
 //! Canonical bytes of an object, with the hole where the store writes the revision.
+use bytes::Bytes;
 use serde_json::{Map, Value};
 use skiff_store::Body;
 
@@ -48,7 +49,7 @@ fn metadata(out: &mut Vec<u8>, meta: &Map<String, Value>) -> usize {
     at
 }
 
-/// `kind`, `apiVersion`, `metadata`, then the rest in its order; null members are left out.
+/// `kind`, `apiVersion`, `metadata`, then the rest in its order; a status of null is left out.
 pub fn encode(v: &Value) -> Body {
     let none = Map::new();
     let object = v.as_object().unwrap_or(&none);
@@ -64,11 +65,21 @@ pub fn encode(v: &Value) -> Body {
     }
     out.extend_from_slice(b"\"metadata\":");
     let at = metadata(&mut out, object.get("metadata").and_then(Value::as_object).unwrap_or(&none));
-    for (key, value) in object.iter().filter(|(k, v)| !matches!(k.as_str(), "kind" | "apiVersion" | "metadata") && !v.is_null()) {
+    for (key, value) in object.iter().filter(|(k, v)| !matches!(k.as_str(), "kind" | "apiVersion" | "metadata") && !(v.is_null() && *k == "status")) {
         member(&mut out, &mut first, key, value);
     }
     out.push(b'}');
     Body { bytes: out.into(), at }
+}
+
+/// A created object that was never stored has no revision at all.
+pub fn unstamped(body: &Body) -> Bytes {
+    let hole = b",\"resourceVersion\":\"\"";
+    let start = (body.at + 1).saturating_sub(hole.len());
+    match body.bytes.get(start..body.at + 1) {
+        Some(part) if part == hole => [&body.bytes[..start], &body.bytes[body.at + 1..]].concat().into(),
+        _ => body.bytes.clone(),
+    }
 }
 
 #[cfg(test)]

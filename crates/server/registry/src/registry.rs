@@ -115,8 +115,13 @@ impl Registry {
             return self.subresource(ctx).await;
         }
         let verb = ctx.call.verb;
-        if !ctx.row.allows(verb.as_str()) {
-            return Err(Status::method_not_allowed(&target.group_resource(), verb.as_str()));
+        let placed = match verb {
+            Verb::Create => target.name.is_empty(),
+            Verb::Update | Verb::Patch => !target.name.is_empty(),
+            _ => true,
+        };
+        if !placed || !ctx.row.allows(verb.as_str()) {
+            return Err(no_such_method(ctx));
         }
         match verb {
             Verb::Get => get::get(self, ctx).await,
@@ -171,9 +176,17 @@ fn meant(call: &Call) -> Cow<'_, Target> {
     }
 }
 
+/// What upstream answers about a method that a path has not.
+pub(crate) fn no_such_method(ctx: &Context<'_>) -> Status {
+    if ctx.row.custom.is_some() {
+        return Status::method_not_allowed(&ctx.call.target.group_resource(), ctx.call.verb.as_str());
+    }
+    Status::generic(skiff_meta::Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
+}
+
 /// What upstream answers about a path that no resource is at.
 pub(crate) fn no_such_resource() -> Status {
-    Status::new(skiff_meta::Reason::NotFound, "the server could not find the requested resource")
+    Status::generic(skiff_meta::Reason::NotFound, "the server could not find the requested resource")
 }
 
 /// The present state and the kinds of the table, as admission sees them.

@@ -17,12 +17,14 @@ impl Selection {
         let q = &ctx.call.query;
         let text = |key| q.get(key).unwrap_or_default();
         let labels = LabelSelector::parse(text("labelSelector")).map_err(|e| {
-            Status::bad_request(format!("unable to parse requirement: {e}"))
+            // A deletion of many reads its selector apart from the others.
+            let lead = if ctx.call.verb == skiff_request::Verb::DeleteCollection { "" } else { "unable to parse requirement: " };
+            Status::bad_request(format!("{lead}{e}"))
         })?;
         let mut fields = FieldSelector::parse(text("fieldSelector")).map_err(|e| Status::bad_request(e.to_string()))?;
         for (path, _, _) in &fields.terms {
             if !selectable(ctx, path) {
-                return Err(Status::bad_request(format!("field label not supported: {path}")));
+                return Err(Status::bad_request(unknown_field(ctx.row, path)));
             }
         }
         if !ctx.name().is_empty() {
@@ -55,6 +57,14 @@ impl Selection {
         let read = |path: &str| if row.shape.selects(kind, path) { row.shape.selected(kind, &v, path) } else { field(e, path).unwrap_or_default().to_owned() };
         self.fields.terms.iter().all(|(path, value, equal)| (read(path) == *value) == *equal)
     }
+}
+
+/// Kinds without fields of their own share one check upstream, with a text of its own.
+fn unknown_field(row: &Resource, path: &str) -> String {
+    if row.custom.is_none() && row.fields.is_empty() {
+        return format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
+    }
+    format!("field label not supported: {path}")
 }
 
 fn selectable(ctx: &Context<'_>, path: &str) -> bool {

@@ -109,8 +109,15 @@ impl Shape for Builtin {
         }
     }
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value) {
-        if let Some(d) = table(kind).and_then(|ty| skiff_codec::decode_value(ty, value).ok()) {
+        let Some(ty) = table(kind) else { return };
+        if let Ok(d) = skiff_codec::decode_value(ty, value) {
             *value = d.object;
+            // Storing loses the difference between no list and an empty one; Go writes the former as null.
+            for field in ty.fields.iter().filter(|f| !f.omit_empty && !f.omit_zero) {
+                if let Some(list) = value.get_mut(field.name).filter(|v| v.as_array().is_some_and(Vec::is_empty)) {
+                    *list = Value::Null;
+                }
+            }
         }
     }
     fn empty(&self, kind: &GroupVersionKind) -> Value {
@@ -149,6 +156,10 @@ pub fn unreadable(kind: &GroupVersionKind, claimed: &TypeMeta, e: &DecodeError, 
     if let DecodeError::TooLarge(_) = e {
         return Status::new(Reason::RequestEntityTooLarge, e.to_string());
     }
+    // Options are read without a word of which object they are for.
+    if skiff_schema::is_meta_kind(&kind.kind) && !matches!(e, DecodeError::Value(_)) {
+        return Status::bad_request(e.to_string());
+    }
     let (name, version) = if claimed.kind.is_empty() { (&*kind.kind, &*kind.version) } else { (claimed.kind.as_str(), claimed.version()) };
     Status::bad_request(e.bad_request(name, version, &kind.kind, body))
 }
@@ -160,14 +171,25 @@ pub fn other_kind(kind: &GroupVersionKind, claimed: &TypeMeta) -> Result<(), Sta
     }
     if !claimed.kind.is_empty() && claimed.kind != kind.kind {
         let (name, version) = (&claimed.kind, claimed.version());
+        if skiff_schema::by_gvk(claimed.group(), version, name).is_none() {
+            return Err(Status::bad_request(if skiff_schema::is_meta_kind(&kind.kind) { unregistered(claimed) } else { format!("{name} in version {version:?} cannot be handled as a {}: {}", kind.kind, unregistered(claimed)) }));
+        }
         let text = format!("{name} in version {version:?} cannot be handled as a {}: converting ({version}.{name}) to ({}.{}): unknown conversion", kind.kind, kind.version, kind.kind);
         return Err(Status::bad_request(text));
     }
     let expected = kind.api_version();
     if !claimed.api_version.is_empty() && claimed.api_version != expected {
+        if !claimed.kind.is_empty() && skiff_schema::by_gvk(claimed.group(), claimed.version(), &claimed.kind).is_none() {
+            return Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {}", claimed.kind, claimed.version(), kind.kind, unregistered(claimed))));
+        }
         return Err(Status::bad_request(format!("the API version in the data ({}) does not match the expected API version ({expected})", claimed.api_version)));
     }
     Ok(())
+}
+
+/// What upstream's table of types says of a kind that it has not.
+fn unregistered(claimed: &TypeMeta) -> String {
+    format!("no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"", claimed.kind, claimed.api_version)
 }
 
 fn json(ty: &'static Type, kind: &GroupVersionKind, body: &[u8], mut strict: Vec<String>) -> Result<Decoded, Status> {

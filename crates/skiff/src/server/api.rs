@@ -131,7 +131,7 @@ impl Api {
     }
     /// The server's own hand: everything is allowed.
     pub fn master(&self) -> Client {
-        self.client(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]), "skiff")
+        self.client(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]), "kube-apiserver")
     }
     pub fn authorizer(&self) -> Arc<dyn Authorizer> {
         self.registry.authorizer().clone()

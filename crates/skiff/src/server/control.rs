@@ -34,6 +34,13 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         let agent = format!("{MANAGER}/skiff {name}");
         Client::new(Arc::new(skiff_client::Local::new(service.clone(), user)), &agent)
     };
+    if s.scheduler {
+        let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
+        tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder.named(skiff_scheduler::NAME), clock.clone(), stop.clone()));
+    }
+    if !s.controllers {
+        return informers;
+    }
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
     let table = api.registry.table().clone();
     let kinds_of = table.clone();
@@ -49,9 +56,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         certify: api.keys.clone(),
         reserved: s.services.iter().copied().chain(s.node.is_none().then(|| s.advertise.into())).collect(),
     };
-    tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder.clone(), clock.clone(), settings, stop.clone()));
-    let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
-    tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder.named(skiff_scheduler::NAME), clock, stop.clone()));
+    tasks.spawn(skiff_cluster::run(clients, informers.clone(), recorder, clock, settings, stop.clone()));
     informers
 }
 

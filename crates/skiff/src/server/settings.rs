@@ -26,6 +26,8 @@ pub struct Settings {
     /// How many requests of one seat are served at once.
     pub seats: u64,
     pub audit: Option<skiff_audit::Setup>,
+    pub controllers: bool,
+    pub scheduler: bool,
 }
 
 impl Settings {
@@ -67,6 +69,8 @@ impl Settings {
             node,
             seats,
             audit: a.audit.setup()?,
+            controllers: !a.disable_controller_manager,
+            scheduler: !a.disable_scheduler,
         })
     }
     /// The first address of the service network: the `kubernetes` Service.

@@ -172,7 +172,9 @@ impl<'s> Decoder<'s> {
             let mark = self.strict.enter_key(&key);
             let value = self.value(&map.value, scanner, None)?;
             self.strict.leave(mark);
-            out.insert(key.into_owned(), value.unwrap_or_else(|| zero::zero(&map.value)));
+            // Bytes that are null in a map come back empty: storing them loses the difference.
+            let nothing = || if matches!(map.value.kind, Kind::Bytes) { Value::String(String::new()) } else { zero::zero(&map.value) };
+            out.insert(key.into_owned(), value.unwrap_or_else(nothing));
         }
         // A map that comes twice is merged, as in Go.
         if let Some(Value::Object(mut before)) = previous {

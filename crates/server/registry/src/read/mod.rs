@@ -56,7 +56,9 @@ fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Stat
 
 fn encoded(row: &Resource, version: &str, mut v: Value, revision: Revision) -> Bytes {
     row.shape.canonical(&row.gvk(version), &mut v);
-    body::encode(&v).stamped(revision)
+    let body = body::encode(&v);
+    // What was never stored has no revision.
+    if revision == Revision::ZERO { body::unstamped(&body) } else { body.stamped(revision) }
 }
 
 /// From one version to another; what converts custom resources may be a webhook.

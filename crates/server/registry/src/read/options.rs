@@ -21,13 +21,11 @@ pub struct ListOptions {
     pub timeout_seconds: Option<u64>,
 }
 
-/// None when absent. A word that is no number is the client's 400.
+/// None when absent. A word that is no number is upstream's 500 of a GET and a watch, and its 400 of a list.
 pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
     match text.unwrap_or_default() {
         "" => Ok(None),
-        s => s.parse().map(Some).map_err(|_| {
-            invalid(vec![cause("resourceVersion", "FieldValueInvalid", format!("Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: invalid syntax"))])
-        }),
+        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: invalid syntax"))),
     }
 }
 
@@ -47,11 +45,7 @@ impl ListOptions {
             None | Some("") => Ok(None),
             Some(s) => s.parse::<i64>().map(Some).map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {s:?}: invalid syntax"))),
         };
-        let revision = match parse_revision(q.get("resourceVersion")) {
-            // Upstream's watch does not check the form before it starts.
-            Err(_) if watch => return Err(Status::internal(format!("strconv.ParseUint: parsing {:?}: invalid syntax", q.get("resourceVersion").unwrap_or_default()))),
-            r => r?,
-        };
+        let revision = parse_revision(q.get("resourceVersion")).map_err(|s| if watch { s } else { Status::bad_request(format!("invalid resource version: {}", s.message)) })?;
         let given = q.get("resourceVersionMatch").unwrap_or_default();
         let matching = match given {
             "Exact" => Some(Match::Exact),
@@ -86,6 +80,10 @@ impl ListOptions {
                 }
                 _ => {}
             }
+            // Without a revision a watch begins with the present state, which asks for NotOlderThan by itself.
+            if !self.continue_token.is_empty() && self.revision.is_none() {
+                causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
+            }
             return causes;
         }
         if self.send_initial_events.is_some() {
@@ -101,7 +99,7 @@ impl ListOptions {
             causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
         }
         if self.matching.is_none() {
-            causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"Exact\", \"NotOlderThan\"")));
+            causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"")));
         }
         if self.matching == Some(Match::Exact) && self.revision == Some(Revision::ZERO) {
             causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));

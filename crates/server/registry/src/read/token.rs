@@ -30,7 +30,7 @@ impl Token {
     }
     pub fn decode(text: &str) -> Result<Self, Status> {
         let bad = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
-        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(format!("continue key is not valid: {e}")))?;
+        let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(format!("continue key is not valid: {}", illegal(e))))?;
         let token: Token = serde_json::from_slice(&bytes).map_err(|e| bad(format!("continue key is not valid: {e}")))?;
         if token.v != VERSION {
             return Err(bad(format!("continue key is not valid: server does not recognize this encoded version {:?}", token.v)));
@@ -43,6 +43,16 @@ impl Token {
         }
         Ok(token)
     }
+}
+
+/// In Go's words.
+fn illegal(e: base64::DecodeError) -> String {
+    let at = match e {
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol { offset: at, .. } => at,
+        base64::DecodeError::InvalidLength(n) => n.saturating_sub(1),
+        base64::DecodeError::InvalidPadding => 0,
+    };
+    format!("illegal base64 data at input byte {at}")
 }
 
 /// What a client is told whose token names a compacted revision.

@@ -15,6 +15,11 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
 pub const ON_SPEC: Generation = Generation { changed: |n, o| differs(n, o, "spec") };
 pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
 pub const ON_TEMPLATE: Generation = Generation { changed: |n, o| differs(n, o, "template") };
+pub const ON_WEBHOOKS: Generation = Generation { changed: |n, o| differs(n, o, "webhooks") };
+/// What of a CSIDriver upstream counts.
+pub const ON_DRIVER: Generation = Generation {
+    changed: |n, o| ["tokenRequests", "requiresRepublish", "seLinuxMount", "nodeAllocatableUpdatePeriodSeconds", "serviceAccountTokenInSecrets"].iter().any(|f| differs(n, o, &format!("spec.{f}"))),
+};
 pub const ONCE: Generation = Generation { changed: |_, _| false };
 /// Everything beside the metadata, but labels: kinds that have no spec.
 pub const ON_CONTENT: Generation = Generation { changed: content_differs };

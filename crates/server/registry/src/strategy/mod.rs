@@ -30,6 +30,17 @@ pub struct Prepare<'a> {
 pub type PrepareCreate = fn(&mut Value, &Prepare<'_>);
 pub type PrepareUpdate = fn(&mut Value, &Value, &Prepare<'_>);
 
+/// What of the metadata a write of the status may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusMetadata {
+    /// What a write of the object may.
+    Free,
+    /// All but labels.
+    NoLabels,
+    /// Nothing that a client sets.
+    Kept,
+}
+
 #[derive(Clone, Copy)]
 pub struct Strategy {
     /// PUT of a name that is not there creates it.
@@ -41,12 +52,13 @@ pub struct Strategy {
     pub answers_object: bool,
     /// Has a status that only its subresource writes.
     pub status: bool,
+    pub status_metadata: StatusMetadata,
     pub generation: Option<Generation>,
     /// Objects go by themselves after so long; 0 for never.
     pub ttl_seconds: u32,
     /// Takes addresses and ports out of the cluster's ranges.
     pub allocates: bool,
-    /// Dependents stay when a client names no policy. Upstream: Jobs of the first batch API only.
+    /// Dependents stay when a client names no policy.
     pub orphans_by_default: bool,
     /// Seconds between the mark and the removal, from the object and what the client asks; None: removed at once.
     pub grace: Option<fn(&Value, Option<i64>) -> i64>,
@@ -68,6 +80,7 @@ impl Default for Strategy {
             name: NameRule::Subdomain,
             answers_object: false,
             status: false,
+            status_metadata: StatusMetadata::Free,
             generation: None,
             ttl_seconds: 0,
             allocates: false,

@@ -39,6 +39,13 @@ fn externally_accessible(v: &Value) -> bool {
     }
 }
 
+/// Topology of endpoints is of v1beta1: v1 shows what was stored then, and takes no more.
+pub fn prepare_endpoint_slice(v: &mut Value, _: &Prepare<'_>) {
+    for endpoint in v.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        endpoint.shift_remove("deprecatedTopology");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

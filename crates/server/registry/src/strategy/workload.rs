@@ -9,6 +9,46 @@ pub fn prepare_daemon_set(v: &mut Value, _: &Prepare<'_>) {
     }
 }
 
+/// Upstream keeps the count in a field of its own and shows it as an annotation, from the start.
+pub fn read_daemon_set(v: &mut Value) {
+    if let Some(notes) = map_mut(v, "metadata.annotations") {
+        notes.entry(TEMPLATE_GENERATION).or_insert_with(|| "0".into());
+        notes.sort_keys();
+    }
+}
+
+/// Templates of claims say what they are.
+pub fn read_stateful_set(v: &mut Value) {
+    let Some(templates) = v.pointer_mut("/spec/volumeClaimTemplates").and_then(Value::as_array_mut) else { return };
+    for template in templates.iter_mut().filter_map(Value::as_object_mut) {
+        for (key, value) in [("kind", "PersistentVolumeClaim"), ("apiVersion", "v1")] {
+            if template.get(key).and_then(Value::as_str).unwrap_or_default().is_empty() {
+                template.insert(key.into(), value.into());
+            }
+        }
+    }
+}
+
+/// Configuration by ConfigMap is gone; what asks for it is not kept.
+pub fn read_node(v: &mut Value) {
+    crate::value::remove(v, "spec.configSource");
+    crate::value::remove(v, "status.config");
+}
+
+/// Fields of leader election that 1.37 has switched off.
+pub fn read_lease(v: &mut Value) {
+    crate::value::remove(v, "spec.strategy");
+    crate::value::remove(v, "spec.preferredHolder");
+}
+
+/// A LimitRange without a name is called by a uid.
+pub fn name_limit_range(v: &mut Value, _: &Prepare<'_>) {
+    if text(v, "metadata.name").is_empty() {
+        let uid = text(v, "metadata.uid").to_owned();
+        set(v, "metadata.name", uid);
+    }
+}
+
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub fn update_daemon_set(v: &mut Value, old: &Value, _: &Prepare<'_>) {
@@ -36,6 +76,11 @@ pub fn prepare_job(v: &mut Value, _: &Prepare<'_>) {
             labels.insert(key.into(), value.clone().into());
         }
         labels.sort_keys();
+    }
+    // Read again, a Job without labels has its template's.
+    if crate::value::map(v, "metadata.labels").is_none_or(|m| m.is_empty()) {
+        let labels = crate::value::at(v, "spec.template.metadata.labels").cloned().unwrap_or_default();
+        set(v, "metadata.labels", labels);
     }
     set(v, "spec.selector", json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
 }

@@ -1,6 +1,6 @@
 //! Workloads: apps, batch, autoscaling.
 use super::{Resource, build::*, conversions, fields};
-use crate::{print, strategy::{self, generation::ON_SPEC}};
+use crate::{print, strategy::{self, StatusMetadata, generation::ON_SPEC}};
 
 pub fn rows() -> Vec<Resource> {
     let workload = |kind, plural, short: &'static str| {
@@ -9,25 +9,28 @@ pub fn rows() -> Vec<Resource> {
     vec![
         namespaced("apps", "v1", "ControllerRevision", "controllerrevisions").columns(print::controller_revision()),
         workload("DaemonSet", "daemonsets", "ds").status().columns(print::daemon_set()).strategy(|s| {
+            s.read = Some(strategy::workload::read_daemon_set);
             s.prepare_create = Some(strategy::workload::prepare_daemon_set);
             s.prepare_update = Some(strategy::workload::update_daemon_set);
         }),
         workload("Deployment", "deployments", "deploy").scale().status().columns(print::deployment()).strategy(|s| {
             s.generation = Some(strategy::generation::ON_SPEC_OR_ANNOTATIONS);
+            s.status_metadata = StatusMetadata::NoLabels;
         }),
         workload("ReplicaSet", "replicasets", "rs").scale().status().columns(print::replica_set()).fields(fields::REPLICAS),
-        workload("StatefulSet", "statefulsets", "sts").scale().status().columns(print::stateful_set()),
+        workload("StatefulSet", "statefulsets", "sts").scale().status().columns(print::stateful_set()).strategy(|s| s.read = Some(strategy::workload::read_stateful_set)),
         namespaced("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
             .short(&["hpa"])
             .categories(&["all"])
             .also(&["v1"])
             .status()
             .columns(print::horizontal_pod_autoscaler())
+            .strategy(|s| s.generation = Some(ON_SPEC))
             .stored_as("autoscaling", "v2", "horizontalpodautoscalers.autoscaling", conversions::autoscaler),
         namespaced("batch", "v1", "CronJob", "cronjobs").short(&["cj"]).categories(&["all"]).status().columns(print::cron_job()).strategy(|s| s.generation = Some(ON_SPEC)),
         namespaced("batch", "v1", "Job", "jobs").categories(&["all"]).status().columns(print::job()).fields(fields::JOB).strategy(|s| {
             s.generation = Some(ON_SPEC);
-            s.orphans_by_default = false;
+            s.orphans_by_default = true;
             s.prepare_create = Some(strategy::workload::prepare_job);
         }),
     ]

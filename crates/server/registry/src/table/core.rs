@@ -19,7 +19,10 @@ pub fn rows() -> Vec<Resource> {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
         }),
-        namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| s.create_on_update = true),
+        namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| {
+            s.create_on_update = true;
+            s.prepare_create = Some(strategy::workload::name_limit_range);
+        }),
         cluster("", "v1", "Namespace", "namespaces")
             .short(&["ns"])
             .verbs(&["create", "delete", "get", "list", "patch", "update", "watch"])
@@ -38,7 +41,8 @@ pub fn rows() -> Vec<Resource> {
             .sub("proxy", Role::Connect, ("", "", "NodeProxyOptions"), proxy)
             .status()
             .columns(print::node())
-            .fields(fields::NODE),
+            .fields(fields::NODE)
+            .strategy(|s| s.read = Some(strategy::workload::read_node)),
         namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
             .short(&["pvc"])
             .status()
@@ -68,7 +72,10 @@ pub fn rows() -> Vec<Resource> {
             .status()
             .columns(print::replication_controller())
             .fields(fields::REPLICAS)
-            .strategy(|s| s.generation = Some(strategy::generation::ON_SPEC)),
+            .strategy(|s| {
+                s.generation = Some(strategy::generation::ON_SPEC);
+                s.orphans_by_default = true;
+            }),
         namespaced("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status().columns(print::resource_quota()).strategy(|s| s.answers_object = true),
         namespaced("", "v1", "Secret", "secrets").columns(print::secret()).fields(fields::SECRET).strategy(|s| {
             s.read = Some(strategy::secret::fold_string_data);
@@ -104,6 +111,7 @@ pub fn rows() -> Vec<Resource> {
                 s.ttl_seconds = 3600;
             }),
         namespaced("coordination.k8s.io", "v1", "Lease", "leases").columns(print::lease()).volatile().strategy(|s| {
+            s.read = Some(strategy::workload::read_lease);
             s.create_on_update = true;
             s.unconditional_update = false;
         }),

@@ -1,10 +1,15 @@
 //! Networking, discovery, coordination-like infrastructure: nodes' classes, devices, flow control.
 use super::{Resource, build::*, fields};
-use crate::{print, strategy::{self, NameRule, generation::ON_SPEC}};
+use crate::{print, strategy::{self, NameRule, StatusMetadata, Strategy, generation::ON_SPEC}};
 
 const NET: &str = "networking.k8s.io";
 const DRA: &str = "resource.k8s.io";
 const FLOW: &str = "flowcontrol.apiserver.k8s.io";
+
+fn flow(s: &mut Strategy) {
+    s.generation = Some(ON_SPEC);
+    s.status_metadata = StatusMetadata::Kept;
+}
 
 pub fn rows() -> Vec<Resource> {
     vec![
@@ -12,8 +17,11 @@ pub fn rows() -> Vec<Resource> {
         namespaced(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().columns(print::ingress()).strategy(|s| s.generation = Some(ON_SPEC)),
         cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).fields(fields::IP_ADDRESS).strategy(|s| s.name = NameRule::PathSegment),
         namespaced(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).columns(print::network_policy()).strategy(|s| s.generation = Some(ON_SPEC)),
-        cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()),
-        namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| s.generation = Some(strategy::generation::ON_CONTENT)),
+        cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()).strategy(|s| s.status_metadata = StatusMetadata::Kept),
+        namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| {
+            s.generation = Some(strategy::generation::ON_CONTENT);
+            s.prepare_create = Some(strategy::service::prepare_endpoint_slice);
+        }),
         cluster("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").columns(print::runtime_class()).strategy(|s| {
             s.create_on_update = true;
             s.unconditional_update = false;
@@ -23,16 +31,19 @@ pub fn rows() -> Vec<Resource> {
             s.generation = Some(ON_SPEC);
         }),
         cluster(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().columns(print::device_taint_rule()).strategy(|s| {
-            s.answers_object = true;
+            s.status_metadata = StatusMetadata::Kept;
             s.generation = Some(ON_SPEC);
         }),
-        namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| s.answers_object = true),
+        namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| {
+            s.answers_object = true;
+            s.status_metadata = StatusMetadata::Kept;
+        }),
         namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| s.answers_object = true),
         cluster(DRA, "v1", "ResourceSlice", "resourceslices").columns(print::resource_slice()).fields(fields::RESOURCE_SLICE).strategy(|s| {
             s.answers_object = true;
             s.generation = Some(ON_SPEC);
         }),
-        cluster(FLOW, "v1", "FlowSchema", "flowschemas").status().columns(print::flow_schema()).strategy(|s| s.generation = Some(ON_SPEC)),
-        cluster(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations").status().columns(print::priority_level()).strategy(|s| s.generation = Some(ON_SPEC)),
+        cluster(FLOW, "v1", "FlowSchema", "flowschemas").status().columns(print::flow_schema()).strategy(flow),
+        cluster(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations").status().columns(print::priority_level()).strategy(flow),
     ]
 }

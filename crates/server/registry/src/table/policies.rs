@@ -1,6 +1,6 @@
 //! Who may do what: reviews, RBAC, certificates, admission, disruption, priority, extension of the API.
 use super::{Computed, Resource, Role, build::*, fields};
-use crate::{print, strategy::{self, NameRule, generation::ON_SPEC, generation::ON_CONTENT}};
+use crate::{print, strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC, generation::ON_WEBHOOKS}};
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -46,7 +46,10 @@ pub fn rows() -> Vec<Resource> {
             .status()
             .columns(print::pod_certificate_request())
             .fields(fields::POD_CERTIFICATE)
-            .strategy(|s| s.unconditional_update = false),
+            .strategy(|s| {
+                s.unconditional_update = false;
+                s.status_metadata = StatusMetadata::Kept;
+            }),
         namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
             .short(&["pdb"])
             .status()
@@ -61,10 +64,10 @@ pub fn rows() -> Vec<Resource> {
         role(namespaced(RBAC, "v1", "Role", "roles").columns(print::role())),
         extension("MutatingAdmissionPolicy", "mutatingadmissionpolicies").columns(print::mutating_policy()),
         extension("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings").columns(print::policy_binding()),
-        extension("MutatingWebhookConfiguration", "mutatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_CONTENT)),
-        extension("ValidatingAdmissionPolicy", "validatingadmissionpolicies").status().columns(print::validating_policy()),
+        extension("MutatingWebhookConfiguration", "mutatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_WEBHOOKS)),
+        extension("ValidatingAdmissionPolicy", "validatingadmissionpolicies").status().columns(print::validating_policy()).strategy(|s| s.status_metadata = StatusMetadata::Kept),
         extension("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings").columns(print::policy_binding()),
-        extension("ValidatingWebhookConfiguration", "validatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_CONTENT)),
+        extension("ValidatingWebhookConfiguration", "validatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_WEBHOOKS)),
         cluster("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
             .short(&["crd", "crds"])
             .categories(&["api-extensions"])
@@ -84,6 +87,7 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| {
                 s.unconditional_update = false;
                 s.name = NameRule::PathSegment;
+                s.status_metadata = StatusMetadata::Kept;
             }),
         cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses").short(&["pc"]).columns(print::priority_class()).strategy(|s| {
             s.generation = Some(strategy::generation::ONCE);

@@ -157,6 +157,21 @@ impl Resource {
     pub fn has_status(&self) -> bool {
         self.subresources.iter().any(|s| s.role == Role::Status)
     }
+    /// Where upstream keeps the object in etcd; some of its errors tell.
+    pub fn upstream_key(&self, namespace: &str, name: &str) -> String {
+        let folder = match (&*self.group, &*self.plural) {
+            ("", "nodes") => "minions".to_owned(),
+            ("", "services") => "services/specs".to_owned(),
+            ("", "endpoints") => "services/endpoints".to_owned(),
+            ("", "replicationcontrollers") => "controllers".to_owned(),
+            ("networking.k8s.io", "ingresses") => "ingress".to_owned(),
+            ("apiextensions.k8s.io" | "apiregistration.k8s.io", plural) => format!("{}/{plural}", self.group),
+            (group, plural) if self.custom.is_some() => format!("{group}/{plural}"),
+            (_, plural) => plural.to_owned(),
+        };
+        let namespace = if self.namespaced { format!("{namespace}/") } else { String::new() };
+        format!("/registry/{folder}/{namespace}{name}")
+    }
     /// The store's key; `namespace` is ignored when the resource has none.
     pub fn key(&self, namespace: &str, name: &str) -> String {
         let namespace = if self.namespaced { namespace } else { "" };

@@ -3,19 +3,26 @@ use super::{decode::{self, Incoming}, options::{FieldValidation, WriteOptions}};
 use crate::{
     read::opened,
     registry::{Context, Registry},
+    strategy::StatusMetadata,
     table::Role,
     value,
 };
 use serde_json::Value;
 use skiff_apply::{ApplyError, Tracker};
-use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_meta::{GroupVersion, Status};
 use skiff_store::Entry;
 
 /// What the object's own endpoint does not write, and what a status does not.
 fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
     match ctx.row.subresource(&ctx.call.target.subresource).map(|s| s.role) {
+        // Upstream records nothing of these but the conditions.
+        _ if &*ctx.row.plural == "certificatesigningrequests" => &["spec"],
         Some(Role::Status) if ctx.row.custom.is_some() => &["metadata", "spec"],
-        Some(Role::Status) => &["spec"],
+        Some(Role::Status) => match ctx.row.strategy.status_metadata {
+            StatusMetadata::Free => &["spec"],
+            StatusMetadata::NoLabels => &["spec", "metadata.labels"],
+            StatusMetadata::Kept => &["metadata", "spec"],
+        },
         Some(_) => &[],
         None if ctx.row.strategy.status => &["status"],
         None => &[],
@@ -40,6 +47,7 @@ impl Registry {
     pub(crate) async fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let (mut config, strict) = configuration(ctx)?;
+        let place = format!("{}/{}", value::text(&config, "metadata.namespace"), ctx.name());
         decode::in_namespace(ctx, &mut config)?;
         let mut live = match entry {
             Some(e) => opened(ctx.row, ctx.version(), e).await?,
@@ -52,24 +60,26 @@ impl Registry {
         let shape = ctx.row.shape.merging(&kind);
         let api_version = kind.api_version();
         let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
-        let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, e))?;
+        let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
         let mut incoming = decode::patched(ctx, options, v)?;
         match options.validation {
             FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),
-            FieldValidation::Warn => incoming.warnings.extend(strict),
+            // A warning of each line, without the parser's heading.
+            FieldValidation::Warn => incoming.warnings.extend(strict.iter().map(|w| w.lines().last().unwrap_or_default().trim().to_owned())),
             _ => {}
         }
         Ok(Incoming { tracked: true, ..incoming })
     }
 }
 
-fn refused(ctx: &Context<'_>, e: ApplyError) -> Status {
+/// `place` is the namespace that the configuration names, if it names one, and the object.
+fn refused(ctx: &Context<'_>, place: &str, e: ApplyError) -> Status {
     match e {
         ApplyError::Conflict(status) => status,
         e @ ApplyError::ManagedFieldsGiven => Status::bad_request(e.to_string()),
         ApplyError::Walk(why) => {
             let kind = ctx.row.gvk(ctx.version());
-            Status { code: 500, ..Status::new(Reason::Unknown, format!("failed to create typed patch object ({}/{}; {kind}): {why}", ctx.namespace(), ctx.name())) }
+            Status::plain(500, format!("failed to create typed patch object ({place}; {kind}): {why}"))
         }
     }
 }
@@ -80,17 +90,18 @@ fn configuration(ctx: &Context<'_>) -> Result<(Value, Vec<String>), Status> {
         let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
     }
-    let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error decoding YAML: {why}"));
+    let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error encoding patch: {}", why.to_string().replacen("error converting YAML to JSON", "yaml", 1)));
     let (json, strict) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
     let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
     let kind = ctx.row.gvk(ctx.version());
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
     if given != kind.kind || api_version != kind.api_version() {
-        return Err(Status::bad_request(format!("PATCH requests of {kind} cannot be handled with a configuration of apiVersion {api_version:?} and kind {given:?}")));
+        let named = GroupVersion::parse(api_version).unwrap_or_else(|| GroupVersion::new("", api_version.to_owned())).kind(given.to_owned());
+        return Err(Status::bad_request(format!("invalid object type: {named}")));
     }
     let name = value::text(&v, "metadata.name");
     if !name.is_empty() && name != ctx.name() {
-        return Err(Status::bad_request(format!("metadata.name: Invalid value: {name:?}: must match name in the url ({})", ctx.name())));
+        return Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", ctx.name())));
     }
     value::set(&mut v, "metadata.name", ctx.name());
     Ok((v, strict))

@@ -10,7 +10,7 @@ use crate::{
     value,
 };
 use serde_json::{Value, json};
-use skiff_meta::{Cause, Reason, Revision, Status};
+use skiff_meta::{Cause, GroupResource, Reason, Revision, Status};
 use skiff_request::Answer;
 use skiff_store::{Entry, Expect};
 
@@ -40,8 +40,11 @@ pub(crate) struct DeleteOptions {
 
 impl DeleteOptions {
     pub fn of(ctx: &Context<'_>) -> Result<Self, Status> {
-        let options = if ctx.call.body.is_empty() { Self::from_query(ctx)? } else { Self::from_body(ctx)? };
-        Ok(Self { dry_run: options.dry_run || WriteOptions::of(ctx.call)?.dry_run, ..options })
+        // Options in the body are all there are: the query's are not looked at.
+        if !ctx.call.body.is_empty() {
+            return Self::from_body(ctx);
+        }
+        Ok(Self { dry_run: WriteOptions::of(ctx.call)?.dry_run, ..Self::from_query(ctx)? })
     }
     fn from_query(ctx: &Context<'_>) -> Result<Self, Status> {
         let q = &ctx.call.query;
@@ -75,7 +78,7 @@ impl DeleteOptions {
             "Orphan" => Some(Policy::Orphan),
             "Foreground" => Some(Policy::Foreground),
             "Background" => Some(Policy::Background),
-            _ => return Err(invalid("propagationPolicy", "FieldValueNotSupported", format!("Unsupported value: {named:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""))),
+            _ => return Err(invalid("propagationPolicy", "FieldValueNotSupported", format!("Unsupported value: {named:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""))),
         };
         for d in value::list(v, "dryRun").iter().filter(|d| **d != "All") {
             return Err(invalid("dryRun", "FieldValueNotSupported", format!("Unsupported value: {d}: supported values: \"All\"")));
@@ -120,12 +123,14 @@ impl DeleteOptions {
     }
 
     fn check(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
-        let conflict = |why: String| Err(Status::conflict(&ctx.row.group_resource(), name, &why));
+        // Named by the kind, unlike all other conflicts.
+        let kind = GroupResource { group: ctx.row.group.clone(), resource: ctx.row.kind.clone() };
+        let conflict = |why: String| Err(Status::conflict(&kind, name, &why));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
-            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", entry.row.uid));
+            return conflict(format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", entry.row.uid));
         }
         if let Some(rv) = self.revision.as_deref().filter(|r| *r != entry.revision.to_string()) {
-            return conflict(format!("Precondition failed: ResourceVersion in precondition: {rv}, ResourceVersion in object meta: {}", entry.revision));
+            return conflict(format!("the ResourceVersion in the precondition ({rv}) does not match the ResourceVersion in record ({}). The object might have been modified", entry.revision));
         }
         Ok(())
     }
@@ -163,6 +168,10 @@ impl Registry {
     async fn delete_entry(&self, ctx: &Context<'_>, entry: &Entry, options: &DeleteOptions) -> Result<Answer, Status> {
         let old = opened(ctx.row, ctx.version(), entry).await?;
         let warnings = if options.admitted { Vec::new() } else { self.admit_deletion(ctx, &options.given(), &old, options.dry_run).await? };
+        let mut warnings = warnings;
+        if options.policy.is_none() && !options.accepted && &*ctx.row.plural == "jobs" && ctx.row.strategy.orphans_by_default {
+            warnings.push(PODS_STAY.into());
+        }
         let fate = fate(ctx, &old, options, &self.now().to_string());
         let (code, bytes, revision) = match fate {
             Fate::Waiting => (200, entry.bytes.clone(), entry.revision),
@@ -210,7 +219,7 @@ fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> F
     let deleting = value::at(old, "metadata.deletionTimestamp").is_some();
     let prepared = ctx.row.strategy.prepare_delete.filter(|_| !deleting).map(|f| f(old, now));
     let mut v = prepared.unwrap_or_else(|| old.clone());
-    let finalizers = finalizers(&v, options.policy);
+    let finalizers = finalizers(&v, options.policy.or(default_policy(ctx, &v)));
     match &finalizers[..] {
         [] => {
             value::remove(&mut v, "metadata.finalizers");
@@ -251,6 +260,15 @@ fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> F
     }
     Fate::Marked(v)
 }
+
+/// What becomes of dependents when nobody says: those that the finalizers do not settle either.
+fn default_policy(ctx: &Context<'_>, v: &Value) -> Option<Policy> {
+    let settled = value::list(v, "metadata.finalizers").iter().any(|f| f == ORPHAN || f == FOREGROUND);
+    (ctx.row.strategy.orphans_by_default && !settled).then_some(Policy::Orphan)
+}
+
+/// A Job that goes without a word about its pods leaves them behind.
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 fn finalizers_changed(old: &Value, new: &[Value]) -> bool {
     value::list(old, "metadata.finalizers") != new

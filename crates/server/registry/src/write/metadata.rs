@@ -36,11 +36,27 @@ pub(crate) fn validate(row: &Resource, v: &Value) -> Vec<Cause> {
     labels(v, &mut causes);
     annotations(v, &mut causes);
     owners(v, &mut causes);
-    for (i, f) in value::list(v, "metadata.finalizers").iter().enumerate() {
-        let name = f.as_str().unwrap_or_default();
-        each(&format!("metadata.finalizers[{i}]"), name, skiff_meta::is_qualified_name(name), &mut causes);
-    }
+    finalizers(row, v, &mut causes);
     causes
+}
+
+/// Groups whose kinds may have finalizers without a domain.
+const FREE_FINALIZERS: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
+    let all = value::list(v, "metadata.finalizers");
+    let names = || all.iter().map(|f| f.as_str().unwrap_or_default());
+    for name in names() {
+        each("metadata.finalizers", name, skiff_meta::is_qualified_name(name), causes);
+    }
+    if names().any(|f| f == "orphan") && names().any(|f| f == "foregroundDeletion") {
+        causes.push(invalid("metadata.finalizers", &all.to_vec().into(), "finalizer orphan and foregroundDeletion cannot be both set"));
+    }
+    let free = row.custom.is_some() || FREE_FINALIZERS.contains(&&*row.group);
+    for (i, name) in names().enumerate().filter(|(_, f)| !free && !f.contains('/') && !STANDARD_FINALIZERS.contains(f)) {
+        causes.push(invalid(&format!("metadata.finalizers[{i}]"), &name.into(), "name is neither a standard finalizer name nor is it fully qualified"));
+    }
 }
 
 /// A base may end with a hyphen, since letters follow it.
@@ -62,7 +78,8 @@ fn labels(v: &Value, causes: &mut Vec<Cause>) {
 fn annotations(v: &Value, causes: &mut Vec<Cause>) {
     let mut size = 0;
     for (k, x) in value::map(v, "metadata.annotations").into_iter().flatten() {
-        each("metadata.annotations", k, skiff_meta::is_qualified_name(&k.to_lowercase()), causes);
+        let errors = skiff_meta::is_qualified_name(&k.to_lowercase()).map_err(|all| all.into_iter().map(|e| NameError(e.0.replacen("a qualified name must", "a valid label key must", 1))).collect());
+        each("metadata.annotations", k, errors, causes);
         size += k.len() + x.as_str().unwrap_or_default().len();
     }
     if size > TOTAL_ANNOTATIONS {
@@ -73,17 +90,18 @@ fn annotations(v: &Value, causes: &mut Vec<Cause>) {
 fn owners(v: &Value, causes: &mut Vec<Cause>) {
     let mut controllers = Vec::new();
     for (i, o) in value::list(v, "metadata.ownerReferences").iter().enumerate() {
-        for (key, why) in [("apiVersion", "version must not be empty"), ("kind", "must not be empty"), ("name", "must not be empty"), ("uid", "must not be empty")] {
+        for key in ["apiVersion", "kind", "name", "uid"] {
             if value::text(o, key).is_empty() {
-                causes.push(invalid(&format!("metadata.ownerReferences[{i}].{key}"), &"".into(), why));
+                causes.push(required(&format!("metadata.ownerReferences[{i}].{key}"), "must not be empty"));
             }
         }
         if value::flag(o, "controller") {
-            controllers.push(i);
+            controllers.push(format!("{}/{}", value::text(o, "kind"), value::text(o, "name")));
         }
     }
-    if controllers.len() > 1 {
-        causes.push(invalid("metadata.ownerReferences", &controllers.len().into(), "Only one reference can have Controller set to true. Found more than one"));
+    if let [first, second, ..] = controllers.as_slice() {
+        let why = format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}");
+        causes.push(invalid("metadata.ownerReferences", &value::list(v, "metadata.ownerReferences").to_vec().into(), &why));
     }
 }
 
@@ -94,6 +112,7 @@ pub(crate) fn carry_over(v: &mut Value, old: &Value) {
             value::copy(v, old, path);
         }
     }
+    value::copy(v, old, "metadata.creationTimestamp");
     // An object that is being deleted stays so.
     if value::at(old, "metadata.deletionTimestamp").is_some() {
         value::copy(v, old, "metadata.deletionTimestamp");

@@ -1,7 +1,7 @@
 //! The options of writes: `dryRun`, `fieldManager`, `fieldValidation`, `force`.
 use serde_json::{Value, json};
 use skiff_meta::{Cause, Status};
-use skiff_request::{Call, Verb};
+use skiff_request::{Call, PatchType, Verb};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FieldValidation {
@@ -30,8 +30,9 @@ impl WriteOptions {
             _ => "CreateOptions",
         };
         let mut causes = Vec::new();
-        for v in call.query.all("dryRun").filter(|v| *v != "All") {
-            causes.push(unsupported("dryRun", v, "\"All\""));
+        let dry_run: Vec<&str> = call.query.all("dryRun").collect();
+        if dry_run.iter().any(|v| *v != "All") {
+            causes.push(unsupported("dryRun", &json!(dry_run).to_string(), "\"All\""));
         }
         let given = call.query.get("fieldValidation").unwrap_or_default();
         let validation = match given {
@@ -39,13 +40,21 @@ impl WriteOptions {
             "" | "Warn" => FieldValidation::Warn,
             "Strict" => FieldValidation::Strict,
             _ => {
-                causes.push(unsupported("fieldValidation", given, "\"Ignore\", \"Warn\", \"Strict\""));
+                causes.push(unsupported("fieldValidation", &format!("{given:?}"), "\"\", \"Ignore\", \"Strict\", \"Warn\""));
                 FieldValidation::Ignore
             }
         };
         let manager = call.query.get("fieldManager").unwrap_or_default();
         if manager.len() > MANAGER_LIMIT {
             causes.push(Cause { reason: "FieldValueTooLong".into(), message: format!("Too long: may not be more than {MANAGER_LIMIT} bytes"), field: "fieldManager".into() });
+        }
+        if let Some((at, c)) = manager.chars().enumerate().find(|(_, c)| c.is_control()) {
+            let message = format!("Invalid value: {}: invalid character U+{:04X} (at position {at})", quoted(manager), u32::from(c));
+            causes.push(Cause { reason: "FieldValueInvalid".into(), message, field: "fieldManager".into() });
+        }
+        let applies = call.verb != Verb::Patch || call.content_type == PatchType::Apply.media_type();
+        if !applies && call.query.get("force").is_some() {
+            causes.push(Cause { reason: "FieldValueForbidden".into(), message: "Forbidden: may not be specified for non-apply patch".into(), field: "force".into() });
         }
         if !causes.is_empty() {
             return Err(Status::invalid("meta.k8s.io", kind, "", causes));
@@ -61,8 +70,23 @@ impl WriteOptions {
     }
 }
 
+/// As Go quotes a text in an error.
+fn quoted(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+/// `given` as it is shown.
 fn unsupported(field: &str, given: &str, values: &str) -> Cause {
-    Cause { reason: "FieldValueNotSupported".into(), message: format!("Unsupported value: {given:?}: supported values: {values}"), field: field.into() }
+    Cause { reason: "FieldValueNotSupported".into(), message: format!("Unsupported value: {given}: supported values: {values}"), field: field.into() }
 }
 
 /// The name given, or the user agent up to its first slash.

@@ -54,7 +54,16 @@ impl Registry {
                 skiff_patch::strategic_patch(&v, &decode_patch(&ctx.call.body)?, ty).map_err(refused)?
             }
         };
-        let mut incoming = decode::patched(ctx, options, v)?;
+        let named = (value::text(&v, "apiVersion").to_owned(), value::text(&v, "kind").to_owned());
+        let own = ctx.row.gvk(ctx.version());
+        if named != (own.api_version(), own.kind.to_string()) {
+            let text = format!("no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"", named.1, named.0);
+            return Err(unfit(ctx, kind, &v, &text));
+        }
+        let mut incoming = decode::patched(ctx, options, v.clone()).map_err(|e| match e.message.split_once(&format!("cannot be handled as a {}: ", own.kind)) {
+            Some((_, why)) => unfit(ctx, kind, &v, why),
+            None => e,
+        })?;
         check_identity(ctx, &incoming.value)?;
         decode::in_namespace(ctx, &mut incoming.value)?;
         self.replace(ctx, options, entry, incoming, role).await
@@ -78,13 +87,53 @@ impl Registry {
 pub(crate) fn refused(e: PatchError) -> Status {
     match e {
         PatchError::Malformed(why) => Status::bad_request(why),
-        PatchError::Unfit(why) => Status::new(Reason::Invalid, why),
-        e @ PatchError::TestFailed(_) => Status::new(Reason::Invalid, e.to_string()),
+        PatchError::Unknown(why) => Status::plain(500, why),
+        PatchError::Unfit(_) | PatchError::TestFailed(_) => Status::generic(Reason::Invalid, "the server rejected our request due to an error in our request"),
         e @ PatchError::TooMany { .. } => Status::new(Reason::RequestEntityTooLarge, e.to_string()),
     }
 }
 
+/// 422 of a patch that makes something else than an object of the kind. Shown is the object that it made, or, of a
+/// strategic one, the patch.
+fn unfit(ctx: &Context<'_>, kind: PatchType, made: &Value, why: &str) -> Status {
+    let patch: Value = serde_json::from_slice(&ctx.call.body).unwrap_or_default();
+    let shown = match kind {
+        PatchType::Strategic => skiff_patch::shown(&patch),
+        PatchType::Json => ordered(made, &touched(&patch)).to_string(),
+        _ => ordered(made, &patch).to_string(),
+    };
+    let cause = skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", Value::String(shown)), field: "patch".into() };
+    Status::invalid("", "", "", vec![cause])
+}
+
+/// The objects that a JSON patch reaches into, as a merge patch would have them.
+fn touched(patch: &Value) -> Value {
+    let mut all = Value::Object(Default::default());
+    for path in patch.as_array().into_iter().flatten().filter_map(|op| op.get("path")?.as_str()) {
+        let steps: Vec<&str> = path.split('/').skip(1).collect();
+        let mut at = &mut all;
+        for step in steps.iter().take(steps.len().saturating_sub(1)) {
+            if !at[*step].is_object() {
+                at[*step] = Value::Object(Default::default());
+            }
+            at = &mut at[*step];
+        }
+    }
+    all
+}
+
+/// Upstream sorts the members of the objects that a patch reaches into, and leaves the others as they were.
+fn ordered(v: &Value, patch: &Value) -> Value {
+    let (Value::Object(members), Value::Object(patch)) = (v, patch) else { return v.clone() };
+    let sorted: std::collections::BTreeMap<_, _> = members.iter().collect();
+    let none = Value::Null;
+    Value::Object(sorted.into_iter().map(|(k, v)| (k.clone(), ordered(v, patch.get(k).unwrap_or(&none)))).collect())
+}
+
 fn unsupported(ctx: &Context<'_>) -> Status {
+    if ctx.row.custom.is_none() {
+        return Status::generic(Reason::UnsupportedMediaType, "415: Unsupported Media Type");
+    }
     let accepted: Vec<&str> = [PatchType::Json, PatchType::Merge, PatchType::Strategic, PatchType::Apply]
         .into_iter()
         .filter(|p| *p != PatchType::Strategic || ctx.row.shape.table(&ctx.row.gvk(ctx.version())).is_some())
@@ -95,7 +144,11 @@ fn unsupported(ctx: &Context<'_>) -> Status {
 }
 
 pub(crate) fn decode_patch(body: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(body).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))
+    match serde_json::from_slice(body) {
+        Ok(v @ Value::Object(_)) => Ok(v),
+        Ok(v) => Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", skiff_patch::json_type(&v)))),
+        Err(_) => Err(Status::bad_request("invalid JSON patch")),
+    }
 }
 
 fn check_identity(ctx: &Context<'_>, v: &Value) -> Result<(), Status> {

@@ -4,7 +4,7 @@ use crate::{
     body,
     read::{sealed, view},
     registry::{Context, Registry},
-    strategy::Prepare,
+    strategy::{Prepare, StatusMetadata},
     table::Role,
     value,
 };
@@ -82,10 +82,13 @@ impl Registry {
                         value::set(v, "metadata.managedFields", m);
                     }
                 }
-                for path in ["metadata.labels", "metadata.ownerReferences"] {
-                    if ctx.row.strategy.generation.is_some() {
-                        value::copy(v, old, path);
-                    }
+                let kept: &[&str] = match ctx.row.strategy.status_metadata {
+                    StatusMetadata::Free => &[],
+                    StatusMetadata::NoLabels => &["labels"],
+                    StatusMetadata::Kept => &["labels", "annotations", "finalizers", "ownerReferences", "deletionTimestamp", "generation", "selfLink"],
+                };
+                for key in kept {
+                    value::copy(v, old, &format!("metadata.{key}"));
                 }
             }
             _ => {}
@@ -248,7 +251,7 @@ impl Registry {
             if options.dry_run {
                 return match self.store.get(&key) {
                     Some(_) => Err(Status::already_exists(&ctx.row.group_resource(), value::text(v, "metadata.name"))),
-                    None => Ok((unstamped(&body), Revision::ZERO)),
+                    None => Ok((crate::body::unstamped(&body), Revision::ZERO)),
                 };
             }
             let entry = self.commit(ctx, &key, Expect::Absent, Some(body)).await?;
@@ -307,14 +310,4 @@ struct Asked<'a> {
     dry_run: bool,
     /// Where annotations of the audit record go.
     notes: Option<&'a Notes>,
-}
-
-/// A created object that was never stored has no revision at all.
-fn unstamped(body: &Body) -> Bytes {
-    let hole = b",\"resourceVersion\":\"\"";
-    let start = (body.at + 1).saturating_sub(hole.len());
-    match body.bytes.get(start..body.at + 1) {
-        Some(part) if part == hole => [&body.bytes[..start], &body.bytes[body.at + 1..]].concat().into(),
-        _ => body.bytes.clone(),
-    }
 }

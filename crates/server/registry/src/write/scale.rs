@@ -18,10 +18,12 @@ fn kind() -> GroupVersionKind {
 /// `spec.replicas` is left out when it is zero.
 fn view(paths: &ScalePaths, entry: &Entry, v: &Value) -> Value {
     let mut meta = json!({});
-    for key in ["name", "namespace", "uid", "creationTimestamp"] {
-        value::copy(&mut meta, &v["metadata"], key);
+    for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        match key {
+            "resourceVersion" => meta[key] = entry.revision.to_string().into(),
+            _ => value::copy(&mut meta, &v["metadata"], key),
+        }
     }
-    meta["resourceVersion"] = entry.revision.to_string().into();
     let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, &paths.current)}});
     if value::int(v, &paths.desired) != 0 {
         scale["spec"]["replicas"] = value::int(v, &paths.desired).into();
@@ -74,7 +76,12 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
 
 fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Status> {
     if verb == Verb::Update {
-        return decode::other(ctx, &kind());
+        let scale = decode::other(ctx, &kind())?;
+        let name = value::text(&scale, "metadata.name");
+        if !name.is_empty() && name != ctx.name() {
+            return Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", ctx.name())));
+        }
+        return Ok(scale);
     }
     match PatchType::of_media_type(&ctx.call.content_type) {
         Some(PatchType::Json) => skiff_patch::json_patch(current, &ctx.call.body).map_err(super::patch::refused),

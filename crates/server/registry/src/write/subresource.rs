@@ -2,7 +2,7 @@
 use super::{decode, options::WriteOptions, persist::Change, update::stored};
 use crate::{
     read::get,
-    registry::{Context, Registry, no_such_resource},
+    registry::{Context, Registry, no_such_method, no_such_resource},
     table::Role,
     value,
 };
@@ -16,7 +16,7 @@ impl Registry {
         let target = &ctx.call.target;
         let sub = ctx.row.subresource(&target.subresource).ok_or_else(no_such_resource)?;
         if !sub.verbs.contains(&ctx.call.verb.as_str()) || sub.role == Role::Connect {
-            return Err(Status::method_not_allowed(&target.group_resource(), ctx.call.verb.as_str()));
+            return Err(no_such_method(ctx));
         }
         match (sub.role, ctx.call.verb) {
             (Role::Binding, _) => self.bind(ctx).await,

@@ -20,8 +20,8 @@ impl Registry {
         let mut incoming = decode::body(ctx, &options)?;
         decode::in_namespace(ctx, &mut incoming.value)?;
         let name = value::text(&incoming.value, "metadata.name");
-        if name.is_empty() && role.is_none() && ctx.row.strategy.create_on_update {
-            return Err(Status::bad_request("name must be provided"));
+        if name.is_empty() && role.is_none() && ctx.row.custom.is_none() {
+            return Err(Status::bad_request(format!("the name of the object ({} based on URL) was undeterminable: name must be provided", ctx.name())));
         }
         if !name.is_empty() && name != ctx.name() {
             return Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", ctx.name())));
@@ -74,8 +74,10 @@ impl Registry {
         let (row, name) = (ctx.row.group_resource(), ctx.name());
         let uid = value::text(v, "metadata.uid");
         let held = value::text(old, "metadata.uid");
-        if !uid.is_empty() && uid != held {
-            return Err(Status::conflict(&row, name, &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
+        // A patch of the uid is an invalid change, not a precondition.
+        if !uid.is_empty() && uid != held && ctx.call.verb != skiff_request::Verb::Patch {
+            let key = ctx.row.upstream_key(ctx.namespace(), name);
+            return Err(Status::conflict(&row, name, &format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
         }
         match value::text(v, "metadata.resourceVersion") {
             "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
@@ -86,6 +88,7 @@ impl Registry {
                 vec![super::metadata::invalid("metadata.resourceVersion", &serde_json::json!(0), "must be specified for an update")],
             )),
             asked if asked == entry.revision.to_string() => Ok(()),
+            asked if asked.parse::<u64>().is_err() => Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: invalid syntax"))),
             _ => Err(Status::conflict(&row, name, MODIFIED)),
         }
     }
