@@ -1,5 +1,6 @@
 //! Datastore, registry and API server, put together.
 use crate::server::backends;
+use crate::server::encryption::{self, Encryption};
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::account_tokens::AccountTokens;
@@ -20,6 +21,7 @@ pub struct Api {
     pub keys: Arc<Keys>,
     pub tokens: Arc<AccountTokens>,
     pub store: Arc<dyn Store>,
+    pub encryption: Encryption,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
     /// Serves custom resources.
@@ -31,7 +33,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let keys = Arc::new(Keys::open(s)?);
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
-    let config = skiff_sqlite::Config::new(s.data.join("server/db"));
+    let sealer = encryption::open(s).await?;
+    let config = skiff_sqlite::Config { sealing: sealer.clone(), ..skiff_sqlite::Config::new(s.data.join("server/db")) };
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
@@ -77,7 +80,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, tokens, store, registry, authenticator, definitions, handle })
+    let encryption = Encryption::new(sealer, store.clone(), s);
+    Ok(Api { keys, tokens, store, encryption, registry, authenticator, definitions, handle })
 }
 
 /// What API servers behind this one must know to believe it.

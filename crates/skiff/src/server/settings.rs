@@ -23,6 +23,13 @@ pub struct Settings {
     pub kubeconfig_mode: u32,
     pub manifests: PathBuf,
     pub node: Option<NodeSettings>,
+    pub outside: Outside,
+}
+
+/// Upstream's configuration files.
+#[derive(Default)]
+pub struct Outside {
+    pub encryption: Option<PathBuf>,
 }
 
 impl Settings {
@@ -58,6 +65,7 @@ impl Settings {
             data: a.places.data_dir,
             run: a.places.run_dir,
             node,
+            outside: Outside { encryption: a.encryption_provider_config },
         })
     }
     /// The first address of the service network: the `kubernetes` Service.
