@@ -234,6 +234,15 @@ pub struct ServerArgs {
     /// EncryptionConfiguration: what is sealed at rest, and how; read again when it changes
     #[arg(long)]
     pub encryption_provider_config: Option<PathBuf>,
+    /// AuthenticationConfiguration: issuers of tokens, and who may come without; read again when it changes
+    #[arg(long)]
+    pub authentication_config: Option<PathBuf>,
+    /// AuthorizationConfiguration: who is asked, in which order, webhooks among them; read again when it changes
+    #[arg(long)]
+    pub authorization_config: Option<PathBuf>,
+    /// A flag of upstream's API server, name=value: oidc-*, authentication-token-webhook-*, anonymous-auth, and those above
+    #[arg(long)]
+    pub kube_apiserver_arg: Vec<String>,
     #[command(flatten)]
     pub node: NodeArgs,
     /// Log levels by component: `info`, or `warn,node=debug`

@@ -1,9 +1,8 @@
-//! Who asks: the certificate of the connection, the headers of the request, the chain of authenticators, impersonation.
+//! Who asks: the certificate of the connection, the headers of the request, the chain of authenticators.
 use http::HeaderMap;
-use skiff_meta::{GroupVersionResource, Status};
+use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
-use skiff_registry::Registry;
-use skiff_request::{Target, User};
+use skiff_request::User;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -78,53 +77,7 @@ pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: 
     bad.map_or(Ok(None), Err)
 }
 
-/// The user that the request wants to be, if its own may be that.
-pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &HeaderMap) -> Result<User, Status> {
-    let texts = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect::<Vec<_>>();
-    let name = texts("impersonate-user").into_iter().next().unwrap_or_default();
-    let uid = texts("impersonate-uid").into_iter().next().unwrap_or_default();
-    let groups = texts("impersonate-group");
-    let extra: Vec<(String, String)> = headers
-        .iter()
-        .filter_map(|(k, v)| {
-            let key = k.as_str().strip_prefix("impersonate-extra-")?;
-            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
-            Some((key, v.to_str().ok()?.to_owned()))
-        })
-        .collect();
-    if name.is_empty() {
-        let others = !groups.is_empty() || !extra.is_empty() || !uid.is_empty();
-        return if others { Err(Status::bad_request("requested without impersonating a user")) } else { Ok(user) };
-    }
-    let mut wanted = User { name: name.clone(), uid: uid.clone(), groups: groups.clone(), ..Default::default() };
-    match wanted.service_account() {
-        Some((ns, account)) => {
-            let (ns, account) = (ns.to_owned(), account.to_owned());
-            may(registry, &user, "", "serviceaccounts", &ns, &account, "").await?;
-            if groups.is_empty() {
-                wanted.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}")];
-            }
-        }
-        None => may(registry, &user, "", "users", "", &name, "").await?,
-    }
-    for g in &groups {
-        may(registry, &user, "", "groups", "", g, "").await?;
-    }
-    if !uid.is_empty() {
-        may(registry, &user, "authentication.k8s.io", "uids", "", &uid, "").await?;
-    }
-    for (key, value) in extra {
-        may(registry, &user, "authentication.k8s.io", "userextras", "", &value, &key).await?;
-        wanted.extra.entry(key).or_default().push(value);
-    }
-    let group = if wanted.name == User::ANONYMOUS { User::UNAUTHENTICATED } else { User::AUTHENTICATED };
-    if !wanted.in_group(group) {
-        wanted.groups.push(group.to_owned());
-    }
-    Ok(wanted)
-}
-
-async fn may(registry: &Registry, user: &User, group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str) -> Result<(), Status> {
-    let target = Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name).sub(sub);
-    registry.authorize(user, "impersonate", &target).await
+/// Whether the request wants to be done as somebody else.
+pub(crate) fn impersonates(headers: &HeaderMap) -> bool {
+    headers.keys().any(|k| k.as_str().starts_with("impersonate-"))
 }

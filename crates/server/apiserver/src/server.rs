@@ -22,7 +22,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
-use skiff_policy::{Action, Authenticator, Decision};
+use skiff_policy::{Action, Impersonation, Authenticator, Decision};
 use skiff_registry::{Registry, table::{Computed, Role}};
 use skiff_request::{Call, Query, Service, Target, User, Verb};
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::{Duration, Instant}};
@@ -44,7 +44,8 @@ pub struct Config {
     /// Asked in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Who asks without credentials, by path; None refuses.
-    pub anonymous: fn(&str) -> Option<User>,
+    pub anonymous: Arc<dyn Fn(&str) -> Option<User> + Send + Sync>,
+    pub impersonation: Arc<dyn Impersonation>,
     pub checks: Vec<Check>,
     /// Further documents by path, such as those of OpenID discovery; authorised as any path.
     pub documents: Vec<Document>,
@@ -223,9 +224,13 @@ impl Server {
             Some(user) => user,
             None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized(""))?,
         };
-        let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers).await?);
         let query = inbound::query(parts.uri.query());
         let route = route(parts.uri.path());
+        let user = match identity::impersonates(&parts.headers) {
+            true => self.config.impersonation.act_as(user, &credentials.headers, &action(parts, &query, &route)?).await?,
+            false => user,
+        };
+        let user = Arc::new(user);
         if let Some((a, place)) = self.elsewhere(&route, parts.uri.path()) {
             self.allowed_elsewhere(parts, &user, &query, &route).await?;
             return a.forward(place, parts, &user, body, upgrade).await;
@@ -256,7 +261,7 @@ impl Server {
         let Route::Resource { target, watch, .. } = route else { return self.path_allowed(parts, user).await };
         let watching = *watch || (query.flag("watch") && parts.method == Method::GET && target.name.is_empty());
         let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
-        self.config.registry.authorize(user, verb.as_str(), target).await
+        self.config.registry.authorize_narrowed(user, verb.as_str(), target, query).await
     }
 
     fn connects(&self, target: &Target) -> bool {
@@ -321,6 +326,16 @@ impl Server {
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden_path(user, parts, &why)),
         }
     }
+}
+
+/// What the request is about, as authorisation will see it.
+fn action(parts: &Parts, query: &Query, route: &Route) -> Result<Action, Status> {
+    let Route::Resource { target, watch, .. } = route else {
+        return Ok(Action::Path { verb: parts.method.as_str().to_ascii_lowercase(), path: parts.uri.path().to_owned() });
+    };
+    let watching = *watch || (query.flag("watch") && parts.method == Method::GET && target.name.is_empty());
+    let verb = inbound::verb(&parts.method, &target.name, watching).ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
+    Ok(Action::of(verb.as_str(), target.clone(), query.get("labelSelector"), query.get("fieldSelector")))
 }
 
 /// What a request is counted under: never by names, which are many.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
-use skiff_request::{Answer, Call, Service, Target, User, Verb};
+use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
@@ -78,7 +78,17 @@ impl Registry {
 
     /// Refuses what the authoriser does not allow, in upstream's words.
     pub async fn authorize(&self, user: &User, verb: &str, target: &Target) -> Result<(), Status> {
-        let action = Action::Resource { verb: verb.to_owned(), target: target.clone() };
+        self.allowed(user, verb, target, Action::resource(verb, target.clone())).await
+    }
+
+    /// The same for a request whose selectors may narrow it.
+    pub async fn authorize_narrowed(&self, user: &User, verb: &str, target: &Target, query: &Query) -> Result<(), Status> {
+        let target = meant(verb, target, query);
+        let action = Action::of(verb, target.clone().into_owned(), query.get("labelSelector"), query.get("fieldSelector"));
+        self.allowed(user, verb, &target, action).await
+    }
+
+    async fn allowed(&self, user: &User, verb: &str, target: &Target, action: Action) -> Result<(), Status> {
         match self.options.authorizer.authorize(user, &action).await {
             Decision::Allow => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, verb, target, &why)),
@@ -127,7 +137,7 @@ fn forbidden(user: &User, verb: &str, target: &Target, why: &str) -> Status {
 impl Service for Registry {
     async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
         let r = &call.target.resource;
-        self.authorize(&user, call.verb.as_str(), &meant(&call)).await?;
+        self.authorize_narrowed(&user, call.verb.as_str(), &call.target, &call.query).await?;
         let row = self.table.at(&r.group, &r.resource, &r.version).filter(|row| in_scope(row, &call)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
         self.dispatch(&ctx).await
@@ -141,12 +151,12 @@ fn in_scope(row: &Resource, call: &Call) -> bool {
 }
 
 /// A list, watch or deletion that its field selector narrows to one name is authorised for that name.
-fn meant(call: &Call) -> Cow<'_, Target> {
-    let narrowed = matches!(call.verb, Verb::List | Verb::Watch | Verb::DeleteCollection) && call.target.name.is_empty();
-    let selector = call.query.get("fieldSelector").filter(|_| narrowed).and_then(|s| FieldSelector::parse(s).ok());
+fn meant<'a>(verb: &str, target: &'a Target, query: &Query) -> Cow<'a, Target> {
+    let narrowed = matches!(verb, "list" | "watch" | "deletecollection") && target.name.is_empty();
+    let selector = query.get("fieldSelector").filter(|_| narrowed).and_then(|s| FieldSelector::parse(s).ok());
     match selector.as_ref().and_then(|s| s.required("metadata.name")) {
-        Some(name) if !name.is_empty() && !name.contains('/') => Cow::Owned(Target { name: name.to_owned(), ..call.target.clone() }),
-        _ => Cow::Borrowed(&call.target),
+        Some(name) if !name.is_empty() && !name.contains('/') => Cow::Owned(Target { name: name.to_owned(), ..target.clone() }),
+        _ => Cow::Borrowed(target),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server role: which parts there are, in which order they start, and how they end.
 
+mod access;
 mod account_tokens;
 mod api;
 mod backends;
@@ -12,6 +13,7 @@ mod joining;
 mod kubeconfig;
 mod manifests;
 mod node;
+mod outside;
 mod reload;
 mod settings;
 pub mod tokens;
@@ -44,6 +46,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let api = api::start(&settings).await?;
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
     api.encryption.follow(&tasks, &stop);
+    api.access.follow(&tasks, &stop);
     bootstrap::ensure(&api, &settings).await?;
     kubeconfig::write(&settings, &api.keys)?;
     let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate()), tokens::Tokens::new(&api)?);

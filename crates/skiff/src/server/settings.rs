@@ -3,6 +3,7 @@ use crate::admin::Traces;
 use crate::cli::ServerArgs;
 use crate::facts::Facts;
 use crate::node::settings::{NodeSettings, address};
+use crate::server::outside::Outside;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -26,12 +27,6 @@ pub struct Settings {
     pub outside: Outside,
 }
 
-/// Upstream's configuration files.
-#[derive(Default)]
-pub struct Outside {
-    pub encryption: Option<PathBuf>,
-}
-
 impl Settings {
     pub fn of(a: ServerArgs) -> anyhow::Result<Self> {
         let mode = u32::from_str_radix(&a.write_kubeconfig_mode, 8).ok().filter(|m| *m <= 0o777);
@@ -49,6 +44,7 @@ impl Settings {
                 bail!("--cluster-cidr {pods} and --service-cidr {services} overlap");
             }
         }
+        let outside = Outside::of(&a)?;
         let node = if a.disable_agent { None } else { Some(NodeSettings::of(&a.node, &a.places, a.bind_address)?) };
         Ok(Self {
             listen: SocketAddr::new(a.bind_address, a.https_listen_port),
@@ -65,7 +61,7 @@ impl Settings {
             data: a.places.data_dir,
             run: a.places.run_dir,
             node,
-            outside: Outside { encryption: a.encryption_provider_config },
+            outside,
         })
     }
     /// The first address of the service network: the `kubernetes` Service.
