@@ -224,9 +224,9 @@ mod tests {
     #[test]
     fn answers_are_read() {
         let mut from: &[u8] = b"HTTP/1.1 201 Created\r\nContent-Length: 5\r\n\r\nhello";
-        assert!(matches!(head(&mut from).unwrap(), (201, Length::Bytes(5))));
+        assert!(matches!(head(&mut from).unwrap(), Head { status: 201, length: Length::Bytes(5), .. }));
         let mut from: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
-        assert!(matches!(head(&mut from).unwrap(), (200, Length::Chunks)));
+        assert!(matches!(head(&mut from).unwrap(), Head { status: 200, length: Length::Chunks, .. }));
         let mut body = Vec::new();
         while chunk(&mut from, &mut body).unwrap() {}
         assert_eq!(body, b"abcde");

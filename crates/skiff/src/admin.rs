@@ -20,6 +20,38 @@ pub enum Ask {
     TokenCreate { seconds: u64, description: String },
     TokenList,
     TokenDelete(String),
+    Encryption(EncryptionAsk),
+}
+
+/// What can be done to encryption at rest. Names are k3s's.
+#[derive(Serialize, Deserialize, Debug, Clone, Copy, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncryptionAsk {
+    Status,
+    Enable,
+    Disable,
+    /// A new key that opens, but does not seal yet.
+    Prepare,
+    /// The new key seals.
+    Rotate,
+    /// All values by the sealing key; the others are forgotten.
+    Reencrypt,
+    /// The three in one.
+    RotateKeys,
+}
+
+#[derive(Serialize, Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionStatus {
+    /// Resources, and what seals them.
+    pub rules: Vec<(String, String)>,
+    /// Ids, the sealing one first.
+    pub own_keys: Vec<String>,
+    pub file: Option<PathBuf>,
+    pub stage: String,
+    /// How many values lie sealed by what.
+    pub values: std::collections::BTreeMap<String, usize>,
+    pub stale: usize,
 }
 
 #[derive(Serialize, Deserialize, Debug)]
@@ -29,6 +61,7 @@ pub enum Told {
     Images(Vec<Image>),
     Token(String),
     Tokens(Vec<TokenLine>),
+    Encryption(EncryptionStatus),
     Failed(String),
 }
 

@@ -23,6 +23,11 @@ pub enum Command {
         #[command(subcommand)]
         command: TokenCommand,
     },
+    /// Look after encryption at rest: keys and what they seal
+    SecretsEncrypt {
+        #[command(subcommand)]
+        command: EncryptionCommand,
+    },
     /// Say what this machine lacks to run containers, and how to get it
     Check {
         #[arg(long, value_enum, default_value_t)]
@@ -125,6 +130,47 @@ pub enum TokenCommand {
     },
 }
 
+#[derive(Subcommand, Debug)]
+pub enum EncryptionCommand {
+    /// Tell what is sealed with which key
+    Status {
+        #[arg(long, short = 'o', value_enum, default_value_t)]
+        output: Output,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Seal Secrets with the server's own key, as is the default
+    Enable {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Store Secrets as they are, readable for who has the disk
+    Disable {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Add a new key, which does not seal yet
+    Prepare {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Seal with the key that was prepared
+    Rotate {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Seal every value with the present key and forget the others
+    Reencrypt {
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Prepare, rotate and reencrypt in one
+    RotateKeys {
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
 /// Where Skiff keeps its files.
 #[derive(Args, Debug, Clone)]
 pub struct Places {
@@ -197,6 +243,18 @@ pub struct ServerArgs {
     /// Do not run the scheduler
     #[arg(long)]
     pub disable_scheduler: bool,
+    /// EncryptionConfiguration: what is sealed at rest, and how; read again when it changes
+    #[arg(long)]
+    pub encryption_provider_config: Option<PathBuf>,
+    /// AuthenticationConfiguration: issuers of tokens, and who may come without; read again when it changes
+    #[arg(long)]
+    pub authentication_config: Option<PathBuf>,
+    /// AuthorizationConfiguration: who is asked, in which order, webhooks among them; read again when it changes
+    #[arg(long)]
+    pub authorization_config: Option<PathBuf>,
+    /// A flag of upstream's API server, name=value: oidc-*, authentication-token-webhook-*, anonymous-auth, and those above
+    #[arg(long)]
+    pub kube_apiserver_arg: Vec<String>,
     #[command(flatten)]
     pub node: NodeArgs,
     /// Log levels by component: `info`, or `warn,node=debug`

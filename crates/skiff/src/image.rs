@@ -70,7 +70,7 @@ fn tell(places: &Places, what: Ask) -> anyhow::Result<Told> {
 fn alone(data: &Path, registries: &Path, what: Ask) -> anyhow::Result<Told> {
     let images = crate::node::images(data, registries)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(crate::node::door::Door { images: Some(images), tokens: None }.answer(what))
+    runtime.block_on(crate::node::door::Door { images: Some(images), ..Default::default() }.answer(what))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod agent;
 mod check;
 mod cli;
 mod config_file;
+mod encryption_command;
 mod facts;
 mod image;
 mod lock;
@@ -39,6 +40,7 @@ fn run() -> anyhow::Result<()> {
         Command::Server(args) => server::run(*args),
         Command::Agent(args) => agent::run(*args),
         Command::Token { command } => token_command::run(command),
+        Command::SecretsEncrypt { command } => encryption_command::run(command),
         Command::Completion { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
             Ok(())

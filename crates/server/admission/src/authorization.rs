@@ -6,7 +6,7 @@
 use futures::FutureExt as _;
 use skiff_cel::{EvalError, Opaque, Value};
 use skiff_meta::GroupVersionResource;
-use skiff_policy::{Action, Attributes, Authorizer, Decision};
+use skiff_policy::{Action, Attributes, Authorizer, Decision, Selectors};
 use skiff_request::{Target, User};
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ enum Node {
     Authorizer { user: Arc<User> },
     Path { user: Arc<User>, path: String },
     Group { user: Arc<User>, group: String },
-    Resource { user: Arc<User>, target: Target },
-    Decision { allowed: bool, reason: String },
+    Resource { user: Arc<User>, target: Target, labels: String, fields: String },
+    Decision { allowed: bool, reason: String, error: String },
     /// The declared variables of a policy.
     Variables,
 }
@@ -48,7 +48,7 @@ pub(crate) fn authorizer(a: &Attributes<'_>) -> Value {
     value(Node::Authorizer { user: a.user.clone() })
 }
 pub(crate) fn request_resource(a: &Attributes<'_>) -> Value {
-    value(Node::Resource { user: a.user.clone(), target: a.target.clone() })
+    value(Node::Resource { user: a.user.clone(), target: a.target.clone(), labels: String::new(), fields: String::new() })
 }
 pub(crate) fn variables() -> Value {
     value(Node::Variables)
@@ -73,38 +73,47 @@ pub(crate) fn call(authorizer: &dyn Authorizer, target: &Value, name: &str, args
         (Node::Authorizer { .. }, "serviceAccount", [ns, n]) => Node::Authorizer { user: Arc::new(service_account(ns, n)) },
         (Node::Group { user, group }, "resource", [r]) if !r.is_empty() => {
             let resource = GroupVersionResource::new(group.clone(), "*", (*r).to_owned());
-            Node::Resource { user: user.clone(), target: Target::new(resource, "", "") }
+            Node::Resource { user: user.clone(), target: Target::new(resource, "", ""), labels: String::new(), fields: String::new() }
         }
-        (Node::Resource { user, target }, part, [x]) if part != "check" => {
-            let mut target = target.clone();
+        (Node::Resource { user, target, labels, fields }, part, [x]) if part != "check" => {
+            let (mut target, mut labels, mut fields) = (target.clone(), labels.clone(), fields.clone());
             match part {
                 "subresource" => target.subresource = (*x).to_owned(),
                 "namespace" => target.namespace = (*x).to_owned(),
                 "name" => target.name = (*x).to_owned(),
-                // Selectors narrow what is asked; without them the question is about everything, which is stricter.
-                "fieldSelector" | "labelSelector" => {}
+                "fieldSelector" => fields = (*x).to_owned(),
+                "labelSelector" => labels = (*x).to_owned(),
                 _ => return Some(Err(EvalError::NoSuchOverload)),
             }
-            Node::Resource { user: user.clone(), target }
+            Node::Resource { user: user.clone(), target, labels, fields }
         }
         (Node::Path { user, path }, "check", [verb]) => return Some(decide(authorizer, user, Action::Path { verb: (*verb).to_owned(), path: path.clone() })),
-        (Node::Resource { user, target }, "check", [verb]) => return Some(decide(authorizer, user, Action::Resource { verb: (*verb).to_owned(), target: target.clone() })),
+        // A selector that is wrong narrows nothing: the question is about more, which is stricter.
+        (Node::Resource { user, target, labels, fields }, "check", [verb]) => {
+            let selectors = Selectors::parse(labels, fields).0;
+            return Some(decide(authorizer, user, Action::Resource { verb: (*verb).to_owned(), target: target.clone(), selectors }));
+        }
         (Node::Decision { allowed, .. }, "allowed", []) => return Some(Ok(Value::Bool(*allowed))),
         (Node::Decision { reason, .. }, "reason", []) => return Some(Ok(Value::String(Arc::new(reason.clone())))),
-        (Node::Decision { .. }, "errored", []) => return Some(Ok(Value::Bool(false))),
-        (Node::Decision { .. }, "error", []) => return Some(Ok(Value::String(Arc::default()))),
+        (Node::Decision { error, .. }, "errored", []) => return Some(Ok(Value::Bool(!error.is_empty()))),
+        (Node::Decision { error, .. }, "error", []) => return Some(Ok(Value::String(Arc::new(error.clone())))),
         _ => return Some(Err(EvalError::NoSuchOverload)),
     };
     Some(Ok(value(next)))
 }
 
-/// The authoriser answers out of memory; one that would have to wait cannot be asked here.
+/// The authoriser answers out of memory, unless a webhook must be asked: then this thread waits, and the runtime puts another
+/// in its place.
 fn decide(authorizer: &dyn Authorizer, user: &User, action: Action) -> Result<Value, EvalError> {
-    let decision = authorizer.authorize(user, &action).now_or_never().ok_or_else(|| EvalError::Other("the authorizer did not answer at once".into()))?;
-    Ok(value(match decision {
-        Decision::Allow => Node::Decision { allowed: true, reason: String::new() },
-        Decision::Deny(reason) | Decision::NoOpinion(reason) => Node::Decision { allowed: false, reason },
-    }))
+    let mut asked = authorizer.verdict(user, &action);
+    let verdict = match (&mut asked).now_or_never() {
+        Some(verdict) => verdict,
+        None => match tokio::runtime::Handle::try_current() {
+            Ok(h) if h.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| h.block_on(asked)),
+            _ => return Err(EvalError::Other("the authorizer did not answer at once".into())),
+        },
+    };
+    Ok(value(Node::Decision { allowed: verdict.decision == Decision::Allow, reason: verdict.reason, error: verdict.error }))
 }
 
 fn service_account(namespace: &str, name: &str) -> User {

@@ -154,7 +154,7 @@ struct Allows(&'static [&'static str]);
 impl skiff_policy::Authorizer for Allows {
     async fn authorize(&self, _: &skiff_request::User, action: &skiff_policy::Action) -> skiff_policy::Decision {
         match action {
-            skiff_policy::Action::Resource { verb, target } if self.0.contains(&format!("{verb} {}", target.name).as_str()) => skiff_policy::Decision::Allow,
+            skiff_policy::Action::Resource { verb, target, .. } if self.0.contains(&format!("{verb} {}", target.name).as_str()) => skiff_policy::Decision::Allow,
             _ => skiff_policy::Decision::NoOpinion(String::new()),
         }
     }

@@ -5,6 +5,8 @@ use crate::{
 };
 use http::{Method, request::Parts};
 use skiff_flowcontrol::Ask;
+use skiff_meta::Status;
+use skiff_policy::Action;
 use skiff_request::{Query, Target, Verb};
 
 /// Subresources whose requests last as long as their clients like.
@@ -38,6 +40,17 @@ impl Asked {
             Route::Resource { target, .. } => Some(target),
             _ => None,
         }
+    }
+    pub fn known_verb(&self, parts: &Parts, target: &Target) -> Result<Verb, Status> {
+        self.verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))
+    }
+    /// What the request is about, as authorisation will see it.
+    pub fn action(&self, parts: &Parts) -> Result<Action, Status> {
+        let Some(target) = self.target() else {
+            return Ok(Action::Path { verb: self.word.to_owned(), path: parts.uri.path().to_owned() });
+        };
+        let verb = self.known_verb(parts, target)?;
+        Ok(Action::of(verb.as_str(), target.clone(), self.query.get("labelSelector"), self.query.get("fieldSelector")))
     }
     pub fn ask<'a>(&'a self, parts: &'a Parts) -> Ask<'a> {
         self.target().map_or_else(|| Ask::Path(parts.uri.path()), Ask::Resource)

@@ -1,9 +1,8 @@
-//! Who asks: the certificate of the connection, the headers of the request, the chain of authenticators, impersonation.
+//! Who asks: the certificate of the connection, the headers of the request, the chain of authenticators.
 use http::HeaderMap;
-use skiff_meta::{GroupVersionResource, Status};
+use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
-use skiff_registry::Registry;
-use skiff_request::{Notes, Target, User};
+use skiff_request::User;
 use std::sync::Arc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -34,7 +33,7 @@ pub(crate) fn authority_name(pem: &[u8]) -> Option<Vec<u8>> {
 /// A certificate of the front proxies' authority names the proxy, not the user: it goes under a name that no header has.
 pub(crate) fn credentials(peer: Option<&Peer>, front_proxies: Option<&[u8]>, headers: &HeaderMap) -> Credentials {
     let bearer = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(bearer).or_else(|| websocket_bearer(headers));
-    let mut headers: Vec<(String, String)> = headers.iter().filter_map(|(k, v)| Some((k.as_str().to_owned(), v.to_str().ok()?.to_owned()))).collect();
+    let mut headers = texts(headers);
     let mut certificate = None;
     match peer {
         Some(p) if front_proxies == Some(&*p.issuer) => headers.push((FRONT_PROXY.to_owned(), p.subject.0.clone())),
@@ -42,6 +41,11 @@ pub(crate) fn credentials(peer: Option<&Peer>, front_proxies: Option<&[u8]>, hea
         None => {}
     }
     Credentials { certificate, bearer, headers }
+}
+
+/// Headers that are text, by their names.
+pub(crate) fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
+    headers.iter().filter_map(|(k, v)| Some((k.as_str().to_owned(), v.to_str().ok()?.to_owned()))).collect()
 }
 
 /// Where the authenticator of front proxies looks for the name of the proxy.
@@ -78,55 +82,7 @@ pub(crate) async fn authenticate(chain: &[Arc<dyn Authenticator>], credentials: 
     bad.map_or(Ok(None), Err)
 }
 
-/// The user that the request wants to be, if its own may be that.
-pub(crate) async fn impersonate(registry: &Registry, user: User, headers: &HeaderMap, notes: Option<&Notes>) -> Result<User, Status> {
-    let may = async |group, resource, namespace: &str, name: &str, sub: &str| may(registry, &user, group, resource, namespace, name, sub, notes).await;
-    let texts = |name: &str| headers.get_all(name).iter().filter_map(|v| v.to_str().ok().map(str::to_owned)).collect::<Vec<_>>();
-    let name = texts("impersonate-user").into_iter().next().unwrap_or_default();
-    let uid = texts("impersonate-uid").into_iter().next().unwrap_or_default();
-    let groups = texts("impersonate-group");
-    let extra: Vec<(String, String)> = headers
-        .iter()
-        .filter_map(|(k, v)| {
-            let key = k.as_str().strip_prefix("impersonate-extra-")?;
-            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
-            Some((key, v.to_str().ok()?.to_owned()))
-        })
-        .collect();
-    if name.is_empty() {
-        let others = !groups.is_empty() || !extra.is_empty() || !uid.is_empty();
-        return if others { Err(Status::bad_request("requested without impersonating a user")) } else { Ok(user.clone()) };
-    }
-    let mut wanted = User { name: name.clone(), uid: uid.clone(), groups: groups.clone(), ..Default::default() };
-    match wanted.service_account() {
-        Some((ns, account)) => {
-            let (ns, account) = (ns.to_owned(), account.to_owned());
-            may("", "serviceaccounts", &ns, &account, "").await?;
-            if groups.is_empty() {
-                wanted.groups = vec!["system:serviceaccounts".into(), format!("system:serviceaccounts:{ns}")];
-            }
-        }
-        None => may("", "users", "", &name, "").await?,
-    }
-    for g in &groups {
-        may("", "groups", "", g, "").await?;
-    }
-    if !uid.is_empty() {
-        may("authentication.k8s.io", "uids", "", &uid, "").await?;
-    }
-    for (key, value) in extra {
-        may("authentication.k8s.io", "userextras", "", &value, &key).await?;
-        wanted.extra.entry(key).or_default().push(value);
-    }
-    let group = if wanted.name == User::ANONYMOUS { User::UNAUTHENTICATED } else { User::AUTHENTICATED };
-    if !wanted.in_group(group) {
-        wanted.groups.push(group.to_owned());
-    }
-    Ok(wanted)
-}
-
-#[expect(clippy::too_many_arguments, reason = "one check of many alike")]
-async fn may(registry: &Registry, user: &User, group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str, notes: Option<&Notes>) -> Result<(), Status> {
-    let target = Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name).sub(sub);
-    registry.authorize_noted(user, "impersonate", &target, notes).await
+/// Whether the request wants to be done as somebody else.
+pub(crate) fn impersonates(headers: &HeaderMap) -> bool {
+    headers.keys().any(|k| k.as_str().starts_with("impersonate-"))
 }

@@ -26,7 +26,7 @@ use hyper_util::{
 use serde_json::Value;
 use skiff_audit::Auditor;
 use skiff_meta::{Reason, Status};
-use skiff_policy::{Action, Authenticator, Decision};
+use skiff_policy::{Action, Impersonation, Authenticator, Decision};
 use skiff_registry::{Registry, table::{Computed, Role}};
 use http_body::Body;
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
@@ -49,7 +49,8 @@ pub struct Config {
     /// Asked in order.
     pub authenticators: Vec<Arc<dyn Authenticator>>,
     /// Who asks without credentials, by path; None refuses.
-    pub anonymous: fn(&str) -> Option<User>,
+    pub anonymous: Arc<dyn Fn(&str) -> Option<User> + Send + Sync>,
+    pub impersonation: Arc<dyn Impersonation>,
     pub checks: Vec<Check>,
     /// Further documents by path, such as those of OpenID discovery; authorised as any path.
     pub documents: Vec<Document>,
@@ -275,10 +276,10 @@ impl Server {
             }
         };
         self.recorded(parts, &asked, &user, passage).await?;
-        let user = Arc::new(identity::impersonate(&self.config.registry, user, &parts.headers, passage.notes().map(|n| &**n)).await?);
-        if let Some(record) = passage.record.as_mut().filter(|_| parts.headers.contains_key("impersonate-user")) {
-            record.impersonated(&user);
-        }
+        let user = match identity::impersonates(&parts.headers) {
+            true => self.impersonated(parts, &asked, user, passage).await?,
+            false => Arc::new(user),
+        };
         passage.class = self.flow.classify(parts, &asked, &user);
         let _seat = match self.flow.enter(passage.class.as_ref(), parts, &asked, &user).await {
             Ok(seat) => seat,
@@ -335,10 +336,20 @@ impl Server {
         a.serves(place.0, place.1).then(|| (a, (place.0.to_owned(), place.1.to_owned())))
     }
 
+    /// The user that the request wants to be, if its own may be that.
+    async fn impersonated(&self, parts: &Parts, asked: &Asked, user: User, passage: &mut Passage) -> Result<Arc<User>, Status> {
+        let headers = identity::texts(&parts.headers);
+        let user = Arc::new(self.config.impersonation.act_as(user, &headers, &asked.action(parts)?).await?);
+        if let Some(record) = passage.record.as_mut() {
+            record.impersonated(&user);
+        }
+        Ok(user)
+    }
+
     async fn allowed_elsewhere(&self, parts: &Parts, user: &User, asked: &Asked, passage: &Passage) -> Result<(), Status> {
         let Some(target) = asked.target() else { return self.path_allowed(parts, user, passage).await };
-        let verb = asked.verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
-        self.config.registry.authorize_noted(user, verb.as_str(), target, passage.notes().map(|n| &**n)).await
+        let verb = asked.known_verb(parts, target)?;
+        self.config.registry.authorize_narrowed(user, verb.as_str(), target, &asked.query, passage.notes().map(|n| &**n)).await
     }
 
     fn connects(&self, target: &Target) -> bool {

@@ -38,7 +38,7 @@ async fn main() {
     }
     let chain = Chain::new(world.store.clone());
     let resource = |group: &'static str, resource: &'static str| GroupVersionResource::new(group, "v1", resource);
-    let action = |verb: &str, r, namespace: &str, name: &str| Action::Resource { verb: verb.into(), target: Target::new(r, namespace, name) };
+    let action = |verb: &str, r, namespace: &str, name: &str| Action::resource(verb, Target::new(r, namespace, name));
     let controller = User::new("system:serviceaccount:kube-system:deployment-controller", ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]);
     authorise(&chain, "RBAC, a controller", controller, action("update", resource("apps", "deployments"), "ns", "x")).await;
     let node = User::new("system:node:n1", ["system:nodes", "system:authenticated"]);

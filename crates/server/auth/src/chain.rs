@@ -1,33 +1,45 @@
 //! The authorisers one after another, and what a refusal says.
 use crate::node::Nodes;
 use crate::rbac::Rbac;
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 use skiff_meta::{GroupResource, Status};
-use skiff_policy::{Action, Authorizer, Decision};
+use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;
 use skiff_store::Store;
 use std::sync::Arc;
 
-/// `system:masters`, then the Node authoriser, then RBAC: who allows first wins; none of them denies.
+/// `system:masters`, then those of the configured order: the Node authoriser and RBAC unless told otherwise. The first
+/// that allows or denies decides.
 pub struct Chain {
-    pub nodes: Nodes,
+    pub nodes: Arc<Nodes>,
     pub rbac: Arc<Rbac>,
+    order: RwLock<Arc<Vec<Arc<dyn Authorizer>>>>,
 }
 
 impl Chain {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { nodes: Nodes::new(store.clone()), rbac: Arc::new(Rbac::new(store)) }
+        let (nodes, rbac) = (Arc::new(Nodes::new(store.clone())), Arc::new(Rbac::new(store)));
+        let order: Vec<Arc<dyn Authorizer>> = vec![nodes.clone(), rbac.clone()];
+        Self { nodes, rbac, order: RwLock::new(Arc::new(order)) }
+    }
+    /// Asks these from now on.
+    pub fn set_order(&self, order: Vec<Arc<dyn Authorizer>>) {
+        *self.order.write() = Arc::new(order);
+    }
+    fn order(&self) -> Arc<Vec<Arc<dyn Authorizer>>> {
+        self.order.read().clone()
     }
 }
 
 #[async_trait::async_trait]
 impl Authorizer for Chain {
     async fn authorize(&self, user: &User, action: &Action) -> Decision {
-        if user.in_group(User::MASTERS) || open_to_all(user, action) {
+        if user.in_group(User::MASTERS) {
             return Decision::Allow;
         }
         let mut reasons = Vec::new();
-        for each in [&self.nodes as &dyn Authorizer, &*self.rbac] {
+        for each in self.order().iter() {
             match each.authorize(user, action).await {
                 Decision::NoOpinion(why) if why.is_empty() => {}
                 Decision::NoOpinion(why) => reasons.push(why),
@@ -36,24 +48,49 @@ impl Authorizer for Chain {
         }
         Decision::NoOpinion(reasons.join("\n"))
     }
-    /// The others allow without a reason, as upstream's do.
-    async fn reason(&self, user: &User, action: &Action) -> String {
-        let others = user.in_group(User::MASTERS) || self.nodes.authorize(user, action).await == Decision::Allow;
-        if others { String::new() } else { self.rbac.reason(user, action).await }
+    async fn verdict(&self, user: &User, action: &Action) -> Verdict {
+        if user.in_group(User::MASTERS) {
+            return Verdict { decision: Decision::Allow, reason: String::new(), error: String::new() };
+        }
+        let (mut reasons, mut errors) = (Vec::new(), Vec::new());
+        for each in self.order().iter() {
+            let said = each.verdict(user, action).await;
+            errors.extend(Some(said.error).filter(|e| !e.is_empty()));
+            reasons.extend(Some(said.reason).filter(|r| !r.is_empty()));
+            if !matches!(said.decision, Decision::NoOpinion(_)) {
+                return Verdict { decision: said.decision, reason: reasons.pop().unwrap_or_default(), error: told(errors) };
+            }
+        }
+        let reason = reasons.join("\n");
+        Verdict { decision: Decision::NoOpinion(reason.clone()), reason, error: told(errors) }
     }
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>) {
-        let (mut resources, mut paths) = self.rbac.rules(user, namespace).await;
+        let (mut resources, mut paths) = (Vec::new(), Vec::new());
         if user.in_group(User::MASTERS) {
             resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
             paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
         }
+        for each in self.order().iter() {
+            let (more, and) = each.rules(user, namespace).await;
+            resources.extend(more);
+            paths.extend(and);
+        }
         (resources, paths)
+    }
+    fn untold(&self, user: &User) -> Option<String> {
+        let all: Vec<String> = self.order().iter().filter_map(|each| each.untold(user)).collect();
+        (!all.is_empty()).then(|| told(all))
     }
 }
 
-/// Health and version, even before the bootstrap roles are written.
-fn open_to_all(user: &User, action: &Action) -> bool {
-    user.name == User::ANONYMOUS && matches!(action, Action::Path { verb, path } if verb == "get" && crate::anonymous(path).is_some())
+/// Several errors as Go's aggregate words them.
+fn told(mut errors: Vec<String>) -> String {
+    errors.dedup();
+    match errors.as_slice() {
+        [] => String::new(),
+        [one] => one.clone(),
+        more => format!("[{}]", more.join(", ")),
+    }
 }
 
 /// What a user is told that may not do something: upstream's words, and `why` behind them.
@@ -61,7 +98,7 @@ pub fn forbidden(user: &User, action: &Action, why: &str) -> Status {
     let behind = if why.is_empty() { String::new() } else { format!(": {why}") };
     match action {
         Action::Path { verb, path } => Status::forbidden(&GroupResource::new("", ""), "", &format!("User {:?} cannot {verb} path {path:?}{behind}", user.name)),
-        Action::Resource { verb, target } => {
+        Action::Resource { verb, target, .. } => {
             let resource = match target.subresource.as_str() {
                 "" => target.resource.resource.to_string(),
                 sub => format!("{}/{sub}", target.resource.resource),

@@ -2,7 +2,7 @@
 //!
 //! Wiring, in this order:
 //! - [`Union`] of [`FrontProxy`], [`Certificates`], [`token::Issuer`], [`BootstrapTokens`]; when it answers None, the
-//!   request is [`anonymous`] if its path allows that, otherwise 401. Then [`impersonate`].
+//!   request is [`anonymous`] if its path allows that, otherwise 401. Then [`Impersonator`].
 //! - [`Chain`]: `system:masters`, [`Nodes`], [`Rbac`]. A refusal is told by [`forbidden`].
 //! - [`Guard`]: the admission plug-in that keeps people from granting more than they hold.
 //! - [`bootstrap::plan`]: the default roles and bindings, applied at start by a client in `system:masters`.
@@ -20,7 +20,7 @@ mod node;
 mod rbac;
 pub mod token;
 
-pub use authenticate::{BootstrapTokens, Certificates, FrontProxy, Refusal, Union, anonymous, impersonate};
+pub use authenticate::{BootstrapTokens, Certificates, FrontProxy, Refusal, Union, anonymous, Impersonator, impersonate};
 pub use chain::{Chain, forbidden};
 pub use lookup::StoreLookup;
 pub use node::Nodes;

@@ -19,7 +19,7 @@ fn action(text: &str) -> Action {
     let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
     let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
     let (namespace, name) = rest.split_once('/').unwrap();
-    Action::Resource { verb: verb.into(), target: Target::new(GroupVersionResource::new(group.to_owned(), "v1", resource.to_owned()), namespace, name).sub(sub) }
+    Action::resource(verb, Target::new(GroupVersionResource::new(group.to_owned(), "v1", resource.to_owned()), namespace, name).sub(sub))
 }
 async fn allowed(chain: &Chain, user: &User, text: &str) -> bool {
     chain.authorize(user, &action(text)).await == Decision::Allow
@@ -104,9 +104,16 @@ async fn a_node_reaches_what_its_pods_need() {
     }
     for text in [
         "get nodes /n1", "create nodes /n1", "patch nodes/status /n1", "create leases.coordination.k8s.io kube-node-lease/", "update leases.coordination.k8s.io kube-node-lease/n1", "list services /",
-        "watch pods /", "patch pods/status ns/p", "create events ns/", "get csinodes.storage.k8s.io /n1", "create certificatesigningrequests.certificates.k8s.io /",
+        "patch pods/status ns/p", "create events ns/", "get csinodes.storage.k8s.io /n1", "create certificatesigningrequests.certificates.k8s.io /",
     ] {
         assert!(allowed(&chain, &n1, text).await, "{text}");
+    }
+    let many = |resource: &'static str, group: &'static str, fields: &str| Action::of("watch", Target::new(GroupVersionResource::new(group, "v1", resource), "", ""), None, Some(fields));
+    for (resource, group) in [("pods", ""), ("resourceslices", "resource.k8s.io")] {
+        assert_eq!(chain.authorize(&n1, &many(resource, group, "spec.nodeName=n1")).await, Decision::Allow, "{resource}");
+        for wider in ["spec.nodeName=n2", "spec.nodeName!=n1", "", "metadata.namespace=ns"] {
+            assert_ne!(chain.authorize(&n1, &many(resource, group, wider)).await, Decision::Allow, "{resource} {wider}");
+        }
     }
     let Decision::NoOpinion(why) = chain.authorize(&n2, &action("get secrets ns/s")).await else { panic!("allowed") };
     assert_eq!(why, "no relationship found between node 'n2' and this object");

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use skiff_auth::token::{Issuer, Keys};
 use skiff_auth::{Certificates, FrontProxy, Rbac, Union, impersonate};
 use skiff_meta::Reason;
-use skiff_policy::{Authenticator, Credentials};
+use skiff_policy::{Action, Authenticator, Credentials};
 use skiff_request::User;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -205,7 +205,8 @@ async fn acting_as_another_needs_each_part_allowed() {
     let rbac = Rbac::new(world.store.clone());
     let act = async |list: &[(&str, &str)]| {
         let headers: Vec<_> = list.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-        impersonate(User::new("boss", ["x"]), &headers, &rbac).await
+        let action = Action::Path { verb: "get".into(), path: "/version".into() };
+        impersonate(User::new("boss", ["x"]), &headers, &action, &rbac).await
     };
     assert_eq!(act(&[]).await.unwrap().name, "boss");
     let jane = act(&[("impersonate-user", "jane"), ("impersonate-group", "dev"), ("impersonate-extra-scopes", "view")]).await.unwrap();
@@ -213,7 +214,7 @@ async fn acting_as_another_needs_each_part_allowed() {
     let account = act(&[("impersonate-user", "system:serviceaccount:ns:app")]).await.unwrap();
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"]);
     let refused = act(&[("impersonate-user", "joe")]).await.unwrap_err();
-    assert_eq!(refused.message, r#"users "joe" is forbidden: User "boss" cannot impersonate resource "users" in API group "" at the cluster scope"#);
+    assert_eq!(refused.message, r#"forbidden: User "boss" cannot impersonate-on:user-info:get path "/version""#);
     for list in [
         &[("impersonate-user", "jane"), ("impersonate-group", "system:masters")][..],
         &[("impersonate-user", "jane"), ("impersonate-extra-scopes", "admin")],

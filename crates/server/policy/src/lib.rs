@@ -4,7 +4,7 @@
 //! tested alone. Nothing here decides.
 
 use async_trait::async_trait;
-use skiff_meta::{GroupVersionKind, GroupVersionResource, Status};
+use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, LabelSelector, Requirement, SelectorError, Status};
 use skiff_request::{Target, User, Verb};
 use serde_json::Value;
 use std::{any::Any, collections::BTreeMap, sync::Arc};
@@ -26,13 +26,61 @@ pub trait Authenticator: Send + Sync + 'static {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Status>;
 }
 
+/// Decides who a request acts as.
+#[async_trait]
+pub trait Impersonation: Send + Sync + 'static {
+    /// `user` itself when no header asks for another. `action` is what the request is about.
+    async fn act_as(&self, user: User, headers: &[(String, String)], action: &Action) -> Result<User, Status>;
+}
+
 /// What authorisation is asked about: a resource or a path.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// `verb` is RBAC's word: one of [`Verb`], or `impersonate`, `bind`, `escalate`, `approve`, `sign`, …
-    Resource { verb: String, target: Target },
+    Resource { verb: String, target: Target, selectors: Selectors },
     /// `verb` is the HTTP method in lower case.
     Path { verb: String, path: String },
+}
+
+impl Action {
+    /// On all that `target` names.
+    pub fn resource(verb: impl Into<String>, target: Target) -> Self {
+        Action::Resource { verb: verb.into(), target, selectors: Selectors::default() }
+    }
+    /// A request that may be narrowed by selectors: only those that read or delete many are.
+    pub fn of(verb: &str, target: Target, labels: Option<&str>, fields: Option<&str>) -> Self {
+        let narrows = matches!(verb, "list" | "watch" | "deletecollection");
+        let selectors = if narrows { Selectors::parse(labels.unwrap_or_default(), fields.unwrap_or_default()).0 } else { Selectors::default() };
+        Action::Resource { verb: verb.to_owned(), target, selectors }
+    }
+}
+
+/// What a list, a watch or a deletion of many is narrowed to. All of it holds at once, so that leaving out a part only asks
+/// for more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selectors {
+    /// Path, value, and whether it must be equal (or differ).
+    pub fields: Vec<(String, String, bool)>,
+    pub labels: Vec<Requirement>,
+}
+
+impl Selectors {
+    /// Of query parameters; a selector that is wrong narrows nothing, and is told: labels, fields.
+    pub fn parse(labels: &str, fields: &str) -> (Self, [Option<SelectorError>; 2]) {
+        let mut wrong = [None, None];
+        let labels = LabelSelector::parse(labels).map(|s| s.requirements).unwrap_or_else(|e| {
+            wrong[0] = Some(e);
+            Vec::new()
+        });
+        let fields = FieldSelector::parse(fields).map(|s| s.terms).unwrap_or_else(|e| {
+            wrong[1] = Some(e);
+            Vec::new()
+        });
+        (Self { fields, labels }, wrong)
+    }
+    pub fn is_empty(&self) -> bool {
+        self.fields.is_empty() && self.labels.is_empty()
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +90,29 @@ pub enum Decision {
     NoOpinion(String),
 }
 
+/// A decision with its reason and the errors of those who were asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub decision: Decision,
+    pub reason: String,
+    pub error: String,
+}
+
 #[async_trait]
 pub trait Authorizer: Send + Sync + 'static {
     async fn authorize(&self, user: &User, action: &Action) -> Decision;
-    /// Why an action is allowed, for its audit record; empty when there is nothing to tell. Asked only of what is.
-    async fn reason(&self, _user: &User, _action: &Action) -> String {
-        String::new()
+    /// The same with why it is allowed, and what went wrong on the way, for reviews and audit.
+    async fn verdict(&self, user: &User, action: &Action) -> Verdict {
+        let decision = self.authorize(user, action).await;
+        let reason = match &decision {
+            Decision::Allow => String::new(),
+            Decision::Deny(why) | Decision::NoOpinion(why) => why.clone(),
+        };
+        Verdict { decision, reason, error: String::new() }
+    }
+    /// Why [`Authorizer::rules`] cannot tell all that the user may do.
+    fn untold(&self, _user: &User) -> Option<String> {
+        None
     }
     /// The rules that hold for a user in a namespace, as the status of a SelfSubjectRulesReview: (resourceRules, nonResourceRules).
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>);

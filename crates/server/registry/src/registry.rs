@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
-use skiff_request::{Answer, Call, Notes, Service, Target, User, Verb};
+use skiff_request::{Answer, Call, Notes, Query, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use std::{borrow::Cow, sync::Arc, time::SystemTime};
 
@@ -86,7 +86,17 @@ impl Registry {
 
     /// The same; the decision is noted.
     pub async fn authorize_noted(&self, user: &User, verb: &str, target: &Target, notes: Option<&Notes>) -> Result<(), Status> {
-        let action = Action::Resource { verb: verb.to_owned(), target: target.clone() };
+        self.allowed(user, verb, target, Action::resource(verb, target.clone()), notes).await
+    }
+
+    /// The same for a request whose selectors may narrow it.
+    pub async fn authorize_narrowed(&self, user: &User, verb: &str, target: &Target, query: &Query, notes: Option<&Notes>) -> Result<(), Status> {
+        let target = meant(verb, target, query);
+        let action = Action::of(verb, target.clone().into_owned(), query.get("labelSelector"), query.get("fieldSelector"));
+        self.allowed(user, verb, &target, action, notes).await
+    }
+
+    async fn allowed(&self, user: &User, verb: &str, target: &Target, action: Action, notes: Option<&Notes>) -> Result<(), Status> {
         match self.decide(user, &action, notes).await {
             Decision::Allow => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden(user, verb, target, &why)),
@@ -96,14 +106,10 @@ impl Registry {
     /// Asks the authoriser and notes what it decides.
     pub async fn decide(&self, user: &User, action: &Action, notes: Option<&Notes>) -> Decision {
         let authorizer = &self.options.authorizer;
-        let decision = authorizer.authorize(user, action).await;
-        if let Some(notes) = notes {
-            match &decision {
-                Decision::Allow => notes.decided(true, &authorizer.reason(user, action).await),
-                Decision::Deny(why) | Decision::NoOpinion(why) => notes.decided(false, why),
-            }
-        }
-        decision
+        let Some(notes) = notes else { return authorizer.authorize(user, action).await };
+        let verdict = authorizer.verdict(user, action).await;
+        notes.decided(verdict.decision == Decision::Allow, &verdict.reason);
+        verdict.decision
     }
 
     async fn dispatch(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
@@ -153,7 +159,7 @@ fn forbidden(user: &User, verb: &str, target: &Target, why: &str) -> Status {
 impl Service for Registry {
     async fn serve(&self, user: Arc<User>, call: Call) -> Result<Answer, Status> {
         let r = &call.target.resource;
-        self.authorize_noted(&user, call.verb.as_str(), &meant(&call), call.notes.as_deref()).await?;
+        self.authorize_narrowed(&user, call.verb.as_str(), &call.target, &call.query, call.notes.as_deref()).await?;
         let row = self.table.at(&r.group, &r.resource, &r.version).filter(|row| in_scope(row, &call)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
         self.dispatch(&ctx).await
@@ -167,12 +173,12 @@ fn in_scope(row: &Resource, call: &Call) -> bool {
 }
 
 /// A list, watch or deletion that its field selector narrows to one name is authorised for that name.
-fn meant(call: &Call) -> Cow<'_, Target> {
-    let narrowed = matches!(call.verb, Verb::List | Verb::Watch | Verb::DeleteCollection) && call.target.name.is_empty();
-    let selector = call.query.get("fieldSelector").filter(|_| narrowed).and_then(|s| FieldSelector::parse(s).ok());
+fn meant<'a>(verb: &str, target: &'a Target, query: &Query) -> Cow<'a, Target> {
+    let narrowed = matches!(verb, "list" | "watch" | "deletecollection") && target.name.is_empty();
+    let selector = query.get("fieldSelector").filter(|_| narrowed).and_then(|s| FieldSelector::parse(s).ok());
     match selector.as_ref().and_then(|s| s.required("metadata.name")) {
-        Some(name) if !name.is_empty() && !name.contains('/') => Cow::Owned(Target { name: name.to_owned(), ..call.target.clone() }),
-        _ => Cow::Borrowed(&call.target),
+        Some(name) if !name.is_empty() && !name.contains('/') => Cow::Owned(Target { name: name.to_owned(), ..target.clone() }),
+        _ => Cow::Borrowed(target),
     }
 }
 

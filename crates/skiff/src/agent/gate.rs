@@ -92,7 +92,7 @@ impl Gate for Delegated {
             None => Ok(()),
             Some(why) => {
                 let target = Target::new(GroupVersionResource::new("", "v1", "nodes"), "", &*self.node).sub(access.subresource.to_string());
-                Err(skiff_auth::forbidden(&user, &Action::Resource { verb: access.verb.to_string(), target }, &why))
+                Err(skiff_auth::forbidden(&user, &Action::resource(access.verb, target), &why))
             }
         }
     }

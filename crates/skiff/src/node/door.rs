@@ -1,5 +1,6 @@
 //! Answers on the private door of a server or an agent.
 use crate::admin::{Ask, Image, MAX_LINE, Told, Traces, socket, traces};
+use crate::server::encryption::Encryption;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
 use skiff_cri::Images;
@@ -18,6 +19,8 @@ pub struct Door {
     pub images: Option<ImageService>,
     /// Tokens by which machines join; None in an agent.
     pub tokens: Option<Tokens>,
+    /// None in an agent.
+    pub encryption: Option<Encryption>,
 }
 
 /// Writes down what `skiff stop` must know, and opens the door.
@@ -71,6 +74,7 @@ impl Door {
                 Told::Done
             }
             Ask::TokenCreate { seconds, description } => Told::Token(tokens()?.create(seconds, &description).await?.to_string()),
+            Ask::Encryption(what) => Told::Encryption(self.encryption.as_ref().context("only a server has a datastore: ask there")?.answer(what).await?),
             Ask::TokenList => Told::Tokens(tokens()?.list().await?),
             Ask::TokenDelete(id) => {
                 tokens()?.delete(&id).await?;

@@ -1,12 +1,14 @@
 //! Datastore, registry and API server, put together.
 use crate::server::backends;
+use crate::server::encryption::{self, Encryption};
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
+use crate::server::access::Access;
 use crate::server::account_tokens::AccountTokens;
 use anyhow::Context;
 use skiff_audit::{Audited, Auditor};
 use skiff_apiserver::{Check, Config, Document, Handle, KubeletTls, Server, Tls};
-use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Rbac, Union, token::Issuer};
+use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Impersonator, Union, token::Issuer};
 use skiff_client::{Client, Local};
 use skiff_policy::{Authenticator, Authorizer};
 use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
@@ -21,6 +23,8 @@ pub struct Api {
     pub keys: Arc<Keys>,
     pub tokens: Arc<AccountTokens>,
     pub store: Arc<dyn Store>,
+    pub encryption: Encryption,
+    pub access: Arc<Access>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
     /// Serves custom resources.
@@ -35,15 +39,19 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let keys = Arc::new(Keys::open(s)?);
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
-    let config = skiff_sqlite::Config::new(s.data.join("server/db"));
+    let sealer = encryption::open(s).await?;
+    let config = skiff_sqlite::Config { sealing: sealer.clone(), ..skiff_sqlite::Config::new(s.data.join("server/db")) };
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
     let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
-    let tokens = Arc::new(AccountTokens(issuer.clone()));
     let chain = Arc::new(Chain::new(store.clone()));
-    let rbac = Arc::new(Rbac::new(store.clone()));
+    let access = Access::new(&s.outside, chain.clone(), vec![s.issuer()], now.clone())?;
+    let mut others: Vec<Arc<dyn Authenticator>> = vec![Arc::new(BootstrapTokens { store: store.clone(), now: now.clone() })];
+    others.extend(access.authenticators());
+    let tokens = Arc::new(AccountTokens { issuer: issuer.clone(), others: others.clone(), audiences: vec![s.issuer()] });
+    let rbac = chain.rbac.clone();
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
     let webhooks = Arc::new(skiff_webhook::Client::new(Arc::new(backends::Backends(store.clone()))));
     let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone(), webhooks: webhooks.clone() });
@@ -62,8 +70,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         Some(a) => Arc::new(Audited::new(registry.clone(), a.clone())),
         None => registry.clone(),
     };
-    let union: Vec<Arc<dyn Authenticator>> =
-        vec![Arc::new(FrontProxy { allowed: vec![PROXY.to_owned()] }), Arc::new(Certificates), issuer.clone(), Arc::new(BootstrapTokens { store: store.clone(), now })];
+    let mut union: Vec<Arc<dyn Authenticator>> = vec![Arc::new(FrontProxy { allowed: vec![PROXY.to_owned()] }), Arc::new(Certificates), issuer.clone()];
+    union.extend(others);
     let authenticator: Arc<dyn Authenticator> = Arc::new(Union(union));
     let kubelets = KubeletTls::new(keys.kubelet_client.certificate.as_bytes(), keys.kubelet_client.key.as_bytes(), keys.server_ca.certificate().as_bytes())?;
     let proxy = skiff_apiserver::ProxyIdentity { certificate: keys.proxy_client.certificate.clone().into(), key: keys.proxy_client.key.clone().into() };
@@ -73,7 +81,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         tls,
         registry: registry.clone(),
         authenticators: vec![authenticator.clone()],
-        anonymous: skiff_auth::anonymous,
+        anonymous: access.anonymous(),
+        impersonation: Arc::new(Impersonator(registry.authorizer().clone())),
         checks: checks(&store),
         documents: documents(&issuer, s),
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
@@ -87,7 +96,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
-    Ok(Api { keys, tokens, store, registry, authenticator, definitions, service, auditor, handle })
+    let encryption = Encryption::new(sealer, store.clone(), s);
+    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, auditor, handle })
 }
 
 /// What API servers behind this one must know to believe it.

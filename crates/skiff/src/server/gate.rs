@@ -18,7 +18,7 @@ impl Gate for NodeGate {
         let credentials = Credentials { certificate, bearer: peer.bearer.clone(), headers: Vec::new() };
         let user = self.authenticator.authenticate(&credentials).await?.ok_or_else(|| Status::unauthorized(""))?;
         let target = Target::new(GroupVersionResource::new("", "v1", "nodes"), "", &*self.node).sub(access.subresource.to_string());
-        let action = Action::Resource { verb: access.verb.to_string(), target };
+        let action = Action::resource(access.verb, target);
         match self.authorizer.authorize(&user, &action).await {
             Decision::Allow => Ok(()),
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(skiff_auth::forbidden(&user, &action, &why)),

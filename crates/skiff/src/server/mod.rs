@@ -1,17 +1,21 @@
 //! The server role: which parts there are, in which order they start, and how they end.
 
+mod access;
 mod account_tokens;
 mod api;
 pub mod audit;
 mod backends;
 mod bootstrap;
 mod control;
+pub mod encryption;
 mod gate;
 mod identity;
 mod joining;
 mod kubeconfig;
 mod manifests;
 mod node;
+mod outside;
+mod reload;
 mod settings;
 pub mod tokens;
 
@@ -42,6 +46,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::start(&settings).await?;
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
+    api.encryption.follow(&tasks, &stop);
+    api.access.follow(&tasks, &stop);
     bootstrap::ensure(&api, &settings).await?;
     kubeconfig::write(&settings, &api.keys)?;
     let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate()), tokens::Tokens::new(&api)?);
@@ -51,7 +57,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Some(n) => Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?),
         None => None,
     };
-    let door = door::Door { images: agent.as_ref().map(|a| a.images.clone()), tokens: Some(tokens) };
+    let door = door::Door { images: agent.as_ref().map(|a| a.images.clone()), tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
     door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;
     manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

@@ -3,6 +3,7 @@ use crate::admin::Traces;
 use crate::cli::ServerArgs;
 use crate::facts::Facts;
 use crate::node::settings::{NodeSettings, address};
+use crate::server::outside::Outside;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +29,7 @@ pub struct Settings {
     pub audit: Option<skiff_audit::Setup>,
     pub controllers: bool,
     pub scheduler: bool,
+    pub outside: Outside,
 }
 
 impl Settings {
@@ -51,6 +53,7 @@ impl Settings {
         if seats == 0 {
             bail!("--max-requests-inflight and --max-mutating-requests-inflight leave nothing to be served");
         }
+        let outside = Outside::of(&a)?;
         let node = if a.disable_agent { None } else { Some(NodeSettings::of(&a.node, &a.places, a.bind_address)?) };
         Ok(Self {
             listen: SocketAddr::new(a.bind_address, a.https_listen_port),
@@ -71,6 +74,7 @@ impl Settings {
             audit: a.audit.setup()?,
             controllers: !a.disable_controller_manager,
             scheduler: !a.disable_scheduler,
+            outside,
         })
     }
     /// The first address of the service network: the `kubernetes` Service.

@@ -1,19 +1,16 @@
 //! The statements: everything that is said to SQLite once it is open.
-use crate::Config;
-use crate::seal::{SealError, Sealer};
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
-use skiff_store::{Entry, StoreError};
+use skiff_store::{Entry, SealError, Sealing, StoreError};
 use std::sync::Arc;
 
 /// The row says that the key was deleted; it has no value.
 pub(crate) const DELETED: i64 = 1;
-/// The value is an envelope of [`crate::seal`].
+/// The value is what [`Sealing::seal`] made of it.
 pub(crate) const SEALED: i64 = 2;
 
 pub(crate) struct Disk {
-    conn: Connection,
-    sealer: Sealer,
-    config: Config,
+    pub(crate) conn: Connection,
+    pub(crate) sealing: Arc<dyn Sealing>,
 }
 
 /// A row as it lies on the disk.
@@ -47,8 +44,8 @@ pub(crate) fn failed(step: &'static str, error: rusqlite::Error) -> StoreError {
 }
 
 impl Disk {
-    pub fn new(conn: Connection, sealer: Sealer, config: &Config) -> Self {
-        Self { conn, sealer, config: config.clone() }
+    pub fn new(conn: Connection, sealing: Arc<dyn Sealing>) -> Self {
+        Self { conn, sealing }
     }
 
     /// Writes the batch in one transaction. When this returns Ok it is on the disk; when not, nothing of it is.
@@ -58,7 +55,7 @@ impl Disk {
         if !batch.rows.is_empty() {
             let mut insert = prepare(&tx, "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5)")?;
             for (entry, deleted) in &batch.rows {
-                let (flags, value) = if *deleted { (DELETED, None) } else { encode(&self.config, &self.sealer, entry)? };
+                let (flags, value) = if *deleted { (DELETED, None) } else { encode(&*self.sealing, &entry.key, &entry.bytes)? };
                 let plain = (flags == 0).then_some(&entry.bytes[..]);
                 let value = value.as_deref().or(plain);
                 let row = params![entry.revision.0 as i64, &*entry.key, entry.at as i64, flags, value];
@@ -68,7 +65,7 @@ impl Disk {
         for (key, entry) in &batch.volatile {
             match entry {
                 Some(entry) => {
-                    let (flags, value) = encode(&self.config, &self.sealer, entry)?;
+                    let (flags, value) = encode(&*self.sealing, &entry.key, &entry.bytes)?;
                     let value = value.as_deref().unwrap_or(&entry.bytes);
                     prepare(&tx, "INSERT OR REPLACE INTO volatile VALUES (?1, ?2, ?3, ?4, ?5)")?
                         .execute(params![&**key, entry.revision.0 as i64, entry.at as i64, flags, value])
@@ -122,7 +119,7 @@ impl Disk {
     /// The object's bytes as they were committed.
     pub fn decode(&self, row: &Stored) -> Result<Vec<u8>, SealError> {
         let value = row.value.as_deref().unwrap_or_default();
-        if row.flags & SEALED == 0 { Ok(value.to_vec()) } else { self.sealer.open_value(&row.key, value) }
+        if row.flags & SEALED == 0 { Ok(value.to_vec()) } else { self.sealing.open(&row.key, value) }
     }
 
     /// Gives free pages back when they are many, and moves the WAL into the database.
@@ -135,7 +132,7 @@ impl Disk {
         self.run("move the log into the database", "PRAGMA wal_checkpoint(PASSIVE)")
     }
 
-    fn run(&self, step: &'static str, sql: &str) -> Result<(), StoreError> {
+    pub(crate) fn run(&self, step: &'static str, sql: &str) -> Result<(), StoreError> {
         let mut statement = self.conn.prepare(sql).map_err(|e| failed(step, e))?;
         let mut rows = statement.query([]).map_err(|e| failed(step, e))?;
         while rows.next().map_err(|e| failed(step, e))?.is_some() {}
@@ -147,21 +144,17 @@ impl Disk {
     }
 }
 
-fn prepare<'c>(conn: &'c Connection, sql: &str) -> Result<CachedStatement<'c>, StoreError> {
+pub(crate) fn prepare<'c>(conn: &'c Connection, sql: &str) -> Result<CachedStatement<'c>, StoreError> {
     conn.prepare_cached(sql).map_err(|e| failed("prepare a statement", e))
 }
 
-/// Flags and, when it is not the entry's own bytes, the value to store.
-fn encode(config: &Config, sealer: &Sealer, entry: &Entry) -> Result<(i64, Option<Vec<u8>>), StoreError> {
-    if !config.seals(&entry.key) {
-        return Ok((0, None));
-    }
-    let sealed = sealer.seal(&entry.key, &entry.bytes);
-    let sealed = sealed.map_err(|e| StoreError::Broken { step: "seal a value", why: e.to_string().into() })?;
-    Ok((SEALED, Some(sealed)))
+/// Flags and, when it is not the object's own bytes, the value to store.
+pub(crate) fn encode(sealing: &dyn Sealing, key: &str, bytes: &[u8]) -> Result<(i64, Option<Vec<u8>>), StoreError> {
+    let sealed = sealing.seal(key, bytes).map_err(|e| StoreError::Broken { step: "seal a value", why: format!("{key}: {e}").into() })?;
+    Ok((if sealed.is_some() { SEALED } else { 0 }, sealed))
 }
 
-fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+pub(crate) fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored {
         revision: row.get::<_, i64>(0)? as u64,
         key: row.get::<_, String>(1)?.into(),

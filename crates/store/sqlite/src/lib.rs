@@ -11,7 +11,8 @@
 //! - `state`: the compacted revision and the mark up to which revisions are reserved ([`counter`]), so that the counter
 //!   goes on above whatever a crash took back.
 //!
-//! Values under the configured prefixes are sealed ([`seal`]). Not here: who may write what, what is in an object.
+//! Values are sealed as [`skiff_store::Sealing`] says, and sealed anew when that changed ([`reseal`]). Not here: keys, who
+//! may write what, what is in an object.
 
 mod config;
 mod counter;
@@ -20,7 +21,7 @@ mod garbage;
 mod group;
 mod load;
 mod open;
-mod seal;
+mod reseal;
 mod store;
 mod volatile;
 mod writer;

@@ -4,7 +4,7 @@ use crate::garbage::Garbage;
 use crate::open::OpenError;
 use bytes::Bytes;
 use skiff_meta::Revision;
-use skiff_store::{Entry, Indexer};
+use skiff_store::{Entry, Indexer, SealError};
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,20 +54,38 @@ pub(crate) fn load(disk: &Disk, path: &Path, indexer: &dyn Indexer) -> Result<Lo
     let mut entries = Vec::with_capacity(last.len());
     for row in last.into_values().filter(|row| row.flags & DELETED == 0) {
         let entry = entry(disk, &row, indexer);
-        entries.push(entry.map_err(|why| OpenError::Corrupt { path: path.to_owned(), why })?);
+        entries.push(entry.map_err(|why| why.of(path))?);
     }
     entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     Ok(Loaded { entries, volatile, garbage, reserved, highest, compacted })
 }
 
+/// Why a row has no entry.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("{0}: {1}")]
+    Sealed(String, SealError),
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl Unreadable {
+    fn of(self, path: &Path) -> OpenError {
+        let path = path.to_owned();
+        match self {
+            Unreadable::Sealed(object, source) => OpenError::Sealed { path, object, source },
+            Unreadable::Damaged(why) => OpenError::Corrupt { path, why },
+        }
+    }
+}
+
 /// Makes the entry of a row, and checks that its bytes are what was committed at its revision.
-pub(crate) fn entry(disk: &Disk, row: &Stored, indexer: &dyn Indexer) -> Result<Entry, String> {
-    let told = |why: &dyn std::fmt::Display| format!("the row of {} at revision {}: {why}", row.key, row.revision);
-    let bytes = disk.decode(row).map_err(|e| told(&e))?;
+pub(crate) fn entry(disk: &Disk, row: &Stored, indexer: &dyn Indexer) -> Result<Entry, Unreadable> {
+    let bytes = disk.decode(row).map_err(|e| Unreadable::Sealed(row.key.to_string(), e))?;
     let digits = row.revision.to_string();
     let stamped = bytes.get(row.at..).is_some_and(|rest| rest.starts_with(digits.as_bytes()));
     if !stamped || bytes.get(row.at + digits.len()).is_some_and(u8::is_ascii_digit) {
-        return Err(told(&"its bytes do not carry its revision"));
+        return Err(Unreadable::Damaged(format!("the row of {} at revision {}: its bytes do not carry its revision", row.key, row.revision)));
     }
     let bytes = Bytes::from(bytes);
     let index = Arc::new(indexer.row(&row.key, &bytes));

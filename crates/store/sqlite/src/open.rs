@@ -1,6 +1,6 @@
 //! Opening the state folder: files and their modes, the version, the pragmas.
-use crate::seal::Sealer;
 use crate::{Config, disk::Disk};
+use skiff_store::SealError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs;
 use std::io::{self, Read};
@@ -22,6 +22,8 @@ pub enum OpenError {
     Newer { path: PathBuf, found: i64, known: i64 },
     #[error("{} is damaged: {why}. Restore it from a backup, or move it away to begin empty", path.display())]
     Corrupt { path: PathBuf, why: String },
+    #[error("cannot open the value of {object} in {}. Nothing was changed: put the key back and start again", path.display())]
+    Sealed { path: PathBuf, object: String, source: SealError },
     #[error("{} is not a Skiff datastore", path.display())]
     Foreign { path: PathBuf },
     #[error("{} is in use by another process", path.display())]
@@ -57,13 +59,11 @@ pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
     untouched(&path)?;
     let conn = connect(&path).map_err(|e| OpenError::of("open", &path, e))?;
     let version = check(&conn, &path)?;
-    let key = config.dir.join("seal.key");
-    let sealer = Sealer::open(&key, version == 0).map_err(io("read the key file", &key))?;
     if version == 0 {
         conn.execute_batch(&schema()).map_err(|e| OpenError::of("lay out", &path, e))?;
     }
     fs::File::open(&config.dir).and_then(|d| d.sync_all()).map_err(io("sync the folder", &config.dir))?;
-    Ok((Disk::new(conn, sealer, config), path))
+    Ok((Disk::new(conn, config.sealing.clone()), path))
 }
 
 /// One process at a time: an exclusive lock also spares the shared-memory file, which a full disk turns into SIGBUS.

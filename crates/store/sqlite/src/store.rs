@@ -7,7 +7,7 @@ use crate::{Config, OpenError, load, open};
 use async_trait::async_trait;
 use skiff_cache::Cache;
 use skiff_meta::Revision;
-use skiff_store::{Entry, Indexer, ListQuery, Page, Store, StoreError, Watch, Write};
+use skiff_store::{Entry, Indexer, ListQuery, Page, Sealed, Store, StoreError, Watch, Write};
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -44,6 +44,7 @@ impl Sqlite {
             volatile: Volatile::new(loaded.volatile),
             dead: VecDeque::new(),
             compactors: Vec::new(),
+            walks: VecDeque::new(),
         };
         let started = std::thread::Builder::new().name("store".into()).spawn(move || writer.run(received));
         started.map_err(|source| OpenError::Io { step: "start the writer of", path: path.clone(), source })?;
@@ -105,6 +106,9 @@ impl Store for Sqlite {
             return Err(StoreError::Future { asked: revision, current });
         }
         self.ask(|reply| Job::Compact(revision, reply)).await
+    }
+    async fn sealed(&self, again: bool) -> Result<Sealed, StoreError> {
+        self.ask(|reply| Job::Sealed(again, reply)).await
     }
     async fn close(&self) -> Result<(), StoreError> {
         self.ask(Job::Close).await

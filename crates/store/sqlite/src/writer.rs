@@ -6,10 +6,11 @@ use crate::disk::{Batch, Disk};
 use crate::garbage::Garbage;
 use crate::group::{Outcome, Plan, Proposal, decide};
 use crate::volatile::Volatile;
+use crate::reseal::Walk;
 use crate::{Config, counter::Counter, load};
 use skiff_cache::Cache;
 use skiff_meta::Revision;
-use skiff_store::{Entry, Event, EventKind, Indexer, ListQuery, Page, StoreError, Tier};
+use skiff_store::{Entry, Event, EventKind, Indexer, ListQuery, Page, Sealed, StoreError, Tier};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +27,8 @@ pub(crate) enum Job {
     Commit(Proposal, Reply<Entry>),
     Compact(Revision, Reply<()>),
     History(ListQuery, Revision, Reply<Page>),
+    /// True: seal anew what is stale.
+    Sealed(bool, Reply<Sealed>),
     Close(Reply<()>),
 }
 
@@ -43,11 +46,13 @@ pub(crate) struct Writer {
     /// Rows that compaction has still to delete, and who waits for it.
     pub dead: VecDeque<u64>,
     pub compactors: Vec<Reply<()>>,
+    /// Walks over what is at rest that are not at their end, the first of them at work.
+    pub walks: VecDeque<Walk>,
 }
 
 enum Wake {
     Job(Job),
-    /// Nothing waits, but compaction has work left.
+    /// Nothing waits, but compaction or sealing has work left.
     Idle,
     CheckpointDue,
     Abandoned,
@@ -65,6 +70,7 @@ impl Writer {
                     held = next;
                     self.commit(group, true);
                 }
+                Wake::Job(Job::Sealed(again, reply)) => self.walks.push_back(Walk::new(again, reply)),
                 Wake::Job(Job::Compact(revision, reply)) => self.compact(revision, reply),
                 Wake::Job(Job::History(query, at, reply)) => {
                     let _ = reply.send(self.history(&query, at));
@@ -83,11 +89,12 @@ impl Writer {
                 }
             }
             self.compaction_step();
+            self.sealing_step();
         }
     }
 
     fn wait(&self, jobs: &Receiver<Job>) -> Wake {
-        if !self.compactors.is_empty() {
+        if !self.compactors.is_empty() || !self.walks.is_empty() {
             return match jobs.try_recv() {
                 Ok(job) => Wake::Job(job),
                 Err(TryRecvError::Empty) => Wake::Idle,
@@ -95,6 +102,8 @@ impl Writer {
             };
         }
         match self.volatile.due_in(self.config.volatile_checkpoint, Instant::now()) {
+            // What is due goes before what waits.
+            Some(due) if due.is_zero() => Wake::CheckpointDue,
             Some(due) => match jobs.recv_timeout(due) {
                 Ok(job) => Wake::Job(job),
                 Err(RecvTimeoutError::Timeout) => Wake::CheckpointDue,
@@ -261,6 +270,16 @@ impl Writer {
         }
     }
 
+    /// A few rows of the first walk over what is at rest.
+    fn sealing_step(&mut self) {
+        let Some(walk) = self.walks.front_mut() else { return };
+        if let Some(told) = walk.step(&mut self.disk).transpose()
+            && let Some(walk) = self.walks.pop_front()
+        {
+            let _ = walk.reply.send(told);
+        }
+    }
+
     /// A page of the past that memory does not have: what still stands, and the rows superseded since.
     fn history(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError> {
         let compacted = Revision(self.compacted.load(Ordering::Acquire));
@@ -276,7 +295,7 @@ impl Writer {
             let broken = |why: String| StoreError::Broken { step: "read the history", why: why.into() };
             let row = self.disk.row(revision)?.ok_or_else(|| broken(format!("revision {revision} is not there")))?;
             if query.after.as_deref().is_none_or(|after| &*row.key > after) {
-                entries.push(load::entry(&self.disk, &row, &*self.indexer).map_err(broken)?);
+                entries.push(load::entry(&self.disk, &row, &*self.indexer).map_err(|e| broken(e.to_string()))?);
             }
         }
         entries.sort_unstable_by(|a, b| a.key.cmp(&b.key));
@@ -295,6 +314,9 @@ impl Writer {
         }
         for reply in self.compactors.drain(..) {
             let _ = reply.send(Err(StoreError::Closed));
+        }
+        for walk in self.walks.drain(..) {
+            let _ = walk.reply.send(Err(StoreError::Closed));
         }
         result.and(self.disk.close())
     }

@@ -1,5 +1,5 @@
 //! The trait that every engine fulfils, and its vocabulary.
-use crate::{Body, Entry, Event};
+use crate::{Body, Entry, Event, Sealed};
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use skiff_meta::Revision;
@@ -120,6 +120,12 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets what was superseded at or before `revision`: afterwards `revision` itself can still be listed and
     /// watched from, nothing older. Present state stays. One step back is no error.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+    /// Looks how values at rest are sealed, and with `again` seals those anew that lie otherwise than they would be
+    /// written today, in small steps between commits: revisions and watchers don't notice. An engine that keeps nothing
+    /// at rest has nothing to tell.
+    async fn sealed(&self, _again: bool) -> Result<Sealed, StoreError> {
+        Ok(Sealed::default())
+    }
     /// Flushes the volatile tier and closes. Later commits get `Closed`.
     async fn close(&self) -> Result<(), StoreError>;
 }

@@ -12,8 +12,10 @@ mod contract;
 mod event;
 mod object;
 pub mod memory;
+mod sealing;
 pub mod suite;
 
 pub use contract::{Expect, ListQuery, Page, Store, StoreError, Tier, Watch, Write};
 pub use event::{Event, EventKind};
 pub use object::{Body, Entry, Indexer, Row};
+pub use sealing::{SealError, Sealed, Sealing, Unsealed};

@@ -7,7 +7,7 @@ pub(super) async fn allows(authorizer: &dyn Authorizer, user: &User, verb: &str,
     let domain = signer.split('/').next().unwrap_or_default();
     for name in [signer.to_owned(), format!("{domain}/*")] {
         let target = Target::new(GroupVersionResource::new("certificates.k8s.io", "*", "signers"), "", name);
-        if authorizer.authorize(user, &Action::Resource { verb: verb.to_owned(), target }).await == Decision::Allow {
+        if authorizer.authorize(user, &Action::resource(verb, target)).await == Decision::Allow {
             return true;
         }
     }

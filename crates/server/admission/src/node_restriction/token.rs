@@ -39,7 +39,7 @@ async fn audience(a: &Attributes<'_>, request: &Value, pod: &Value, authorizer: 
     }
     let r = &a.target.resource;
     let target = Target::new(GroupVersionResource::new(r.group.clone(), r.version.clone(), audience.to_owned()), a.target.namespace.clone(), a.target.name.clone());
-    let action = Action::Resource { verb: "request-serviceaccounts-token-audience".into(), target };
+    let action = Action::resource("request-serviceaccounts-token-audience", target);
     match authorizer.authorize(a.user, &action).await {
         Decision::Allow => Ok(()),
         _ => Err(forbidden(a, format!("{} is not authorized to request tokens for audience {audience:?}", a.user.name))),

@@ -9,7 +9,7 @@ pub use anonymous::anonymous;
 pub use bootstrap_token::BootstrapTokens;
 pub use certificate::Certificates;
 pub use front_proxy::FrontProxy;
-pub use impersonation::impersonate;
+pub use impersonation::{Impersonator, impersonate};
 
 use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};

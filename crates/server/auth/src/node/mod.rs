@@ -10,7 +10,7 @@ use crate::rbac::{Rule, bootstrap};
 use graph::{Graph, Kind, PODS, VOLUMES};
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_policy::{Action, Authorizer, Decision};
+use skiff_policy::{Action, Authorizer, Decision, Selectors};
 use skiff_request::{Target, User};
 use skiff_store::{ListQuery, Store};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Nodes {
     }
 
     /// Err is the reason, in upstream's words.
-    fn decide(&self, node: &str, verb: &str, t: &Target) -> Result<(), String> {
+    fn decide(&self, node: &str, verb: &str, t: &Target, selectors: &Selectors) -> Result<(), String> {
         let no = |why: &str| Err(why.to_owned());
         let reads = matches!(verb, "get" | "list" | "watch");
         let (plain, sub) = (t.subresource.is_empty(), t.subresource.as_str());
@@ -71,11 +71,11 @@ impl Nodes {
             ("coordination.k8s.io", "leases") => own(node, verb, t, "node lease", "kube-node-lease"),
             ("storage.k8s.io", "csinodes") if plain => own(node, verb, t, "CSINode", ""),
             ("storage.k8s.io", "csinodes") => no("cannot authorize CSINode subresources"),
-            ("resource.k8s.io", "resourceslices") => self.slice(node, verb, t),
+            ("resource.k8s.io", "resourceslices") => self.slice(node, verb, t, selectors),
             ("", "nodes") => own_node(node, verb, t),
-            ("", "pods") => self.pod(node, verb, t),
+            ("", "pods") => self.pod(node, verb, t, selectors),
             _ => {
-                let action = Action::Resource { verb: verb.into(), target: t.clone() };
+                let action = Action::resource(verb, t.clone());
                 if self.rules.iter().any(|r| r.allows(&action)) { Ok(()) } else { no("") }
             }
         }
@@ -112,23 +112,32 @@ impl Nodes {
         }
     }
 
-    fn slice(&self, node: &str, verb: &str, t: &Target) -> Result<(), String> {
+    fn slice(&self, node: &str, verb: &str, t: &Target, selectors: &Selectors) -> Result<(), String> {
         match verb {
             _ if !t.subresource.is_empty() => Err("cannot authorize ResourceSlice subresources".into()),
-            "create" | "list" | "watch" | "deletecollection" => Ok(()),
-            _ => self.related(node, Kind::Slice, t),
+            "create" => Ok(()),
+            "list" | "watch" | "deletecollection" if selects(selectors, node) => Ok(()),
+            "list" | "watch" | "deletecollection" => Err("can only list/watch/deletecollection resourceslices with nodeName field selector".into()),
+            "get" | "update" | "patch" | "delete" => self.related(node, Kind::Slice, t),
+            _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".into()),
         }
     }
 
-    /// Lists and watches are told apart by the selector, which is not part of an [`Action`]: they are allowed.
-    fn pod(&self, node: &str, verb: &str, t: &Target) -> Result<(), String> {
+    fn pod(&self, node: &str, verb: &str, t: &Target, selectors: &Selectors) -> Result<(), String> {
         match (t.subresource.as_str(), verb) {
             ("", "get") => self.related(node, Kind::Pod, t),
+            ("", "list" | "watch") if selects(selectors, node) => Ok(()),
             ("", "list" | "watch") if !t.name.is_empty() => self.related(node, Kind::Pod, t),
-            ("", "list" | "watch" | "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
+            ("", "list" | "watch") => Err("can only list/watch pods with spec.nodeName field selector".into()),
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Ok(()),
             _ => Err(String::new()),
         }
     }
+}
+
+/// Whether only the node's own are asked for.
+fn selects(selectors: &Selectors, node: &str) -> bool {
+    selectors.fields.iter().any(|(path, value, equal)| path == "spec.nodeName" && value == node && *equal)
 }
 
 /// Objects that bear the node's name. At creation the name is not known yet.
@@ -161,13 +170,16 @@ impl Authorizer for Nodes {
         let decided = match (user.node(), action) {
             (None, _) => Err(String::new()),
             (Some(""), _) => Err(format!("unknown node for user {:?}", user.name)),
-            (Some(node), Action::Resource { verb, target }) => self.decide(node, verb, target),
+            (Some(node), Action::Resource { verb, target, selectors }) => self.decide(node, verb, target, selectors),
             (Some(_), path) => self.rules.iter().any(|r| r.allows(path)).then_some(()).ok_or_else(String::new),
         };
         match decided {
             Ok(()) => Decision::Allow,
             Err(why) => Decision::NoOpinion(why),
         }
+    }
+    fn untold(&self, user: &User) -> Option<String> {
+        user.node().map(|_| "node authorizer does not support user rule resolution".to_owned())
     }
     /// What a node may do depends on its pods, so it is not told in rules.
     async fn rules(&self, _user: &User, _namespace: &str) -> (Vec<Value>, Vec<Value>) {

@@ -25,7 +25,7 @@ impl Guard {
 
     async fn may(&self, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
         let target = Target::new(GroupVersionResource::new(GROUP, "*", resource.to_owned()), namespace, name);
-        self.authorizer.authorize(user, &Action::Resource { verb: verb.into(), target }).await == Decision::Allow
+        self.authorizer.authorize(user, &Action::resource(verb, target)).await == Decision::Allow
     }
 
     async fn role(&self, user: &User, target: &Target, new: &Value) -> Result<(), Status> {

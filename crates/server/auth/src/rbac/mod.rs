@@ -20,7 +20,7 @@ use index::Index;
 use parking_lot::{Mutex, RwLock};
 pub(crate) use rule::{nullable, quoted};
 use serde_json::{Value, json};
-use skiff_policy::{Action, Authorizer, Decision};
+use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;
 use skiff_store::Store;
 use std::collections::BTreeSet;
@@ -119,8 +119,11 @@ impl Authorizer for Rbac {
             Err(why) => Decision::NoOpinion(why),
         }
     }
-    async fn reason(&self, user: &User, action: &Action) -> String {
-        self.explain(user, action).unwrap_or_default()
+    async fn verdict(&self, user: &User, action: &Action) -> Verdict {
+        match self.explain(user, action) {
+            Ok(reason) => Verdict { decision: Decision::Allow, reason, error: String::new() },
+            Err(why) => Verdict { decision: Decision::NoOpinion(why.clone()), reason: why, error: String::new() },
+        }
     }
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>) {
         reviewed(&self.held(user, namespace))

@@ -37,7 +37,7 @@ fn path_covers(owner: &str, path: &str) -> bool {
 impl Rule {
     pub fn allows(&self, action: &Action) -> bool {
         match action {
-            Action::Resource { verb, target } => {
+            Action::Resource { verb, target, .. } => {
                 star_or(&self.verbs, verb)
                     && star_or(&self.api_groups, &target.resource.group)
                     && self.names_resource(&target.resource.resource, &target.subresource)
@@ -138,7 +138,7 @@ mod tests {
     fn action(verb: &str, group: &'static str, resource: &str, name: &str) -> Action {
         let (resource, sub) = resource.split_once('/').unwrap_or((resource, ""));
         let target = Target::new(GroupVersionResource::new(group, "v1", resource.to_owned()), "ns", name).sub(sub);
-        Action::Resource { verb: verb.into(), target }
+        Action::resource(verb, target)
     }
 
     #[test]

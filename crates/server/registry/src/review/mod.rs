@@ -1,21 +1,23 @@
 //! Resources that are computed, never stored: reviews of identities and of access, the old binding, component statuses.
+mod access;
+
 use crate::{
     registry::{Context, Registry},
     table::Computed,
     value,
     write::WriteOptions,
 };
-use serde_json::{Map, Value, json};
-use skiff_meta::{GroupVersionResource, Reason, Status};
-use skiff_policy::{Action, Decision};
-use skiff_request::{Answer, ListAnswer, Target, User, Verb};
+use serde_json::{Value, json};
+use skiff_meta::{Reason, Status};
+use skiff_request::{Answer, ListAnswer, User, Verb};
 
 /// Issues and recognises service-account tokens; `skiff-auth` has the keys.
+#[async_trait::async_trait]
 pub trait Tokens: Send + Sync + 'static {
     /// Fills the status of a TokenRequest for a service account that exists.
     fn issue(&self, namespace: &str, name: &str, request: Value) -> Result<Value, Status>;
     /// Who holds the token, for one of the audiences (none: the server's own): the user and the audiences that fit.
-    fn review(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
+    async fn review(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), String>;
 }
 
 impl Registry {
@@ -37,18 +39,20 @@ impl Registry {
         let mut v = ctx.row.shape.decode(&kind, &ctx.call.content_type, &ctx.call.body)?.value;
         v["kind"] = kind.kind.as_ref().into();
         v["apiVersion"] = kind.api_version().into();
-        let status = match what {
-            Computed::TokenReview => self.token_review(&v),
-            Computed::SelfSubjectReview => json!({"userInfo": user_info(ctx.user)}),
-            Computed::SelfSubjectRulesReview => self.rules_review(ctx, &v).await,
-            Computed::SelfSubjectAccessReview => self.access(ctx.user, &v).await,
-            _ => {
-                if what == Computed::LocalSubjectAccessReview && value::text(&v, "spec.resourceAttributes.namespace") != ctx.namespace() {
-                    let cause = crate::review::invalid_namespace(&v);
-                    return Err(Status::invalid("authorization.k8s.io", &kind.kind, "", vec![cause]));
-                }
-                self.access(&subject(&v), &v).await
+        let local = (what == Computed::LocalSubjectAccessReview).then(|| ctx.namespace());
+        if matches!(what, Computed::SubjectAccessReview | Computed::SelfSubjectAccessReview | Computed::LocalSubjectAccessReview) {
+            let wrong = access::wrong(&v, what == Computed::SelfSubjectAccessReview, local);
+            if !wrong.is_empty() {
+                return Err(Status::invalid("authorization.k8s.io", &kind.kind, "", wrong));
             }
+        }
+        let status = match what {
+            Computed::TokenReview if value::text(&v, "spec.token").is_empty() => return Err(Status::bad_request("token is required for TokenReview in authentication")),
+            Computed::TokenReview => self.token_review(&v).await,
+            Computed::SelfSubjectReview => json!({"userInfo": user_info(ctx.user)}),
+            Computed::SelfSubjectRulesReview => self.rules_review(ctx, &v).await?,
+            Computed::SelfSubjectAccessReview => self.access(ctx.user, &v).await,
+            _ => self.access(&subject(&v), &v).await,
         };
         if v.get("metadata").is_none() {
             v["metadata"] = json!({});
@@ -62,40 +66,28 @@ impl Registry {
     }
 
     async fn access(&self, user: &User, v: &Value) -> Value {
-        let action = match value::at(v, "spec.resourceAttributes") {
-            Some(a) => {
-                let text = |k| value::text(a, k).to_owned();
-                let version = if text("version").is_empty() { "*".to_owned() } else { text("version") };
-                let target = Target::new(GroupVersionResource::new(text("group"), version, text("resource")), text("namespace"), text("name")).sub(text("subresource"));
-                Action::Resource { verb: text("verb"), target }
-            }
-            None => Action::Path { verb: value::text(v, "spec.nonResourceAttributes.verb").into(), path: value::text(v, "spec.nonResourceAttributes.path").into() },
-        };
-        let mut status = Map::new();
-        let (allowed, denied, why) = match self.options.authorizer.authorize(user, &action).await {
-            Decision::Allow => (true, false, String::new()),
-            Decision::Deny(why) => (false, true, why),
-            Decision::NoOpinion(why) => (false, false, why),
-        };
-        status.insert("allowed".into(), allowed.into());
-        if denied {
-            status.insert("denied".into(), true.into());
-        }
-        if !why.is_empty() {
-            status.insert("reason".into(), why.into());
-        }
-        Value::Object(status)
+        let (action, errors) = access::question(v);
+        access::answer(self.options.authorizer.verdict(user, &action).await, errors)
     }
 
-    async fn rules_review(&self, ctx: &Context<'_>, v: &Value) -> Value {
-        let (resources, paths) = self.options.authorizer.rules(ctx.user, value::text(v, "spec.namespace")).await;
-        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+    async fn rules_review(&self, ctx: &Context<'_>, v: &Value) -> Result<Value, Status> {
+        let namespace = value::text(v, "spec.namespace");
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        let (resources, paths) = self.options.authorizer.rules(ctx.user, namespace).await;
+        let untold = self.options.authorizer.untold(ctx.user);
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": untold.is_some()});
+        if let Some(why) = untold {
+            status["evaluationError"] = why.into();
+        }
+        Ok(status)
     }
 
-    fn token_review(&self, v: &Value) -> Value {
+    async fn token_review(&self, v: &Value) -> Value {
         let audiences: Vec<String> = value::list(v, "spec.audiences").iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         let Some(tokens) = &self.options.tokens else { return json!({"user": {}, "error": "no token authenticator"}) };
-        match tokens.review(value::text(v, "spec.token"), &audiences) {
+        match tokens.review(value::text(v, "spec.token"), &audiences).await {
             Ok((user, audiences)) => json!({"authenticated": true, "user": user_info(&user), "audiences": audiences}),
             Err(why) => json!({"user": {}, "error": why}),
         }
@@ -129,11 +121,6 @@ impl Registry {
             }
         }
     }
-}
-
-fn invalid_namespace(v: &Value) -> skiff_meta::Cause {
-    let given = value::text(v, "spec.resourceAttributes.namespace");
-    skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {given:?}: must match metadata.namespace"), field: "spec.resourceAttributes.namespace".into() }
 }
 
 fn subject(v: &Value) -> User {
