@@ -96,7 +96,7 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
     let upstream = args.beside.as_deref().map(|k| beside(k, args)).transpose().context("upstream to measure beside")?;
     let dir = std::env::temp_dir().join(format!("skiff-bench-{}", std::process::id()));
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let cluster = Cluster::of(&dir.join("c"), binary, args.port).owned();
+    let cluster = Cluster::of(&dir.join("c"), binary, args.port).owned(&dir);
     let mut table = Table::default();
     let measured = measure(&cluster, upstream.as_ref(), &dir, args, &mut table);
     let log = cluster.log_end();

@@ -117,9 +117,9 @@ impl Cluster {
         let prefix = if port == DEFAULT_PORT { "skiff".to_owned() } else { format!("s{port:04x}") };
         Self { dir: dir.to_owned(), binary, port, prefix, network: place::network(port, &routes), nodes, owner: None }
     }
-    /// The same, which is over when this process is.
-    pub fn owned(self) -> Self {
-        Self { owner: Owner::this(), ..self }
+    /// The same, which is over when this process is; `folder`, in which the cluster's is, goes with it.
+    pub fn owned(self, folder: &Path) -> Self {
+        Self { owner: Owner::this(folder), ..self }
     }
     fn wire(&self) -> wire::Wire<'_> {
         wire::Wire { dir: self.dir.join("ns"), prefix: &self.prefix, network: self.network }

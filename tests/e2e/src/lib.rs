@@ -45,7 +45,7 @@ pub fn with_nodes(port: u16, nodes: u8, test: impl FnOnce(&Cluster) -> anyhow::R
     let dir = tempfile::Builder::new().prefix("skiff-e2e-").tempdir().expect("a temporary folder");
     let archive = dir.path().join("busybox.tar");
     xtask::image::busybox(IMAGE, dir.path(), &archive).expect("an image of busybox");
-    let cluster = Cluster::with_nodes(&dir.path().join("c"), binary(), port, nodes).owned();
+    let cluster = Cluster::with_nodes(&dir.path().join("c"), binary(), port, nodes).owned(dir.path());
     let done = cluster.up(&[archive]).and_then(|_| test(&cluster));
     end(&cluster, done);
 }
@@ -53,7 +53,7 @@ pub fn with_nodes(port: u16, nodes: u8, test: impl FnOnce(&Cluster) -> anyhow::R
 /// Runs `test` with a server that runs no node, which the test starts with [`serve`] itself. Needs nothing of the machine.
 pub fn with_server(port: u16, test: impl FnOnce(&Cluster) -> anyhow::Result<()>) {
     let dir = tempfile::Builder::new().prefix("skiff-e2e-").tempdir().expect("a temporary folder");
-    let cluster = Cluster::of(&dir.path().join("c"), binary(), port).owned();
+    let cluster = Cluster::of(&dir.path().join("c"), binary(), port).owned(dir.path());
     std::fs::create_dir_all(&cluster.dir).expect("the cluster's folder");
     let done = test(&cluster);
     end(&cluster, done);

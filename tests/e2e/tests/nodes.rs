@@ -96,7 +96,9 @@ fn streams(c: &Cluster, pod: &str) -> anyhow::Result<()> {
 
 fn forwarded(forward: &mut Child) -> anyhow::Result<String> {
     let mut line = String::new();
-    BufReader::new(forward.stdout.take().context("kubectl has no output")?).read_line(&mut line)?;
+    // Kept open: kubectl says more, and must be able to.
+    let mut said = BufReader::new(forward.stdout.take().context("kubectl has no output")?);
+    said.read_line(&mut line)?;
     let address = line.strip_prefix("Forwarding from ").and_then(|l| l.split(' ').next()).with_context(|| format!("port-forward said {line:?}"))?;
     http(&format!("http://{address}/"))
 }
@@ -104,12 +106,12 @@ fn forwarded(forward: &mut Child) -> anyhow::Result<String> {
 /// A pod is bound by a label that the node has only just got: the node doesn't turn it away.
 fn labels(c: &Cluster) -> anyhow::Result<()> {
     for i in 0..3 {
-        let pod = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: picky-{i}}}, spec: {{nodeSelector: {{picky: 'n{i}'}}, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}");
+        let pod = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: picky-{i}}}, spec: {{nodeSelector: {{picky: 'n{i}'}}, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}");
         c.kubectl_with(&["apply", "-f", "-"], &pod)?;
         c.kubectl(&["label", "node", "node-2", "--overwrite", &format!("picky=n{i}")])?;
         c.kubectl(&["wait", "--for=condition=Ready", &format!("pod/picky-{i}"), "--timeout=60s"])?;
     }
-    let wrong = format!("{{apiVersion: v1, kind: Pod, metadata: {{name: wrong}}, spec: {{nodeName: node-2, nodeSelector: {{picky: no}}, containers: [{{name: c, image: '{IMAGE}'}}]}}}}");
+    let wrong = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: wrong}}, spec: {{nodeName: node-2, nodeSelector: {{picky: other}}, containers: [{{name: c, image: '{IMAGE}'}}]}}}}");
     c.kubectl_with(&["apply", "-f", "-"], &wrong)?;
     c.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/wrong", "--timeout=60s"])?;
     let shown = c.kubectl(&["get", "pod", "wrong", "--no-headers"])?;
@@ -178,7 +180,7 @@ fn of_node_2(c: &Cluster, path: &str) -> String {
 fn silent(c: &Cluster, pod: &str) -> anyhow::Result<()> {
     let patch = |unschedulable: bool| c.kubectl(&["patch", "node", "node-1", "-p", &format!("{{\"spec\":{{\"unschedulable\":{unschedulable}}}}}")]).map(drop);
     let hasty = format!(
-        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: hasty}}, spec: {{replicas: 2, selector: {{matchLabels: {{app: hasty}}}}, template: {{metadata: {{labels: {{app: hasty}}}}, spec: {{terminationGracePeriodSeconds: 0, \
+        "---\n{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: hasty}}, spec: {{replicas: 2, selector: {{matchLabels: {{app: hasty}}}}, template: {{metadata: {{labels: {{app: hasty}}}}, spec: {{terminationGracePeriodSeconds: 0, \
          tolerations: [{{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 1}}], containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}}}}}"
     );
     patch(true)?;
@@ -223,7 +225,7 @@ fn tokens(c: &Cluster) -> anyhow::Result<()> {
     ensure!(mode & 0o777 == 0o600, "mode {mode:o} of the token");
     let token = std::fs::read_to_string(&path)?;
     let try_out = |name: &str, token: String, says: &str| -> anyhow::Result<()> {
-        let dir = c.dir.join(name);
+        let dir = c.dir.join(format!("join-{name}"));
         std::fs::create_dir_all(&dir)?;
         std::fs::write(dir.join("token"), token)?;
         let mut agent = Command::new("timeout");

@@ -9,24 +9,29 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// A process, told from a later one of the same number.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The process that a cluster is for, told from a later one of the same number.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Owner {
     pid: u32,
     /// Clock ticks since the machine's start.
     started: u64,
+    /// Its own folder, in which the cluster's is.
+    folder: PathBuf,
 }
 
 impl Owner {
-    pub fn this() -> Option<Self> {
-        Self::of(std::process::id())
-    }
-    fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: started(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)? })
+    /// This process, and a folder that goes with it.
+    pub fn this(folder: &Path) -> Option<Self> {
+        let pid = std::process::id();
+        Some(Self { pid, started: started_of(pid)?, folder: folder.to_owned() })
     }
     fn lives(&self) -> bool {
-        Self::of(self.pid).as_ref() == Some(self)
+        started_of(self.pid) == Some(self.started)
     }
+}
+
+fn started_of(pid: u32) -> Option<u64> {
+    started(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 /// The 22nd field of `/proc/<pid>/stat`. The second one, the program's name, may hold anything.
@@ -101,9 +106,10 @@ fn clear(other: &Cluster) -> anyhow::Result<()> {
     for left in leftovers::find(other)? {
         left.remove().with_context(|| format!("remove the {left}"))?;
     }
-    match std::fs::remove_dir_all(&other.dir) {
+    let folder = other.owner.as_ref().map_or(&other.dir, |o| &o.folder);
+    match std::fs::remove_dir_all(folder) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        done => done.with_context(|| format!("remove {}", other.dir.display())),
+        done => done.with_context(|| format!("remove {}", folder.display())),
     }
 }
 
@@ -115,7 +121,7 @@ mod tests {
     fn a_process_is_told_from_a_later_one() {
         assert_eq!(started("7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20"), Some(4711));
         assert_eq!(started("7 (a) S 1"), None);
-        let me = Owner::this().unwrap();
+        let me = Owner::this(Path::new("/a")).unwrap();
         assert!(me.lives());
         assert!(!Owner { started: me.started + 1, ..me }.lives());
     }
