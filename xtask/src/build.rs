@@ -33,9 +33,14 @@ pub fn binary(release: bool) -> anyhow::Result<PathBuf> {
     let host = host()?;
     let flags = format!("target.{host}.rustflags=[\"-C\",\"target-feature=+crt-static\",\"-C\",\"relocation-model=static\"]");
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-    cargo.current_dir(root()).args(["build", "--quiet", "--package", "skiff", "--target", &host, "--config", &flags]);
+    cargo.current_dir(root()).args(["rustc", "--quiet", "--package", "skiff", "--bin", "skiff", "--target", &host, "--config", &flags]);
     if release {
         cargo.arg("--release");
+    }
+    // The same decoder of the same type is compiled in each crate that uses it; the linker keeps one. It is lld where Rust
+    // brings it along.
+    if release && host == "x86_64-unknown-linux-gnu" {
+        cargo.args(["--", "-C", "link-arg=-Wl,--icf=all"]);
     }
     run(&mut cargo)?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
