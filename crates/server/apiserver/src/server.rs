@@ -229,7 +229,7 @@ impl Server {
         }
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
-        let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.knows(r, sub)));
+        let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.serves(r, sub)));
         let (long_running, mut passage) = (asked.long_running, Passage::default());
         let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
             Ok(r) => (compress::packed(&parts, r).await, None),
@@ -318,7 +318,7 @@ impl Server {
     }
 
     /// Whether a resource, or a subresource of it, is served here or behind this server.
-    fn knows(&self, r: &skiff_meta::GroupVersionResource, sub: &str) -> bool {
+    fn serves(&self, r: &skiff_meta::GroupVersionResource, sub: &str) -> bool {
         let row = self.config.registry.table().at(&r.group, &r.resource, &r.version);
         row.is_some_and(|row| sub.is_empty() || row.subresource(sub).is_some())
     }
