@@ -7,7 +7,7 @@ use crate::{
     connect::{Connect, KubeletTls},
     error,
     flow::{self, Flow},
-    health::Check,
+    health::{self, Check},
     identity, inbound,
     metrics::{Labels, Metrics},
     negotiate::{self, Form},
@@ -76,6 +76,8 @@ pub struct Server {
     pub(crate) config: Config,
     stop: CancellationToken,
     pub(crate) flow: Arc<Flow>,
+    /// What health checks have come to.
+    pub(crate) health: health::Results,
     pub(crate) metrics: Metrics,
     pub(crate) aggregation: Option<Arc<Aggregation>>,
     pub(crate) openapi_v2: crate::openapi::Cache<crate::documents::Sources>,
@@ -159,7 +161,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");

@@ -210,6 +210,8 @@ async fn documents_are_tagged() {
     assert_eq!((code.as_u16(), headers["content-encoding"].to_str().unwrap()), (200, "gzip"));
     assert!(packed.starts_with(&[0x1f, 0x8b]));
     assert_eq!(w.call("GET", "/readyz?verbose", &[], "").await.2, "[+]ping ok\nreadyz check passed\n");
+    let slis = String::from_utf8_lossy(&w.call("GET", "/metrics/slis", &[], "").await.2).into_owned();
+    assert!(slis.contains("kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"readyz\"} 1"), "{slis}");
     let metrics = String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).into_owned();
     for name in ["apiserver_request_total{code=\"200\",component=\"apiserver\"", "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}", "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0", "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"] {
         assert!(metrics.contains(name), "{name}: {metrics}");
