@@ -65,6 +65,11 @@ impl Server {
         match (first, rest) {
             ("version", None) => Ok(indented(&version::info())),
             ("metrics", None) => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics_text())),
+            ("metrics", Some("slis")) => {
+                let mut out = Text::default();
+                self.health.write(&mut out);
+                Ok(text("text/plain; version=0.0.4; charset=utf-8", out.into_string()))
+            }
             ("debug", Some(what)) => {
                 let which = what.strip_prefix("api_priority_and_fairness/").ok_or_else(not_found)?;
                 let details = query.get("includeRequestDetails").is_some_and(|d| !d.is_empty());
@@ -77,7 +82,7 @@ impl Server {
                 self.value(parts, query, &index)
             }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
-            ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query)),
+            ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health)),
             ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
@@ -175,7 +180,7 @@ impl Server {
             all.push(format!("/apis/{g}"));
             all.extend(discovery::versions(&rows, g).iter().map(|v| format!("/apis/{g}/{v}")));
         }
-        all.extend(["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+        all.extend(["/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
         all.sort();
         all
     }

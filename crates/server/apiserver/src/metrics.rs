@@ -30,7 +30,7 @@ pub(crate) struct Labels {
 }
 
 /// Paths that are counted by themselves.
-const PATHS: [&str; 9] = ["/healthz", "/livez", "/readyz", "/metrics", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
+const PATHS: [&str; 10] = ["/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
 
 impl Labels {
     /// `known`: whether a resource, or with it a subresource, is served here.
@@ -195,6 +195,8 @@ impl Metrics {
         for (result, n) in ["success", "failure"].iter().zip(&self.authentications) {
             out.sample("authentication_attempts", &[("result", result)], n.load(Ordering::Relaxed));
         }
+        out.family("apiserver_request_terminations_total", "counter", "Requests that were turned away");
+        out.sample("apiserver_request_terminations_total", &[("code", "429"), ("component", "apiserver")], self.terminations.load(Ordering::Relaxed));
         out.single("apiserver_tls_handshake_errors_total", "counter", "TLS handshakes that failed", self.handshake_errors.load(Ordering::Relaxed));
     }
 

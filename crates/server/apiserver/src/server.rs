@@ -7,7 +7,7 @@ use crate::{
     connect::{Connect, KubeletTls},
     error,
     flow::{self, Flow},
-    health::Check,
+    health::{self, Check},
     identity, inbound,
     metrics::{Labels, Metrics},
     negotiate::{self, Form},
@@ -77,6 +77,8 @@ pub struct Server {
     pub(crate) config: Config,
     stop: CancellationToken,
     pub(crate) flow: Arc<Flow>,
+    /// What health checks have come to.
+    pub(crate) health: health::Results,
     pub(crate) metrics: Metrics,
     pub(crate) aggregation: Option<Arc<Aggregation>>,
     pub(crate) openapi_v2: crate::openapi::Cache<crate::documents::Sources>,
@@ -160,7 +162,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -230,7 +232,7 @@ impl Server {
         }
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
-        let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.knows(r, sub)));
+        let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.serves(r, sub)));
         let (long_running, mut passage) = (asked.long_running, Passage::default());
         let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
             Ok(r) => (compress::packed(&parts, r).await, None),
@@ -319,7 +321,7 @@ impl Server {
     }
 
     /// Whether a resource, or a subresource of it, is served here or behind this server.
-    fn knows(&self, r: &skiff_meta::GroupVersionResource, sub: &str) -> bool {
+    fn serves(&self, r: &skiff_meta::GroupVersionResource, sub: &str) -> bool {
         let row = self.config.registry.table().at(&r.group, &r.resource, &r.version);
         row.is_some_and(|row| sub.is_empty() || row.subresource(sub).is_some())
     }

@@ -8,6 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde_json::{Value, json};
 use skiff_apiserver::{Config, Handle, Server, Tls, TlsMaterial};
+use skiff_audit::{Auditor, Batching, LogOptions, Mode, Policy, Setup};
 use skiff_meta::Status;
 use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};
 use skiff_registry::{Options, Registry, RowIndexer, table::Table};
@@ -61,6 +62,10 @@ fn certificates() -> (TlsMaterial, String, (String, String)) {
 }
 
 async fn world() -> World {
+    audited(None).await
+}
+
+async fn audited(audit: Option<Arc<Auditor>>) -> World {
     let table = Arc::new(Table::builtin());
     let store = Arc::new(skiff_store::memory::Memory::new(Arc::new(RowIndexer::new(table.clone()))));
     let options = Options {
@@ -83,7 +88,7 @@ async fn world() -> World {
         documents: vec![],
         proxy: None,
         kubelets: None,
-        audit: None,
+        audit,
         seats: 100,
     };
     World { handle: Server::start(config).await.unwrap(), ca, client }
@@ -206,6 +211,8 @@ async fn documents_are_tagged() {
     assert_eq!((code.as_u16(), headers["content-encoding"].to_str().unwrap()), (200, "gzip"));
     assert!(packed.starts_with(&[0x1f, 0x8b]));
     assert_eq!(w.call("GET", "/readyz?verbose", &[], "").await.2, "[+]ping ok\nreadyz check passed\n");
+    let slis = String::from_utf8_lossy(&w.call("GET", "/metrics/slis", &[], "").await.2).into_owned();
+    assert!(slis.contains("kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"readyz\"} 1"), "{slis}");
     let metrics = String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).into_owned();
     for name in ["apiserver_request_total{code=\"200\",component=\"apiserver\"", "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}", "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0", "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"] {
         assert!(metrics.contains(name), "{name}: {metrics}");
@@ -251,6 +258,54 @@ async fn requests_are_classified_and_turned_away() {
     assert_eq!(narrow, ["narrow", "0", "1", "0"]);
     let (_, _, requests) = w.call("GET", "/debug/api_priority_and_fairness/dump_requests?includeRequestDetails=1", &[], "").await;
     assert!(String::from_utf8_lossy(&requests).contains("configmaps"));
+}
+
+const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- level: Metadata\n  resources: [{group: '', resources: [secrets]}]\n- level: RequestResponse\n  omitManagedFields: true\n";
+
+/// What is recorded of requests: who, what, how it ended; bodies by the policy, never those of secrets.
+#[tokio::test]
+async fn requests_are_recorded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let log = LogOptions { path: path.clone(), max_age: 0, max_backups: 0, max_size: 0, compress: false, legacy: false, mode: Mode::Blocking, batching: Batching::LOG, truncation: None };
+    let auditor = Auditor::start(&Setup { policy: Policy::read(POLICY).unwrap(), log: Some(log), webhook: None }, Arc::new(SystemTime::now)).unwrap();
+    let w = audited(Some(auditor.clone())).await;
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "hidden"}}).to_string();
+    let (_, headers, _) = w.call("POST", "/api/v1/namespaces/a/secrets", &[("audit-id", "mine"), ("x-forwarded-for", "10.9.8.7"), ("user-agent", "test/1")], secret).await;
+    assert_eq!(headers["audit-id"], "mine");
+    w.call("POST", MAPS, &[("content-type", "application/yaml")], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yam}\n").await;
+    w.call("GET", MAPS, &[("impersonate-user", "bob")], "").await;
+    w.call("GET", &format!("{MAPS}/none"), &[], "").await;
+    let bad = Request::builder().uri("/api").header("host", "x").header("authorization", "Bearer bad").body(Full::<Bytes>::default()).unwrap();
+    assert_eq!(w.send(false, bad).await.status(), 401);
+    let watch = Request::builder().uri(format!("{MAPS}?watch=true&resourceVersion=0")).header("host", "x").body(Full::<Bytes>::default()).unwrap();
+    let mut watch = w.send(true, watch).await.into_body();
+    assert!(watch.frame().await.is_some());
+    drop(watch);
+    w.handle.stop(std::time::Duration::from_secs(5)).await;
+    auditor.stop(std::time::Duration::from_secs(5)).await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let told = |e: &Value| [&e["stage"], &e["verb"], &e["level"], &e["responseStatus"]["code"], &e["annotations"]["authorization.k8s.io/decision"]].map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).join(" ");
+    assert_eq!(
+        events.iter().map(told).collect::<Vec<_>>(),
+        [
+            "ResponseComplete create Metadata 201 allow",
+            "ResponseComplete create RequestResponse 201 allow",
+            "ResponseComplete list RequestResponse 403 forbid",
+            "ResponseComplete get RequestResponse 404 allow",
+            "ResponseStarted get RequestResponse 401 null",
+            "ResponseStarted watch RequestResponse 200 allow",
+            "ResponseComplete watch RequestResponse 200 allow",
+        ]
+    );
+    let (secret, map, bob, unknown) = (&events[0], &events[1], &events[2], &events[4]);
+    assert!(!text.contains("hidden") && !text.contains("aGlkZGVu"));
+    assert_eq!((&secret["auditID"], &secret["sourceIPs"], &secret["userAgent"], &secret["user"]["username"]), (&json!("mine"), &json!(["10.9.8.7", "127.0.0.1"]), &json!("test/1"), &json!("admin")));
+    assert_eq!((&secret["objectRef"]["name"], &secret["requestURI"]), (&json!("s"), &json!("/api/v1/namespaces/a/secrets")));
+    assert_eq!((&map["requestObject"]["metadata"]["name"], &map["responseObject"]["kind"], map["responseObject"]["metadata"].get("managedFields")), (&json!("yam"), &json!("ConfigMap"), None));
+    assert_eq!((&bob["impersonatedUser"]["username"], &bob["responseStatus"]["reason"], &bob["responseObject"]["kind"]), (&json!("bob"), &json!("Forbidden"), &json!("Status")));
+    assert_eq!((&unknown["responseStatus"]["message"], &unknown["user"]), (&json!("Authentication failed, attempted: bearer"), &json!({})));
 }
 
 #[tokio::test]

@@ -183,12 +183,12 @@ impl FlowControl {
         schemas.iter().find(|s| s.schema.matches(r)).or_else(|| schemas.last()).cloned().map(Class)
     }
 
-    /// Waits for seats.
-    pub async fn admit(&self, class: &Class, user: &Arc<User>, verb: &'static str, ask: Ask<'_>, work: Work) -> Result<Admitted, Refused> {
+    /// Waits for seats. `path`: what the debug tables call the request.
+    pub async fn admit(&self, class: &Class, user: &Arc<User>, verb: &'static str, ask: Ask<'_>, path: &str, work: Work) -> Result<Admitted, Refused> {
         let (active, level) = (&class.0, &class.0.level);
         let r = Request { user, verb, ask };
         let flow: Arc<str> = active.schema.distinguisher(&r).into();
-        let guest = Guest { counts: active.counts.clone(), user: user.clone(), verb, path: Guest::path_of(&ask), flow, work, arrived: self.clock.now(), started: None };
+        let guest = Guest { counts: active.counts.clone(), user: user.clone(), verb, path: path.into(), flow, work, arrived: self.clock.now(), started: None };
         active.counts.estimated.observe(work.most() as f64);
         let number = if matches!(active.response, Response::Queue(_)) { active.schema.flow(&r) } else { 0 };
         let seat = |id| Seat { level: level.clone(), clock: self.clock, id };

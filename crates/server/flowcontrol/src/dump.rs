@@ -144,7 +144,7 @@ mod tests {
         let user = Arc::new(User::new("ann", [User::AUTHENTICATED]));
         let ask = Ask::Path("/version");
         let class = c.classify(&Request { user: &user, verb: "get", ask }).unwrap();
-        let _held = c.admit(&class, &user, "get", ask, Work::of(1)).await.ok().unwrap();
+        let _held = c.admit(&class, &user, "get", ask, "/version", Work::of(1)).await.ok().unwrap();
         let dump = |t| c.dump(t, &|_| None, &|_| "T".into());
         let levels = dump(Table::Levels);
         assert_eq!(levels.lines().nth(1).unwrap(), "catch-all,         0,            false,  false,       0,               1,                 1,                  0,                0,                0");

@@ -1,6 +1,5 @@
 //! One level at work: its queues under a lock, who is in them, and what is counted.
 use crate::{
-    classify::Ask,
     config::Response,
     demand::{Demand, Settled},
     dropped::Dropped,
@@ -84,16 +83,6 @@ pub(crate) struct Guest {
     pub work: Work,
     pub arrived: f64,
     pub started: Option<f64>,
-}
-
-impl Guest {
-    /// Named as debug tables name what is asked for.
-    pub fn path_of(ask: &Ask<'_>) -> Arc<str> {
-        match ask {
-            Ask::Path(p) => (*p).into(),
-            Ask::Resource(t) => t.path().into(),
-        }
-    }
 }
 
 struct Inside {

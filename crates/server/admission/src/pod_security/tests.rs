@@ -53,12 +53,15 @@ fn restricted() {
 #[tokio::test]
 async fn namespaces_choose() {
     let labels = |l: Value| json!({"kind": "Namespace", "metadata": {"name": "a", "labels": l}});
-    let w = World::of(&[("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"})))]);
+    let w = World::of(&[("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/audit": "restricted"})))]);
     let pod = |spec: Value| json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "a"}, "spec": spec});
     let refusal = Request::create("pods", pod(json!({"hostIPC": true}))).admit(&PodSecurity, &w).await;
     assert_eq!(text(refusal), "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostIPC=true)");
     let (_, warnings) = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admit(&PodSecurity, &w).await.unwrap();
     assert!(warnings[0].starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"));
+    let seen = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admitted(&PodSecurity, &w).await.unwrap().audit;
+    assert_eq!(seen["pod-security.kubernetes.io/enforce-policy"], "baseline:latest");
+    assert!(seen["pod-security.kubernetes.io/audit-violations"].starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation"));
     let deployment = json!({"metadata": {"name": "d", "namespace": "a"}, "spec": {"template": {"spec": {"hostIPC": true}}}});
     let (_, warnings) = Request::create("deployments.apps", deployment).admit(&PodSecurity, &w).await.unwrap();
     assert_eq!(warnings, ["would violate PodSecurity \"restricted:latest\": host namespaces (hostIPC=true)"]);

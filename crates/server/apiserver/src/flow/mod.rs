@@ -73,7 +73,7 @@ impl Flow {
         let seat = match class {
             Some(class) => {
                 let _waits = Counted::up(&self.waiting[kind]);
-                Some(self.control.admit(class, user, asked.word, asked.ask(parts), self.work(class, asked)).await?)
+                Some(self.control.admit(class, user, asked.word, asked.ask(parts), parts.uri.path(), self.work(class, asked)).await?)
             }
             None => None,
         };

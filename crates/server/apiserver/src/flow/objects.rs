@@ -60,11 +60,12 @@ pub(crate) async fn follow(flow: Arc<Flow>, registry: Arc<Registry>, stop: Cance
 fn watch(registry: &Registry) -> stream::BoxStream<'static, ()> {
     let at = registry.store().revision();
     let one = |kind: Kind| match registry.store().watch(&format!("{}.{GROUP}/", kind.resource()), at) {
-        Ok(w) => w.take_while(|e| std::future::ready(e.is_ok())).map(|_| ()).boxed(),
+        Ok(w) => w.map(|e| e.is_ok()).chain(stream::iter([false])).boxed(),
         Err(_) => stream::pending().boxed(),
     };
     // Many changes at once are one.
-    stream::select(one(Kind::Level), one(Kind::Schema)).ready_chunks(64).map(|_| ()).boxed()
+    let both = stream::select(one(Kind::Level), one(Kind::Schema)).take_while(|goes_on| std::future::ready(*goes_on));
+    both.ready_chunks(64).map(|_| ()).boxed()
 }
 
 async fn kept(registry: &Registry) {
