@@ -42,6 +42,6 @@ up() {
 }
 down() {
   for name in upstream skiff etcd; do [ -e "$D/$name.pid" ] && kill "$(cat "$D/$name.pid")" 2>/dev/null || true; rm -f "$D/$name.pid"; done
-  sleep 1; rm -rf "$D"
+  sleep 2; rm -rf "$D"
 }
 case ${1:-} in up) up ;; down) down ;; *) sed -n 2,5p "$0"; exit 2 ;; esac

@@ -22,6 +22,7 @@ mod autoscaling;
 mod certificates;
 mod cluster;
 mod config;
+mod devices;
 mod endpoints;
 mod expressions;
 mod field;

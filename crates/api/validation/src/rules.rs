@@ -1,6 +1,6 @@
 //! Which rules an object of a kind has.
 use crate::{
-    access, autoscaling, certificates, cluster, config, endpoints,
+    access, autoscaling, certificates, cluster, config, devices, endpoints,
     field::{Errors, Field},
     flow, network, pod, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
@@ -78,6 +78,18 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => Rules::new(policies::mutating_policy, |new, _| policies::mutating_policy(new)),
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
+        ("resource.k8s.io", kind) => resource(kind),
+        _ => Rules::NONE,
+    }
+}
+
+fn resource(kind: &str) -> Rules {
+    match kind {
+        "DeviceClass" => Rules::new(devices::class, |new, _| devices::class(new)),
+        "DeviceTaintRule" => Rules::new(devices::taint_rule, |new, _| devices::taint_rule(new)),
+        "ResourceClaim" => Rules::new(devices::claim, devices::claim_update).status(devices::claim_status),
+        "ResourceClaimTemplate" => Rules::new(devices::template, devices::template_update),
+        "ResourceSlice" => Rules::new(devices::slice, devices::slice_update),
         _ => Rules::NONE,
     }
 }
