@@ -25,6 +25,7 @@ mod config;
 mod devices;
 mod endpoints;
 mod expressions;
+mod extension;
 mod field;
 mod flow;
 mod ip;
