@@ -25,7 +25,7 @@ up() {
   openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -subj /CN=differ -days 30 -addext keyUsage=critical,keyCertSign,digitalSignature 2>/dev/null
   openssl req -x509 -newkey rsa:2048 -nodes -keyout front.key -out front.crt -subj /CN=front -days 30 2>/dev/null
   openssl genrsa -out sa.key 2048 2>/dev/null; openssl rsa -in sa.key -pubout -out sa.pub 2>/dev/null
-  cert apiserver /CN=kube-apiserver IP:127.0.0.1,DNS:localhost; cert admin "/O=system:masters/CN=admin"
+  cert apiserver /CN=kube-apiserver IP:127.0.0.1,DNS:localhost; cert admin "/O=system:masters/CN=system:admin"
   printf 'apiVersion: v1\nkind: Config\ncurrent-context: up\nclusters:\n- name: up\n  cluster:\n    server: https://127.0.0.1:%s\n    certificate-authority-data: %s\nusers:\n- name: admin\n  user:\n    client-certificate-data: %s\n    client-key-data: %s\ncontexts:\n- name: up\n  context: {cluster: up, user: admin}\n' \
     "$PORT" "$(base64 -w0 ca.crt)" "$(base64 -w0 admin.crt)" "$(base64 -w0 admin.key)" >upstream.kubeconfig
   start etcd "$BIN/etcd" --data-dir "$D/etcd" --listen-client-urls "http://127.0.0.1:$((PORT + 1))" --advertise-client-urls "http://127.0.0.1:$((PORT + 1))" \
@@ -42,6 +42,6 @@ up() {
 }
 down() {
   for name in upstream skiff etcd; do [ -e "$D/$name.pid" ] && kill "$(cat "$D/$name.pid")" 2>/dev/null || true; rm -f "$D/$name.pid"; done
-  sleep 1; rm -rf "$D"
+  sleep 2; rm -rf "$D"
 }
 case ${1:-} in up) up ;; down) down ;; *) sed -n 2,5p "$0"; exit 2 ;; esac

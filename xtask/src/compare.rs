@@ -2,13 +2,14 @@
 //!
 //! Cases are the files of `tests/compare`: lines that [`script`] reads. Each case has a namespace of its own on both
 //! clusters, which goes afterwards. [`normalise`] takes out what differs between any two clusters (ages, addresses, uids,
-//! revisions, generated names); everything else that differs is shown. Both clusters must hold the images of the
+//! revisions, generated names), `reasons.tsv` has the lines that are meant to differ; everything else is shown. Both clusters must hold the images of the
 //! Conformance suite.
 
 mod normalise;
 mod run;
 mod script;
 
+use crate::reasons::Reasons;
 use anyhow::{Context, bail};
 use run::{Side, Outcome};
 use std::path::PathBuf;
@@ -38,7 +39,8 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
     let dir = args.cases.clone().unwrap_or_else(|| crate::root().join("tests/compare"));
     let mut files: Vec<PathBuf> = std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))?.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "case")).collect();
     files.sort();
-    let (mut equal, mut different) = (0, Vec::new());
+    let reasons = Reasons::read(&dir.join("reasons.tsv"))?;
+    let (mut equal, mut explained, mut different) = (0, 0, Vec::new());
     for file in files {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if !args.only.is_empty() && !args.only.iter().any(|o| name.contains(o.as_str())) {
@@ -51,12 +53,14 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
             let theirs = s.spawn(|| upstream.run(&steps));
             (skiff.run(&steps), theirs.join())
         }).into_pair()?;
-        let found = verdicts(&name, &steps, &theirs, &ours, args.verbose);
-        println!("{name}: {} equal, {} different", found.0, found.1.len());
-        equal += found.0;
-        different.extend(found.1);
+        let found = verdicts(&name, &steps, (&theirs, &ours), &reasons, args.verbose);
+        println!("{name}: {} equal, {} explained, {} different", found.equal, found.explained, found.different.len());
+        equal += found.equal;
+        explained += found.explained;
+        different.extend(found.different);
     }
-    println!("{equal} equal, {} different", different.len());
+    println!("{equal} equal, {explained} explained, {} different", different.len());
+    reasons.report();
     if !different.is_empty() {
         bail!("outputs differ:\n  {}", different.join("\n  "));
     }
@@ -74,29 +78,44 @@ impl IntoPair for (anyhow::Result<Vec<Outcome>>, std::thread::Result<anyhow::Res
     }
 }
 
-/// How many steps gave the same, and the names of those that did not.
-fn verdicts(case: &str, steps: &[script::Step], theirs: &[Outcome], ours: &[Outcome], verbose: bool) -> (usize, Vec<String>) {
-    let (mut equal, mut different) = (0, Vec::new());
+/// How many steps gave the same, or what is meant to differ, and the names of the others.
+#[derive(Default)]
+struct Verdicts {
+    equal: usize,
+    explained: usize,
+    different: Vec<String>,
+}
+
+fn verdicts(case: &str, steps: &[script::Step], (theirs, ours): (&[Outcome], &[Outcome]), reasons: &Reasons, verbose: bool) -> Verdicts {
+    let mut found = Verdicts::default();
     for ((step, theirs), ours) in steps.iter().zip(theirs).zip(ours) {
         if !step.compared() && theirs.code == ours.code {
             continue;
         }
         let (a, b) = (step.view(&theirs.text), step.view(&ours.text));
         if a == b && theirs.code == ours.code {
-            equal += 1;
+            found.equal += 1;
             if verbose {
                 println!("=== {case}: {}\n{b}", step.command);
             }
             continue;
         }
-        println!("### {case}: {}", step.command);
+        let lines = normalise::difference(&a, &b);
+        let name = format!("{case}: {}", step.command);
+        // All of them are looked up, so that the count of each reason is right.
+        let open = lines.iter().filter(|l| !l.starts_with(' ')).filter(|l| !reasons.explain(&name, l[1..].trim())).count();
+        if open == 0 && theirs.code == ours.code {
+            found.explained += 1;
+            continue;
+        }
+        println!("### {name}");
         if theirs.code != ours.code {
             println!("    exit {} upstream, {} here", theirs.code, ours.code);
         }
-        for line in normalise::difference(&a, &b) {
+        for line in lines {
             println!("    {line}");
         }
-        different.push(format!("{case}: {}", step.command));
+        found.different.push(name);
     }
-    (equal, different)
+    found
 }

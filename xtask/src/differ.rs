@@ -2,7 +2,7 @@
 //!
 //! [`kinds`] says what to ask about: every kind of upstream's discovery, with seeds of `tests/differ/objects.jsonl` and the
 //! golden objects of upstream's modules. [`life`] and [`fields`] make the requests, [`side`] sends them, [`compare`] takes
-//! out what differs between any two servers, [`reasons`] knows the differences that are meant to be. Anything else is
+//! out what differs between any two servers, `reasons.tsv` knows the differences that are meant to be. Anything else is
 //! shown, and fails the task.
 //!
 //! Nothing else must change objects meanwhile: `tests/differ/servers.sh` starts both without controllers.
@@ -11,15 +11,14 @@ mod compare;
 mod fields;
 mod kinds;
 mod life;
-mod reasons;
 mod request;
 mod side;
 
 use crate::http::Client;
+use crate::reasons::Reasons;
 use anyhow::{Context, bail};
 use compare::Difference;
 use kinds::Kind;
-use reasons::Reasons;
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -131,9 +130,7 @@ fn report(outcomes: &[Outcome], reasons: &Reasons) -> anyhow::Result<()> {
         sum.iter_mut().zip(row).for_each(|(s, n)| *s += n);
     }
     println!("{:<60} {:>8} {:>6} {:>10} {:>5}", "all", sum[0], sum[1], sum[2], sum[3]);
-    for r in &reasons.0 {
-        println!("{:>6} differences: {}", r.used.load(std::sync::atomic::Ordering::Relaxed), r.text);
-    }
+    reasons.report();
     if sum[3] > 0 {
         bail!("{} cases differ without a reason", sum[3]);
     }

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod http;
 pub mod image;
 pub mod test;
+mod reasons;
 pub mod tidy;
 
 use anyhow::{Context, bail};

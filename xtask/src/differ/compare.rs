@@ -17,6 +17,8 @@ const RULES: &[(&str, &str)] = &[
     (r"\bbase-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "base-RAND"),
     (r"\bkube-api-access-[a-z0-9]{5}\b", "kube-api-access-RAND"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "JWT"),
+    (r#"(resourceVersion\W{1,8}?)\d+"#, "${1}RV"),
+    (r"(current: |in record \()\d+", "${1}RV"),
     (r"https://\d+\.\d+\.\d+\.\d+:\d+", "https://SERVER"),
 ];
 
@@ -80,6 +82,12 @@ fn normalise(value: Value, key: &str) -> Value {
         Value::String(s) => match key {
             "resourceVersion" | "selfLink" if !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && s.len() < 19 => json!("RV"),
             "continue" if !s.is_empty() => json!("TOKEN"),
+            "message" if s.starts_with("Apply failed with ") => {
+                let (head, rest) = s.split_once(": ").unwrap_or((&s, ""));
+                let mut lines: Vec<String> = rest.lines().map(text).collect();
+                lines.sort_unstable();
+                json!(format!("{head}: {}", lines.join("\n")))
+            }
             _ => json!(text(&s)),
         },
         Value::Number(n) if key.ends_with("odePort") && n.as_u64().is_some_and(|p| (30000..32768).contains(&p)) => json!("NODE-PORT"),
@@ -88,6 +96,11 @@ fn normalise(value: Value, key: &str) -> Value {
             let mut list: Vec<Value> = list.into_iter().map(|v| normalise(v, key)).collect();
             list.sort_by_key(|e| ["operation", "manager", "subresource"].map(|k| e[k].as_str().unwrap_or_default().to_owned()));
             list.into()
+        }
+        // Upstream tells conflicts in no order.
+        Value::Array(mut list) if key == "causes" && list.iter().all(|c| c["reason"] == "FieldManagerConflict") => {
+            list.sort_by_key(Value::to_string);
+            list.into_iter().map(|v| normalise(v, "")).collect::<Vec<_>>().into()
         }
         Value::Array(list) => list.into_iter().map(|v| normalise(v, key)).collect::<Vec<_>>().into(),
         Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map<_, _>>().into(),

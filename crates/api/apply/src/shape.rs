@@ -49,6 +49,14 @@ impl<'a> Shape<'a> {
             Shape::Deduced => Relation::Map,
         }
     }
+    /// The type at this node, of a field of the tables.
+    pub(crate) fn ty(&self) -> Option<&'static Ty> {
+        match *self {
+            Shape::Field(f) => Some(&f.ty),
+            Shape::Inner(ty) => Some(ty),
+            _ => None,
+        }
+    }
     /// The node of a map's field.
     pub fn field(&self, name: &str) -> Shape<'a> {
         match *self {

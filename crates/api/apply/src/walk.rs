@@ -1,6 +1,7 @@
 //! From a value to the set of its fields.
 use crate::{Element, FieldSet, Relation, Scalar, Shape};
 use serde_json::Value;
+use skiff_schema::Kind;
 use thiserror::Error;
 
 /// The value does not fit its schema: an unknown field, an item without its keys, or two items of one key.
@@ -43,6 +44,44 @@ fn expected(shape: Shape<'_>, v: &Value) -> Option<&'static str> {
         (_, Relation::Map, Value::Object(_)) | (_, Relation::Set | Relation::Keyed, Value::Array(_)) => None,
         (_, Relation::Map, _) => Some("map"),
         _ => Some("list"),
+    }
+}
+
+/// Whether what is owned as a whole has the types of the schema all the way down.
+fn conform(shape: Shape<'_>, v: &Value, path: &mut Vec<Element>) -> Result<(), WalkError> {
+    let Some(ty) = shape.ty() else { return Ok(()) };
+    let wrong = |path: &[Element], why: String| Err(WalkError { path: crate::Path(path.to_vec()).to_string(), why });
+    match (ty.kind, v) {
+        (_, Value::Null) => Ok(()),
+        (Kind::List(item), Value::Array(items)) => items.iter().enumerate().try_for_each(|(i, v)| within(path, Element::Index(i), |path| conform(Shape::Inner(item), v, path))),
+        (Kind::Ref(t), Value::Object(m)) => m.iter().try_for_each(|(k, v)| match t.field(k) {
+            Some(f) => within(path, Element::field(k), |path| conform(Shape::Field(f), v, path)),
+            None => Ok(()),
+        }),
+        (Kind::List(_), v) => wrong(path, format!("expected list, got &{{{}}}", printed(v))),
+        (Kind::Ref(_) | Kind::Map(_), v) if !v.is_object() => wrong(path, format!("expected map, got &{{{}}}", printed(v))),
+        (Kind::Bool, v) if !v.is_boolean() => wrong(path, format!("expected boolean, got &{{{}}}", printed(v))),
+        (Kind::Int32 | Kind::Int64 | Kind::Float64, v) if !v.is_number() => wrong(path, format!("expected numeric (int or float), got {}", go_type(v))),
+        (Kind::String, v) if !v.is_string() => wrong(path, format!("expected string, got &value.valueUnstructured{{Value:{}}}", printed(v))),
+        _ => Ok(()),
+    }
+}
+
+fn within(path: &mut Vec<Element>, step: Element, check: impl FnOnce(&mut Vec<Element>) -> Result<(), WalkError>) -> Result<(), WalkError> {
+    path.push(step);
+    let found = check(path);
+    path.pop();
+    found
+}
+
+/// As Go prints a value's type with `%T`.
+fn go_type(v: &Value) -> &'static str {
+    match v {
+        Value::Bool(_) => "bool",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+        _ => "<nil>",
     }
 }
 
@@ -94,7 +133,12 @@ fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>, set:
                 path.pop();
             }
         }
-        _ => set.insert(path),
+        _ => {
+            if unique {
+                conform(shape, v, path)?;
+            }
+            set.insert(path);
+        }
     }
     Ok(())
 }

@@ -6,13 +6,28 @@ const MAX_PERIOD: i64 = 1800;
 const MAX_WINDOW: i64 = 3600;
 
 pub(crate) fn autoscaler(v: &Field<'_>) {
+    let target = v.at("spec").at("scaleTargetRef");
+    // The only scalable kind of the core group.
+    let core = target.at("kind").is("ReplicationController");
+    shape(v, core);
+}
+
+pub(crate) fn autoscaler_update(new: &Field<'_>, old: &Field<'_>) {
+    let (target, before) = (new.at("spec").at("scaleTargetRef"), old.inside("spec.scaleTargetRef"));
+    // What was there before the rule may stay.
+    let kept = ["apiVersion", "kind"].iter().all(|k| target.inside(k).str() == before.inside(k).str());
+    shape(new, kept || target.at("kind").is("ReplicationController"));
+}
+
+/// `core`: the target may be of the core group.
+fn shape(v: &Field<'_>, core: bool) {
     let spec = v.at("spec");
     let (min, max, metrics) = (spec.at("minReplicas"), spec.at("maxReplicas"), spec.at("metrics"));
     min.non_negative();
     if min.exists() && max.int() < min.int() {
         max.invalid(max.int(), "must be greater than or equal to `minReplicas`");
     }
-    reference(&spec.at("scaleTargetRef"), true);
+    reference(&spec.at("scaleTargetRef"), core);
     for m in metrics.items() {
         metric(&m);
     }

@@ -1,6 +1,6 @@
 //! Which rules an object of a kind has.
 use crate::{
-    access, autoscaling, certificates, cluster, config, endpoints,
+    access, autoscaling, certificates, cluster, config, devices, endpoints, extension,
     field::{Errors, Field},
     flow, network, pod, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
@@ -62,7 +62,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("networking.k8s.io", kind) => networking(kind),
         ("discovery.k8s.io", "EndpointSlice") => Rules::new(endpoints::slice, endpoints::slice_update),
         ("storage.k8s.io", kind) => storage(kind),
-        ("autoscaling", "HorizontalPodAutoscaler") => Rules::new(autoscaling::autoscaler, |new, _| autoscaling::autoscaler(new)).status(autoscaling::status),
+        ("autoscaling", "HorizontalPodAutoscaler") => Rules::new(autoscaling::autoscaler, autoscaling::autoscaler_update).status(autoscaling::status),
         ("autoscaling", "Scale") => Rules::new(autoscaling::scale, |new, _| autoscaling::scale(new)),
         ("policy", "PodDisruptionBudget") => Rules::new(small::budget, |new, _| small::budget(new)).status(small::budget_status),
         ("scheduling.k8s.io", "PriorityClass") => Rules::new(small::priority_class, small::priority_class_update),
@@ -78,6 +78,20 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => Rules::new(policies::mutating_policy, |new, _| policies::mutating_policy(new)),
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
+        ("apiregistration.k8s.io", "APIService") => Rules::new(extension::service, |new, _| extension::service(new)).status(extension::service_status),
+        ("certificates.k8s.io", "ClusterTrustBundle") => Rules::new(extension::bundle, extension::bundle_update),
+        ("resource.k8s.io", kind) => resource(kind),
+        _ => Rules::NONE,
+    }
+}
+
+fn resource(kind: &str) -> Rules {
+    match kind {
+        "DeviceClass" => Rules::new(devices::class, |new, _| devices::class(new)),
+        "DeviceTaintRule" => Rules::new(devices::taint_rule, |new, _| devices::taint_rule(new)),
+        "ResourceClaim" => Rules::new(devices::claim, devices::claim_update).status(devices::claim_status),
+        "ResourceClaimTemplate" => Rules::new(devices::template, devices::template_update),
+        "ResourceSlice" => Rules::new(devices::slice, devices::slice_update),
         _ => Rules::NONE,
     }
 }

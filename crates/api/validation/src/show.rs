@@ -241,6 +241,9 @@ fn go_name(name: &str) -> String {
         "tty" => "TTY".into(),
         "csi" | "nfs" | "rbd" | "fc" | "os" => name.to_uppercase(),
         "iscsi" => "ISCSI".into(),
+        "cephfs" => "CephFS".into(),
+        "storageos" => "StorageOS".into(),
+        "cel" => "CEL".into(),
         "serviceAccount" => "DeprecatedServiceAccount".into(),
         _ => {
             for (prefix, go) in [("http", "HTTP"), ("tcp", "TCP"), ("dns", "DNS"), ("grpc", "GRPC"), ("gce", "GCE"), ("aws", "AWS"), ("ip", "IP"), ("api", "API"), ("fs", "FS"), ("seLinux", "SELinux"), ("ttl", "TTL")] {

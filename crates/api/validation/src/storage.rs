@@ -276,3 +276,17 @@ pub(crate) fn attributes_class_update(new: &Field<'_>, old: &Field<'_>) {
     }
     attributes_class(new);
 }
+
+/// The name of a driver, of volumes or of devices: a domain in any case, short enough for a file's name.
+pub(crate) fn driver_name(f: &Field<'_>) {
+    let name = f.str();
+    if name.is_empty() {
+        return f.required("");
+    }
+    if name.len() > 63 {
+        f.too_long(63);
+    }
+    for message in crate::names::dns1123_subdomain(&name.to_lowercase()) {
+        f.invalid(name, &message);
+    }
+}

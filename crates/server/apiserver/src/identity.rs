@@ -13,13 +13,17 @@ pub(crate) struct Peer {
     subject: (String, Vec<String>),
     /// The name of the authority that signed it, as DER.
     issuer: Vec<u8>,
+    /// What tells the certificate from others.
+    credential: String,
 }
 
 pub(crate) fn peer(der: &[u8]) -> Option<Peer> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
     let groups = cert.subject().iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect();
-    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec() })
+    let digest = ring::digest::digest(&ring::digest::SHA256, der);
+    let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec(), credential: format!("X509SHA256={hex}") })
 }
 
 /// The subject of the first certificate of a PEM file, as DER.
@@ -34,13 +38,13 @@ pub(crate) fn authority_name(pem: &[u8]) -> Option<Vec<u8>> {
 pub(crate) fn credentials(peer: Option<&Peer>, front_proxies: Option<&[u8]>, headers: &HeaderMap) -> Credentials {
     let bearer = headers.get("authorization").and_then(|v| v.to_str().ok()).and_then(bearer).or_else(|| websocket_bearer(headers));
     let mut headers = texts(headers);
-    let mut certificate = None;
+    let (mut certificate, mut credential) = (None, None);
     match peer {
         Some(p) if front_proxies == Some(&*p.issuer) => headers.push((FRONT_PROXY.to_owned(), p.subject.0.clone())),
-        Some(p) => certificate = Some(p.subject.clone()),
+        Some(p) => (certificate, credential) = (Some(p.subject.clone()), Some(p.credential.clone())),
         None => {}
     }
-    Credentials { certificate, bearer, headers }
+    Credentials { certificate, credential, bearer, headers }
 }
 
 /// Headers that are text, by their names.

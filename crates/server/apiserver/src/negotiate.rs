@@ -119,6 +119,13 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
     Err(Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {media}")))
 }
 
+/// A refused watch is told of the streams, too.
+pub(crate) fn name_streams(refusal: &mut Status) {
+    if refusal.message.starts_with("406: ") {
+        refusal.message += ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

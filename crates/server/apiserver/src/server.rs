@@ -423,7 +423,11 @@ impl Server {
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
         // Reviews are no objects: nothing but themselves can be made of them.
         let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus)));
-        negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes)
+        let mut form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes);
+        if let Err(s) = &mut form && verb == Verb::Watch {
+            negotiate::name_streams(s);
+        }
+        form
     }
 
     pub(crate) async fn path_allowed(&self, parts: &Parts, user: &User, passage: &Passage) -> Result<(), Status> {

@@ -270,7 +270,7 @@ impl Definitions {
     }
 
     pub(crate) async fn call(&self, mut call: Call) -> Result<skiff_request::Answer, Status> {
-        call.user_agent = "skiff".into();
+        call.user_agent = "kube-apiserver".into();
         self.registry.serve(self.user.clone(), call).await
     }
 

@@ -14,6 +14,8 @@ use std::{any::Any, collections::BTreeMap, sync::Arc};
 pub struct Credentials {
     /// The verified client certificate's subject: common name and organisations.
     pub certificate: Option<(String, Vec<String>)>,
+    /// What tells that certificate from others: `X509SHA256=` and its digest.
+    pub credential: Option<String>,
     /// The bearer token, without its prefix.
     pub bearer: Option<String>,
     /// Lower-cased header names and values (`impersonate-user`, `x-remote-user`, …).

@@ -15,7 +15,7 @@ pub struct NodeGate {
 impl Gate for NodeGate {
     async fn allow(&self, peer: &Peer, access: &Access) -> Result<(), Status> {
         let certificate = peer.certificates.first().and_then(|c| crate::node::subject(c));
-        let credentials = Credentials { certificate, bearer: peer.bearer.clone(), headers: Vec::new() };
+        let credentials = Credentials { certificate, bearer: peer.bearer.clone(), ..Credentials::default() };
         let user = self.authenticator.authenticate(&credentials).await?.ok_or_else(|| Status::unauthorized(""))?;
         let target = Target::new(GroupVersionResource::new("", "v1", "nodes"), "", &*self.node).sub(access.subresource.to_string());
         let action = Action::resource(access.verb, target);

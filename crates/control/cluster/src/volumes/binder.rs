@@ -93,6 +93,11 @@ impl Binder {
         self.pending(&claim).await?;
         match class.as_ref().map(|c| c.provisioner.as_str()) {
             Some(p) if p != "kubernetes.io/no-provisioner" => self.ask_provisioner(&claim, p).await,
+            None if spec.storage_class_name.as_deref().is_some_and(|c| !c.is_empty()) => {
+                let name = spec.storage_class_name.as_deref().unwrap_or_default();
+                self.events().warning(&Regarding::of(&claim), "ProvisioningFailed", format!("storageclass.storage.k8s.io {name:?} not found"));
+                Ok(())
+            }
             _ => {
                 self.tell(&claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set");
                 Ok(())
@@ -161,7 +166,7 @@ impl Binder {
         let m = &claim.metadata;
         let (namespace, name) = (m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default());
         if phase == "Lost" {
-            self.deps.recorder.warning(&Regarding::of(claim), "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
+            self.events().warning(&Regarding::of(claim), "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
         }
         edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), namespace, name).sub("status"), &json!({"status": wanted})).await
     }
@@ -177,7 +182,11 @@ impl Binder {
         edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default()), &patch).await
     }
     fn tell(&self, claim: &PersistentVolumeClaim, reason: &'static str, message: &str) {
-        self.deps.recorder.normal(&Regarding::of(claim), reason, message);
+        self.events().normal(&Regarding::of(claim), reason, message);
+    }
+    /// Events bear upstream's name of the controller, which is not that of its identity.
+    fn events(&self) -> skiff_controller::Recorder {
+        self.deps.recorder.named("persistentvolume-controller")
     }
     /// Keeps a volume's phase; releases it when its claim is gone.
     async fn volume(&self, name: &str) -> Result<(), Status> {

@@ -76,7 +76,23 @@ pub fn policy_binding() -> Columns {
 }
 
 pub fn custom_resource_definition() -> Columns {
-    Columns::name_and_creation()
+    Columns::of("Name|Scope|Versions|Created At@|Group*|Kind*|ShortNames*|Established?*", |v, _| {
+        let stored = |x: &Value| if x["storage"] == true { "(storage)" } else { "" };
+        let mut served: Vec<String> = list(v, "spec.versions").iter().filter(|x| x["served"] == true).map(|x| format!("{}{}", text(x, "name"), stored(x))).collect();
+        served.sort_unstable();
+        let short: Vec<&str> = list(v, "spec.names.shortNames").iter().filter_map(Value::as_str).collect();
+        let established = condition(v, "Established").is_some_and(|c| c["status"] == "True");
+        vec![
+            name(v),
+            text(v, "spec.scope").into(),
+            served.join(",").into(),
+            v["metadata"]["creationTimestamp"].clone(),
+            text(v, "spec.group").into(),
+            text(v, "spec.names.kind").into(),
+            short.join(",").into(),
+            established.into(),
+        ]
+    })
 }
 
 pub fn api_service() -> Columns {

@@ -1,9 +1,11 @@
-//! `metadata.generation`: 1 at creation, one more when what is desired changes.
+//! `metadata.generation`: 1 at creation (of most kinds), one more when what is desired changes.
 use crate::value::{at, same};
 use serde_json::Value;
 
 #[derive(Clone, Copy)]
 pub struct Generation {
+    /// At creation; 0 for none until the first change.
+    pub first: i64,
     /// Whether the desired state differs.
     pub changed: fn(new: &Value, old: &Value) -> bool,
 }
@@ -12,23 +14,21 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
     !same(at(new, path), at(old, path))
 }
 
-pub const ON_SPEC: Generation = Generation { changed: |n, o| differs(n, o, "spec") };
-pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
-pub const ON_TEMPLATE: Generation = Generation { changed: |n, o| differs(n, o, "template") };
-pub const ON_WEBHOOKS: Generation = Generation { changed: |n, o| differs(n, o, "webhooks") };
-/// What of a CSIDriver upstream counts.
-pub const ON_DRIVER: Generation = Generation {
-    changed: |n, o| ["tokenRequests", "requiresRepublish", "seLinuxMount", "nodeAllocatableUpdatePeriodSeconds", "serviceAccountTokenInSecrets"].iter().any(|f| differs(n, o, &format!("spec.{f}"))),
-};
-pub const ONCE: Generation = Generation { changed: |_, _| false };
+pub const ON_SPEC: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") };
+pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
+pub const ON_TEMPLATE: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "template") };
+pub const ON_WEBHOOKS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "webhooks") };
+/// A CSIDriver counts its changes only.
+pub const ON_CHANGED_SPEC: Generation = Generation { first: 0, ..ON_SPEC };
+pub const ONCE: Generation = Generation { first: 1, changed: |_, _| false };
 /// Everything beside the metadata, but labels: kinds that have no spec.
-pub const ON_CONTENT: Generation = Generation { changed: content_differs };
+pub const ON_CONTENT: Generation = Generation { first: 1, changed: content_differs };
 
 /// Everything beside metadata and status: custom resources.
-pub const ON_CUSTOM: Generation = Generation { changed: custom_differs };
+pub const ON_CUSTOM: Generation = Generation { first: 1, changed: custom_differs };
 
 /// Everything beside metadata: custom resources without a status subresource.
-pub const ON_ALL: Generation = Generation { changed: all_differs };
+pub const ON_ALL: Generation = Generation { first: 1, changed: all_differs };
 
 fn all_differs(new: &Value, old: &Value) -> bool {
     differs(new, old, "status") || custom_differs(new, old)

@@ -30,15 +30,23 @@ pub fn read_stateful_set(v: &mut Value) {
 }
 
 /// Configuration by ConfigMap is gone; what asks for it is not kept.
-pub fn read_node(v: &mut Value) {
+pub fn prepare_node(v: &mut Value, _: &Prepare<'_>) {
     crate::value::remove(v, "spec.configSource");
     crate::value::remove(v, "status.config");
 }
 
+pub fn update_node(v: &mut Value, _: &Value, p: &Prepare<'_>) {
+    prepare_node(v, p);
+}
+
 /// Fields of leader election that 1.37 has switched off.
-pub fn read_lease(v: &mut Value) {
+pub fn prepare_lease(v: &mut Value, _: &Prepare<'_>) {
     crate::value::remove(v, "spec.strategy");
     crate::value::remove(v, "spec.preferredHolder");
+}
+
+pub fn update_lease(v: &mut Value, _: &Value, p: &Prepare<'_>) {
+    prepare_lease(v, p);
 }
 
 /// A LimitRange without a name is called by a uid.

@@ -42,7 +42,10 @@ pub fn rows() -> Vec<Resource> {
             .status()
             .columns(print::node())
             .fields(fields::NODE)
-            .strategy(|s| s.read = Some(strategy::workload::read_node)),
+            .strategy(|s| {
+                s.prepare_create = Some(strategy::workload::prepare_node);
+                s.prepare_update = Some(strategy::workload::update_node);
+            }),
         namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
             .short(&["pvc"])
             .status()
@@ -111,7 +114,8 @@ pub fn rows() -> Vec<Resource> {
                 s.ttl_seconds = 3600;
             }),
         namespaced("coordination.k8s.io", "v1", "Lease", "leases").columns(print::lease()).volatile().strategy(|s| {
-            s.read = Some(strategy::workload::read_lease);
+            s.prepare_create = Some(strategy::workload::prepare_lease);
+            s.prepare_update = Some(strategy::workload::update_lease);
             s.create_on_update = true;
             s.unconditional_update = false;
         }),

@@ -35,6 +35,7 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::certificate_signing_request())
             .fields(fields::SIGNER)
             .strategy(|s| {
+                s.name = NameRule::PathSegment;
                 s.prepare_create = Some(strategy::certificate::prepare_create);
                 s.prepare_update = Some(strategy::certificate::prepare_update);
             }),
@@ -55,6 +56,7 @@ pub fn rows() -> Vec<Resource> {
             .status()
             .columns(print::pod_disruption_budget())
             .strategy(|s| {
+                s.name = NameRule::PathSegment;
                 s.unconditional_update = false;
                 s.generation = Some(ON_SPEC);
             }),

@@ -1,6 +1,6 @@
 //! Storage classes, CSI, migration of stored versions.
 use super::{Resource, build::*};
-use crate::{print, strategy::{StatusMetadata, generation::ON_DRIVER}};
+use crate::{print, strategy::{StatusMetadata, generation::ON_CHANGED_SPEC}};
 
 const STORAGE: &str = "storage.k8s.io";
 
@@ -8,7 +8,7 @@ pub fn rows() -> Vec<Resource> {
     let conditional = |r: Resource| r.strategy(|s| s.unconditional_update = false);
     let answering = |r: Resource| r.strategy(|s| s.answers_object = true);
     vec![
-        conditional(answering(cluster(STORAGE, "v1", "CSIDriver", "csidrivers").columns(print::csi_driver()))).strategy(|s| s.generation = Some(ON_DRIVER)),
+        conditional(answering(cluster(STORAGE, "v1", "CSIDriver", "csidrivers").columns(print::csi_driver()))).strategy(|s| s.generation = Some(ON_CHANGED_SPEC)),
         conditional(answering(cluster(STORAGE, "v1", "CSINode", "csinodes").status().columns(print::csi_node()))).strategy(|s| s.status_metadata = StatusMetadata::Kept),
         conditional(namespaced(STORAGE, "v1", "CSIStorageCapacity", "csistoragecapacities").columns(print::csi_storage_capacity())),
         answering(cluster(STORAGE, "v1", "StorageClass", "storageclasses").short(&["sc"]).columns(print::storage_class())),

@@ -41,7 +41,7 @@ pub(crate) fn validate(row: &Resource, v: &Value) -> Vec<Cause> {
 }
 
 /// Groups whose kinds may have finalizers without a domain.
-const FREE_FINALIZERS: [&str; 3] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"];
+const FREE_FINALIZERS: [&str; 4] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"];
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
@@ -53,7 +53,7 @@ fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
     if names().any(|f| f == "orphan") && names().any(|f| f == "foregroundDeletion") {
         causes.push(invalid("metadata.finalizers", &all.to_vec().into(), "finalizer orphan and foregroundDeletion cannot be both set"));
     }
-    let free = row.custom.is_some() || FREE_FINALIZERS.contains(&&*row.group);
+    let free = row.custom.is_some() || FREE_FINALIZERS.contains(&&*row.group) || matches!((&*row.group, &*row.plural), ("", "events") | ("policy", "poddisruptionbudgets"));
     for (i, name) in names().enumerate().filter(|(_, f)| !free && !f.contains('/') && !STANDARD_FINALIZERS.contains(f)) {
         causes.push(invalid(&format!("metadata.finalizers[{i}]"), &name.into(), "name is neither a standard finalizer name nor is it fully qualified"));
     }

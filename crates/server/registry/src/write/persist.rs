@@ -104,8 +104,8 @@ impl Registry {
                     f(v, &p);
                 }
                 value::remove(v, "metadata.generation");
-                if strategy.generation.is_some() {
-                    value::set(v, "metadata.generation", 1);
+                if let Some(g) = strategy.generation.filter(|g| g.first > 0) {
+                    value::set(v, "metadata.generation", g.first);
                 }
             }
             Some(old) => {

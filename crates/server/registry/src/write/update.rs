@@ -83,7 +83,8 @@ impl Registry {
             "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
             "" => Err(Status::invalid(
                 &ctx.row.group,
-                &ctx.row.kind,
+                // By the resource, unlike all other errors of its sort.
+                &ctx.row.plural,
                 name,
                 vec![super::metadata::invalid("metadata.resourceVersion", &serde_json::json!(0), "must be specified for an update")],
             )),

@@ -14,10 +14,12 @@ impl Allocator {
             }
             return Ok(());
         }
-        let families = self.families(v, old).map_err(Refused::Invalid)?;
+        let Some(families) = self.families(v, old).map_err(Refused::Invalid)? else { return Ok(()) };
         let single = value::text(v, "spec.clusterIP").to_owned();
         let mut asked: Vec<String> = value::list(v, "spec.clusterIPs").iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         match (asked.first(), single.as_str()) {
+            // At a creation the two must say the same, which the rules tell.
+            (Some(first), one) if old.is_none() && first != one => return Ok(()),
             (None, "") => {}
             (None, one) => asked.push(one.to_owned()),
             // An update through clusterIP alone clears or replaces the list.
@@ -42,14 +44,18 @@ impl Allocator {
         Ok(())
     }
 
-    /// Families and policy, filled in from what the cluster has.
-    fn families(&self, v: &mut Value, old: Option<&Value>) -> Result<Vec<&'static str>, Cause> {
+    /// Families and policy, filled in from what the cluster has; none when there are words that the rules refuse.
+    fn families(&self, v: &mut Value, old: Option<&Value>) -> Result<Option<Vec<&'static str>>, Cause> {
+        if !matches!(value::text(v, "spec.ipFamilyPolicy"), "" | "SingleStack" | "PreferDualStack" | "RequireDualStack") {
+            return Ok(None);
+        }
         let have: Vec<&'static str> = self.ranges.networks.iter().map(|n| if matches!(n, IpNet::V4(_)) { "IPv4" } else { "IPv6" }).collect();
         let mut asked: Vec<&'static str> = Vec::new();
         for (i, f) in value::list(v, "spec.ipFamilies").iter().enumerate() {
             let known = ["IPv4", "IPv6"].into_iter().find(|k| f == k);
             match known.filter(|k| have.contains(k)) {
                 Some(k) => asked.push(k),
+                None if known.is_none() => return Ok(None),
                 None => return Err(invalid(&format!("spec.ipFamilies[{i}]"), f, "not configured on this cluster")),
             }
         }
@@ -86,7 +92,7 @@ impl Allocator {
         }
         value::set(v, "spec.ipFamilies", asked.clone());
         value::set(v, "spec.ipFamilyPolicy", policy);
-        Ok(asked)
+        Ok(Some(asked))
     }
 }
 

@@ -1,22 +1,23 @@
-//! The differences that are meant to be, as data: `tests/differ/reasons.tsv`.
+//! The differences from upstream that are meant to be, as data: `reasons.tsv` in `tests/differ` and in `tests/compare`.
 //!
-//! A line has three columns: a pattern for the case (`pods/v1: get as Table`), a pattern for the place
-//! (`body.metadata.name`), and the reason in a sentence. A difference that no line matches is a bug.
+//! A line has three columns: a pattern for the case (`pods/v1: get as Table`, `50-create: k get …`), a pattern for the
+//! place (`body.metadata.name`, or the line that differs), and the reason in a sentence. A difference that no line
+//! matches is a bug.
 
 use anyhow::{Context, bail};
 use regex::Regex;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub struct Reason {
+struct Reason {
     case: Regex,
     place: Regex,
-    pub text: String,
+    text: String,
     /// How many differences it explained.
-    pub used: AtomicUsize,
+    used: AtomicUsize,
 }
 
-pub struct Reasons(pub Vec<Reason>);
+pub struct Reasons(Vec<Reason>);
 
 impl Reasons {
     pub fn read(file: &Path) -> anyhow::Result<Self> {
@@ -30,6 +31,12 @@ impl Reasons {
             Ok(Reason { case: whole(case)?, place: whole(place)?, text: text.to_owned(), used: AtomicUsize::new(0) })
         });
         Ok(Self(reasons.collect::<anyhow::Result<_>>()?))
+    }
+    /// How often each reason was used, and its text.
+    pub fn report(&self) {
+        for r in &self.0 {
+            println!("{:>6} differences: {}", r.used.load(Ordering::Relaxed), r.text);
+        }
     }
     /// Whether a line explains the difference.
     pub fn explain(&self, case: &str, place: &str) -> bool {

@@ -1,0 +1,492 @@
+//! Devices (resource.k8s.io): classes, claims and their templates, slices, taint rules.
+//!
+//! Not here: the cost and the types of the CEL expressions that select devices, which nothing evaluates yet.
+use crate::{
+    field::Field,
+    names,
+    pod::affinity,
+    show::internal,
+    storage::driver_name,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const REQUESTS: usize = 32;
+const CONSTRAINTS: usize = 32;
+const CONFIGS: usize = 32;
+const SELECTORS: usize = 32;
+const ALTERNATIVES: usize = 8;
+const RESULTS: usize = 32;
+const RESERVED_FOR: usize = 256;
+const CONDITIONS: usize = 8;
+const DEVICES: usize = 128;
+const DEVICES_WITH_TAINTS: usize = 64;
+const ATTRIBUTES: usize = 32;
+const TAINTS: usize = 16;
+const POOL_NAME: usize = 253;
+const OPAQUE: usize = 10 * 1024;
+const VALUE: usize = 64;
+const DOMAIN: usize = 63;
+const ID: usize = 32;
+
+const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "None"];
+const NO_REQUEST: &str = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";
+
+pub(crate) fn class(v: &Field<'_>) {
+    let spec = v.at("spec");
+    each(&spec.at("selectors"), SELECTORS, selector);
+    each(&spec.at("config"), CONFIGS, configuration);
+    let name = spec.at("extendedResourceName");
+    if name.exists() && !extended(name.str()) {
+        name.invalid(name.str(), "must be a valid extended resource name");
+    }
+}
+
+/// A name with a domain that is not Kubernetes' own, and that a quota may count.
+fn extended(name: &str) -> bool {
+    name.contains('/') && !name.starts_with("requests.") && !name.split('/').next().is_some_and(|d| d == "kubernetes.io" || d.ends_with(".kubernetes.io")) && names::qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+pub(crate) fn claim(v: &Field<'_>) {
+    devices(&v.at("spec").at("devices"));
+}
+
+pub(crate) fn claim_update(new: &Field<'_>, old: &Field<'_>) {
+    unchanged(&new.at("spec"), &old.at("spec"));
+}
+
+pub(crate) fn template(v: &Field<'_>) {
+    let spec = v.at("spec");
+    crate::labels::labels(&spec.at("metadata").at("labels"));
+    crate::labels::annotations(&spec.at("metadata").at("annotations"));
+    devices(&spec.at("spec").at("devices"));
+}
+
+pub(crate) fn template_update(new: &Field<'_>, old: &Field<'_>) {
+    let (spec, before) = (new.at("spec"), old.at("spec"));
+    if !crate::same::same(spec.value(), before.value()) {
+        spec.invalid(internal("io.k8s.api.resource.v1.ResourceClaimTemplateSpec", spec.value()), "field is immutable");
+    }
+}
+
+/// Upstream shows nothing of what was changed.
+fn unchanged(new: &Field<'_>, old: &Field<'_>) {
+    if !crate::same::same(new.value(), old.value()) {
+        new.invalid(&serde_json::Value::Null, "field is immutable");
+    }
+}
+
+/// At most `max` items, each by its rule.
+fn each(list: &Field<'_>, max: usize, rule: impl Fn(&Field<'_>)) {
+    if list.len() > max {
+        list.too_many(list.len(), max);
+        return;
+    }
+    list.items().for_each(|i| rule(&i));
+}
+
+/// Like [`each`], and no two items have one key.
+fn set(list: &Field<'_>, max: usize, key: impl Fn(&Field<'_>) -> String, rule: impl Fn(&Field<'_>)) {
+    if list.len() > max {
+        list.too_many(list.len(), max);
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for item in list.items() {
+        rule(&item);
+        if !seen.insert(key(&item)) {
+            item.duplicate(item.value());
+        }
+    }
+}
+
+/// Names of requests, and of the alternatives of each.
+struct Requests<'a>(BTreeMap<&'a str, BTreeSet<&'a str>>);
+
+impl<'a> Requests<'a> {
+    fn of(devices: &Field<'a>) -> Self {
+        Self(devices.at("requests").items().map(|r| (r.at("name").str(), r.at("firstAvailable").items().map(|s| s.at("name").str()).collect())).collect())
+    }
+    fn has(&self, name: &str) -> bool {
+        match name.split_once('/') {
+            None => self.0.contains_key(name),
+            Some((request, alternative)) => self.0.get(request).is_some_and(|all| all.contains(alternative)),
+        }
+    }
+    /// A reference to one of them.
+    fn check(&self, f: &Field<'_>) {
+        let name = f.str();
+        if name.split('/').count() > 2 {
+            return f.invalid(name, NO_REQUEST);
+        }
+        name.split('/').for_each(|part| f.check_text(part, names::dns1123_label));
+        if !self.has(name) {
+            f.invalid(name, NO_REQUEST);
+        }
+    }
+}
+
+fn devices(v: &Field<'_>) {
+    let names = Requests::of(v);
+    let name = |f: &Field<'_>| f.at("name").str().to_owned();
+    set(&v.at("requests"), REQUESTS, name, request);
+    each(&v.at("constraints"), CONSTRAINTS, |c| {
+        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| names.check(f));
+        match (c.at("matchAttribute").exists(), c.at("distinctAttribute").exists()) {
+            (true, _) => full_name(&c.at("matchAttribute")),
+            (_, true) => full_name(&c.at("distinctAttribute")),
+            _ => c.required("exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set"),
+        }
+    });
+    each(&v.at("config"), CONFIGS, |c| {
+        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| names.check(f));
+        configuration(c);
+    });
+}
+
+fn request(r: &Field<'_>) {
+    r.at("name").check(names::dns1123_label);
+    let (exactly, several) = (r.at("exactly"), r.at("firstAvailable"));
+    match (exactly.exists(), !several.is_empty()) {
+        (false, false) => r.required("exactly one of `exactly` or `firstAvailable` is required"),
+        (true, true) => r.invalid(&serde_json::Value::Null, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"),
+        (true, false) => one(&exactly),
+        (false, true) => set(&several, ALTERNATIVES, |f| f.at("name").str().to_owned(), |s| {
+            s.at("name").check(names::dns1123_label);
+            one(s);
+        }),
+    }
+}
+
+fn one(r: &Field<'_>) {
+    let class = r.at("deviceClassName");
+    if class.str().is_empty() {
+        class.required("");
+    } else {
+        class.check(names::dns1123_subdomain);
+    }
+    each(&r.at("selectors"), SELECTORS, selector);
+    let (mode, count) = (r.at("allocationMode"), r.at("count"));
+    match mode.str() {
+        "All" if count.int() != 0 => count.invalid(count.int(), "must not be specified when allocationMode is 'All'"),
+        "All" => {}
+        "ExactCount" => count.positive(),
+        _ => mode.if_any_of(&["All", "ExactCount"]),
+    }
+    each(&r.at("tolerations"), usize::MAX, toleration);
+}
+
+fn selector(s: &Field<'_>) {
+    let cel = s.at("cel");
+    if !cel.exists() {
+        cel.required("");
+    }
+}
+
+fn toleration(t: &Field<'_>) {
+    if !t.at("key").str().is_empty() {
+        t.at("key").check(names::qualified_name);
+    }
+    let (operator, value) = (t.at("operator"), t.at("value"));
+    match operator.str() {
+        "Exists" if !value.str().is_empty() => value.invalid(value.str(), "must be empty for operator `Exists`"),
+        "Exists" => {}
+        "Equal" => value.check(names::label_value),
+        _ => operator.one_of(&["Equal", "Exists"]),
+    }
+    if !t.at("effect").str().is_empty() {
+        t.at("effect").if_any_of(&EFFECTS);
+    }
+}
+
+fn taint(t: &Field<'_>) {
+    t.at("key").check(names::qualified_name);
+    if !t.at("value").str().is_empty() {
+        t.at("value").check(names::label_value);
+    }
+    t.at("effect").one_of(&EFFECTS);
+}
+
+fn configuration(c: &Field<'_>) {
+    let opaque = c.at("opaque");
+    if !opaque.exists() {
+        return opaque.required("");
+    }
+    driver_name(&opaque.at("driver"));
+    let parameters = opaque.at("parameters");
+    match parameters.value() {
+        serde_json::Value::Null => parameters.required(""),
+        v @ serde_json::Value::Object(_) if v.to_string().len() > OPAQUE => parameters.too_long(OPAQUE),
+        serde_json::Value::Object(_) => {}
+        _ => parameters.invalid("<value omitted>", "must be a valid JSON object"),
+    }
+}
+
+/// `domain/identifier`.
+fn full_name(f: &Field<'_>) {
+    match f.str() {
+        "" => f.required(""),
+        s if !s.contains('/') => f.invalid(s, "a fully qualified name must be a domain and a name separated by a slash"),
+        _ => qualified(f, f.str()),
+    }
+}
+
+/// An attribute's or a capacity's key: an identifier, with a domain or without.
+fn qualified(f: &Field<'_>, name: &str) {
+    let (domain, id) = name.split_once('/').map_or((None, name), |(d, i)| (Some(d), i));
+    match domain {
+        Some("") => f.required("the domain must not be empty"),
+        Some(d) => {
+            if d.len() > DOMAIN {
+                f.too_long(DOMAIN);
+            }
+            f.check_text(d, names::dns1123_subdomain);
+        }
+        None => {}
+    }
+    match id {
+        "" => f.required("the name must not be empty"),
+        id => {
+            if id.len() > ID {
+                f.too_long(ID);
+            }
+            f.check_text(id, names::c_identifier);
+        }
+    }
+}
+
+fn pool_name(f: &Field<'_>) {
+    let name = f.str();
+    if name.is_empty() {
+        return f.required("");
+    }
+    if name.len() > POOL_NAME {
+        f.too_long(POOL_NAME);
+    }
+    name.split('/').for_each(|part| f.check_text(part, names::dns1123_subdomain));
+}
+
+pub(crate) fn claim_status(new: &Field<'_>, old: &Field<'_>) {
+    let (status, before) = (new.at("status"), old.inside("status"));
+    let reserved = status.at("reservedFor");
+    set(&reserved, RESERVED_FOR, |f| f.at("uid").str().to_owned(), |f| {
+        for key in ["resource", "name", "uid"] {
+            if f.at(key).str().is_empty() {
+                f.at(key).required("");
+            }
+        }
+    });
+    let allocation = status.at("allocation");
+    let id = |f: &Field<'_>| ["driver", "pool", "device", "shareID"].map(|k| f.inside(k).str().to_owned()).join("/");
+    let allocated: BTreeSet<String> = allocation.at("devices").at("results").items().map(|r| id(&r)).collect();
+    set(&status.at("devices"), usize::MAX, id, |f| device_status(f, allocated.contains(&id(f))));
+    if !reserved.is_empty() && !allocation.exists() {
+        reserved.forbidden("may not be specified when `allocated` is not set");
+    }
+    let was = before.inside("allocation");
+    match (allocation.exists(), was.exists()) {
+        (true, true) if !crate::same::same(allocation.value(), was.value()) => allocation.invalid(&serde_json::Value::Null, "field cannot be modified once set"),
+        (true, false) => allocation_result(&allocation, &Requests::of(&new.at("spec").at("devices"))),
+        _ => {}
+    }
+}
+
+fn device_status(f: &Field<'_>, allocated: bool) {
+    driver_name(&f.at("driver"));
+    pool_name(&f.at("pool"));
+    f.at("device").check(names::dns1123_label);
+    if !allocated {
+        f.invalid(["driver", "pool", "device"].map(|k| f.inside(k).str().to_owned()).join("/").as_str(), "must be an allocated device in the claim");
+    }
+    let conditions = f.at("conditions");
+    if conditions.len() > CONDITIONS {
+        conditions.too_many(conditions.len(), CONDITIONS);
+    }
+}
+
+fn allocation_result(a: &Field<'_>, requests: &Requests<'_>) {
+    let devices = a.at("devices");
+    each(&devices.at("results"), RESULTS, |r| {
+        requests.check(&r.at("request"));
+        driver_name(&r.at("driver"));
+        pool_name(&r.at("pool"));
+        r.at("device").check(names::dns1123_label);
+        each(&r.at("tolerations"), usize::MAX, toleration);
+    });
+    each(&devices.at("config"), 2 * CONFIGS, |c| {
+        c.at("source").one_of(&["FromClaim", "FromClass"]);
+        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| requests.check(f));
+        configuration(c);
+    });
+    if a.at("nodeSelector").exists() {
+        affinity::node_selector(&a.at("nodeSelector"), false);
+    }
+}
+
+pub(crate) fn slice(v: &Field<'_>) {
+    let spec = v.at("spec");
+    driver_name(&spec.at("driver"));
+    pool(&spec.at("pool"));
+    nodes(&spec);
+    if spec.at("sharedCounters").exists() && spec.at("devices").exists() {
+        spec.invalid("", "only one of `sharedCounters` or `devices` is allowed");
+    }
+    let tainted = spec.at("devices").items().any(|d| !d.at("taints").is_empty() || !d.at("consumesCounters").is_empty());
+    set(&spec.at("devices"), if tainted { DEVICES_WITH_TAINTS } else { DEVICES }, |d| d.at("name").str().to_owned(), device);
+}
+
+pub(crate) fn slice_update(new: &Field<'_>, old: &Field<'_>) {
+    slice(new);
+    for path in ["pool.name", "driver", "nodeName"] {
+        new.at("spec").at(path).immutable(&old.inside("spec").inside(path));
+    }
+}
+
+fn pool(p: &Field<'_>) {
+    pool_name(&p.at("name"));
+    p.at("resourceSliceCount").positive();
+    if p.at("generation").int() < 0 {
+        p.at("generation").invalid(p.at("generation").int(), "must be greater than or equal to zero");
+    }
+}
+
+/// Which nodes can use the devices: said in one way.
+fn nodes(spec: &Field<'_>) {
+    let mut said = Vec::new();
+    let name = spec.at("nodeName");
+    match name.text() {
+        Some("") => name.invalid("", "must be either unset or set to a non-empty string"),
+        Some(_) => {
+            said.push("`nodeName`");
+            name.check(names::dns1123_subdomain);
+        }
+        None => {}
+    }
+    let selector = spec.at("nodeSelector");
+    if selector.exists() {
+        said.push("`nodeSelector`");
+        affinity::node_selector(&selector, false);
+        if selector.at("nodeSelectorTerms").len() != 1 {
+            selector.at("nodeSelectorTerms").invalid(selector.at("nodeSelectorTerms").value(), "must have exactly one node selector term");
+        }
+    }
+    for (path, shown) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
+        match spec.at(path).switch() {
+            Some(true) => said.push(shown),
+            Some(false) => spec.at(path).invalid(false, "must be either unset or set to true"),
+            None => {}
+        }
+    }
+    const ONE: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+    match said.len() {
+        0 => spec.required(ONE),
+        1 => {}
+        _ => spec.invalid(format!("{{{}}}", said.join(", ")).as_str(), &format!("{ONE}, but multiple fields are set")),
+    }
+}
+
+fn device(d: &Field<'_>) {
+    d.at("name").check(names::dns1123_label);
+    let (attributes, capacity) = (d.at("attributes"), d.at("capacity"));
+    let all = attributes.len() + capacity.len();
+    if all > ATTRIBUTES {
+        d.invalid(all as i64, &format!("the total number of attributes and capacities must not exceed {ATTRIBUTES}"));
+    }
+    for (key, attribute) in attributes.entries() {
+        qualified(&attributes, key);
+        value(&attribute);
+    }
+    let shared = d.at("allowMultipleAllocations").flag();
+    for (key, c) in capacity.entries() {
+        qualified(&capacity, key);
+        if c.at("requestPolicy").exists() && !shared {
+            c.at("requestPolicy").forbidden("allowMultipleAllocations must be true");
+        }
+    }
+    each(&d.at("taints"), TAINTS, taint);
+}
+
+/// An attribute has one value.
+fn value(a: &Field<'_>) {
+    const KINDS: [&str; 8] = ["int", "bool", "string", "version", "ints", "bools", "strings", "versions"];
+    for key in ["string", "version"] {
+        let text = a.at(key);
+        if key == "version" && text.exists() && !semantic_version(text.str()) {
+            text.invalid(text.str(), "must be a string compatible with semver.org spec 2.0.0");
+        }
+        if text.str().len() > VALUE {
+            text.too_long(VALUE);
+        }
+    }
+    match KINDS.iter().filter(|k| a.inside(k).exists()).count() {
+        1 => {}
+        0 => a.invalid("", &format!("must specify one of: {}", KINDS.map(|k| format!("`{k}`")).join(", "))),
+        _ => a.invalid(a.value(), "exactly one value must be specified"),
+    }
+}
+
+/// <https://semver.org/spec/v2.0.0.html>
+fn semantic_version(text: &str) -> bool {
+    let (rest, build) = text.split_once('+').map_or((text, None), |(r, b)| (r, Some(b)));
+    let (core, pre) = rest.split_once('-').map_or((rest, None), |(c, p)| (c, Some(p)));
+    let word = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let number = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && (s == "0" || !s.starts_with('0'));
+    let digits = |s: &str| s.bytes().all(|b| b.is_ascii_digit());
+    core.split('.').count() == 3
+        && core.split('.').all(number)
+        && pre.is_none_or(|p| p.split('.').all(|s| word(s) && (!digits(s) || number(s))))
+        && build.is_none_or(|b| b.split('.').all(word))
+}
+
+pub(crate) fn taint_rule(v: &Field<'_>) {
+    let (selector, spec) = (v.at("spec").at("deviceSelector"), v.at("spec"));
+    if selector.at("driver").exists() {
+        driver_name(&selector.at("driver"));
+    }
+    if selector.at("pool").exists() {
+        pool_name(&selector.at("pool"));
+    }
+    if selector.at("device").exists() {
+        selector.at("device").check(names::dns1123_label);
+    }
+    taint(&spec.at("taint"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{validate_create, validate_update};
+    use serde_json::json;
+
+    fn fields(kind: &str, v: serde_json::Value) -> Vec<String> {
+        validate_create("resource.k8s.io", kind, &v).into_iter().map(|c| c.field).collect()
+    }
+    #[test]
+    fn claims_refer_to_their_requests() {
+        let exactly = json!({"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1});
+        let claim = |requests: serde_json::Value, refers: &str| json!({"spec": {"devices": {"requests": requests, "constraints": [{"requests": [refers], "matchAttribute": "d.example/x"}]}}});
+        let requests = json!([{"name": "r", "exactly": exactly}, {"name": "f", "firstAvailable": [{"name": "a", "deviceClassName": "c", "allocationMode": "All"}]}]);
+        for (refers, wrong) in [("r", 0), ("f/a", 0), ("f/b", 1), ("x", 1)] {
+            assert_eq!(fields("ResourceClaim", claim(requests.clone(), refers)).len(), wrong, "{refers}");
+        }
+        assert_eq!(fields("ResourceClaim", claim(json!([{"name": "r"}]), "r")), ["spec.devices.requests[0]"]);
+        let changed = validate_update("resource.k8s.io", "ResourceClaim", &claim(requests.clone(), "f"), &claim(requests, "r"));
+        assert_eq!(changed[0].message, "Invalid value: null: field is immutable");
+    }
+    #[test]
+    fn slices_say_once_which_nodes() {
+        let slice = |more: serde_json::Value| {
+            let mut v = json!({"spec": {"driver": "d.example", "pool": {"name": "p", "resourceSliceCount": 1}}});
+            v["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            v
+        };
+        assert_eq!(fields("ResourceSlice", slice(json!({"nodeName": "n"}))), [""; 0]);
+        assert_eq!(fields("ResourceSlice", slice(json!({}))), ["spec"]);
+        assert_eq!(fields("ResourceSlice", slice(json!({"nodeName": "n", "allNodes": true}))), ["spec"]);
+    }
+    #[test]
+    fn versions() {
+        for (text, good) in [("1.2.3", true), ("1.2.3-a.1+b", true), ("1.2", false), ("01.2.3", false), ("1.2.3-01", false)] {
+            assert_eq!(semantic_version(text), good, "{text}");
+        }
+    }
+}

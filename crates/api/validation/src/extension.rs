@@ -1,0 +1,120 @@
+//! What extends the API or its trust: APIServices, ClusterTrustBundles.
+use crate::{certificates, field::Field, names};
+
+/// Largest trust bundle, in bytes.
+const BUNDLE: usize = 1 << 20;
+
+pub(crate) fn service(v: &Field<'_>) {
+    let (spec, name) = (v.at("spec"), v.at("metadata").at("name"));
+    let (group, version) = (spec.at("group"), spec.at("version"));
+    let required = format!("{}.{}", version.str(), group.str());
+    if !name.str().is_empty() && name.str() != required {
+        name.invalid(name.str(), &format!("must be `spec.version+\".\"+spec.group`: {required:?}"));
+    }
+    if group.str().is_empty() {
+        if !version.is("v1") {
+            group.required("only v1 may have an empty group and it better be legacy kube");
+        }
+    } else {
+        group.check(names::dns1123_subdomain);
+    }
+    version.check(names::dns1035_label);
+    for (path, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1_000)] {
+        let priority = spec.at(path);
+        if !(1..=most).contains(&priority.int()) {
+            priority.invalid(priority.int(), &format!("must be positive and less than {most}"));
+        }
+    }
+    backend(&spec);
+}
+
+/// Where the group version is served: in this server, or by a Service.
+fn backend(spec: &Field<'_>) {
+    let (service, bundle, insecure) = (spec.at("service"), spec.at("caBundle"), spec.at("insecureSkipTLSVerify"));
+    if !service.exists() {
+        if !bundle.str().is_empty() {
+            bundle.invalid(format!("{} bytes", bundle.str().len() / 4 * 3).as_str(), "local APIServices may not have a caBundle");
+        }
+        if insecure.flag() {
+            insecure.invalid(true, "local APIServices may not have insecureSkipTLSVerify");
+        }
+        return;
+    }
+    for key in ["namespace", "name"] {
+        if service.at(key).str().is_empty() {
+            service.at(key).required("");
+        }
+    }
+    let port = service.at("port");
+    if !(1..=65_535).contains(&port.int()) {
+        port.invalid(port.int(), "port is not valid: must be between 1 and 65535, inclusive");
+    }
+    if insecure.flag() && !bundle.str().is_empty() {
+        insecure.invalid(true, "may not be true if caBundle is present");
+    }
+}
+
+pub(crate) fn service_status(new: &Field<'_>, _old: &Field<'_>) {
+    for c in new.at("status").at("conditions").items() {
+        c.at("status").if_any_of(&["True", "False", "Unknown"]);
+    }
+}
+
+pub(crate) fn bundle(v: &Field<'_>) {
+    named(v);
+    let anchors = v.at("spec").at("trustBundle");
+    if anchors.str().len() > BUNDLE {
+        anchors.too_long(BUNDLE);
+    } else if !anchors.str().contains("-----BEGIN CERTIFICATE-----") {
+        anchors.invalid("<value omitted>", "at least one trust anchor must be provided");
+    }
+}
+
+pub(crate) fn bundle_update(new: &Field<'_>, old: &Field<'_>) {
+    if new.inside("spec.trustBundle").str() == old.inside("spec.trustBundle").str() {
+        named(new);
+    } else {
+        bundle(new);
+    }
+    new.at("spec").at("signerName").immutable(&old.inside("spec").inside("signerName"));
+}
+
+/// The name begins with the signer's, if there is one.
+fn named(v: &Field<'_>) {
+    let (name, signer) = (v.at("metadata").at("name"), v.at("spec").at("signerName"));
+    if name.str().is_empty() {
+        return;
+    }
+    if signer.str().is_empty() {
+        if name.str().contains(':') {
+            return name.invalid(name.str(), "ClusterTrustBundle without signer name must not have \":\" in its name");
+        }
+        return name.check(names::dns1123_subdomain);
+    }
+    let prefix = format!("{}:", signer.str().replace('/', ":"));
+    match name.str().strip_prefix(&prefix) {
+        None => name.invalid(name.str(), &format!("ClusterTrustBundle for signerName {} must be named with prefix {prefix}", signer.str())),
+        Some(rest) => {
+            for message in names::dns1123_subdomain(rest) {
+                name.invalid(name.str(), &message);
+            }
+        }
+    }
+    certificates::signer_name(&signer);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::validate_create;
+    use serde_json::json;
+
+    #[test]
+    fn names_say_what_they_are_for() {
+        let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"group": "g.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
+        assert!(validate_create("apiregistration.k8s.io", "APIService", &service("v1.g.example")).is_empty());
+        assert_eq!(validate_create("apiregistration.k8s.io", "APIService", &service("v2.g.example")).len(), 1);
+        let bundle = |name: &str| json!({"metadata": {"name": name}, "spec": {"signerName": "e.example/s", "trustBundle": "-----BEGIN CERTIFICATE-----"}});
+        assert!(validate_create("certificates.k8s.io", "ClusterTrustBundle", &bundle("e.example:s:x")).is_empty());
+        assert_eq!(validate_create("certificates.k8s.io", "ClusterTrustBundle", &bundle("x")).len(), 1);
+    }
+}
