@@ -15,6 +15,7 @@ mod limits;
 mod namespace;
 mod node_restriction;
 mod node_taint;
+mod pod_resize;
 mod pod_security;
 mod policy;
 mod priority;
@@ -40,6 +41,7 @@ pub use limits::LimitRanger;
 pub use namespace::NamespaceLifecycle;
 pub use node_restriction::NodeRestriction;
 pub use node_taint::TaintNodesByCondition;
+pub use pod_resize::PodResizeValidator;
 pub use pod_security::PodSecurity;
 pub use policy::{MutatingPolicies, ValidatingPolicies};
 pub use priority::Priority;
@@ -87,6 +89,7 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(CertificateSubjectRestriction),
         Arc::new(DefaultIngressClass),
         Arc::new(PodTopologyLabels),
+        Arc::new(PodResizeValidator),
         Arc::new(MutatingPolicies::new(authorizer())),
         Arc::new(MutatingWebhooks::new(client.clone(), authorizer())),
         Arc::new(ValidatingPolicies::new(authorizer())),

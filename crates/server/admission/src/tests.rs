@@ -233,3 +233,47 @@ async fn certificates() {
     assert_eq!(text(serving("system:node:n").admit(&plugin, &w).await), "ok");
     assert!(text(serving("system:node:m").admit(&plugin, &w).await).ends_with("can only create a node CSR with CN=system:node:n"));
 }
+
+#[tokio::test]
+async fn kubelets_ask_for_certificates_of_their_pods() {
+    let volume = json!([{"projected": {"sources": [{"podCertificate": {"signerName": "example.com/s"}}]}}]);
+    let w = World::of(&[
+        ("nodes", json!({"metadata": {"name": "n", "uid": "un"}})),
+        ("serviceaccounts", json!({"metadata": {"name": "app", "namespace": "a", "uid": "us"}})),
+        ("pods", json!({"metadata": {"name": "here", "namespace": "a", "uid": "up"}, "spec": {"nodeName": "n", "serviceAccountName": "app", "volumes": volume}})),
+        ("pods", json!({"metadata": {"name": "there", "namespace": "a", "uid": "up"}, "spec": {"nodeName": "m", "serviceAccountName": "app"}})),
+    ]);
+    let plugin = |allowed| NodeRestriction { authorizer: Arc::new(Allows(allowed)) };
+    let ask = |changed: &[(&str, &str)]| {
+        let mut spec = json!({"signerName": "example.com/s", "podName": "here", "podUID": "up", "serviceAccountName": "app", "serviceAccountUID": "us", "nodeName": "n", "nodeUID": "un"});
+        changed.iter().for_each(|(k, v)| spec[*k] = json!(v));
+        Request::create("podcertificaterequests.certificates.k8s.io", json!({"metadata": {"name": "r", "namespace": "a"}, "spec": spec})).by(skiff_request::User::new("system:node:n", ["system:nodes"]))
+    };
+    for (changed, why) in [
+        (&[][..], "ok"),
+        (&[("nodeName", "m")], "is not the requesting node"),
+        (&[("nodeUID", "x")], "inconsistent with the running node"),
+        (&[("podName", "gone")], "pods \"gone\" not found"),
+        (&[("podName", "there")], "is not running on node"),
+        (&[("podUID", "x")], "differs from running pod"),
+        (&[("serviceAccountName", "other")], "that differs from running pod"),
+        (&[("serviceAccountUID", "x")], "differs from the running service account"),
+        (&[("signerName", "example.com/t")], "does not mount a podCertificate projected volume for signer"),
+    ] {
+        let got = text(ask(changed).admit(&plugin(&[]), &w).await);
+        assert!(got.contains(why), "{changed:?}: {got}");
+    }
+    let free = plugin(&["request-serviceaccounts-podcertificate-signer app"]);
+    assert_eq!(text(ask(&[("signerName", "example.com/t")]).admit(&free, &w).await), "ok");
+}
+
+#[tokio::test]
+async fn a_resize_fits_the_node() {
+    let w = World::of(&[("nodes", json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "1", "memory": "1Gi"}}}))]);
+    let pod = |cpu: &str| json!({"metadata": {"name": "p", "namespace": "a"}, "spec": {"nodeName": "n", "containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}});
+    let resize = |cpu: &str| Request::update("pods", pod("100m"), pod(cpu)).sub("resize");
+    assert_eq!(text(resize("1").admit(&PodResizeValidator, &w).await), "ok");
+    let refused = resize("1100m").admit(&PodResizeValidator, &w).await.unwrap_err();
+    assert_eq!((refused.code, refused.details.unwrap().causes[0].reason.as_str()), (403, "NodeCapacity"));
+    assert_eq!(refused.message, "pods \"p\" is forbidden: node didn't have enough allocatable resources: cpu, requested: 1100, allocatable: 1000");
+}

@@ -109,7 +109,7 @@ async fn a_node_reaches_what_its_pods_need() {
         assert!(allowed(&chain, &n1, text).await, "{text}");
     }
     let many = |resource: &'static str, group: &'static str, fields: &str| Action::of("watch", Target::new(GroupVersionResource::new(group, "v1", resource), "", ""), None, Some(fields));
-    for (resource, group) in [("pods", ""), ("resourceslices", "resource.k8s.io")] {
+    for (resource, group) in [("pods", ""), ("resourceslices", "resource.k8s.io"), ("podcertificaterequests", "certificates.k8s.io")] {
         assert_eq!(chain.authorize(&n1, &many(resource, group, "spec.nodeName=n1")).await, Decision::Allow, "{resource}");
         for wider in ["spec.nodeName=n2", "spec.nodeName!=n1", "", "metadata.namespace=ns"] {
             assert_ne!(chain.authorize(&n1, &many(resource, group, wider)).await, Decision::Allow, "{resource} {wider}");

@@ -5,6 +5,7 @@
 
 mod node;
 mod pod;
+mod pod_certificate;
 mod token;
 
 use crate::{
@@ -39,12 +40,7 @@ impl Admission for NodeRestriction {
 
 impl NodeRestriction {
     async fn check(&self, a: &Attributes<'_>) -> Result<(), Status> {
-        if !a.user.in_group("system:nodes") {
-            return Ok(());
-        }
-        let Some(me) = a.user.node() else {
-            return Err(forbidden(a, format!("could not determine node from user {:?}", a.user.name)));
-        };
+        let Some(me) = a.user.node() else { return Ok(()) };
         if me.is_empty() {
             return Err(forbidden(a, format!("could not determine node from user {:?}", a.user.name)));
         }
@@ -58,6 +54,7 @@ impl NodeRestriction {
             ("coordination.k8s.io", "leases") => lease(a, me),
             ("storage.k8s.io", "csinodes") if name(a) != me => Err(forbidden(a, "can only access CSINode with the same name as the requesting node")),
             ("resource.k8s.io", "resourceslices") => slice(a, me),
+            ("certificates.k8s.io", "podcertificaterequests") => pod_certificate::check(a, me, &*self.authorizer).await,
             ("certificates.k8s.io", "certificatesigningrequests") => signing_request(a, me),
             _ => Ok(()),
         }

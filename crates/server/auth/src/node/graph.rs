@@ -19,6 +19,7 @@ pub(super) enum Kind {
     Pod,
     Attachment,
     Slice,
+    PodCertificate,
 }
 
 /// Kind, namespace, name.

@@ -73,6 +73,7 @@ impl Nodes {
             ("storage.k8s.io", "csinodes") => no("cannot authorize CSINode subresources"),
             ("resource.k8s.io", "resourceslices") => self.slice(node, verb, t, selectors),
             ("", "nodes") => own_node(node, verb, t),
+            ("certificates.k8s.io", "podcertificaterequests") => self.pod_certificate(node, verb, t, selectors),
             ("", "pods") => self.pod(node, verb, t, selectors),
             _ => {
                 let action = Action::resource(verb, t.clone());
@@ -97,6 +98,7 @@ impl Nodes {
         let related = match kind {
             Kind::Pod => names(PODS, "/spec/nodeName"),
             Kind::Attachment => names("volumeattachments.storage.k8s.io/", "/spec/nodeName"),
+            Kind::PodCertificate => names("podcertificaterequests.certificates.k8s.io/", "/spec/nodeName"),
             Kind::Slice => names("resourceslices.resource.k8s.io/", "/spec/nodeName"),
             _ => self.with_graph(|g| g.reaches(kind, &t.namespace, &t.name, node)),
         };
@@ -120,6 +122,17 @@ impl Nodes {
             "list" | "watch" | "deletecollection" => Err("can only list/watch/deletecollection resourceslices with nodeName field selector".into()),
             "get" | "update" | "patch" | "delete" => self.related(node, Kind::Slice, t),
             _ => Err("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection".into()),
+        }
+    }
+
+    fn pod_certificate(&self, node: &str, verb: &str, t: &Target, selectors: &Selectors) -> Result<(), String> {
+        match verb {
+            _ if !t.subresource.is_empty() => Err("nodes may not access the status subresource of PodCertificateRequests".into()),
+            "create" => Ok(()),
+            "get" => self.related(node, Kind::PodCertificate, t),
+            "list" | "watch" if selects(selectors, node) => Ok(()),
+            "list" | "watch" => Err("can only list/watch podcertificaterequests with nodeName field selector".into()),
+            _ => Err(format!("nodes may not {verb} podcertificaterequests")),
         }
     }
 
