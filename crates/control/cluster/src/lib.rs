@@ -15,6 +15,7 @@
 //! | `trust_bundle` | the trust anchors of this API server |
 //! | `service_cidrs` | readiness and protection of the networks of Services |
 //! | `autoscale` | as many replicas as metrics ask for |
+//! | `policies` | warnings about expressions of admission policies |
 //! | `quota` | the usage in ResourceQuota status |
 //! | `migrations` | objects written again in their stored version |
 //!
@@ -29,6 +30,7 @@ mod garbage;
 mod migrations;
 mod namespaces;
 mod nodes;
+mod policies;
 mod quota;
 mod resource_claims;
 mod roles;

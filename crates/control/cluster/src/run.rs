@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, autoscale, endpoints, garbage, migrations, namespaces, nodes, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
+use crate::{accounts, autoscale, endpoints, garbage, migrations, namespaces, nodes, policies, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;
@@ -24,6 +24,8 @@ pub struct Settings {
     pub resources: Arc<dyn Fn() -> Vec<(GroupVersionResource, bool)> + Send + Sync>,
     /// The resources that serve a kind (group, kind), at the time of the call.
     pub kinds: Arc<dyn Fn(&str, &str) -> Vec<GroupVersionResource> + Send + Sync>,
+    /// The kind that a resource holds, at the time of the call.
+    pub kind_of: Arc<dyn Fn(&GroupVersionResource) -> Option<String> + Send + Sync>,
     /// Signs the tokens of secrets.
     pub tokens: Arc<dyn accounts::SecretTokens>,
     /// Signs certificates.
@@ -70,6 +72,7 @@ const CONTROLLERS: &[Controller] = &[
     ("ttl-controller", 1, nodes::start_ttl),
     ("volumeattributesclass-protection-controller", 1, volumes::start_class_protection),
     ("kube-apiserver-serving-clustertrustbundle-publisher", 1, trust_bundle::start),
+    ("validatingadmissionpolicy-status-controller", 2, policies::start),
     ("resource-claim-controller", 2, resource_claims::start),
     ("horizontal-pod-autoscaler", 5, autoscale::start),
     ("service-cidrs-controller", 1, service_cidrs::start),

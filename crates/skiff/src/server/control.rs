@@ -43,7 +43,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     }
     tasks.spawn(skiff_workloads::run(clients.clone(), informers.clone(), recorder.clone(), clock.clone(), stop.clone()));
     let table = api.registry.table().clone();
-    let kinds_of = table.clone();
+    let (kinds_of, kind_of) = (table.clone(), table.clone());
     let resources = move || -> Vec<(GroupVersionResource, bool)> { collectable(&table) };
     let settings = skiff_cluster::Settings {
         root_ca: api.keys.server_ca.certificate().to_owned(),
@@ -51,6 +51,7 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
         node_prefix: (24, 64),
         local_path: s.node.as_ref().map_or_else(|| PathBuf::from("/var/lib/skiff/storage"), |n| n.storage.clone()),
         resources: Arc::new(resources),
+        kind_of: Arc::new(move |r| Some(kind_of.at(&r.group, &r.resource, &r.version)?.kind.to_string())),
         kinds: Arc::new(move |group, kind| serving(&kinds_of, group, kind)),
         tokens: api.tokens.clone(),
         certify: api.keys.clone(),

@@ -103,6 +103,9 @@ impl Slices {
                 v["zone"] = zone.into();
             }
         }
+        if let Some(h) = hints(service, &v, a.ready) {
+            v["hints"] = h;
+        }
         v
     }
     /// Keeps slices that are right, rewrites others, creates what is missing, deletes what is left over.
@@ -158,6 +161,21 @@ impl Slices {
     }
 }
 
+/// Who should use a ready endpoint, when the Service asks for traffic that stays near (KEP-4444, KEP-3015).
+fn hints(service: &Service, endpoint: &Value, ready: bool) -> Option<Value> {
+    let near = service.spec.as_ref().and_then(|s| s.traffic_distribution.as_deref())?;
+    if !ready || !matches!(near, "PreferClose" | "PreferSameZone" | "PreferSameNode") {
+        return None;
+    }
+    let named = |part: &str| endpoint.get(part).map(|name| json!([{"name": name}]));
+    let mut h = serde_json::Map::new();
+    h.extend(named("zone").map(|z| ("forZones".to_owned(), z)));
+    if near == "PreferSameNode" {
+        h.extend(named("nodeName").map(|n| ("forNodes".to_owned(), n)));
+    }
+    (!h.is_empty()).then(|| h.into())
+}
+
 fn port(p: &Port) -> Value {
     let mut v = json!({"name": p.name, "port": p.port, "protocol": p.protocol});
     if let Some(a) = &p.app_protocol {
@@ -179,4 +197,23 @@ fn labels(service: &Service) -> BTreeMap<String, String> {
 }
 fn labels_of(s: &EndpointSlice) -> BTreeMap<String, String> {
     s.metadata.labels.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traffic_that_stays_near() {
+        let endpoint = json!({"nodeName": "n", "zone": "z"});
+        for (near, ready, want) in [
+            ("PreferClose", true, Some(json!({"forZones": [{"name": "z"}]}))),
+            ("PreferSameNode", true, Some(json!({"forZones": [{"name": "z"}], "forNodes": [{"name": "n"}]}))),
+            ("PreferSameNode", false, None),
+            ("", true, None),
+        ] {
+            let service: Service = serde_json::from_value(json!({"metadata": {}, "spec": {"trafficDistribution": near}})).unwrap();
+            assert_eq!(hints(&service, &endpoint, ready), want, "{near}");
+        }
+    }
 }
