@@ -69,6 +69,8 @@ impl Registry {
                 notes.insert(k.clone(), x.clone());
             }
         }
+        // What was promised is given.
+        value::remove(&mut v, "status.nominatedNodeName");
         scheduled(&mut v, &self.now().to_string());
         self.persist(ctx, &options, v, Change { old: Some((entry, old)), role: Some(Role::Binding), warnings: Vec::new(), code: 201 }).await?;
         Ok(Answer::Status(Status { code: 201, ..success() }, warnings))
