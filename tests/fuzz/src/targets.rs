@@ -31,6 +31,8 @@ pub const ALL: &[Target] = &[
     Target { name: "queries", seeds: seeds::queries, run: server::queries },
     Target { name: "token", seeds: seeds::tokens, run: server::token },
     Target { name: "manifests", seeds: seeds::yaml, run: server::manifests },
+    Target { name: "audit_policy", seeds: seeds::audit_policies, run: server::audit_policy },
+    Target { name: "flow_control", seeds: seeds::flow_control, run: server::flow_control },
     Target { name: "log_levels", seeds: seeds::levels, run: server::log_levels },
     Target { name: "tar", seeds: seeds::tars, run: node::tar },
     Target { name: "layer", seeds: seeds::layers, run: node::layer },

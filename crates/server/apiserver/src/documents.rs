@@ -15,7 +15,7 @@ use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_request::{Query, User};
-use skiff_telemetry::metrics::Text;
+use skiff_telemetry::metrics::Exposition;
 
 impl Server {
     pub(crate) async fn path(&self, parts: &Parts, user: &User, asked: Asked, passage: &Passage) -> Result<Response<Reply>, Status> {
@@ -64,11 +64,11 @@ impl Server {
         let (first, rest) = (steps.next().unwrap_or_default(), steps.next());
         match (first, rest) {
             ("version", None) => Ok(indented(&version::info())),
-            ("metrics", None) => Ok(text("text/plain; version=0.0.4; charset=utf-8", self.metrics_text())),
+            ("metrics", None) => Ok(exposed(parts, &self.exposition())),
             ("metrics", Some("slis")) => {
-                let mut out = Text::default();
+                let mut out = Exposition::default();
                 self.health.write(&mut out);
-                Ok(text("text/plain; version=0.0.4; charset=utf-8", out.into_string()))
+                Ok(exposed(parts, &out))
             }
             ("debug", Some(what)) => {
                 let which = what.strip_prefix("api_priority_and_fairness/").ok_or_else(not_found)?;
@@ -88,8 +88,8 @@ impl Server {
         }
     }
 
-    fn metrics_text(&self) -> String {
-        let mut out = Text::default();
+    fn exposition(&self) -> Exposition {
+        let mut out = Exposition::default();
         self.metrics.write(&mut out);
         for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
             out.family(name, "gauge", help);
@@ -109,11 +109,11 @@ impl Server {
         let (git, major, minor, platform) = (of("gitVersion"), of("major"), of("minor"), of("platform"));
         out.family("kubernetes_build_info", "gauge", "What was built");
         out.sample("kubernetes_build_info", &[("git_version", &git), ("major", &major), ("minor", &minor), ("platform", &platform)], 1);
-        out.into_string()
+        out
     }
 
     /// How many objects there are of each resource, and their bytes.
-    fn stored(&self, out: &mut Text) {
+    fn stored(&self, out: &mut Exposition) {
         let (table, store) = (self.config.registry.table().rows(), self.config.registry.store());
         let rows: Vec<_> = table.all().filter(|r| r.computed.is_none()).collect();
         let counts: Vec<(usize, u64)> = rows.iter().map(|r| store.count(&format!("{}/", r.storage))).collect();
@@ -234,6 +234,16 @@ pub(crate) fn etag(body: &[u8]) -> String {
 
 fn not_found() -> Status {
     Status::new(Reason::NotFound, "the server could not find the requested resource")
+}
+
+/// In the form that Prometheus asks for: protobuf, which alone has native histograms, or text.
+fn exposed(parts: &Parts, e: &Exposition) -> Response<Reply> {
+    let protobuf = accept(parts).is_some_and(|a| a.split(',').any(|m| m.trim().starts_with("application/vnd.google.protobuf") && m.contains("encoding=delimited")));
+    if !protobuf {
+        return text("text/plain; version=0.0.4; charset=utf-8", e.text());
+    }
+    let form = Form { media: Some("application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"), ..Form::JSON };
+    answer::response(200, &form, e.protobuf().into(), &[])
 }
 
 fn text(media: &'static str, body: String) -> Response<Reply> {

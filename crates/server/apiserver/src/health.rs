@@ -3,7 +3,7 @@ use crate::answer::{Reply, full};
 use http::{HeaderValue, Response, StatusCode, header};
 use parking_lot::Mutex;
 use skiff_request::Query;
-use skiff_telemetry::metrics::Text;
+use skiff_telemetry::metrics::Exposition;
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
 /// A named check: Err says why not.
@@ -33,7 +33,7 @@ impl Results {
         r.well = well;
         if well { r.successes += 1 } else { r.errors += 1 }
     }
-    pub fn write(&self, out: &mut Text) {
+    pub fn write(&self, out: &mut Exposition) {
         let all = self.0.lock();
         out.family("kubernetes_healthcheck", "gauge", "Result of a health check");
         for ((name, kind), r) in &*all {

@@ -6,7 +6,7 @@ use http::{Method, request::Parts};
 use parking_lot::{Mutex, RwLock};
 use skiff_meta::GroupVersionResource;
 use skiff_request::{PatchType, Verb};
-use skiff_telemetry::metrics::{Histogram, LabelPair, Text};
+use skiff_telemetry::metrics::{Histogram, LabelPair, Exposition};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -161,7 +161,7 @@ impl Metrics {
         self.deprecated.lock().insert(key, ());
     }
 
-    pub fn write(&self, out: &mut Text) {
+    pub fn write(&self, out: &mut Exposition) {
         let mut all: Vec<Arc<Series>> = self.series.read().values().cloned().collect();
         all.sort_by(|a, b| a.labels.cmp(&b.labels));
         out.family("apiserver_request_total", "counter", "Requests answered");
@@ -200,7 +200,7 @@ impl Metrics {
         out.single("apiserver_tls_handshake_errors_total", "counter", "TLS handshakes that failed", self.handshake_errors.load(Ordering::Relaxed));
     }
 
-    fn watches(&self, out: &mut Text) {
+    fn watches(&self, out: &mut Exposition) {
         let all: Vec<Arc<WatchCounts>> = self.watches.lock().values().cloned().collect();
         let labels = |w: &WatchCounts| [("group", w.resource.group.to_string()), ("resource", w.resource.resource.to_string()), ("version", w.resource.version.to_string())];
         let name = "apiserver_watch_events_total";
@@ -248,7 +248,7 @@ impl Drop for Open {
 }
 
 /// The process itself, as Go's client library reports it.
-pub(crate) fn process(out: &mut Text) {
+pub(crate) fn process(out: &mut Exposition) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Behind the name in brackets: state is the first field.
     let fields: Vec<f64> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, rest)| rest.split(' ').map(|f| f.parse().unwrap_or_default()).collect());
@@ -288,13 +288,13 @@ mod tests {
     }
     #[test]
     fn requests_are_counted() {
-        let (m, mut t) = (Metrics::default(), Text::default());
+        let (m, mut t) = (Metrics::default(), Exposition::default());
         let s = m.series(labels("GET", "/api/v1/pods"));
         s.answered(200, Duration::from_millis(30), Some(10));
         let watch = m.series(labels("GET", "/api/v1/pods?watch=1"));
         let held = watch.open(std::time::Instant::now());
         m.write(&mut t);
-        let text = t.into_string();
+        let text = t.text();
         for line in [
             "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",verb=\"LIST\",version=\"v1\"} 1",
             "apiserver_longrunning_requests{component=\"apiserver\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",verb=\"WATCH\",version=\"v1\"} 1",

@@ -7,7 +7,7 @@ use crate::{
     webhook::{WebhookError, WebhookOptions},
 };
 use parking_lot::Mutex;
-use skiff_telemetry::metrics::Text;
+use skiff_telemetry::metrics::Exposition;
 use std::{
     collections::BTreeMap,
     sync::{
@@ -108,7 +108,7 @@ impl Auditor {
         self.rejected.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub fn metrics(&self, out: &mut Text) {
+    pub fn metrics(&self, out: &mut Exposition) {
         out.single("apiserver_audit_event_total", "counter", "Audit events made", self.events.load(Ordering::Relaxed));
         out.single("apiserver_audit_requests_rejected_total", "counter", "Requests refused because they could not be recorded", self.rejected.load(Ordering::Relaxed));
         out.family("apiserver_audit_level_total", "counter", "Requests by the level at which they are recorded");

@@ -285,9 +285,9 @@ mod tests {
         let a = auditor("Metadata", "", &Kept(Arc::default(), true));
         let mut r = begin(&a).unwrap();
         assert_eq!(r.received().await, Err(Rejected));
-        let mut out = skiff_telemetry::metrics::Text::default();
+        let mut out = skiff_telemetry::metrics::Exposition::default();
         a.metrics(&mut out);
-        let text = out.into_string();
+        let text = out.text();
         for line in ["apiserver_audit_event_total 1", "apiserver_audit_requests_rejected_total 1", "apiserver_audit_error_total{plugin=\"log\"} 1", "apiserver_audit_level_total{level=\"Metadata\"} 1"] {
             assert!(text.contains(line), "{text}");
         }

@@ -120,7 +120,8 @@ fn list<'a>(v: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     v.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 fn number(v: &Value, pointer: &str) -> Option<u64> {
-    v.pointer(pointer).and_then(Value::as_u64)
+    // As the API has them: 32 bits.
+    v.pointer(pointer).and_then(Value::as_u64).map(|n| n.min(i32::MAX as u64))
 }
 
 fn schema(v: &Value) -> Schema {

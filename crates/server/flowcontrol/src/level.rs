@@ -33,7 +33,8 @@ pub(crate) struct Counts {
     pub estimated: Histogram,
     /// Seconds in a queue of those that ran, and of those that were turned away.
     pub waited: [Histogram; 2],
-    pub executed: Histogram,
+    /// Seconds of running: of all but watches, and of watches while they begin.
+    pub executed: [Histogram; 2],
 }
 
 const SECONDS: &[f64] = &[0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
@@ -54,7 +55,7 @@ impl Counts {
             queue_length: Histogram::new(LENGTHS),
             estimated: Histogram::new(SEATS),
             waited: [Histogram::new(SECONDS), Histogram::new(SECONDS)],
-            executed: Histogram::new(SECONDS),
+            executed: [Histogram::new(SECONDS), Histogram::new(SECONDS)],
         }
     }
     fn waits(&self, work: &Work, by: i64) {
@@ -161,7 +162,7 @@ impl Level {
         let lingers = inside.queues.finish(id, now)?;
         if let Some((guest, _)) = inside.guests.remove(&id) {
             guest.counts.runs(&guest.work, -1);
-            guest.counts.executed.observe(guest.started.map_or(0.0, |s| now - s));
+            guest.counts.executed[usize::from(guest.verb == "watch")].observe(guest.started.map_or(0.0, |s| now - s));
         }
         inside.wake(now);
         Some(lingers).filter(|l| *l > 0.0)

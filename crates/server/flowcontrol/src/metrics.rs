@@ -4,7 +4,7 @@ use crate::{
     level::{Counts, LevelPicture},
     limits::{Bounds, Claim},
 };
-use skiff_telemetry::metrics::Text;
+use skiff_telemetry::metrics::Exposition;
 use std::sync::{Arc, atomic::Ordering};
 
 struct Shown {
@@ -15,7 +15,7 @@ struct Shown {
 }
 
 type Gauge = (&'static str, &'static str, fn(&Shown) -> f64);
-const LEVELS: [Gauge; 11] = [
+const LEVELS: [Gauge; 10] = [
     ("nominal_limit_seats", "Seats of the level's own", |s| s.bounds.nominal as f64),
     ("lower_limit_seats", "Seats that the level never lends", |s| s.bounds.min as f64),
     ("upper_limit_seats", "Most seats that the level has with what it borrows", |s| s.bounds.max as f64),
@@ -26,7 +26,6 @@ const LEVELS: [Gauge; 11] = [
     ("demand_seats_smoothed", "Seats that the level is reckoned to want", |s| s.picture.demand.smoothed),
     ("target_seats", "Seats that are aimed at for the level", |s| s.target),
     ("current_r", "Virtual time of the level", |s| s.picture.progress),
-    ("current_queues_active", "Queues of the level with requests", |s| s.picture.queues.iter().filter(|q| q.running > 0 || !q.waiting.is_empty()).count() as f64),
 ];
 
 type Count = (&'static str, &'static str, &'static str, fn(&Counts) -> i64);
@@ -43,7 +42,7 @@ fn full(name: &str) -> String {
 }
 
 impl FlowControl {
-    pub fn metrics(&self, out: &mut Text) {
+    pub fn metrics(&self, out: &mut Exposition) {
         let mut shown = Vec::new();
         self.each_level(|s| {
             let picture = s.level.picture();
@@ -67,7 +66,7 @@ impl FlowControl {
     }
 }
 
-fn rejected(out: &mut Text, counts: &[Arc<Counts>]) {
+fn rejected(out: &mut Exposition, counts: &[Arc<Counts>]) {
     let name = full("rejected_requests_total");
     out.family(&name, "counter", "Requests that were turned away");
     for c in counts {
@@ -77,7 +76,7 @@ fn rejected(out: &mut Text, counts: &[Arc<Counts>]) {
     }
 }
 
-fn histograms(out: &mut Text, counts: &[Arc<Counts>]) {
+fn histograms(out: &mut Exposition, counts: &[Arc<Counts>]) {
     let ran = |c: &&Arc<Counts>| c.estimated.count() > 0;
     let name = full("request_wait_duration_seconds");
     out.family(&name, "histogram", "Time in a queue");
@@ -88,7 +87,11 @@ fn histograms(out: &mut Text, counts: &[Arc<Counts>]) {
     }
     let name = full("request_execution_seconds");
     out.family(&name, "histogram", "Time that requests ran; watches only while they begin");
-    counts.iter().filter(ran).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level), ("type", "regular")], &c.executed));
+    for c in counts {
+        for (h, kind) in c.executed.iter().zip(["regular", "watch"]).filter(|(h, _)| h.count() > 0) {
+            out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level), ("type", kind)], h);
+        }
+    }
     let name = full("request_queue_length_after_enqueue");
     out.family(&name, "histogram", "Length of the queue that a request waits in, as it comes");
     counts.iter().filter(|c| c.queue_length.count() > 0).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.queue_length));

@@ -185,6 +185,14 @@ pub fn registries() -> Vec<Vec<u8>> {
     texts(&["mirrors:\n  docker.io:\n    endpoint: [\"https://m:5000/v2\", \"http://n\"]\n    rewrite: {\"^library/(.*)\": \"p/$1\"}\n  \"*\": {endpoint: [x]}\nconfigs:\n  m:5000:\n    auth: {username: u, password: p, token: t}\n    tls: {ca_file: /c, insecure_skip_verify: true}\n"])
 }
 
+pub fn audit_policies() -> Vec<Vec<u8>> {
+    texts(&["apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: None, nonResourceURLs: ['/healthz*']}\n- level: Metadata\n  users: [a]\n  userGroups: [b]\n  verbs: [get]\n  namespaces: ['']\n  resources: [{group: '', resources: ['pods/log', '*/status'], resourceNames: [x]}]\n  omitManagedFields: true\n"])
+}
+
+pub fn flow_control() -> Vec<Vec<u8>> {
+    texts(&[r#"{"levels":[{"metadata":{"name":"l","uid":"u"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":30,"lendablePercent":50,"borrowingLimitPercent":10,"limitResponse":{"type":"Queue","queuing":{"queues":8,"handSize":2,"queueLengthLimit":5}}}}},{"metadata":{"name":"exempt"},"spec":{"type":"Exempt","exempt":{}}}],"schemas":[{"metadata":{"name":"s"},"spec":{"matchingPrecedence":5,"priorityLevelConfiguration":{"name":"l"},"distinguisherMethod":{"type":"ByUser"},"rules":[{"subjects":[{"kind":"User","user":{"name":"*"}},{"kind":"ServiceAccount","serviceAccount":{"namespace":"a","name":"*"}}],"resourceRules":[{"verbs":["*"],"apiGroups":[""],"resources":["pods/log"],"namespaces":["*"],"clusterScope":true}],"nonResourceRules":[{"verbs":["get"],"nonResourceURLs":["/health*"]}]}]}}]}"#])
+}
+
 pub fn spdy() -> Vec<Vec<u8>> {
     vec![
         // SETTINGS, PING, a SYN_STREAM whose block is rubbish, DATA with FIN, RST_STREAM, GOAWAY.

@@ -5,6 +5,7 @@ use skiff_auth::token::{Issuer, Keys};
 use skiff_crd::definition::Definition;
 use skiff_crd::jsonpath::JsonPath;
 use skiff_crd::schema::{self, Schema};
+use skiff_flowcontrol::{Ask, Configuration, FlowControl};
 use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_registry::{Options, Registry, RowIndexer, table::Table};
@@ -37,6 +38,28 @@ pub fn crd_schema(data: &[u8]) {
         let _ = schema::field_path(text, &s, true);
         let _ = schema::pattern(text);
     }
+}
+
+pub fn audit_policy(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = skiff_audit::Policy::read(text);
+    }
+}
+
+/// Levels and schemas, whatever they say: a request always has a place, and what is shown can be shown.
+pub fn flow_control(data: &[u8]) {
+    let Ok(v) = serde_json::from_slice::<Value>(data) else { return };
+    let all = |key: &str| v.get(key).and_then(Value::as_array).cloned().unwrap_or_else(|| vec![v.clone()]);
+    let control = FlowControl::new(600, Configuration::read(&all("schemas"), &all("levels")));
+    let user = User::new("ann", [User::AUTHENTICATED]);
+    let target = Target::new(GroupVersionResource::new("", "v1", "pods"), "a", "x");
+    for ask in [Ask::Resource(&target), Ask::Path("/healthz")] {
+        assert!(control.classify(&skiff_flowcontrol::Request { user: &user, verb: "get", ask }).is_some());
+    }
+    control.configure(Configuration::read(&[], &[]));
+    let mut shown = skiff_telemetry::metrics::Exposition::default();
+    control.metrics(&mut shown);
+    let _ = (shown.text(), shown.protobuf());
 }
 
 struct Everybody;

@@ -174,7 +174,7 @@ async fn a_misbehaving_client_does_not_starve_the_kubelet() {
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(30)).await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
     let node = Arc::new(User::new("system:node:n", ["system:nodes", User::AUTHENTICATED]));
     let lease = Target::new(GroupVersionResource::new("coordination.k8s.io", "v1", "leases"), "kube-node-lease", "n");
     let (mut renewals, mut calm) = (Vec::new(), Vec::new());
@@ -185,4 +185,24 @@ async fn a_misbehaving_client_does_not_starve_the_kubelet() {
     assert!(renewals.iter().all(|r| *r == Ok(Duration::ZERO)), "{renewals:?}");
     // In the same level the calm one waits for a free seat at most, never behind the wild one's queue.
     assert!(calm.iter().all(|r| r.is_ok_and(|waited| waited < Duration::from_secs(1))), "{calm:?}");
+}
+
+/// What a request pays when there is a free seat; run with `--ignored --nocapture`, it judges nothing.
+#[tokio::test]
+#[ignore = "prints a figure"]
+async fn cost_of_a_request_that_waits_for_nobody() {
+    let declared = |all: &[crate::bootstrap::Declared]| all.iter().map(|d| d.object.clone()).collect::<Vec<_>>();
+    let c = FlowControl::new(600, Configuration::read(&declared(crate::bootstrap::schemas()), &declared(crate::bootstrap::levels())));
+    let pods = Target::new(GroupVersionResource::new("", "v1", "pods"), "shop", "");
+    let users = [("masters", User::new("root", [User::MASTERS, User::AUTHENTICATED])), ("service account", User::new("system:serviceaccount:shop:x", ["system:serviceaccounts", User::AUTHENTICATED]))];
+    for (name, user) in users.map(|(n, u)| (n, Arc::new(u))) {
+        const N: u32 = 200_000;
+        let begun = std::time::Instant::now();
+        for _ in 0..N {
+            let ask = Ask::Resource(&pods);
+            let class = c.classify(&Request { user: &user, verb: "get", ask }).unwrap();
+            drop(c.admit(&class, &user, "get", ask, "/api/v1/namespaces/shop/pods", Work::of(1)).await.ok().unwrap());
+        }
+        println!("{name}: {:?} a request", begun.elapsed() / N);
+    }
 }

@@ -1,0 +1,87 @@
+//! Buckets that need no bounds: each is a fixed part wider than the one before, and only those that hold something are kept.
+//!
+//! Bucket `i` of schema `s` reaches up to 2^(i·2^-s). When there are too many, two become one: the schema falls by one.
+use std::collections::BTreeMap;
+
+/// A bucket is at most 10 % wider than the one before.
+const FINEST: i32 = 3;
+const COARSEST: i32 = -4;
+/// More buckets are not kept.
+const MOST: usize = 160;
+/// What is no larger than this is nothing.
+pub(super) const ZERO: f64 = 2.938_735_877_055_719e-39;
+
+#[derive(Clone, Debug)]
+pub(super) struct Native {
+    pub schema: i32,
+    pub zero: u64,
+    pub buckets: BTreeMap<i32, u64>,
+}
+
+impl Default for Native {
+    fn default() -> Self {
+        Self { schema: FINEST, zero: 0, buckets: BTreeMap::new() }
+    }
+}
+
+impl Native {
+    pub fn observe(&mut self, value: f64) {
+        if value.is_nan() || value <= ZERO {
+            self.zero += 1;
+            return;
+        }
+        let index = (value.log2() * f64::from(self.schema).exp2()).ceil().clamp(-10_000.0, 10_000.0);
+        *self.buckets.entry(index as i32).or_default() += 1;
+        while self.buckets.len() > MOST && self.schema > COARSEST {
+            self.coarsen();
+        }
+    }
+    fn coarsen(&mut self) {
+        self.schema -= 1;
+        for (index, n) in std::mem::take(&mut self.buckets) {
+            *self.buckets.entry((index + 1).div_euclid(2)).or_default() += n;
+        }
+    }
+    /// Runs of buckets: the gap before each (of the first one, where it begins), and their counts.
+    pub fn spans(&self) -> Vec<(i32, Vec<u64>)> {
+        let mut out: Vec<(i32, Vec<u64>)> = Vec::new();
+        let mut end = 0;
+        for (index, n) in &self.buckets {
+            match out.last_mut().filter(|_| *index == end) {
+                Some((_, run)) => run.push(*n),
+                None => out.push((index - end, vec![*n])),
+            }
+            end = index + 1;
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn buckets_reach_up_to_powers() {
+        let mut n = Native::default();
+        for v in [0.0, 1.0, 1.01, 2.0, 2.0, 0.5, 100.0] {
+            n.observe(v);
+        }
+        assert_eq!((n.zero, n.buckets.iter().map(|(i, c)| (*i, *c)).collect::<Vec<_>>()), (1, vec![(-8, 1), (0, 1), (1, 1), (8, 2), (54, 1)]));
+        assert_eq!(n.spans(), [(-8, vec![1]), (7, vec![1, 1]), (6, vec![2]), (45, vec![1])]);
+    }
+    #[test]
+    fn many_become_coarse() {
+        let mut n = Native::default();
+        (-400..400).for_each(|i| n.observe(f64::from(i).exp2()));
+        assert!(n.schema < 0 && n.buckets.len() <= MOST);
+        // The smallest of them count as nothing.
+        assert_eq!(n.zero + n.buckets.values().sum::<u64>(), 800);
+        // The bound of a coarse bucket is the same power.
+        let mut fine = Native::default();
+        fine.observe(3.0);
+        fine.coarsen();
+        let mut coarse = Native { schema: FINEST - 1, ..Native::default() };
+        coarse.observe(3.0);
+        assert_eq!(fine.buckets, coarse.buckets);
+    }
+}

@@ -1,0 +1,2 @@
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| (skiff_fuzz::by_name("audit_policy").expect("the target").run)(data));
