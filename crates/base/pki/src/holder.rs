@@ -21,6 +21,23 @@ pub fn request(key: &str, profile: &Profile) -> Result<String, PkiError> {
     p.serialize_request(&key).and_then(|r| r.pem()).map_err(make)
 }
 
+/// A new private key (PEM) of a type that PodCertificateRequests name, and a PKCS#10 request (DER) that says nothing but that
+/// its maker has the key.
+pub fn stub_request(key_type: &str) -> Result<(String, Vec<u8>), PkiError> {
+    let algorithm = match key_type {
+        "ECDSAP256" => &rcgen::PKCS_ECDSA_P256_SHA256,
+        "ECDSAP384" => &rcgen::PKCS_ECDSA_P384_SHA384,
+        "ED25519" => &rcgen::PKCS_ED25519,
+        _ => return Err(PkiError::Request(format!("keys of type {key_type:?} cannot be made on this node: ECDSAP256, ECDSAP384 and ED25519 can"))),
+    };
+    let make = |source| PkiError::Make { name: "a pod".into(), source };
+    let key = KeyPair::generate_for(algorithm).map_err(make)?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    let request = params.serialize_request(&key).map_err(make)?;
+    Ok((key.serialize_pem(), request.der().to_vec()))
+}
+
 /// What tells one certificate from all others: SHA-256 of its DER form, lower-case hexadecimal.
 pub fn fingerprint(der: &[u8]) -> String {
     Sha256::digest(der).iter().map(|b| format!("{b:02x}")).collect()
@@ -69,6 +86,19 @@ mod tests {
     use super::*;
     use crate::{Authority, Usage, new_key};
     use std::net::IpAddr;
+
+    #[test]
+    fn a_stub_says_nothing_but_whose_key_it_is() {
+        use x509_parser::prelude::{FromDer, X509CertificationRequest};
+        for kind in ["ECDSAP256", "ECDSAP384", "ED25519"] {
+            let (key, der) = stub_request(kind).unwrap();
+            let (_, csr) = X509CertificationRequest::from_der(&der).unwrap();
+            assert!(csr.certification_request_info.subject.iter_rdn().next().is_none(), "{kind}");
+            let public = KeyPair::from_pem(&key).unwrap().public_key_raw().to_vec();
+            assert_eq!(csr.certification_request_info.subject_pki.subject_public_key.data.as_ref(), public);
+        }
+        assert!(stub_request("RSA3072").is_err());
+    }
 
     #[test]
     fn a_request_says_what_the_profile_says() {

@@ -24,6 +24,7 @@ mod machine;
 mod message;
 mod node;
 mod node_volumes;
+mod pod_certificates;
 mod pods;
 mod prober;
 mod pull;

@@ -4,7 +4,7 @@ use crate::volumes::{MountedVolumes, VolumeError, Volumes};
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, ServiceAccount};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_client::{Client, ListParams, Target, decode, resource_of};
 use skiff_controller::Clock;
@@ -13,7 +13,7 @@ use skiff_meta::{LabelSelector, Quantity, Status};
 use skiff_pod::env::RefKind;
 use skiff_pod::field::NodeFacts;
 use skiff_pod::view;
-use skiff_volumes::{PodVolumes, Reader, Token, TokenKey, Wanted, wanted};
+use skiff_volumes::{Answer, Asked, PodVolumes, Reader, Token, TokenKey, Wanted, wanted};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -152,6 +152,12 @@ impl Reader for ApiReader {
         };
         let fitting: Vec<&ClusterTrustBundle> = all.iter().filter(|b| fits(b)).collect();
         Ok((!fitting.is_empty()).then(|| normalized(fitting.iter().map(|b| b.spec.trust_bundle.as_str()))))
+    }
+    async fn ask_certificate(&self, pod: &Pod, p: &PodCertificateProjection) -> Result<Asked, String> {
+        crate::pod_certificates::ask(&self.client, pod, p).await
+    }
+    async fn look_at_certificate(&self, pod: &Pod, asked: &Asked) -> Result<Answer, String> {
+        crate::pod_certificates::look(&self.client, view::namespace(pod), asked).await
     }
     async fn image(&self, pod: &Pod, volume: &str, image: &ImageVolumeSource) -> Result<PathBuf, String> {
         self.images.mount(view::uid(pod), volume, image.reference.as_deref().unwrap_or_default()).await

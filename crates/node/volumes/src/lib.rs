@@ -20,6 +20,7 @@
 
 mod apply;
 mod atomic;
+mod certificates;
 mod claim;
 mod error;
 mod host_path;
@@ -38,6 +39,7 @@ mod tokens;
 mod usage;
 
 pub use apply::{Mounted, set_up};
+pub use certificates::{Answer, Asked, Bundle};
 pub use error::{SubPathError, TearDownError, VolumeError};
 pub use host_path::PathKind;
 pub use mounts::container_mounts;

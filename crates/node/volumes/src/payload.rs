@@ -140,8 +140,14 @@ impl Context<'_> {
                 }),
             };
             Ok(Payload::from([(b.path.clone(), self.private(pem))]))
-        } else if s.pod_certificate.is_some() {
-            Err("pod certificates are not supported on this node".to_owned())
+        } else if let Some(c) = &s.pod_certificate {
+            let failed = self.sources.failure(|w| matches!(w, Wanted::Certificate(v, i, _) if v == self.volume && *i == n));
+            let bundle = self.sources.certificates.get(&(self.volume.to_owned(), n)).ok_or_else(|| failed.unwrap_or("credential bundle is not issued yet").to_owned())?;
+            let both = format!("{}{}", bundle.key, bundle.chain);
+            let files = [(&c.credential_bundle_path, &both), (&c.key_path, &bundle.key), (&c.certificate_chain_path, &bundle.chain)];
+            let wanted = files.into_iter().filter_map(|(path, data)| Some((path.clone().filter(|p| !p.is_empty())?, data)));
+            let user = c.user.and_then(|u| u32::try_from(u).ok());
+            Ok(wanted.map(|(path, data)| (path, self.private_of(data.clone().into_bytes(), user))).collect())
         } else {
             Ok(Payload::new())
         }
@@ -149,8 +155,13 @@ impl Context<'_> {
 
     /// For the one user that reads it; the group gets its share when the volume's group is set.
     fn private(&self, data: Vec<u8>) -> FileProjection {
-        let mode = if self.fs_user.is_some() || self.fs_group.is_some() { 0o600 } else { self.default_mode };
-        FileProjection { data, mode, user: self.fs_user }
+        self.private_of(data, None)
+    }
+    /// The same for the user that the source names.
+    fn private_of(&self, data: Vec<u8>, user: Option<u32>) -> FileProjection {
+        let user = user.or(self.fs_user);
+        let mode = if user.is_some() || self.fs_group.is_some() { 0o600 } else { self.default_mode };
+        FileProjection { data, mode, user }
     }
 }
 

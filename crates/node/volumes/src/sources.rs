@@ -1,5 +1,6 @@
 //! What a pod's volumes are made of, as data that the caller has read.
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Volume};
+use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, Volume};
+use crate::certificates::Bundle;
 use skiff_pod::view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ pub enum Wanted {
     Token(TokenKey),
     /// By volume and index of the projected source.
     TrustBundle(String, usize, Box<ClusterTrustBundleProjection>),
+    /// By volume and index of the projected source.
+    Certificate(String, usize, Box<PodCertificateProjection>),
     /// By volume.
     Image(String, ImageVolumeSource),
 }
@@ -36,6 +39,8 @@ pub struct Sources {
     pub tokens: BTreeMap<TokenKey, String>,
     /// PEM, by volume and index of the projected source.
     pub trust_bundles: BTreeMap<(String, usize), Vec<u8>>,
+    /// By volume and index of the projected source.
+    pub certificates: BTreeMap<(String, usize), Bundle>,
     /// Root folders of images that are mounted already, by volume.
     pub images: BTreeMap<String, PathBuf>,
     pub failures: Vec<(Wanted, String)>,
@@ -69,6 +74,7 @@ pub fn wanted(pod: &Pod) -> Vec<Wanted> {
             all.extend(s.secret.as_ref().map(|s| Wanted::Secret(s.name.clone())));
             all.extend(s.service_account_token.as_ref().map(|t| Wanted::Token(token_key(t))));
             all.extend(s.cluster_trust_bundle.as_ref().map(|b| Wanted::TrustBundle(v.name.clone(), n, Box::new(b.clone()))));
+            all.extend(s.pod_certificate.as_ref().map(|c| Wanted::Certificate(v.name.clone(), n, Box::new(c.clone()))));
         }
     }
     let mut once: Vec<Wanted> = Vec::new();

@@ -1,10 +1,10 @@
 //! The node's own way through: a reader of objects, tokens that are renewed, images.
 use crate::{Node, pod, root};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, Secret};
+use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret};
 use k8s_openapi::jiff::Timestamp;
 use skiff_pod::field::NodeFacts;
-use skiff_volumes::{PodVolumes, Reader, Token, TokenKey};
+use skiff_volumes::{Answer, Asked, PodVolumes, Reader, Token, TokenKey};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -38,10 +38,35 @@ impl Reader for Api {
     async fn trust_bundle(&self, _: &ClusterTrustBundleProjection) -> Result<Option<Vec<u8>>, String> {
         Ok(Some(b"pem".to_vec()))
     }
+    async fn ask_certificate(&self, _: &Pod, p: &PodCertificateProjection) -> Result<Asked, String> {
+        Ok(Asked { request: p.signer_name.clone(), key: "KEY\n".into() })
+    }
+    async fn look_at_certificate(&self, _: &Pod, asked: &Asked) -> Result<Answer, String> {
+        let at = |s| Timestamp::from_second(s).unwrap();
+        Ok(if asked.request == "slow" { Answer::Waiting } else { Answer::Issued { chain: "CHAIN\n".into(), refresh: at(1000), expires: at(2000) } })
+    }
     async fn image(&self, _: &Pod, volume: &str, image: &ImageVolumeSource) -> Result<PathBuf, String> {
         Ok(PathBuf::from(format!("/images/{volume}/{}", image.reference.as_deref().unwrap())))
     }
     async fn release_images(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn certificates_come_as_files() {
+    if !root() {
+        return;
+    }
+    let node = Node::make();
+    let volumes = PodVolumes::new(Api { made: AtomicI64::new(0) });
+    let facts = NodeFacts::default();
+    let of = |signer: &str| pod(&format!(r#"{{"containers":[],"volumes":[{{"name":"t","projected":{{"sources":[{{"podCertificate":{{"signerName":"{signer}","keyType":"ECDSAP256","credentialBundlePath":"both","keyPath":"key","certificateChainPath":"chain"}}}}]}}}}]}}"#));
+    let (_, due) = volumes.set_up(&of("quick"), &node.pod_dir(), &facts, Timestamp::from_second(100).unwrap()).await.unwrap();
+    assert_eq!(due, Some(Duration::from_secs(900)));
+    let read = |name: &str| std::fs::read_to_string(node.volume("projected", "t").join(name)).unwrap();
+    assert_eq!((read("both"), read("key"), read("chain")), ("KEY\nCHAIN\n".into(), "KEY\n".into(), "CHAIN\n".into()));
+    let other = PodVolumes::new(Api { made: AtomicI64::new(0) });
+    let why = other.set_up(&of("slow"), &node.pod_dir(), &facts, Timestamp::from_second(100).unwrap()).await.unwrap_err();
+    assert!(why[0].to_string().contains("credential bundle is not issued yet"), "{}", why[0]);
 }
 
 #[tokio::test]
