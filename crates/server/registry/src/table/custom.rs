@@ -47,12 +47,14 @@ impl Resource {
     }
     /// Whether bytes of `revision` must be read again before they are shown.
     pub fn rereads(&self, revision: Revision) -> bool {
-        self.custom.as_ref().is_some_and(|c| revision <= c.since)
+        revision != Revision::ZERO && self.custom.as_ref().is_some_and(|c| revision <= c.since)
     }
     /// The verbs that discovery lists.
     pub fn listed_verbs(&self) -> &'static [&'static str] {
         match &self.custom {
             Some(c) if c.terminating => &["delete", "deletecollection", "get", "list", "watch"],
+            // Not in the alphabet's order, as upstream has it.
+            Some(_) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
             _ => self.verbs,
         }
     }
