@@ -80,22 +80,21 @@ impl FieldSet {
         }
         out
     }
-    /// Every member's path, in order.
+    /// Every member's path, those of a level before those below it.
     pub fn paths(&self) -> Vec<Path> {
         let mut out = Vec::new();
         self.collect(&mut Vec::new(), &mut out);
         out
     }
     fn collect(&self, prefix: &mut Vec<Element>, out: &mut Vec<Path>) {
-        let both: BTreeSet<&Element> = self.members.iter().chain(self.children.keys()).collect();
-        for e in both {
+        for e in &self.members {
             prefix.push(e.clone());
-            if self.members.contains(e) {
-                out.push(Path(prefix.clone()));
-            }
-            if let Some(c) = self.children.get(e) {
-                c.collect(prefix, out);
-            }
+            out.push(Path(prefix.clone()));
+            prefix.pop();
+        }
+        for (e, c) in &self.children {
+            prefix.push(e.clone());
+            c.collect(prefix, out);
             prefix.pop();
         }
     }

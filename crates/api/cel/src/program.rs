@@ -71,7 +71,7 @@ impl Program {
 
 fn parse(source: &str) -> Result<IdedExpr, CompileError> {
     let parsed = Parser::default().enable_optional_syntax(true).parse(source);
-    let expression = parsed.map_err(|e| CompileError(e.to_string().trim_end().to_owned()))?;
+    let expression = parsed.map_err(|e| CompileError(e.to_string().trim_end().replace("\n|", "\n |")))?;
     if depth(&expression, 0) > DEPTH {
         return Err(CompileError(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {DEPTH}")));
     }

@@ -44,8 +44,8 @@ impl DecodeError {
     }
 }
 
-/// The first 30 bytes, in hexadecimal unless they look like JSON, as upstream quotes a body that it cannot read.
-fn summary(body: &[u8]) -> String {
+/// The first 30 bytes of a body, in hexadecimal unless they look like JSON, as upstream quotes a body that it cannot read.
+pub fn summary(body: &[u8]) -> String {
     const SHOWN: usize = 30;
     let shown = body.get(..SHOWN).unwrap_or(body);
     let text = match body.first() {

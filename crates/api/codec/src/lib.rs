@@ -26,7 +26,7 @@ pub use api::{
     Decoded, TypeMeta, decode_custom_json, decode_json, decode_value, encode_custom_json,
     encode_json, type_meta,
 };
-pub use error::{DecodeError, strict_message};
+pub use error::{DecodeError, strict_message, summary};
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_YAML_EXPANDED};
 pub use proto::{
     FromProtobuf, ProtobufList, decode_protobuf, encode_message, encode_protobuf, envelope,

@@ -160,7 +160,8 @@ impl<'a> Parser<'a> {
         let first = self.token();
         let (negated, key) = if first == "!" { (true, self.token()) } else { (false, first) };
         if key.is_empty() || key.starts_with(|c: char| "=!<>(),".contains(c)) {
-            return Err(SelectorError(format!("found '{key}', expected: !, identifier, or 'end of string'")));
+            let expected = if negated { "identifier" } else { "!, identifier, or 'end of string'" };
+            return Err(SelectorError(format!("found '{key}', expected: {expected}")));
         }
         crate::is_qualified_name(key).map_err(|e| SelectorError(format!("key: Invalid value: {key:?}: {}", e.iter().map(|e| e.0.as_str()).collect::<Vec<_>>().join("; "))))?;
         let key = key.to_owned();
@@ -169,10 +170,10 @@ impl<'a> Parser<'a> {
         }
         let (op, values) = match self.peek() {
             "" | "," => (SetOp::Exists, vec![]),
-            "=" | "==" => (SetOp::In, vec![self.exact()]),
-            "!=" => (SetOp::NotIn, vec![self.exact()]),
-            ">" => (SetOp::Gt, vec![self.exact()]),
-            "<" => (SetOp::Lt, vec![self.exact()]),
+            "=" | "==" => (SetOp::In, vec![self.exact()?]),
+            "!=" => (SetOp::NotIn, vec![self.exact()?]),
+            ">" => (SetOp::Gt, vec![self.exact()?]),
+            "<" => (SetOp::Lt, vec![self.exact()?]),
             "in" => (SetOp::In, self.set()?),
             "notin" => (SetOp::NotIn, self.set()?),
             t => return Err(SelectorError(format!("found '{t}', expected: in, notin, =, ==, !=, gt, lt"))),
@@ -185,20 +186,24 @@ impl<'a> Parser<'a> {
         }
         Ok(Requirement { key, op, values })
     }
-    fn exact(&mut self) -> String {
+    fn exact(&mut self) -> Result<String, SelectorError> {
         self.token();
-        if matches!(self.peek(), "" | ",") { String::new() } else { self.token().to_owned() }
+        match self.peek() {
+            "" | "," => Ok(String::new()),
+            t if t.starts_with(|c: char| "=!<>()".contains(c)) => Err(SelectorError(format!("found '{t}', expected: identifier"))),
+            _ => Ok(self.token().to_owned()),
+        }
     }
     fn set(&mut self) -> Result<Vec<String>, SelectorError> {
         self.token();
         if self.token() != "(" {
-            return Err(SelectorError(format!("found '{}', expected: '('", self.peek())));
+            return Err(SelectorError(format!("found '{}' expected: '('", self.peek())));
         }
         let mut values = Vec::new();
         loop {
             match self.token() {
                 ")" => break,
-                "" => return Err(SelectorError("found '', expected: ',', or ')'".into())),
+                "" => return Err(SelectorError("found '', expected: ',' or ')'".into())),
                 "," => {
                     if matches!(self.peek(), "," | ")") {
                         values.push(String::new());
@@ -237,6 +242,9 @@ impl FieldSelector {
                 r if r.starts_with('=') => (&r[1..], true),
                 _ => return Err(bad()),
             };
+            if let Some(c) = unescaped(value) {
+                return Err(SelectorError(format!("invalid field selector: unescaped character in value: {}", c as u32)));
+            }
             terms.push((path.to_owned(), unescape(value), equal));
         }
         Ok(Self { terms })
@@ -269,6 +277,18 @@ fn split_unescaped(s: &str) -> Vec<&str> {
     }
     out.push(&s[start..]);
     out
+}
+/// What should have a backslash before it.
+fn unescaped(s: &str) -> Option<char> {
+    let mut chars = s.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '=' => return Some(c),
+            _ => {}
+        }
+    }
+    None
 }
 fn unescape(s: &str) -> String {
     let mut out = String::with_capacity(s.len());

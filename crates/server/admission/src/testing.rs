@@ -27,6 +27,7 @@ impl World {
     }
 }
 
+#[async_trait]
 impl Lookup for World {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.0.lock().get(&format!("{resource}/{namespace}/{name}")).cloned()
@@ -49,7 +50,7 @@ impl Lookup for World {
     fn merge(&self, _target: &Target, _kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {
         Ok(skiff_patch::merge_patch(object, config))
     }
-    fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
+    async fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
         let mut v = v;
         v["apiVersion"] = to.api_version().into();
         Ok(v)

@@ -16,12 +16,12 @@ pub(crate) struct View {
 pub(crate) struct Views(Vec<std::sync::Arc<View>>);
 
 impl Views {
-    pub fn of(&mut self, a: &Attributes<'_>, kind: &GroupVersionKind) -> Result<std::sync::Arc<View>, Status> {
+    pub async fn of(&mut self, a: &Attributes<'_>, kind: &GroupVersionKind) -> Result<std::sync::Arc<View>, Status> {
         if let Some(known) = self.0.iter().find(|v| v.kind == *kind) {
             return Ok(known.clone());
         }
-        let to = |v: Option<&Value>| v.map(|v| converted(a, v.clone(), a.kind, kind)).transpose();
-        let view = std::sync::Arc::new(View { kind: kind.clone(), object: to(a.object.as_deref())?, old: to(a.old)? });
+        let object = optional(a, a.object.as_deref(), kind).await?;
+        let view = std::sync::Arc::new(View { kind: kind.clone(), object, old: optional(a, a.old, kind).await? });
         self.0.push(view.clone());
         Ok(view)
     }
@@ -30,15 +30,22 @@ impl Views {
     }
 }
 
-fn converted(a: &Attributes<'_>, v: Value, from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
-    if from == to { Ok(v) } else { a.lookup.convert(a.target, v, from, to) }
+async fn optional(a: &Attributes<'_>, v: Option<&Value>, to: &GroupVersionKind) -> Result<Option<Value>, Status> {
+    match v {
+        Some(v) => converted(a, v.clone(), a.kind, to).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn converted(a: &Attributes<'_>, v: Value, from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
+    if from == to { Ok(v) } else { a.lookup.convert(a.target, v, from, to).await }
 }
 
 /// Puts a changed object of `kind` in the request's place: completed, and in the version that the request carries.
 /// Gives whether that changed anything.
-pub(crate) fn replace(a: &mut Attributes<'_>, kind: &GroupVersionKind, changed: Value) -> Result<bool, Status> {
+pub(crate) async fn replace(a: &mut Attributes<'_>, kind: &GroupVersionKind, changed: Value) -> Result<bool, Status> {
     let v = a.lookup.complete(a.target, changed, kind)?;
-    let v = converted(a, v, kind, a.kind)?;
+    let v = converted(a, v, kind, a.kind).await?;
     let Some(object) = a.object.as_deref_mut() else { return Ok(false) };
     let differs = *object != v;
     *object = v;

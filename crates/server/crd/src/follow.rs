@@ -12,6 +12,7 @@
 use crate::{
     cleanup,
     conversion::Webhook,
+    group_versions,
     definition::{self, Claimed, Decided, Definition, Names, PREFIX},
     rows,
 };
@@ -27,8 +28,8 @@ use skiff_registry::{
 };
 use skiff_request::{Call, Service, Target, User, Verb};
 use skiff_store::{Entry, ListQuery, Watch};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::sync::watch;
+use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long a failed step rests.
@@ -37,6 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What is known of a definition beside its bytes.
 struct Known {
     group: String,
+    /// Served versions.
+    versions: Vec<String>,
     accepted: Names,
     /// All names are its own.
     settled: bool,
@@ -60,6 +63,8 @@ pub struct Definitions {
     webhooks: Arc<skiff_webhook::Client>,
     known: Mutex<BTreeMap<String, Known>>,
     after: Mutex<Revision>,
+    /// Told when a definition came, changed or went.
+    changed: Notify,
 }
 
 impl Definitions {
@@ -67,7 +72,7 @@ impl Definitions {
     pub fn load(registry: Arc<Registry>, webhooks: Arc<skiff_webhook::Client>) -> Arc<Self> {
         definition::install(registry.table());
         let user = Arc::new(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]));
-        let me = Arc::new(Self { registry, user, webhooks, known: Mutex::default(), after: Mutex::new(Revision::ZERO) });
+        let me = Arc::new(Self { registry, user, webhooks, known: Mutex::default(), after: Mutex::new(Revision::ZERO), changed: Notify::new() });
         let page = me.registry.store().list(&ListQuery { prefix: PREFIX.into(), ..Default::default() });
         *me.after.lock() = page.revision;
         for e in &page.entries {
@@ -80,6 +85,8 @@ impl Definitions {
 
     /// Follows changes until `stop`.
     pub async fn run(self: Arc<Self>, tasks: TaskTracker, stop: CancellationToken) {
+        let (me, until) = (self.clone(), stop.clone());
+        tasks.spawn(async move { group_versions::run(&me, &until).await });
         loop {
             let after = *self.after.lock();
             let ended = match self.registry.store().watch(PREFIX, after) {
@@ -137,6 +144,7 @@ impl Definitions {
                 None => self.forget(&name),
                 Some(entry) => self.keep(&name, &entry, tasks, stop).await,
             };
+            self.changed.notify_one();
             if let Some(group) = freed {
                 let known = self.known.lock();
                 waiting.extend(known.iter().filter(|(n, k)| **n != name && k.group == group && !k.settled).map(|(n, _)| n.clone()));
@@ -201,7 +209,8 @@ impl Definitions {
         let mut named = d.clone();
         named.accepted = decided.accepted.clone();
         let row = if serves { self.serve(entry, v, &named, old.and_then(|k| k.row)) } else { None };
-        known.insert(d.name.clone(), Known { group: d.group.clone(), accepted: decided.accepted.clone(), settled: decided.conflict.is_none(), row, cleaning });
+        let versions = d.versions.iter().filter(|v| v.served).map(|v| v.name.clone()).collect();
+        known.insert(d.name.clone(), Known { group: d.group.clone(), versions, accepted: decided.accepted.clone(), settled: decided.conflict.is_none(), row, cleaning });
         decided
     }
 
@@ -272,6 +281,16 @@ impl Definitions {
     pub(crate) async fn call(&self, mut call: Call) -> Result<skiff_request::Answer, Status> {
         call.user_agent = "kube-apiserver".into();
         self.registry.serve(self.user.clone(), call).await
+    }
+
+    /// The group versions that definitions serve.
+    pub(crate) fn group_versions(&self) -> BTreeSet<group_versions::Place> {
+        self.known.lock().values().flat_map(|k| k.versions.iter().map(|v| (k.group.clone(), v.clone()))).collect()
+    }
+
+    /// Ends when they may have changed.
+    pub(crate) async fn group_versions_changed(&self) {
+        self.changed.notified().await;
     }
 
     pub(crate) fn registry(&self) -> &Arc<Registry> {

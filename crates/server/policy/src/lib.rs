@@ -157,6 +157,7 @@ pub struct Reinvocation {
 }
 
 /// Reads of the present state that admission may make; answers canonical JSON from the store's memory.
+#[async_trait]
 pub trait Lookup: Send + Sync {
     /// `resource` is `<resource>[.<group>]`; `namespace` empty for cluster scope.
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<bytes::Bytes>;
@@ -170,8 +171,8 @@ pub trait Lookup: Send + Sync {
     fn equivalents(&self, _target: &Target) -> Vec<(GroupVersionResource, GroupVersionKind)> {
         Vec::new()
     }
-    /// Rewrites an object of `target` from one of its kinds into another.
-    fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, _to: &GroupVersionKind) -> Result<Value, Status> {
+    /// Rewrites an object of `target` from one of its kinds into another; a webhook may have to be asked.
+    async fn convert(&self, _target: &Target, v: Value, _from: &GroupVersionKind, _to: &GroupVersionKind) -> Result<Value, Status> {
         Ok(v)
     }
     /// Where the objects of a kind are; None when it is not served.

@@ -196,6 +196,7 @@ pub(crate) fn no_such_resource() -> Status {
 }
 
 /// The present state and the kinds of the table, as admission sees them.
+#[async_trait::async_trait]
 impl Lookup for Registry {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Bytes> {
         self.store.get(&format!("{resource}/{namespace}/{name}")).map(|e| e.bytes)
@@ -219,12 +220,12 @@ impl Lookup for Registry {
         });
         found.collect()
     }
-    fn convert(&self, target: &Target, v: Value, from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
-        let mut v = v;
-        if let Some(row) = self.table.get(&target.resource.group, &target.resource.resource) {
-            row.convert(&mut v, &from.group_version(), &to.group_version());
-        }
-        Ok(v)
+    async fn convert(&self, target: &Target, v: Value, from: &GroupVersionKind, to: &GroupVersionKind) -> Result<Value, Status> {
+        let row = self.table.get(&target.resource.group, &target.resource.resource);
+        // The body of a subresource is a kind of its own, which has one version.
+        let Some(row) = row.filter(|row| *row.kind == *from.kind) else { return Ok(v) };
+        let mut all = crate::read::convert(&row, vec![v], &from.group_version(), &to.group_version()).await?;
+        all.pop().ok_or_else(|| Status::internal("a conversion lost its object"))
     }
     fn served(&self, kind: &GroupVersionKind) -> Option<Served> {
         let rows = self.table.rows();

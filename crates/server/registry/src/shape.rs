@@ -21,6 +21,8 @@ pub struct Published {
     pub schema: Value,
     /// Anything goes: even what every object has is left out, or clients refused the rest.
     pub open: bool,
+    /// Fields that selectors may name.
+    pub selectable: Vec<String>,
 }
 
 pub trait Shape: Send + Sync {
@@ -89,7 +91,7 @@ impl Shape for Builtin {
         let ty = known(kind)?;
         match media {
             JSON => json(ty, kind, body, Vec::new()),
-            YAML | "text/yaml" | "application/x-yaml" => {
+            YAML => {
                 let (bytes, strict) = skiff_codec::yaml_to_json(body).map_err(|e| unreadable(kind, &TypeMeta::default(), &e, body))?;
                 json(ty, kind, &bytes, strict)
             }

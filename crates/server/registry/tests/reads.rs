@@ -60,6 +60,113 @@ async fn revisions_of_lists() {
     assert_eq!((s.code, s.details.unwrap().causes[0].reason.as_str()), (504, "ResourceVersionTooLarge"));
 }
 
+/// A list's items and its revision, or the code of the refusal.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Items(usize, Revision),
+    Refused(u16),
+}
+
+#[tokio::test(start_paused = true)]
+async fn revisions_and_match_rules_in_all_combinations() {
+    use Seen::{Items, Refused};
+    let c = three().await;
+    let before = c.registry.store().revision();
+    c.create("configmaps", config_map("d", json!({}))).await.unwrap();
+    let now = c.registry.store().revision();
+    let (old, future) = (before.to_string(), "999999".to_owned());
+    let exact = "Exact";
+    let fresh = "NotOlderThan";
+    for (revision, rule, limit, want) in [
+        ("", "", "", Items(4, now)),
+        ("", "", "2", Items(2, now)),
+        ("0", "", "", Items(4, now)),
+        ("0", "", "9", Items(4, now)),
+        (&old, "", "", Items(4, now)),
+        // With a limit and no rule, a revision means exactly that one.
+        (&old, "", "9", Items(3, before)),
+        (&old, exact, "", Items(3, before)),
+        (&old, exact, "9", Items(3, before)),
+        (&old, fresh, "", Items(4, now)),
+        (&old, fresh, "9", Items(4, now)),
+        ("0", fresh, "", Items(4, now)),
+        ("0", exact, "", Refused(422)),
+        ("", exact, "", Refused(422)),
+        ("", fresh, "", Refused(422)),
+        (&old, "Newest", "", Refused(422)),
+        (&future, "", "", Refused(504)),
+        (&future, fresh, "", Refused(504)),
+        (&future, exact, "", Refused(504)),
+        ("abc", "", "", Refused(400)),
+        ("-1", "", "", Refused(400)),
+    ] {
+        let query: Vec<(&str, &str)> = [("resourceVersion", revision), ("resourceVersionMatch", rule), ("limit", limit)].into_iter().filter(|(_, v)| !v.is_empty()).collect();
+        let seen = match c.list("configmaps", &query).await {
+            Ok(l) => Items(l.items.len(), l.revision),
+            Err(s) => Refused(s.code),
+        };
+        assert_eq!(seen, want, "{query:?}");
+    }
+    c.registry.store().compact(now).await.unwrap();
+    for query in [vec![("resourceVersion", old.as_str()), ("resourceVersionMatch", exact)], vec![("resourceVersion", old.as_str()), ("limit", "9")]] {
+        let s = c.list("configmaps", &query).await.unwrap_err();
+        assert_eq!((s.code, s.continue_token.is_some()), (410, false), "{query:?}");
+    }
+    assert_eq!(c.list("configmaps", &[("resourceVersion", &old)]).await.unwrap().items.len(), 4, "not older than");
+}
+
+#[tokio::test]
+async fn an_expired_token_goes_on_with_what_is_there() {
+    let c = three().await;
+    let first = c.list("configmaps", &[("limit", "1")]).await.unwrap();
+    assert_eq!((names(&first), first.remaining), (vec!["a".to_owned()], Some(2)));
+    c.delete("configmaps", "b", json!({})).await.unwrap();
+    c.create("configmaps", config_map("bb", json!({}))).await.unwrap();
+    c.registry.store().compact(c.registry.store().revision()).await.unwrap();
+    let s = c.list("configmaps", &[("limit", "1"), ("continue", &first.continue_token)]).await.unwrap_err();
+    assert_eq!((s.code, s.reason), (410, skiff_meta::Reason::Expired));
+    let mut token = s.continue_token.unwrap();
+    let mut rest = Vec::new();
+    while !token.is_empty() {
+        let page = c.list("configmaps", &[("limit", "1"), ("continue", &token)]).await.unwrap();
+        assert_eq!(page.revision, c.registry.store().revision(), "an inconsistent page is of now");
+        rest.extend(names(&page));
+        token = page.continue_token;
+    }
+    assert_eq!(rest, ["bb", "c"]);
+    let s = c.list("configmaps", &[("continue", &first.continue_token), ("resourceVersion", "5")]).await.unwrap_err();
+    assert_eq!((s.code, s.message.as_str()), (400, "specifying resource version is not allowed when using continue"));
+    let s = c.list("configmaps", &[("continue", "abc")]).await.unwrap_err();
+    assert_eq!((s.code, s.message.as_str()), (400, "invalid continue token: continue key is not valid: invalid character 'i' looking for beginning of value"));
+}
+
+#[tokio::test]
+async fn a_watch_begins_where_it_is_asked_to() {
+    let c = three().await;
+    let now = c.registry.store().revision().to_string();
+    // What comes first: nothing but changes, the present state, or that and a bookmark at its end.
+    for (query, want) in [
+        (vec![("resourceVersion", now.as_str())], vec![]),
+        (vec![("resourceVersion", "1")], vec!["ADDED b", "ADDED c"]),
+        (vec![("resourceVersion", "0")], vec!["ADDED a", "ADDED b", "ADDED c"]),
+        (vec![], vec!["ADDED a", "ADDED b", "ADDED c"]),
+        (vec![("allowWatchBookmarks", "true")], vec!["ADDED a", "ADDED b", "ADDED c", "BOOKMARK "]),
+        (vec![("sendInitialEvents", "false"), ("resourceVersionMatch", "NotOlderThan")], vec![]),
+        (vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")], vec!["ADDED a", "ADDED b", "ADDED c"]),
+        (vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", now.as_str()), ("allowWatchBookmarks", "true")], vec!["ADDED a", "ADDED b", "ADDED c", "BOOKMARK "]),
+    ] {
+        let mut w = c.watch("configmaps", &query).await.unwrap();
+        let mut seen = Vec::new();
+        while let Some(Some(e)) = futures::FutureExt::now_or_never(w.next()) {
+            let v: Value = serde_json::from_slice(&e.object).unwrap();
+            seen.push(format!("{} {}", e.kind.as_str(), v["metadata"]["name"].as_str().unwrap_or_default()));
+        }
+        assert_eq!(seen, want, "{query:?}");
+    }
+    let s = c.watch("configmaps", &[("resourceVersion", "abc")]).await.err().unwrap();
+    assert_eq!((s.code, s.reason), (500, skiff_meta::Reason::Unknown));
+}
+
 #[tokio::test]
 async fn watches_turn_updates_into_what_the_selector_sees() {
     let c = three().await;

@@ -50,12 +50,12 @@ impl Mutating {
         Self { authorizer, policies: Policies::default() }
     }
 
-    fn dispatch(&self, a: &mut Attributes<'_>, policies: &[Bound<Mutations>], round: &mut Round) -> Vec<Denial> {
+    async fn dispatch(&self, a: &mut Attributes<'_>, policies: &[Bound<Mutations>], round: &mut Round) -> Vec<Denial> {
         if a.reinvocation.again && round.output.as_ref() != a.object.as_deref() {
             round.changed();
         }
         let (mut views, mut denials) = (Views::default(), Vec::new());
-        for Chosen { policy, binding, with } in select(a, policies) {
+        for Chosen { policy, binding, with } in select(a, policies).await {
             let by = match binding {
                 Some(b) => format!("policy '{}' with binding '{}' denied request: ", policy.name, b.name),
                 None => format!("policy {:?} denied request: ", policy.name),
@@ -69,7 +69,7 @@ impl Mutating {
                 Err(why) => deny(&why, None),
                 Ok(with) => {
                     let key = format!("{}/{}", policy.name, binding.map_or("", |b| &b.name));
-                    self.invoke(a, policy, &with, &key, &mut views, round).iter().for_each(|why| deny(why, Some(Reason::Invalid)));
+                    self.invoke(a, policy, &with, &key, &mut views, round).await.iter().for_each(|why| deny(why, Some(Reason::Invalid)));
                 }
             }
         }
@@ -77,13 +77,13 @@ impl Mutating {
     }
 
     /// All mutations of one policy, for each set of parameters. Gives what went wrong.
-    fn invoke(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, key: &str, views: &mut Views, round: &mut Round) -> Vec<String> {
+    async fn invoke(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, key: &str, views: &mut Views, round: &mut Round) -> Vec<String> {
         let mut failures = Vec::new();
         for params in &with.params {
             let name = |path| params.as_ref().map_or("", |p| value::text(p, path));
             let key = format!("{key}/{}/{}", name("metadata.namespace"), name("metadata.name"));
             let before = a.object.as_deref().cloned();
-            match self.invoke_with(a, policy, with, params.as_ref(), &key, views, round) {
+            match self.invoke_with(a, policy, with, params.as_ref(), &key, views, round).await {
                 Ok(false) => continue,
                 Ok(true) => {}
                 Err(mut why) => failures.append(&mut why),
@@ -101,9 +101,9 @@ impl Mutating {
 
     /// Gives whether the policy was evaluated at all.
     #[expect(clippy::too_many_arguments, reason = "the request, the policy and the round are three things")]
-    fn invoke_with(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, params: Option<&Value>, key: &str, views: &mut Views, round: &Round) -> Result<bool, Vec<String>> {
+    async fn invoke_with(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, params: Option<&Value>, key: &str, views: &mut Views, round: &Round) -> Result<bool, Vec<String>> {
         let one = |why: String| vec![why];
-        let seen = view(a, views, &with.invocation).map_err(one)?;
+        let seen = view(a, views, &with.invocation).await.map_err(one)?;
         if !holds(a, policy, &with.invocation, &seen, params, &*self.authorizer).map_err(one)? {
             return Ok(false);
         }
@@ -112,9 +112,13 @@ impl Mutating {
         }
         let mut failures = Vec::new();
         for m in &policy.decides.each {
-            let seen = view(a, views, &with.invocation).map_err(one)?;
+            let seen = view(a, views, &with.invocation).await.map_err(one)?;
             let outcome = m.evaluate(&Facts::new(a, &with.invocation, &seen, params, &*self.authorizer, &policy.variables));
-            match outcome.and_then(|v| replace(a, &with.invocation.kind, v).map_err(|s| s.message)) {
+            let replaced = match outcome {
+                Ok(v) => replace(a, &with.invocation.kind, v).await.map_err(|s| s.message),
+                Err(why) => Err(why),
+            };
+            match replaced {
                 Ok(true) => views.forget(),
                 Ok(false) => {}
                 Err(why) => failures.push(why),
@@ -149,7 +153,7 @@ impl Admission for Mutating {
         }
         let kept = a.reinvocation.kept.remove(NAME).and_then(|k| k.downcast::<Round>().ok());
         let mut round = kept.map(|r| *r).unwrap_or_default();
-        let denials = self.dispatch(a, &policies, &mut round);
+        let denials = self.dispatch(a, &policies, &mut round).await;
         round.output = a.object.as_deref().cloned();
         a.reinvocation.kept.insert(NAME, Box::new(round));
         refusal(a, denials)

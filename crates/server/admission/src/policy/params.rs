@@ -8,7 +8,7 @@ use skiff_policy::{Attributes, Served};
 use skiff_request::Target;
 
 /// What a policy is evaluated with, once for each: None is no parameters. The error is a fault of the configuration.
-pub(super) fn params(a: &Attributes<'_>, kind: Option<&GroupVersionKind>, reference: Option<&Reference>) -> Result<Vec<Option<Value>>, String> {
+pub(super) async fn params(a: &Attributes<'_>, kind: Option<&GroupVersionKind>, reference: Option<&Reference>) -> Result<Vec<Option<Value>>, String> {
     let (Some(kind), Some(r)) = (kind, reference) else { return Ok(vec![None]) };
     let served = a.lookup.served(kind).ok_or_else(|| unknown(kind))?;
     let namespace = namespace(a, &served, r)?;
@@ -25,7 +25,11 @@ pub(super) fn params(a: &Attributes<'_>, kind: Option<&GroupVersionKind>, refere
     if found.is_empty() && r.must_exist {
         return Err("no params found for policy binding with `Deny` parameterNotFoundAction".into());
     }
-    found.iter().map(|b| read(a, kind, &served, b).map(Some)).collect()
+    let mut all = Vec::with_capacity(found.len());
+    for b in &found {
+        all.push(Some(read(a, kind, &served, b).await?));
+    }
+    Ok(all)
 }
 
 pub(super) fn unknown(kind: &GroupVersionKind) -> String {
@@ -49,11 +53,11 @@ fn selects(selector: &skiff_meta::LabelSelector, object: &Bytes) -> bool {
     selector.matches_with(|k| labels.and_then(|m| m.get(k)).and_then(Value::as_str))
 }
 
-fn read(a: &Attributes<'_>, kind: &GroupVersionKind, served: &Served, object: &Bytes) -> Result<Value, String> {
+async fn read(a: &Attributes<'_>, kind: &GroupVersionKind, served: &Served, object: &Bytes) -> Result<Value, String> {
     let v = serde_json::from_slice(object).map_err(|e| format!("decode parameters of {kind}: {e}"))?;
     if served.stored == *kind {
         return Ok(v);
     }
     let target = Target::new(served.resource.clone(), "", "");
-    a.lookup.convert(&target, v, &served.stored, kind).map_err(|s| s.message)
+    a.lookup.convert(&target, v, &served.stored, kind).await.map_err(|s| s.message)
 }

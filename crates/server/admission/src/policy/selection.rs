@@ -28,7 +28,7 @@ pub(super) struct With {
 }
 
 /// In the order of the names of policies, then of bindings.
-pub(super) fn select<'p, D>(a: &Attributes<'_>, all: &'p [Bound<D>]) -> Vec<Chosen<'p, D>> {
+pub(super) async fn select<'p, D>(a: &Attributes<'_>, all: &'p [Bound<D>]) -> Vec<Chosen<'p, D>> {
     let mut out = Vec::new();
     for Bound { policy, bindings } in all {
         let invocation = match matching::invocation(a, &policy.rules) {
@@ -43,24 +43,26 @@ pub(super) fn select<'p, D>(a: &Attributes<'_>, all: &'p [Bound<D>]) -> Vec<Chos
             out.push(Chosen { policy, binding: None, with: Err(format!("failed to configure policy: {}", unknown(kind))) });
             continue;
         }
-        out.extend(bindings.iter().filter_map(|b| bound(a, policy, b, &invocation)));
+        for b in bindings {
+            out.extend(bound(a, policy, b, &invocation).await);
+        }
     }
     out
 }
 
-fn bound<'p, D>(a: &Attributes<'_>, policy: &'p Policy<D>, binding: &'p Binding, invocation: &Invocation) -> Option<Chosen<'p, D>> {
+async fn bound<'p, D>(a: &Attributes<'_>, policy: &'p Policy<D>, binding: &'p Binding, invocation: &Invocation) -> Option<Chosen<'p, D>> {
     let matches = binding.rules.as_ref().map_or(Ok(true), |r| matching::invocation(a, r).map(|i| i.is_some()));
     let with = match matches {
         Ok(false) => return None,
         Err(e) => Err(e.message),
-        Ok(true) => params(a, policy.params.as_ref(), binding.params.as_ref()).map(|params| With { invocation: invocation.clone(), params }),
+        Ok(true) => params(a, policy.params.as_ref(), binding.params.as_ref()).await.map(|params| With { invocation: invocation.clone(), params }),
     };
     Some(Chosen { policy, binding: Some(binding), with: with.map_err(|why| format!("failed to configure binding: {why}")) })
 }
 
 /// The request as the policy sees it.
-pub(super) fn view(a: &Attributes<'_>, views: &mut Views, i: &Invocation) -> Result<Arc<View>, String> {
-    views.of(a, &i.kind).map_err(|e| format!("failed to configure binding: failed to convert object version: {}", e.message))
+pub(super) async fn view(a: &Attributes<'_>, views: &mut Views, i: &Invocation) -> Result<Arc<View>, String> {
+    views.of(a, &i.kind).await.map_err(|e| format!("failed to configure binding: failed to convert object version: {}", e.message))
 }
 
 /// Whether the policy's conditions hold for these parameters.

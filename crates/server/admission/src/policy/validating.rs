@@ -39,11 +39,11 @@ impl Validating {
     }
 
     /// One evaluation for each set of parameters; the error is a fault of the configuration.
-    fn evaluate(&self, a: &Attributes<'_>, policy: &Policy<Validations>, with: &With, views: &mut Views) -> Result<Vec<Outcome>, String> {
+    async fn evaluate(&self, a: &Attributes<'_>, policy: &Policy<Validations>, with: &With, views: &mut Views) -> Result<Vec<Outcome>, String> {
         if with.params.is_empty() {
             return Ok(Vec::new());
         }
-        let view = view(a, views, &with.invocation)?;
+        let view = view(a, views, &with.invocation).await?;
         let each = with.params.iter().map(|params| match holds(a, policy, &with.invocation, &view, params.as_ref(), &*self.authorizer) {
             Ok(false) => Outcome::default(),
             Ok(true) => {
@@ -118,8 +118,11 @@ impl Admission for Validating {
         }
         let policies = self.policies.of(a);
         let (mut views, mut findings) = (Views::default(), Findings::default());
-        for Chosen { policy, binding, with } in select(a, &policies) {
-            let outcomes = with.and_then(|with| self.evaluate(a, policy, &with, &mut views));
+        for Chosen { policy, binding, with } in select(a, &policies).await {
+            let outcomes = match with {
+                Ok(with) => self.evaluate(a, policy, &with, &mut views).await,
+                Err(why) => Err(why),
+            };
             match (outcomes, binding) {
                 (Ok(all), Some(binding)) => all.into_iter().for_each(|o| findings.add(a, policy, binding, o)),
                 (Err(message), _) if !policy.ignores_failure => findings.deny(a, &policy.name, binding, &Denial { index: 0, message, reason: String::new() }),

@@ -49,12 +49,12 @@ impl Failure {
 }
 
 /// Whether and as what the webhook is asked.
-fn invocation(a: &Attributes<'_>, hook: &Hook, views: &mut Views, authorizer: &dyn Authorizer) -> Result<Option<Invocation>, Status> {
+async fn invocation(a: &Attributes<'_>, hook: &Hook, views: &mut Views, authorizer: &dyn Authorizer) -> Result<Option<Invocation>, Status> {
     let Some(found) = matching::invocation(a, &hook.rules)? else { return Ok(None) };
     if hook.conditions.is_empty() {
         return Ok(Some(found));
     }
-    let view = views.of(a, &found.kind)?;
+    let view = views.of(a, &found.kind).await?;
     let facts = Facts::new(a, &found, &view, None, authorizer, &[]).without_namespace();
     match expression::hold(&hook.conditions, &facts) {
         Ok(true) => Ok(Some(found)),

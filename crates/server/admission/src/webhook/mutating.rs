@@ -45,11 +45,11 @@ impl MutatingWebhooks {
         }
         let mut views = Views::default();
         for hook in hooks {
-            let Some(i) = invocation(a, hook, &mut views, &*self.authorizer)? else { continue };
+            let Some(i) = invocation(a, hook, &mut views, &*self.authorizer).await? else { continue };
             if a.reinvocation.again && !round.due.contains(&hook.id) {
                 continue;
             }
-            let view = views.of(a, &i.kind)?;
+            let view = views.of(a, &i.kind).await?;
             let outcome = self.ask(a, hook, &i, &view).await;
             if matches!(outcome, Ok(true)) {
                 views.forget();
@@ -89,7 +89,7 @@ impl MutatingWebhooks {
             skiff_patch::PatchError::Malformed(why) => Failure::Call(format!("received undecodable patch in webhook response: {why}")),
             e => Failure::Refused(Status::internal(e)),
         })?;
-        versions::replace(a, &i.kind, changed).map_err(|s| Failure::Refused(Status::internal(s.message)))
+        versions::replace(a, &i.kind, changed).await.map_err(|s| Failure::Refused(Status::internal(s.message)))
     }
 }
 

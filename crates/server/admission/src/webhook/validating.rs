@@ -38,8 +38,8 @@ impl Admission for ValidatingWebhooks {
         let hooks = self.hooks.of(a, RESOURCE);
         let (mut views, mut relevant) = (Views::default(), Vec::new());
         for hook in hooks.iter() {
-            if let Some(i) = invocation(a, hook, &mut views, &*self.authorizer)? {
-                let view = views.of(a, &i.kind)?;
+            if let Some(i) = invocation(a, hook, &mut views, &*self.authorizer).await? {
+                let view = views.of(a, &i.kind).await?;
                 relevant.push((hook, i, view));
             }
         }

@@ -7,7 +7,7 @@ use skiff_schema::openapi::{Descriptions, Dialect, definition};
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 /// A type whose descriptions of `apiVersion`, `kind` and `metadata` are those of every other.
 const ANY: &str = "io.k8s.api.core.v1.ConfigMap";
-const LIST: &str = "io.k8s.api.core.v1.ConfigMapList";
+const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// What every object has.
 struct Identity {
@@ -21,7 +21,7 @@ impl Identity {
         let any = definition(ANY, dialect(v3), "", "v1", descriptions).unwrap_or_default();
         let text = any["properties"]["metadata"]["description"].clone();
         let reference = format!("{}{OBJECT_META}", prefix(v3));
-        let metadata = if v3 { json!({"allOf": [{"$ref": reference}], "default": {}, "description": text}) } else { json!({"$ref": reference, "description": text}) };
+        let metadata = if v3 { json!({"allOf": [{"$ref": reference}], "description": text}) } else { json!({"$ref": reference, "description": text}) };
         Self { api_version: any["properties"]["apiVersion"].clone(), kind: any["properties"]["kind"].clone(), metadata }
     }
     fn put(&self, schema: &mut Value) {
@@ -76,7 +76,13 @@ pub(super) fn definitions(rows: &Rows, group: &str, version: &str, v3: bool, des
         }
         schema["x-kubernetes-group-version-kind"] = json!([{"group": r.group, "kind": r.kind, "version": version}]);
         let name = definition_name(group, version, &r.kind);
-        out.insert(definition_name(group, version, &r.list_kind()), list(&r, version, &name, v3, descriptions));
+        let mut all = list(&r, version, &name, v3, identity);
+        if !published.selectable.is_empty() {
+            let fields: Value = published.selectable.iter().map(|f| json!({"fieldPath": f})).collect();
+            schema["x-kubernetes-selectable-fields"] = fields.clone();
+            all["x-kubernetes-selectable-fields"] = fields;
+        }
+        out.insert(definition_name(group, version, &r.list_kind()), all);
         out.insert(name, schema);
     }
     out
@@ -87,22 +93,23 @@ pub(super) fn facts(rows: &Rows, group: &str, version: &str) -> String {
     let mut facts = String::new();
     for r in rows.of_version(group, version) {
         if let Some(p) = r.shape.published(&r.gvk(version), true) {
-            facts += &format!("\n{} {}", r.list_kind(), p.schema);
+            facts += &format!("\n{} {} {:?}", r.list_kind(), p.schema, p.selectable);
         }
     }
     facts
 }
 
-fn list(r: &Resource, version: &str, item: &str, v3: bool, descriptions: &Descriptions) -> Value {
-    let any = definition(LIST, dialect(v3), "", "v1", descriptions).unwrap_or_default();
-    let p = &any["properties"];
-    let items = if v3 { json!({"allOf": [{"$ref": format!("{}{item}", prefix(v3))}], "default": {}}) } else { json!({"$ref": format!("{}{item}", prefix(v3))}) };
+fn list(r: &Resource, version: &str, item: &str, v3: bool, identity: &Identity) -> Value {
+    let items = json!({"$ref": format!("{}{item}", prefix(v3))});
+    let reference = json!({"$ref": format!("{}{LIST_META}", prefix(v3))});
+    let types = "Standard list metadata. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md#types-kinds";
+    let metadata = if v3 { json!({"allOf": [reference], "description": types}) } else { json!({"$ref": reference["$ref"], "description": types}) };
     let text = format!("List of {}. More info: https://git.k8s.io/community/contributors/devel/sig-architecture/api-conventions.md", r.plural);
     json!({
         "description": format!("{} is a list of {}", r.list_kind(), r.kind),
         "type": "object",
         "required": ["items"],
-        "properties": {"apiVersion": p["apiVersion"], "items": {"description": text, "type": "array", "items": items}, "kind": p["kind"], "metadata": p["metadata"]},
+        "properties": {"apiVersion": identity.api_version, "items": {"description": text, "type": "array", "items": items}, "kind": identity.kind, "metadata": metadata},
         "x-kubernetes-group-version-kind": [{"group": r.group, "kind": r.list_kind(), "version": version}],
     })
 }

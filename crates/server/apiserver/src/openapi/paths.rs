@@ -11,6 +11,7 @@ const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 const PATCHES: &[&str] = &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 const CUSTOM_PATCHES: &[&str] = &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
 const ANY: &[&str] = &["*/*"];
+const CUSTOM: &[&str] = &["application/json", "application/yaml"];
 
 /// `AppsV1`, as operation ids have it.
 fn title(group: &str, version: &str) -> String {
@@ -71,14 +72,14 @@ impl Of<'_> {
         }
     }
     fn own_body(&self, kind: &GroupVersionKind) -> Option<Body> {
-        Some(Body { definition: self.definition(kind), media: ANY, required: true })
+        Some(Body { definition: self.definition(kind), media: if self.r.custom.is_some() { CUSTOM } else { ANY }, required: true })
     }
     fn patch_body(&self) -> Option<Body> {
         let media = if self.r.shape.table(&self.gvk(&self.r.kind)).is_some() { PATCHES } else { CUSTOM_PATCHES };
         Some(Body { definition: format!("{META}Patch"), media, required: true })
     }
-    fn delete_body() -> Option<Body> {
-        Some(Body { definition: format!("{META}DeleteOptions"), media: ANY, required: false })
+    fn delete_body(&self) -> Option<Body> {
+        Some(Body { definition: format!("{META}DeleteOptions"), media: if self.r.custom.is_some() { CUSTOM } else { ANY }, required: false })
     }
     fn list(&self, id: String) -> Operation {
         let kind = self.gvk(&format!("{}List", self.r.kind));
@@ -89,7 +90,7 @@ impl Of<'_> {
     fn answers_deleted(&self, op: Operation) -> Operation {
         let whole = self.r.strategy.answers_object;
         let answer = if whole { op.answer.clone() } else { Content::Definition(format!("{META}Status")) };
-        Operation { answer, codes: &[200, 202], body: Self::delete_body(), parameters: parameters::DELETE, ..op }
+        Operation { answer, codes: &[200, 202], body: self.delete_body(), parameters: parameters::DELETE, ..op }
     }
 
     fn collection(&self) -> Path {
@@ -105,7 +106,7 @@ impl Of<'_> {
         if self.r.allows("deletecollection") {
             let op = self.operation("delete", "deletecollection", self.id("delete", "Collection", ""), format!("delete collection of {kind}"));
             let answer = Content::Definition(format!("{META}Status"));
-            operations.push(Operation { parameters: parameters::DELETE_COLLECTION, body: Self::delete_body(), answer, ..op });
+            operations.push(Operation { parameters: parameters::DELETE_COLLECTION, body: self.delete_body(), answer, ..op });
         }
         self.path("", None, operations)
     }

@@ -3,7 +3,7 @@ use super::types::{Declared, REQUEST, declared};
 use crate::schema::{Additional, ListType, Rule, Schema, Type as Kinds};
 use serde_json::{Value, json};
 use skiff_cel::{Program, check::{Kind, Type}};
-use skiff_validation::{Field, Json, shown};
+use skiff_validation::{Field, Json};
 
 /// The most that one expression may cost, and all of a schema's.
 const ONE: u64 = 10_000_000;
@@ -74,7 +74,8 @@ fn node<'a>(f: &Field<'a>, s: &Schema, object: bool, count: Option<u64>, apart: 
 /// A rule as errors show it.
 fn whole(r: &Rule) -> Json {
     let reason = if r.reason.is_empty() { json!(null) } else { json!(r.reason) };
-    let text = |t: &str| shown(&Value::from(t));
+    // As Go's encoder has it.
+    let text = |t: &str| Value::from(t).to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
     Json(format!(
         "{{\"Rule\":{},\"Message\":{},\"MessageExpression\":{},\"Reason\":{reason},\"FieldPath\":{},\"OptionalOldSelf\":{}}}",
         text(&r.rule),

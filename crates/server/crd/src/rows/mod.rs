@@ -15,7 +15,7 @@ use skiff_registry::{
     print::Columns,
     shape::Shape,
     strategy::{Strategy, generation},
-    table::{ALL, Converter, Custom, READ_WRITE, Resource, Role, ScalePaths, Str, Subresource},
+    table::{ALL, Converted, Converter, Custom, READ_WRITE, Resource, Role, ScalePaths, Str, Subresource},
 };
 use skiff_store::Tier;
 use std::sync::Arc;
@@ -43,9 +43,11 @@ pub fn of(d: &Definition, facts: Facts) -> Option<Arc<Resource>> {
     served.sort_by(|a, b| version_priority(&b.name).cmp(&version_priority(&a.name)).then_with(|| a.name.cmp(&b.name)));
     let preferred = *served.first()?;
     let base = base(d, stored, &served, shape);
+    let converted = Arc::new(Converted::default());
     let custom = |warning, versions| Custom {
         since: facts.since,
         converter: facts.converter.clone(),
+        converted: converted.clone(),
         terminating: d.terminating || d.deleting,
         retired: facts.retired.clone(),
         warning,

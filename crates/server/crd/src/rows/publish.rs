@@ -7,10 +7,29 @@ use serde_json::{Map, Value, json};
 use skiff_registry::shape::Published;
 
 pub fn schema(c: &Compiled, v3: bool) -> Published {
+    let selectable = c.selectable.keys().cloned().collect();
     if !c.raw.is_object() || (!v3 && c.schema.preserve_unknown) {
-        return Published { schema: json!({"type": "object"}), open: true };
+        return Published { schema: json!({"type": "object"}), open: true, selectable };
     }
-    Published { schema: if v3 { c.raw.clone() } else { version_2(&c.raw) }, open: false }
+    let schema = if v3 { version_3(c.raw.clone()) } else { version_2(&c.raw) };
+    Published { schema, open: false, selectable }
+}
+
+/// What an int-or-string is, is said in so many words.
+fn version_3(mut s: Value) -> Value {
+    let Value::Object(m) = &mut s else { return s };
+    if m.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !m.contains_key("anyOf") && !m.contains_key("allOf") {
+        m.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+    }
+    for key in ["items", "additionalProperties"] {
+        if let Some(below) = m.get_mut(key) {
+            *below = version_3(below.take());
+        }
+    }
+    if let Some(Value::Object(p)) = m.get_mut("properties") {
+        p.values_mut().for_each(|v| *v = version_3(v.take()));
+    }
+    s
 }
 
 /// The part of a schema that version 2 can say.
@@ -60,6 +79,11 @@ fn required(m: &Map<String, Value>, out: &mut Map<String, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[test]
+    fn version_3_spells_out_what_is_either() {
+        let s = json!({"type": "object", "properties": {"i": {"x-kubernetes-int-or-string": true}}});
+        assert_eq!(version_3(s)["properties"]["i"]["anyOf"], json!([{"type": "integer"}, {"type": "string"}]));
+    }
     #[test]
     fn version_2_leaves_open_what_it_cannot_say() {
         let s = json!({"type": "object", "required": ["n", "a"], "properties": {

@@ -9,9 +9,10 @@ use crate::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use skiff_codec::DecodeError;
 use skiff_meta::{Cause, GroupVersionKind, Status};
 use skiff_registry::{
-    shape::{Decoded, JSON, Published, Shape, YAML, unreadable, unsupported},
+    shape::{Decoded, JSON, PROTOBUF, Published, Shape, YAML, unreadable, unsupported},
     value::{list, text},
 };
 use std::{collections::BTreeMap, sync::OnceLock};
@@ -35,7 +36,6 @@ impl CustomShape {
 
     fn settle(&self, kind: &GroupVersionKind, d: skiff_codec::Decoded) -> Result<Decoded, Status> {
         let skiff_codec::Decoded { object: mut value, mut strict } = d;
-        claims(kind, &value)?;
         if let Some(s) = self.schema(&kind.version) {
             let unknown = schema::coerce(&mut value, s).map_err(|why| Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))?;
             strict.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
@@ -44,39 +44,65 @@ impl CustomShape {
     }
 }
 
-/// The body must say what it is, and be what the path says.
-fn claims(kind: &GroupVersionKind, v: &Value) -> Result<(), Status> {
-    let (api_version, claimed) = (text(v, "apiVersion"), text(v, "kind"));
-    if claimed.is_empty() {
-        return Err(Status::bad_request(format!("Object 'Kind' is missing in '{v}'")));
+/// A body is an object and says what it is.
+fn read(kind: &GroupVersionKind, body: &[u8]) -> Result<skiff_codec::Decoded, Status> {
+    let refused = |e: &_| unreadable(kind, &Default::default(), e, body);
+    let syntax = |why: String| refused(&DecodeError::Syntax(why));
+    let not_object = |what| syntax(format!("json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"));
+    let unnamed = || Status::bad_request(format!("the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}' ({})", kind.kind, String::from_utf8_lossy(body), skiff_codec::summary(body)));
+    match body.iter().find(|b| !b.is_ascii_whitespace()) {
+        Some(b'[') => return Err(not_object("array")),
+        Some(b'"') => return Err(not_object("string")),
+        Some(b'0'..=b'9' | b'-') => return Err(not_object("number")),
+        Some(b't' | b'f') if matches!(body.trim_ascii(), b"true" | b"false") => return Err(not_object("bool")),
+        Some(b'n') if body.trim_ascii() == b"null" => return Err(unnamed()),
+        _ => {}
     }
-    if !api_version.is_empty() && api_version != kind.api_version() {
-        return Err(Status::bad_request(format!("the API version in the data ({api_version}) does not match the expected API version ({})", kind.api_version())));
+    let d = skiff_codec::decode_custom_json(body).map_err(|e| refused(&e))?;
+    if text(&d.object, "kind").is_empty() { Err(unnamed()) } else { Ok(d) }
+}
+
+/// It must be what the path says. `patched`: a patch made it, which changes a part that may not change.
+fn claims(kind: &GroupVersionKind, v: &Value, patched: bool) -> Result<(), Status> {
+    let (api_version, claimed, expected) = (text(v, "apiVersion"), text(v, "kind"), kind.api_version());
+    let wrong = |field: &str, given: &str, want: &str| {
+        let cause = Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {given:?}: must be {want}"), field: field.into() };
+        Err(Status::invalid(&kind.group, claimed, text(v, "metadata.name"), vec![cause]))
+    };
+    if api_version != expected && !patched {
+        return Err(Status::bad_request(format!("the API version in the data ({api_version}) does not match the expected API version ({expected})")));
     }
     if claimed != kind.kind {
-        let cause = Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {claimed:?}: must be {}", kind.kind), field: "kind".into() };
-        return Err(Status::invalid(&kind.group, claimed, text(v, "metadata.name"), vec![cause]));
+        return wrong("kind", claimed, &kind.kind);
     }
-    Ok(())
+    if api_version != expected { wrong("apiVersion", api_version, &expected) } else { Ok(()) }
 }
 
 impl Shape for CustomShape {
     fn decode(&self, kind: &GroupVersionKind, media: &str, body: &[u8]) -> Result<Decoded, Status> {
         let refused = |e: &_| unreadable(kind, &Default::default(), e, body);
         match media {
-            JSON => self.settle(kind, skiff_codec::decode_custom_json(body).map_err(|e| refused(&e))?),
-            YAML | "text/yaml" | "application/x-yaml" => {
+            JSON => {
+                let d = read(kind, body)?;
+                claims(kind, &d.object, false)?;
+                self.settle(kind, d)
+            }
+            YAML => {
                 let (json, mut strict) = skiff_codec::yaml_to_json(body).map_err(|e| refused(&e))?;
-                let mut d = skiff_codec::decode_custom_json(&json).map_err(|e| refused(&e))?;
+                let mut d = read(kind, &json)?;
+                claims(kind, &d.object, false)?;
                 strict.append(&mut d.strict);
                 self.settle(kind, skiff_codec::Decoded { strict, ..d })
             }
-            _ => Err(unsupported(&[JSON, YAML])),
+            // No custom object has a protobuf form, but the list of upstream's server says so only to those who send one.
+            PROTOBUF => Err(unsupported(&[JSON, YAML])),
+            _ => Err(unsupported(&[JSON, YAML, PROTOBUF])),
         }
     }
     fn decode_value(&self, kind: &GroupVersionKind, value: Value) -> Result<Decoded, Status> {
         let bytes = value.to_string();
         let d = skiff_codec::decode_custom_json(bytes.as_bytes()).map_err(|e| unreadable(kind, &Default::default(), &e, bytes.as_bytes()))?;
+        claims(kind, &d.object, true)?;
         self.settle(kind, d)
     }
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, _now: &str) {
@@ -86,6 +112,7 @@ impl Shape for CustomShape {
     }
     fn canonical(&self, _kind: &GroupVersionKind, value: &mut Value) {
         value.sort_all_objects();
+        whole_numbers(value);
     }
     fn validate(&self, kind: &GroupVersionKind, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {
         self.at(&kind.version).map(|c| value::check(c, subresource, new, old)).unwrap_or_default()
@@ -124,6 +151,22 @@ impl Shape for CustomShape {
     }
 }
 
+/// Go writes a float without a fraction as it writes an integer.
+fn whole_numbers(v: &mut Value) {
+    /// Beyond it, not every integer is a float.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match v {
+        Value::Number(n) if n.is_f64() => {
+            if let Some(f) = n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() <= EXACT) {
+                *v = (f as i64).into();
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(whole_numbers),
+        Value::Object(m) => m.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
 /// What is told about a finalizer whose name others may choose, too.
 fn finalizer(name: &str) -> Option<String> {
     if name.contains('/') || matches!(name, "orphan" | "foregroundDeletion" | "kubernetes") {
@@ -159,7 +202,7 @@ mod tests {
     #[test]
     fn bodies_say_what_they_are() {
         let (shape, kind) = (shape(), GroupVersionKind::new("g.io", "v1", "Thing"));
-        for (body, code) in [(r#"{"apiVersion":"g.io/v1"}"#, 400), (r#"{"kind":"Thing","apiVersion":"g.io/v2"}"#, 400), (r#"{"kind":"Other","apiVersion":"g.io/v1"}"#, 422), ("[]", 400)] {
+        for (body, code) in [(r#"{"apiVersion":"g.io/v1"}"#, 400), (r#"{"kind":"Thing"}"#, 400), ("null", 400), ("1", 400), (r#"{"kind":"Thing","apiVersion":"g.io/v2"}"#, 400), (r#"{"kind":"Other","apiVersion":"g.io/v1"}"#, 422), ("[]", 400)] {
             assert_eq!(shape.decode(&kind, JSON, body.as_bytes()).err().map(|s| s.code), Some(code), "{body}");
         }
         assert_eq!(shape.decode(&kind, "application/vnd.kubernetes.protobuf", b"").err().map(|s| s.code), Some(415));

@@ -32,7 +32,7 @@ fn embedded(v: &mut Value, s: &Schema, path: &str, root: bool, unknown: &mut Vec
                 && let Some(meta) = m.get_mut("metadata")
                 && let Some(ty) = skiff_schema::by_name(OBJECT_META)
             {
-                let d = skiff_codec::decode_value(ty, meta).map_err(|e| format!("{path}.metadata: {e}"))?;
+                let d = skiff_codec::decode_value(ty, meta).map_err(|e| format!("{path}.metadata: Invalid value: {}: {e}", skiff_validation::shown(meta)))?;
                 unknown.extend(d.strict.iter().filter_map(|f| f.strip_prefix("unknown field \"")?.strip_suffix('"').map(|f| format!("{path}.metadata.{f}"))));
                 *meta = d.object;
             }

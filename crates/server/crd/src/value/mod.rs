@@ -97,7 +97,8 @@ fn mistyped(path: &str, found: &Value, wanted: &str) -> String {
         Value::Number(n) if n.is_i64() => "int64",
         _ => "float64",
     };
-    format!(".{path} accessor error: {found} is of the type {go}, expected {wanted}")
+    let shown = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+    format!(".{path} accessor error: {shown} is of the type {go}, expected {wanted}")
 }
 
 #[cfg(test)]

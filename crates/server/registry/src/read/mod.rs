@@ -11,7 +11,7 @@ use crate::{body, registry::Registry, table::Resource};
 use bytes::Bytes;
 use serde_json::Value;
 use skiff_meta::{GroupVersion, Revision, Status};
-use skiff_store::Entry;
+use skiff_store::{Body, Entry};
 use std::time::Duration;
 
 /// How long a read waits for a revision from the future, as upstream's cache does.
@@ -23,10 +23,20 @@ pub(crate) async fn view_of(row: &Resource, version: &str, bytes: &Bytes, revisi
     if !row.converts(version) && !row.rereads(written) {
         return Ok(bytes.clone());
     }
+    let shown = || shown(row, version, bytes, written);
+    let body = match row.converted().filter(|_| written != Revision::ZERO) {
+        Some(kept) => kept.of(written, version, shown).await?,
+        None => shown().await?,
+    };
+    // What was never stored has no revision.
+    Ok(if revision == Revision::ZERO { body::unstamped(&body) } else { body.stamped(revision) })
+}
+
+async fn shown(row: &Resource, version: &str, bytes: &Bytes, written: Revision) -> Result<Body, Status> {
     let to = GroupVersion::new(row.group.clone(), version.to_owned());
     let mut all = convert(row, vec![parse(row, bytes, written)?], &row.stored, &to).await?;
     let v = all.pop().ok_or_else(|| Status::internal("a conversion lost its object"))?;
-    Ok(encoded(row, version, v, revision))
+    Ok(encoded(row, version, v))
 }
 
 pub(crate) async fn view(row: &Resource, version: &str, bytes: &Bytes, revision: Revision) -> Result<Bytes, Status> {
@@ -39,9 +49,19 @@ pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> R
         return Ok(entries.iter().map(|e| e.bytes.clone()).collect());
     }
     let to = GroupVersion::new(row.group.clone(), version.to_owned());
-    let all = entries.iter().map(|e| parse(row, &e.bytes, e.revision)).collect::<Result<Vec<_>, _>>()?;
+    let known: Vec<Option<Body>> = entries.iter().map(|e| row.converted()?.get(e.revision, version)).collect();
+    let missing: Vec<&Entry> = entries.iter().zip(&known).filter(|(_, k)| k.is_none()).map(|(e, _)| e).collect();
+    let all = missing.iter().map(|e| parse(row, &e.bytes, e.revision)).collect::<Result<Vec<_>, _>>()?;
     let all = convert(row, all, &row.stored, &to).await?;
-    Ok(all.into_iter().zip(entries).map(|(v, e)| encoded(row, version, v, e.revision)).collect())
+    let mut made = all.into_iter().zip(missing).map(|(v, e)| {
+        let body = encoded(row, version, v);
+        if let Some(kept) = row.converted() {
+            kept.put(e.revision, version, body.clone());
+        }
+        body
+    });
+    let bodies = known.into_iter().map(|k| k.or_else(|| made.next()).ok_or_else(|| Status::internal("a conversion lost an object")));
+    bodies.zip(entries).map(|(body, e)| Ok(body?.stamped(e.revision))).collect()
 }
 
 fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Status> {
@@ -54,11 +74,9 @@ fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Stat
     Ok(v)
 }
 
-fn encoded(row: &Resource, version: &str, mut v: Value, revision: Revision) -> Bytes {
+fn encoded(row: &Resource, version: &str, mut v: Value) -> Body {
     row.shape.canonical(&row.gvk(version), &mut v);
-    let body = body::encode(&v);
-    // What was never stored has no revision.
-    if revision == Revision::ZERO { body::unstamped(&body) } else { body.stamped(revision) }
+    body::encode(&v)
 }
 
 /// From one version to another; what converts custom resources may be a webhook.

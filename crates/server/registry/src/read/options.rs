@@ -25,8 +25,13 @@ pub struct ListOptions {
 pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
     match text.unwrap_or_default() {
         "" => Ok(None),
-        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: invalid syntax"))),
+        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: {}", no_number(s)))),
     }
+}
+
+/// What Go says of a text that is no number.
+fn no_number(text: &str) -> &'static str {
+    if text.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
 }
 
 fn cause(field: &str, reason: &str, message: String) -> Cause {
@@ -72,13 +77,13 @@ impl ListOptions {
                 Some(_) if self.matching != Some(Match::NotOlderThan) => {
                     causes.push(forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
                 }
-                Some(true) if !self.bookmarks => {
-                    causes.push(forbidden("allowWatchBookmarks", "sendInitialEvents requires setting allowWatchBookmarks to true"));
-                }
                 None if !given.is_empty() => {
                     causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
                 }
                 _ => {}
+            }
+            if !given.is_empty() && self.matching != Some(Match::NotOlderThan) {
+                causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"NotOlderThan\"")));
             }
             // Without a revision a watch begins with the present state, which asks for NotOlderThan by itself.
             if !self.continue_token.is_empty() && self.revision.is_none() {

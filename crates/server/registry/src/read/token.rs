@@ -31,7 +31,7 @@ impl Token {
     pub fn decode(text: &str) -> Result<Self, Status> {
         let bad = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(format!("continue key is not valid: {}", illegal(e))))?;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|e| bad(format!("continue key is not valid: {e}")))?;
+        let token: Token = serde_json::from_slice(&bytes).map_err(|e| bad(format!("continue key is not valid: {}", garbled(&bytes, &e))))?;
         if token.v != VERSION {
             return Err(bad(format!("continue key is not valid: server does not recognize this encoded version {:?}", token.v)));
         }
@@ -53,6 +53,16 @@ fn illegal(e: base64::DecodeError) -> String {
         base64::DecodeError::InvalidPadding => 0,
     };
     format!("illegal base64 data at input byte {at}")
+}
+
+/// The same of bytes that do not even begin like JSON.
+fn garbled(bytes: &[u8], e: &serde_json::Error) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    match text.trim_start().chars().next() {
+        Some(c) if e.is_syntax() && !matches!(c, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') => format!("invalid character {c:?} looking for beginning of value"),
+        None => "unexpected end of JSON input".to_owned(),
+        _ => e.to_string(),
+    }
 }
 
 /// What a client is told whose token names a compacted revision.

@@ -84,7 +84,7 @@ async fn begin(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, se
         events.push(WatchEvent { kind: WatchKind::Added, object, revision: e.revision, shared: None });
     }
     // A watch without a revision that allows bookmarks learns where the state ends, too.
-    if options.send_initial_events == Some(true) || (options.bookmarks && options.revision.is_none()) {
+    if options.bookmarks && (options.send_initial_events == Some(true) || options.revision.is_none()) {
         events.push(bookmark(&ctx.row.gvk(ctx.version()), state.revision, true));
     }
     Ok(Begin { events, after: state.revision })

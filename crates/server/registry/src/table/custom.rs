@@ -3,7 +3,7 @@
 //! Served versions of a custom resource may differ in subresources, columns and schema, so the row carries one
 //! [`Resource`] for each of them. Objects are worked on in the version of the request and converted when they are
 //! stored, as upstream does it; built-in kinds are worked on in their stored version.
-use super::{Resource, Str};
+use super::{Converted, Resource, Str};
 use serde_json::Value;
 use skiff_meta::{GroupVersion, Revision, Status};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Custom {
     /// What is stored up to here may have been written under another schema, and is read again.
     pub since: Revision,
     pub converter: Option<Arc<dyn Converter>>,
+    /// What the converter made already, of all versions.
+    pub converted: Arc<Converted>,
     /// Its definition is being deleted: nothing is created any more.
     pub terminating: bool,
     /// Turns true when the row has been replaced: watches end, so that clients come back to the new one.
@@ -47,12 +49,18 @@ impl Resource {
     }
     /// Whether bytes of `revision` must be read again before they are shown.
     pub fn rereads(&self, revision: Revision) -> bool {
-        self.custom.as_ref().is_some_and(|c| revision <= c.since)
+        revision != Revision::ZERO && self.custom.as_ref().is_some_and(|c| revision <= c.since)
+    }
+    /// What was converted already, where that is somebody else's work.
+    pub(crate) fn converted(&self) -> Option<&Converted> {
+        self.custom.as_ref().filter(|c| c.converter.is_some()).map(|c| &*c.converted)
     }
     /// The verbs that discovery lists.
     pub fn listed_verbs(&self) -> &'static [&'static str] {
         match &self.custom {
             Some(c) if c.terminating => &["delete", "deletecollection", "get", "list", "watch"],
+            // Not in the alphabet's order, as upstream has it.
+            Some(_) => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
             _ => self.verbs,
         }
     }

@@ -6,6 +6,7 @@
 mod apps;
 mod build;
 mod conversions;
+mod converted;
 mod core;
 mod custom;
 mod fields;
@@ -15,6 +16,7 @@ mod resource;
 mod storage;
 
 pub use build::{ALL, READ_WRITE, cluster, namespaced};
+pub use converted::Converted;
 pub use custom::{Converter, Custom};
 pub use resource::{Computed, Convert, Field, Read, Resource, Role, ScalePaths, Str, Subresource};
 

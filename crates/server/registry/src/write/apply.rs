@@ -61,7 +61,7 @@ impl Registry {
         let api_version = kind.api_version();
         let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
         let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
-        let mut incoming = decode::patched(ctx, options, v)?;
+        let mut incoming = decode::patched(ctx, options, v, Vec::new())?;
         match options.validation {
             FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),
             // A warning of each line, without the parser's heading.

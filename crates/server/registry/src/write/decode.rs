@@ -21,10 +21,12 @@ pub(crate) fn body(ctx: &Context<'_>, options: &WriteOptions) -> Result<Incoming
     typed(incoming, &kind)
 }
 
-/// Decodes what a patch made.
-pub(crate) fn patched(ctx: &Context<'_>, options: &WriteOptions, value: Value) -> Result<Incoming, Status> {
+/// Decodes what a patch made; `found` is what strict reading found in the patch itself.
+pub(crate) fn patched(ctx: &Context<'_>, options: &WriteOptions, value: Value, found: Vec<String>) -> Result<Incoming, Status> {
     let kind = ctx.row.gvk(ctx.version());
-    let incoming = strict(ctx.row.shape.decode_value(&kind, value)?, options, &kind)?;
+    let mut decoded = ctx.row.shape.decode_value(&kind, value)?;
+    decoded.strict.splice(0..0, found);
+    let incoming = strict(decoded, options, &kind)?;
     typed(incoming, &kind)
 }
 

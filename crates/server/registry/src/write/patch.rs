@@ -60,7 +60,7 @@ impl Registry {
             let text = format!("no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"", named.1, named.0);
             return Err(unfit(ctx, kind, &v, &text));
         }
-        let mut incoming = decode::patched(ctx, options, v.clone()).map_err(|e| match e.message.split_once(&format!("cannot be handled as a {}: ", own.kind)) {
+        let mut incoming = decode::patched(ctx, options, v.clone(), findings(kind, &ctx.call.body)).map_err(|e| match e.message.split_once(&format!("cannot be handled as a {}: ", own.kind)) {
             Some((_, why)) => unfit(ctx, kind, &v, why),
             None => e,
         })?;
@@ -149,6 +149,20 @@ pub(crate) fn decode_patch(body: &[u8]) -> Result<Value, Status> {
         Ok(v) => Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", skiff_patch::json_type(&v)))),
         Err(_) => Err(Status::bad_request("invalid JSON patch")),
     }
+}
+
+/// What strict reading finds in a patch itself: fields given twice, and fields of operations that are none.
+fn findings(kind: PatchType, body: &[u8]) -> Vec<String> {
+    if kind != PatchType::Json {
+        let found = skiff_codec::decode_custom_json(body).map(|d| d.strict).unwrap_or_default();
+        return found.into_iter().filter(|f| f.starts_with("duplicate field")).collect();
+    }
+    let operations: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
+    let known = |k: &str| matches!(k, "op" | "path" | "from" | "value");
+    let unknown = |(i, o): (usize, &Value)| -> Vec<String> {
+        o.as_object().into_iter().flatten().filter(|(k, _)| !known(k)).map(|(k, _)| format!("json patch unknown field \"[{i}].{k}\"")).collect()
+    };
+    operations.iter().enumerate().flat_map(unknown).collect()
 }
 
 fn check_identity(ctx: &Context<'_>, v: &Value) -> Result<(), Status> {

@@ -98,7 +98,8 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     let mut wanted = wanted.clone();
     let warnings = registry.admit_body(ctx, kind(), &mut wanted, Some(&view(&ctx.row.scale, entry, old)), options.dry_run).await?;
     let replicas = value::int(&wanted, "spec.replicas");
-    if replicas < 0 {
+    // What a custom resource makes of it is its own validation's.
+    if replicas < 0 && ctx.row.custom.is_none() {
         let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
         let cause = Cause { reason: "FieldValueInvalid".into(), message, field: "spec.replicas".into() };
         return Err(Status::invalid("autoscaling", "Scale", ctx.name(), vec![cause]));

@@ -14,7 +14,9 @@ use skiff_store::Entry;
 impl Registry {
     pub(crate) async fn subresource(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
         let target = &ctx.call.target;
-        let sub = ctx.row.subresource(&target.subresource).ok_or_else(no_such_resource)?;
+        // Of a custom resource, one that its version does not have is told as the object's absence.
+        let absent = || if ctx.row.custom.is_some() { Status::not_found(&ctx.row.group_resource(), ctx.name()) } else { no_such_resource() };
+        let sub = ctx.row.subresource(&target.subresource).ok_or_else(absent)?;
         if !sub.verbs.contains(&ctx.call.verb.as_str()) || sub.role == Role::Connect {
             return Err(no_such_method(ctx));
         }

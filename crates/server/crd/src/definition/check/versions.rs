@@ -69,7 +69,13 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
     (0..each("subresources")).for_each(|i| scale(&part(i, "subresources")));
     (0..each("additionalPrinterColumns")).for_each(|i| part(i, "additionalPrinterColumns").items().for_each(|c| column(&c)));
     for i in 0..each("selectableFields") {
-        selectable::check(&part(i, "selectableFields"), versions.get(i).map_or(&NULL, |v| &v["schema"]["openAPIV3Schema"]));
+        let fields = part(i, "selectableFields");
+        // Upstream finds no schema in a version whose schema all share.
+        if !fields.is_empty() && shared(versions, "schema") && !shared(versions, "selectableFields") {
+            fields.invalid("", "may only be set when `version.schema.openAPIV3Schema` is not included");
+            continue;
+        }
+        selectable::check(&fields, versions.get(i).map_or(&NULL, |v| &v["schema"]["openAPIV3Schema"]));
     }
     let mut seen: Vec<&str> = versions.iter().filter_map(|v| v["name"].as_str()).collect();
     seen.sort_unstable();
