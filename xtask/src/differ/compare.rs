@@ -19,6 +19,7 @@ const RULES: &[(&str, &str)] = &[
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "JWT"),
     (r#"(resourceVersion\W{1,8}?)\d+"#, "${1}RV"),
     (r"(current: |in record \()\d+", "${1}RV"),
+    (r"X509SHA256=[0-9a-f]{64}", "X509SHA256=DIGEST"),
     (r"https://\d+\.\d+\.\d+\.\d+:\d+", "https://SERVER"),
 ];
 
@@ -81,6 +82,7 @@ fn normalise(value: Value, key: &str) -> Value {
     match value {
         Value::String(s) => match key {
             "resourceVersion" | "selfLink" if !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit()) && s.len() < 19 => json!("RV"),
+            "cells" if s.len() < 8 && s.bytes().all(|b| b.is_ascii_digit() || b"smhd".contains(&b)) && s.ends_with(['s', 'm', 'h', 'd']) => json!("AGE"),
             "continue" if !s.is_empty() => json!("TOKEN"),
             "message" if s.starts_with("Apply failed with ") => {
                 let (head, rest) = s.split_once(": ").unwrap_or((&s, ""));

@@ -41,7 +41,7 @@ fn row(source: &Source, bytes: &Bytes) -> Result<(i64, Value), Status> {
     cells.resize(source.columns.columns.len(), Value::Null);
     let mut row = json!({"cells": cells});
     match source.include {
-        Include::None => {}
+        Include::None => row["object"] = Value::Null,
         Include::Metadata => row["object"] = partial(&v),
         Include::Object => row["object"] = v.clone(),
     }

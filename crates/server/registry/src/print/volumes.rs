@@ -112,7 +112,7 @@ pub fn csi_node() -> Columns {
 }
 
 pub fn csi_storage_capacity() -> Columns {
-    Columns::of("Name|StorageClassName|Capacity", |v, _| vec![name(v), text(v, "storageClassName").into(), text_or(v, "capacity", "<unset>").into()])
+    Columns::name_and_creation()
 }
 
 pub fn storage_version_migration() -> Columns {

@@ -85,17 +85,21 @@ async fn begin(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, se
     }
     // A watch without a revision that allows bookmarks learns where the state ends, too.
     if options.bookmarks && (options.send_initial_events == Some(true) || options.revision.is_none()) {
-        events.push(bookmark(&ctx.row.gvk(ctx.version()), state.revision, true));
+        events.push(bookmark(ctx.row, &ctx.row.gvk(ctx.version()), state.revision, true));
     }
     Ok(Begin { events, after: state.revision })
 }
 
-fn bookmark(kind: &GroupVersionKind, revision: Revision, initial_end: bool) -> WatchEvent {
+/// An object of the kind that has nothing but the revision.
+fn bookmark(row: &Resource, kind: &GroupVersionKind, revision: Revision, initial_end: bool) -> WatchEvent {
     let mut meta = json!({"resourceVersion": revision.to_string()});
     if initial_end {
         meta["annotations"] = json!({"k8s.io/initial-events-end": "true"});
     }
-    let object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta});
+    let mut object = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": meta});
+    for (key, value) in row.shape.empty(kind).as_object().into_iter().flatten().filter(|(k, _)| *k != "metadata") {
+        object[key] = value.clone();
+    }
     WatchEvent { kind: WatchKind::Bookmark, object: object.to_string().into(), revision, shared: None }
 }
 
@@ -205,7 +209,7 @@ impl Watcher {
         }
         self.reached = reached;
         self.told = reached;
-        Some(bookmark(&self.kind, reached, false))
+        Some(bookmark(&self.row, &self.kind, reached, false))
     }
 }
 

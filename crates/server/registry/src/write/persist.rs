@@ -250,7 +250,7 @@ impl Registry {
         let Some((entry, _)) = &change.old else {
             if options.dry_run {
                 return match self.store.get(&key) {
-                    Some(_) => Err(Status::already_exists(&ctx.row.group_resource(), value::text(v, "metadata.name"))),
+                    Some(_) => Err(self.taken(ctx, &key, value::text(v, "metadata.name"))),
                     None => Ok((crate::body::unstamped(&body), Revision::ZERO)),
                 };
             }
@@ -281,11 +281,20 @@ impl Registry {
         &*ctx.row.storage != "namespaces" || crate::strategy::namespace::finalized(v)
     }
 
+    /// The name of a new object belongs to another, which may be on its way out.
+    fn taken(&self, ctx: &Context<'_>, key: &str, name: &str) -> Status {
+        let s = Status::already_exists(&ctx.row.group_resource(), name);
+        match self.store.get(key) {
+            Some(e) if e.row.deleting => Status { message: format!("object is being deleted: {}", s.message), ..s },
+            _ => s,
+        }
+    }
+
     pub(crate) async fn commit(&self, ctx: &Context<'_>, key: &str, expect: Expect, body: Option<Body>) -> Result<Entry, Status> {
         let row = ctx.row.group_resource();
         let name = key.splitn(3, '/').nth(2).unwrap_or_default();
         self.store.commit(Write { key: key.into(), expect, body, tier: ctx.row.tier }).await.map_err(|e| match e {
-            StoreError::Conflict { current: Some(_), .. } if expect == Expect::Absent => Status::already_exists(&row, name),
+            StoreError::Conflict { current: Some(_), .. } if expect == Expect::Absent => self.taken(ctx, key, name),
             StoreError::Conflict { current: None, .. } => Status::not_found(&row, name),
             StoreError::Conflict { .. } => Status::conflict(&row, name, MODIFIED),
             e => store_failure(e),
