@@ -246,6 +246,7 @@ impl Server {
         if deprecated {
             self.metrics.deprecated(&series);
         }
+        tracing::debug!(target: "api", method = parts.method.as_str(), path = parts.uri.path(), code = response.status().as_u16(), micros = begun.elapsed().as_micros(), "answered");
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         series.answered(response.status().as_u16(), begun.elapsed(), response.body().size_hint().exact().filter(|_| !switched));
         if parts.method == Method::HEAD && !switched {

@@ -35,7 +35,12 @@ impl Tokens {
             Some(old) => Token { fingerprint: self.fingerprint.clone(), ..old },
             None => self.fresh(),
         };
-        skiff_pki::write_private(&path, format!("{token}\n").as_bytes())?;
+        let text = format!("{token}\n");
+        if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            tracing::debug!(target: "skiff", path = %path.display(), "the token for nodes is there");
+        } else {
+            skiff_pki::write_private(&path, text.as_bytes())?;
+        }
         match self.store(&token, None, "joins nodes; kept in server/node-token").await {
             Err(e) if e.downcast_ref::<skiff_meta::Status>().is_some_and(|s| s.is(Reason::AlreadyExists)) => Ok(()),
             other => other,

@@ -67,15 +67,19 @@ pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
 }
 
 /// One process at a time: an exclusive lock also spares the shared-memory file, which a full disk turns into SIGBUS.
+/// A file that is there is not written to: what lays it out is told to a new one only, because SQLite would write the
+/// vacuum's mode again at each start, and on a full disk there is no room for it.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let fresh = fs::metadata(path).is_ok_and(|m| m.len() == 0);
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(Duration::ZERO)?;
+    conn.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    if fresh {
+        conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
+    }
     conn.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA page_size = 4096;
-         PRAGMA auto_vacuum = INCREMENTAL;
-         PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          PRAGMA wal_autocheckpoint = 2000;
          PRAGMA journal_size_limit = 16777216;
