@@ -60,6 +60,7 @@ const CONTROLLERS: &[Controller] = &[
     ("generic-garbage-collector", 8, garbage::start),
     ("persistent-volume-binder", 4, volumes::start_binder),
     ("local-path-provisioner", 4, volumes::start_provisioner),
+    ("expand-controller", 1, volumes::start_expand),
     ("pvc-protection-controller", 1, volumes::start_claim_protection),
     ("pv-protection-controller", 1, volumes::start_volume_protection),
     ("ephemeral-volume-controller", 1, volumes::start_ephemeral),

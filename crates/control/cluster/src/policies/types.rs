@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 /// Types that hold themselves are taken for anything from here on.
 const DEPTH: usize = 16;
+/// Of the names of built-in fields only these are words of the language.
+const RESERVED: [&str; 4] = ["namespace", "continue", "import", "package"];
 
 /// None: a type that is not built in, which is taken for anything.
 pub(super) fn of(kind: &GroupVersionKind) -> Option<Type> {
@@ -17,13 +19,16 @@ fn object(t: &'static skiff_schema::Type, depth: usize) -> Type {
     if depth > DEPTH {
         return Type::new(Kind::Dyn);
     }
-    let fields: BTreeMap<String, Type> = t.fields.iter().map(|f| (escaped(f.name), field(&f.ty, depth + 1))).collect();
+    let mut fields = BTreeMap::new();
+    for f in t.fields {
+        let ty = field(&f.ty, depth + 1);
+        // Words of the language may be written with or without their underscores.
+        if RESERVED.contains(&f.name) {
+            fields.insert(format!("__{}__", f.name), ty.clone());
+        }
+        fields.insert(f.name.to_owned(), ty);
+    }
     Type::new(Kind::Object(Arc::new(Object { name: t.name.to_owned(), fields })))
-}
-
-/// Of the names of built-in fields only these are words of the language.
-fn escaped(name: &str) -> String {
-    if matches!(name, "namespace" | "continue" | "import" | "package") { format!("__{name}__") } else { name.to_owned() }
 }
 
 fn field(ty: &'static Ty, depth: usize) -> Type {

@@ -92,7 +92,12 @@ impl Binder {
         }
         self.pending(&claim).await?;
         match class.as_ref().map(|c| c.provisioner.as_str()) {
-            Some(p) if p != "kubernetes.io/no-provisioner" => self.ask_provisioner(&claim, p).await,
+            // Of upstream's own names none makes volumes here.
+            Some(p) if p.starts_with("kubernetes.io/") => {
+                self.events().warning(&Regarding::of(&claim), "ProvisioningFailed", format!("no volume plugin matched name: {p}"));
+                Ok(())
+            }
+            Some(p) => self.ask_provisioner(&claim, p).await,
             None if spec.storage_class_name.as_deref().is_some_and(|c| !c.is_empty()) => {
                 let name = spec.storage_class_name.as_deref().unwrap_or_default();
                 self.events().warning(&Regarding::of(&claim), "ProvisioningFailed", format!("storageclass.storage.k8s.io {name:?} not found"));
