@@ -31,6 +31,7 @@ mod flow;
 mod ip;
 mod labels;
 pub mod metadata;
+mod migration;
 pub mod names;
 mod network;
 mod pod;

@@ -2,7 +2,7 @@
 use crate::{
     access, autoscaling, certificates, cluster, config, devices, endpoints, extension,
     field::{Errors, Field},
-    flow, network, pod, policies, quota, service, small, storage, volume, webhooks,
+    flow, migration, network, pod, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
 };
 use serde_json::Value;
@@ -80,6 +80,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
         ("apiregistration.k8s.io", "APIService") => Rules::new(extension::service, |new, _| extension::service(new)).status(extension::service_status),
         ("certificates.k8s.io", "ClusterTrustBundle") => Rules::new(extension::bundle, extension::bundle_update),
+        ("storagemigration.k8s.io", "StorageVersionMigration") => Rules::new(migration::create, migration::update).status(migration::status),
         ("resource.k8s.io", kind) => resource(kind),
         _ => Rules::NONE,
     }

@@ -176,7 +176,7 @@ impl Migrations {
     }
 
     async fn write(&self, m: &Migration) -> Result<Action, Status> {
-        match self.deps.client.named(MIGRATOR).update_status(m).await {
+        match self.deps.client.update_status(m).await {
             // Its change wakes us again.
             Err(e) if e.is(Reason::Conflict) || e.is(Reason::NotFound) => Ok(Action::Done),
             other => other.map(|_| Action::Done),

@@ -7,14 +7,22 @@ fn kind(group: &str, version: &str, kind: &str) -> Value {
     json!({"group": group, "version": version, "kind": kind})
 }
 
-fn subresource(s: &Subresource) -> Value {
+/// Of custom resources with their group version, which built-in ones leave to where they stand.
+fn response(r: &Resource, version: &str) -> Value {
+    if r.custom.is_some() { kind(&r.group, version, &r.kind) } else { kind("", "", &r.kind) }
+}
+
+fn subresource(r: &Resource, s: &Subresource, version: &str) -> Value {
+    if s.kind.version.is_empty() {
+        return json!({"subresource": s.name, "responseKind": response(r, version), "verbs": s.verbs});
+    }
     json!({"subresource": s.name, "responseKind": kind(&s.kind.group, &s.kind.version, &s.kind.kind), "verbs": s.verbs})
 }
 
-fn resource(r: &Resource) -> Value {
+fn resource(r: &Resource, version: &str) -> Value {
     let mut v = json!({
         "resource": r.plural,
-        "responseKind": kind("", "", &r.kind),
+        "responseKind": response(r, version),
         "scope": if r.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": r.singular,
         "verbs": r.listed_verbs(),
@@ -26,7 +34,7 @@ fn resource(r: &Resource) -> Value {
         v["categories"] = json!(r.categories);
     }
     if !r.subresources.is_empty() {
-        v["subresources"] = r.subresources.iter().map(subresource).collect();
+        v["subresources"] = r.subresources.iter().map(|s| subresource(r, s, version)).collect();
     }
     v
 }
@@ -53,7 +61,7 @@ pub(crate) fn aggregated(rows: &Rows, core: bool, version: &str) -> Value {
             let versions: Vec<Value> = versions(rows, g)
                 .iter()
                 .map(|v| {
-                    let resources: Vec<Value> = rows.of_version(g, v).map(|r| resource(&r)).collect();
+                    let resources: Vec<Value> = rows.of_version(g, v).map(|r| resource(&r, v)).collect();
                     json!({"version": v, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
