@@ -68,6 +68,7 @@ impl Server {
             ("metrics", Some("slis")) => {
                 let mut out = Exposition::default();
                 self.health.write(&mut out);
+                crate::metrics::process_start(&mut out);
                 Ok(exposed(parts, &out))
             }
             ("debug", Some(what)) => {

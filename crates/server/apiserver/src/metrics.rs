@@ -247,13 +247,28 @@ impl Drop for Open {
     }
 }
 
+/// A clock tick of the kernel's, in parts of a second.
+const TICKS: f64 = 100.0;
+
+/// The fields of `/proc/self/stat` behind the name in brackets: state is the first.
+fn stat() -> Vec<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    stat.rsplit_once(") ").map_or_else(Vec::new, |(_, rest)| rest.split(' ').map(|f| f.parse().unwrap_or_default()).collect())
+}
+
+/// When the process began, in seconds of Unix time.
+pub(crate) fn process_start(out: &mut Exposition) {
+    let kernel = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let boot: f64 = kernel.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok()).unwrap_or_default();
+    let ticks = stat().get(19).copied().unwrap_or_default();
+    out.single("process_start_time_seconds", "gauge", "When the process began, in Unix time", boot + ticks / TICKS);
+}
+
 /// The process itself, as Go's client library reports it.
 pub(crate) fn process(out: &mut Exposition) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // Behind the name in brackets: state is the first field.
-    let fields: Vec<f64> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, rest)| rest.split(' ').map(|f| f.parse().unwrap_or_default()).collect());
+    process_start(out);
+    let fields = stat();
     let at = |i: usize| fields.get(i).copied().unwrap_or_default();
-    const TICKS: f64 = 100.0;
     const PAGE: f64 = 4096.0;
     out.single("process_cpu_seconds_total", "counter", "CPU time of the process", (at(11) + at(12)) / TICKS);
     out.single("process_virtual_memory_bytes", "gauge", "Virtual memory of the process", at(20));
