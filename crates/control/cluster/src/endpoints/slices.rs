@@ -56,6 +56,10 @@ impl Reconcile for Slices {
             existing = rest;
             let wanted = self.wanted(&service, addresses(&service, &pods, family));
             if let Err(e) = self.settle(&service, family, mine, wanted).await {
+                // A lost race is no news: the next turn sees the newer slice.
+                if e.is(Reason::Conflict) {
+                    return Err(e).at("write endpoint slices of", key);
+                }
                 self.deps.recorder.warning(&Regarding::of(&service), "FailedToUpdateEndpointSlices", format!("Error updating Endpoint Slices for Service {namespace}/{name}: {e}"));
                 return Err(e).at("write endpoint slices of", key);
             }

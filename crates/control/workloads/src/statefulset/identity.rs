@@ -31,9 +31,6 @@ pub fn matches(set: &StatefulSet, pod: &Pod) -> bool {
 /// Gives a pod made of a template its identity.
 pub fn identify(set: &StatefulSet, pod: &mut Value, ordinal: i64, revision: &str) {
     let name = format!("{}-{ordinal}", set.metadata.name);
-    if let Some(meta) = pod["metadata"].as_object_mut() {
-        meta.shift_remove("generateName");
-    }
     pod["metadata"]["name"] = name.clone().into();
     for (key, value) in [(POD_NAME, name.clone()), (POD_INDEX, ordinal.to_string()), (REVISION, revision.to_owned())] {
         pod["metadata"]["labels"][key] = value.into();
@@ -86,7 +83,7 @@ mod tests {
     fn a_pod_is_identified() {
         let mut pod = json!({"metadata": {"generateName": "db-", "labels": {"a": "b"}}, "spec": {"volumes": [{"name": "data"}, {"name": "tmp"}]}});
         identify(&set(), &mut pod, 2, "db-rev");
-        assert_eq!(pod["metadata"], json!({"labels": {"a": "b", POD_NAME: "db-2", POD_INDEX: "2", REVISION: "db-rev"}, "name": "db-2"}));
+        assert_eq!(pod["metadata"], json!({"generateName": "db-", "labels": {"a": "b", POD_NAME: "db-2", POD_INDEX: "2", REVISION: "db-rev"}, "name": "db-2"}));
         assert_eq!(pod["spec"], json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-2"}}, {"name": "tmp"}], "hostname": "db-2", "subdomain": "db"}));
         assert!(matches(&set(), &serde_json::from_value(pod).unwrap()));
         assert_eq!(claims(&set(), 2)[0]["metadata"], json!({"name": "data-db-2", "namespace": "n", "labels": {"a": "b"}}));

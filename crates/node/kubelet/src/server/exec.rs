@@ -86,7 +86,13 @@ pub async fn attach(agent: Arc<Agent>, at: At, request: Request<Incoming>) -> Re
         Ok(id) => id,
         Err(s) => return error(&s),
     };
-    remote(request, wanted, async move { agent.runtime.attach(&id).await }).await
+    let open = async move {
+        let stream = agent.runtime.attach(&id).await?;
+        // How the container ends is told by its status; the attachment has succeeded by then.
+        let exit = stream.exit;
+        Ok(ExecStream { exit: Box::pin(async move { exit.await.map(|_| 0) }), ..stream })
+    };
+    remote(request, wanted, open).await
 }
 
 async fn remote(request: Request<Incoming>, wanted: Wanted, open: impl Future<Output = Result<ExecStream, RuntimeError>> + Send + 'static) -> Response<Body> {
