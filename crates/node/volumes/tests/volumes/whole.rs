@@ -64,8 +64,8 @@ async fn certificates_come_as_files() {
     assert_eq!(due, Some(Duration::from_secs(900)));
     let read = |name: &str| std::fs::read_to_string(node.volume("projected", "t").join(name)).unwrap();
     assert_eq!((read("both"), read("key"), read("chain")), ("KEY\nCHAIN\n".into(), "KEY\n".into(), "CHAIN\n".into()));
-    let other = PodVolumes::new(Api { made: AtomicI64::new(0) });
-    let why = other.set_up(&of("slow"), &node.pod_dir(), &facts, Timestamp::from_second(100).unwrap()).await.unwrap_err();
+    let (fresh, other) = (Node::make(), PodVolumes::new(Api { made: AtomicI64::new(0) }));
+    let why = other.set_up(&of("slow"), &fresh.pod_dir(), &facts, Timestamp::from_second(100).unwrap()).await.unwrap_err();
     assert!(why[0].to_string().contains("credential bundle is not issued yet"), "{}", why[0]);
 }
 
