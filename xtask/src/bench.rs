@@ -156,8 +156,8 @@ fn measure(cluster: &Cluster, upstream: Option<&Subject>, dir: &Path, args: &Arg
             table.add(ours, &theirs);
         }
     }
-    let (resident, private) = subject.memory()?;
-    let after = Figure::new("resident memory after all of this", resident as f64 / 1024.0, Unit::MiB).remark(format!("private: {:.0} MiB", private as f64 / 1024.0));
+    let (resident, anonymous) = subject.memory()?;
+    let after = Figure::new("resident memory after all of this", resident as f64 / 1024.0, Unit::MiB).remark(format!("without the pages of files: {:.0} MiB", anonymous as f64 / 1024.0));
     table.add(vec![after], &[]);
     Ok(())
 }

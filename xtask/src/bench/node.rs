@@ -159,13 +159,13 @@ pub fn idle(all: &[&Subject], time: Duration) -> anyhow::Result<Vec<Vec<Figure>>
 
 fn idled(of: &Subject, before: &Counted, seconds: f64) -> anyhow::Result<Vec<Figure>> {
     let now = counted(of)?;
-    let (resident, private) = of.memory()?;
+    let (resident, anonymous) = of.memory()?;
     let cpu = now.cpu.saturating_sub(before.cpu).as_secs_f64() / seconds * 100.0;
     let kilobytes = now.written.saturating_sub(before.written) as f64 / 1000.0;
     let remark = "server, node agent, DNS, after the pods above";
     Ok(vec![
         Figure::new("idle: resident memory", resident as f64 / 1024.0, Unit::MiB).budget(60.0).remark(remark),
-        Figure::new("idle: private memory", private as f64 / 1024.0, Unit::MiB).remark("without the pages of the binary"),
+        Figure::new("idle: memory without the pages of files", anonymous as f64 / 1024.0, Unit::MiB),
         Figure::new("idle: CPU of a core", cpu, Unit::Percent).budget(0.3).remark(format!("over {seconds:.0} s")),
         Figure::new("idle: disk writes", kilobytes / seconds * 3600.0, Unit::KilobytesAnHour).budget(60.0).remark(format!("extrapolated from {kilobytes:.0} KB in {seconds:.0} s")),
     ])

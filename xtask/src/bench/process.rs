@@ -18,7 +18,12 @@ pub fn resident(pid: i32) -> anyhow::Result<u64> {
     field(&file(pid, "status")?, "VmRSS:").context("no VmRSS")
 }
 
-/// Private memory in KiB.
+/// Resident memory without the pages of files, in KiB.
+pub fn anonymous(pid: i32) -> anyhow::Result<u64> {
+    field(&file(pid, "status")?, "RssAnon:").context("no RssAnon")
+}
+
+/// Private memory in KiB, with pages of the binary that nobody else has mapped.
 pub fn private(pid: i32) -> anyhow::Result<u64> {
     let text = file(pid, "smaps_rollup")?;
     Ok(["Private_Clean:", "Private_Dirty:"].iter().filter_map(|n| field(&text, n)).sum())

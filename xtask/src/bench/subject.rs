@@ -75,10 +75,10 @@ impl Subject {
     pub fn resident(&self) -> anyhow::Result<u64> {
         self.server.iter().map(|p| process::resident(*p)).sum()
     }
-    /// Resident and private memory of all, in KiB.
+    /// Resident memory of all, and what of it is not the pages of files, in KiB.
     pub fn memory(&self) -> anyhow::Result<(u64, u64)> {
         let sum = |of: fn(i32) -> anyhow::Result<u64>| self.all.iter().map(|p| of(*p)).sum::<anyhow::Result<u64>>();
-        Ok((sum(process::resident)?, sum(process::private)?))
+        Ok((sum(process::resident)?, sum(process::anonymous)?))
     }
     pub fn kubectl(&self, args: &[&str]) -> anyhow::Result<String> {
         output(Command::new("kubectl").arg("--kubeconfig").arg(&self.kubeconfig).args(args))

@@ -3,6 +3,7 @@
 //! One document a body; splitting streams of documents is the client's business.
 
 mod emit;
+mod json;
 
 use serde_json::Value;
 use serde_saphyr::options;
@@ -19,15 +20,23 @@ pub fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), DecodeError>
     if bytes.len() > MAX_BODY {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
-    let mut value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins)
-        .map_err(|error| DecodeError::Yaml(error.to_string()))?;
-    whole_floats(&mut value);
+    let (value, findings) = match json::read(bytes) {
+        Some(value) => (value, Vec::new()),
+        None => read(bytes)?,
+    };
     let mut json = Vec::with_capacity(bytes.len());
     write::untyped(&value, &mut json);
     if json.len() > MAX_YAML_EXPANDED {
         return Err(DecodeError::TooLarge(json.len()));
     }
-    Ok((json, duplicates(bytes)))
+    Ok((json, findings))
+}
+
+/// By the YAML reader: the value, and strict findings.
+fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
+    let mut value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins).map_err(|error| DecodeError::Yaml(error.to_string()))?;
+    whole_floats(&mut value);
+    Ok((value, duplicates(bytes)))
 }
 
 fn parse(

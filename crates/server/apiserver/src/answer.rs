@@ -47,8 +47,8 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
         Answer::Object { code, kind, bytes, warnings } => {
             let body = match r.form.shape {
                 Shape::Whole => encode(r.form, &kind, bytes)?,
-                Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
-                Shape::Metadata => encode_value(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
+                Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
+                Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
                 Shape::MetadataList => {
                     return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
                 }
@@ -70,9 +70,9 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
         Shape::Whole => encode(r.form, &list_kind, list.json_as(&list_kind, r.list_kind.is_some())),
-        Shape::Table => encode_value(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
+        Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
         Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
-        Shape::MetadataList => encode_value(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
+        Shape::MetadataList => encode(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
     }
 }
 
@@ -97,10 +97,6 @@ pub(crate) fn encode(form: &Form, kind: &GroupVersionKind, json: Bytes) -> Resul
         Encoding::Yaml => crate::wire::yaml(&json),
         Encoding::Protobuf => crate::wire::protobuf(kind, &json),
     }
-}
-
-pub(crate) fn encode_value(form: &Form, kind: &GroupVersionKind, v: serde_json::Value) -> Result<Bytes, Status> {
-    encode(form, kind, v.to_string().into())
 }
 
 fn pretty(json: &[u8]) -> Result<Bytes, Status> {

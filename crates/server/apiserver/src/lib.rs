@@ -26,6 +26,7 @@ mod openapi;
 mod passage;
 mod route;
 mod server;
+mod sparse;
 mod stream;
 mod table;
 mod tls;

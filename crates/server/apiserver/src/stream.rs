@@ -9,7 +9,6 @@ use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use serde_json::Value;
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_request::{WatchEvent, WatchKind, WatchStream};
 
@@ -70,7 +69,7 @@ impl Writer {
             Shape::Table => table::of_event(&self.columns, &e.object, first),
             _ => table::metadata_of(&e.object),
         };
-        made.map(|v: Value| v.to_string()).unwrap_or_else(|s| String::from_utf8_lossy(&s.to_json()).into_owned()).into()
+        made.unwrap_or_else(|s| s.to_json().into())
     }
 
     fn protobuf(&self, event: WatchKind, object: &Bytes) -> Bytes {

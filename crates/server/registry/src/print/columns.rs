@@ -25,15 +25,20 @@ pub struct Columns {
     pub cells: Arc<Cells>,
     /// What the rows of a list are ordered by where it is not the name.
     pub order: Option<fn(&Value) -> i64>,
+    /// Fields that neither cells nor order look at, by name, wherever they are: they need not be decoded.
+    pub unread: &'static [&'static str],
 }
 
 impl Columns {
     pub fn new(columns: Vec<Column>, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
-        Self { columns: columns.into(), cells: Arc::new(cells), order: None }
+        Self { columns: columns.into(), cells: Arc::new(cells), order: None, unread: &[] }
     }
     /// Columns in the short form `Name|Ready|Desired#|IP*`: `#` an integer, `?` a boolean, `@` a date, `*` wide only.
     pub(super) fn of(short: &'static str, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
-        Self::new(short.split('|').map(column).collect(), cells)
+        Self { unread: &["managedFields"], ..Self::new(short.split('|').map(column).collect(), cells) }
+    }
+    pub(super) fn unread(self, unread: &'static [&'static str]) -> Self {
+        Self { unread, ..self }
     }
     pub(super) fn ordered(self, by: fn(&Value) -> i64) -> Self {
         Self { order: Some(by), ..self }

@@ -4,6 +4,9 @@ use crate::value::{at, flag, int, list, text};
 use serde_json::Value;
 use skiff_meta::Timestamp;
 
+/// The bulk of a pod that no cell tells of.
+const UNREAD: &[&str] = &["managedFields", "annotations", "labels", "ownerReferences", "env", "envFrom", "resources", "volumeMounts", "volumes", "args", "command", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "securityContext", "affinity", "tolerations", "topologySpreadConstraints", "allocatedResources", "imageID", "containerID"];
+
 pub fn pod() -> Columns {
     Columns::of("Name|Ready|Status|Restarts|Age|IP*|Node*|Nominated Node*|Readiness Gates*", |v, now| {
         let s = summary(v);
@@ -24,6 +27,7 @@ pub fn pod() -> Columns {
             gates(v).into(),
         ]
     })
+    .unread(UNREAD)
 }
 
 pub fn pod_template() -> Columns {
