@@ -1,6 +1,7 @@
 //! The field manager: what the registry calls around each write.
 use crate::updater::{self, Outcome, Scope};
-use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict};
+use crate::compare::compare;
+use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
 use serde_json::Value;
 use skiff_meta::Status;
 use thiserror::Error;
@@ -27,6 +28,10 @@ pub struct Tracker<'a> {
     subresource: &'a str,
     ignored: FieldSet,
 }
+
+/// The manager that goes over from client-side to server-side apply, and where it left what it applied.
+const KUBECTL: &str = "kubectl";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Metadata that the server sets: nobody owns it.
 const SERVER_SET: [&str; 8] = ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
@@ -89,7 +94,15 @@ impl<'a> Tracker<'a> {
         self.bring_up(&mut managed);
         self.adopt_unmanaged(live, &mut managed);
         let me = self.manager(manager, Operation::Apply);
-        match updater::apply(&without_managed(live), config, self.scope(), &mut managed, &me, self.api_version, force, now)? {
+        let mut run = |force| updater::apply(&without_managed(live), config, self.scope(), &mut managed, &me, self.api_version, force, now);
+        let outcome = match run(force)? {
+            Outcome::Conflicts(found) if manager == KUBECTL => match self.not_last_applied(live, found) {
+                left if left.is_empty() => run(true)?,
+                left => Outcome::Conflicts(left),
+            },
+            other => other,
+        };
+        match outcome {
             Outcome::Conflicts(found) => Err(ApplyError::Conflict(conflict::status(&conflict::conflicts_of(&found)))),
             Outcome::Merged { mut object, changed } => {
                 managed.cap();
@@ -97,6 +110,19 @@ impl<'a> Tracker<'a> {
                 Ok((object, changed))
             }
         }
+    }
+
+    /// Conflicts about fields that the client-side apply before did not set. Those that it did set `kubectl` may take: it is
+    /// the same person who goes over from one to the other.
+    fn not_last_applied(&self, live: &Value, found: Vec<(ManagerId, Entry, FieldSet)>) -> Vec<(ManagerId, Entry, FieldSet)> {
+        let text = live.pointer("/metadata/annotations").and_then(|a| a.get(LAST_APPLIED)).and_then(Value::as_str);
+        let last = text.and_then(|t| serde_json::from_str::<Value>(t).ok()).filter(|v| v.get("apiVersion").and_then(Value::as_str) == Some(self.api_version));
+        let Some(last) = last else { return found };
+        let Ok(set) = walk::to_set(&last, self.shape, false) else { return found };
+        // What has changed since is not of that apply.
+        let since = compare(&last, &without_managed(live), self.shape);
+        let set = set.difference(&since.modified).difference(&since.added).difference(&since.removed);
+        found.into_iter().map(|(id, e, fields)| (id, e, fields.difference(&set))).filter(|(_, _, fields)| !fields.is_empty()).collect()
     }
 
     /// An object from before fields were tracked: all that it has belongs to `before-first-apply`.

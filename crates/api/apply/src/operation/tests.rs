@@ -103,3 +103,20 @@ fn the_last_label_withdrawn_leaves_the_name() {
     let (live, _) = tracker().apply(&live, &bare, "m", false, T1).unwrap();
     assert_eq!((live["metadata"]["name"].as_str(), live["metadata"].get("labels")), (Some("d"), None));
 }
+
+#[test]
+fn kubectl_takes_over_what_its_client_side_apply_set() {
+    let config = deployment(1, json!([{"name": "c", "image": "i"}]));
+    let mut live = config.clone();
+    live["metadata"]["annotations"] = json!({LAST_APPLIED: config.to_string()});
+    tracker().update(&Value::Null, &mut live, "kubectl-client-side-apply", T0);
+    let wish = deployment(2, json!([{"name": "c", "image": "j"}]));
+    assert!(matches!(tracker().apply(&live, &wish, "other", false, T1), Err(ApplyError::Conflict(_))));
+    let (taken, _) = tracker().apply(&live, &wish, "kubectl", false, T1).unwrap();
+    assert_eq!((&taken["spec"]["replicas"], owners(&taken).contains(&"kubectl/Apply".to_owned())), (&json!(2), true));
+    let mut scaled = live.clone();
+    scaled["spec"]["replicas"] = 7.into();
+    tracker().update(&live, &mut scaled, "scaler", T0);
+    let Err(ApplyError::Conflict(s)) = tracker().apply(&scaled, &wish, "kubectl", false, T1) else { panic!("what somebody else set since is not kubectl's") };
+    assert_eq!(s.message, "Apply failed with 1 conflict: conflict with \"scaler\" using apps/v1: .spec.replicas");
+}
