@@ -25,12 +25,22 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything is set up: a shim is to be small.
     skiff_shim::main_if_shim();
+    quiet_pipes();
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("skiff: {e:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Output into a pipe that is closed (`| head`) ends the program in silence, as with other tools; who serves keeps Rust's way.
+fn quiet_pipes() {
+    let serves = std::env::args().nth(1).is_some_and(|a| matches!(a.as_str(), "server" | "agent"));
+    if !serves {
+        // SAFETY: the default action, before any thread is there.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     }
 }
 

@@ -53,6 +53,10 @@ impl Server {
             // SAFETY: pointer and length belong together.
             let count = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as _, if impatient { 1000 } else { -1 }) };
             if count < 0 {
+                // Only a signal passes by itself: with anything else the loop would spin.
+                if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
                 continue;
             }
             // Sources from the back: one that ends is removed, and those before it keep their place.

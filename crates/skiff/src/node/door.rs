@@ -2,7 +2,7 @@
 use crate::admin::{Ask, Image, MAX_LINE, Told, Traces, socket, traces};
 use crate::server::encryption::Encryption;
 use crate::server::tokens::Tokens;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use skiff_cri::Images;
 use skiff_images::ImageService;
 use std::os::unix::fs::PermissionsExt;
@@ -70,6 +70,9 @@ impl Door {
                 Told::Done
             }
             Ask::ImageRemove(reference) => {
+                if images()?.status(&reference).await?.is_none() {
+                    bail!("there is no image {reference:?}");
+                }
                 images()?.remove(&reference).await?;
                 Told::Done
             }

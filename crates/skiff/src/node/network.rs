@@ -21,6 +21,8 @@ use tokio_util::task::TaskTracker;
 
 /// Changes within this time are applied together.
 const GATHER: Duration = Duration::from_millis(10);
+/// Between two tries of what could not be started.
+const AGAIN: Duration = Duration::from_secs(5);
 /// How often the kernel's rules are compared with ours.
 const VERIFY: Duration = Duration::from_secs(60);
 
@@ -95,29 +97,31 @@ pub fn start(s: &Facts, n: &NodeSettings, net: &PodNet, informers: &Informers, t
     let (up, mut is_up) = watch::channel(false);
     let follow = peers::follow(informers.of::<Node>(), n.name.clone(), net.clone(), up);
     tasks.spawn(stop.clone().run_until_cancelled_owned(follow));
-    let (dns, informers, stop) = (s.dns, informers.clone(), stop.clone());
-    tasks.spawn(async move {
-        if !matches!(stop.run_until_cancelled(is_up.wait_for(|up| *up)).await, Some(Ok(_))) {
-            return;
+    let (dns, informers) = (s.dns, informers.clone());
+    let mut names_up = is_up.clone();
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        if names_up.wait_for(|up| *up).await.is_ok() {
+            serve_names(zone, dns).await;
         }
-        tokio::select! {
-            () = serve_names(zone, dns) => {}
-            () = rules(facts, informers) => {}
-            () = stop.cancelled() => {}
+    }));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
+        if is_up.wait_for(|up| *up).await.is_ok() {
+            rules(facts, informers).await;
         }
-    });
+    }));
     Ok(())
 }
 
+/// As long as it is let: what ends or cannot begin is tried again, with the node's resolver as it is then.
 async fn serve_names(zone: Zone, dns: IpAddr) {
-    let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let config = ServerConfig { listen: vec![SocketAddr::new(dns, 53)], upstreams: upstreams_of(&resolv, &[dns]) };
-    match skiff_dns::Server::bind(zone, config).await {
-        Ok(server) => server.run().await,
-        Err(e) => {
-            tracing::error!(target: "dns", error = %e, "DNS is not served");
-            std::future::pending::<()>().await;
+    loop {
+        let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        let config = ServerConfig { listen: vec![SocketAddr::new(dns, 53)], upstreams: upstreams_of(&resolv, &[dns]) };
+        match skiff_dns::Server::bind(zone.clone(), config).await {
+            Ok(server) => server.run().await,
+            Err(e) => tracing::error!(target: "dns", error = %e, "DNS is not served, trying again"),
         }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 
@@ -165,10 +169,14 @@ async fn rules(facts: NodeFacts, informers: Informers) {
         w.notify_one();
     });
     informers.synced().await;
-    let proxy = match tokio::task::spawn_blocking(move || ServiceProxy::new(facts)).await {
-        Ok(Ok(p)) => Arc::new(Mutex::new(p)),
-        Ok(Err(e)) => return tracing::error!(target: "net", error = %e, "Services are not served"),
-        Err(e) => return tracing::error!(target: "net", error = %e, "Services are not served"),
+    let proxy = loop {
+        let facts = facts.clone();
+        match tokio::task::spawn_blocking(move || ServiceProxy::new(facts)).await {
+            Ok(Ok(p)) => break Arc::new(Mutex::new(p)),
+            Ok(Err(e)) => tracing::error!(target: "net", error = %e, "Services are not served, trying again"),
+            Err(e) => tracing::error!(target: "net", error = %e, "Services are not served, trying again"),
+        }
+        tokio::time::sleep(AGAIN).await;
     };
     let mut verify = tokio::time::interval(VERIFY);
     loop {

@@ -1,4 +1,5 @@
 //! The folder of manifests.
+use std::os::unix::fs::DirBuilderExt;
 use crate::server::api::Api;
 use crate::server::settings::Settings;
 use skiff_manifests::{Folder, run};
@@ -14,6 +15,10 @@ pub fn follow(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationT
         let found = rows.of_group(&gv.group).find(|r| r.kind == kind && r.serves(&gv.version) && r.computed.is_none())?;
         Some((GroupVersionResource::new(found.group.clone(), gv.version.clone(), found.plural.clone()), found.namespaced))
     };
+    // For people to copy files to; that it cannot be made is told by who reads it.
+    if let Err(e) = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&s.manifests) {
+        tracing::warn!(target: "manifests", folder = %s.manifests.display(), error = %e, "the folder of manifests could not be made");
+    }
     let folder = Folder { path: s.manifests.clone(), resource_of: Arc::new(resource_of) };
     tasks.spawn(run(api.master().named("skiff-manifests"), folder, stop.clone()));
 }

@@ -183,7 +183,10 @@ impl Worker {
             now: self.agent.now(),
         });
         let status = self.unless_turned_away(pod, status);
-        *self.slot.status.write() = serde_json::to_vec(&status).unwrap_or_default().into();
+        match serde_json::to_vec(&status) {
+            Ok(bytes) => *self.slot.status.write() = bytes.into(),
+            Err(e) => tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, error = %e, "status not encoded"),
+        }
         self.status.set(status.clone());
         self.old = status.clone();
         status
