@@ -76,7 +76,8 @@ fn shown(line: &[u8], o: &Options, starts: bool) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// Where the last `lines` whole lines of a file begin, reading backwards in blocks.
+/// Where the last `lines` lines of a file begin, reading backwards in blocks; parts of a long line count each, as upstream
+/// counts them.
 async fn tail_offset(file: &mut tokio::fs::File, lines: u64) -> io::Result<u64> {
     let mut at = file.seek(io::SeekFrom::End(0)).await?;
     if lines == 0 {
@@ -94,7 +95,6 @@ async fn tail_offset(file: &mut tokio::fs::File, lines: u64) -> io::Result<u64> 
         for (i, b) in block.iter().enumerate().rev() {
             let position = at + i as u64;
             if *b == b'\n' && position + 1 != end {
-                // A part's end is no line's end.
                 seen += 1;
                 if seen == lines {
                     return Ok(position + 1);
@@ -105,7 +105,7 @@ async fn tail_offset(file: &mut tokio::fs::File, lines: u64) -> io::Result<u64> 
     Ok(0)
 }
 
-/// Sends the log of a container. Rotated files before `path` are read too, when no tail is asked for. `running` is
+/// Sends the log of a container: the file at `path`, and for a follower those that take its place by rotation. `running` is
 /// asked at the end of the file: false ends a follower.
 pub async fn send(path: PathBuf, o: Options, mut running: impl FnMut() -> BoxFuture<'static, bool> + Send, to: mpsc::Sender<bytes::Bytes>) -> io::Result<()> {
     let mut file = tokio::fs::File::open(&path).await?;
@@ -119,6 +119,7 @@ pub async fn send(path: PathBuf, o: Options, mut running: impl FnMut() -> BoxFut
     let mut line = Vec::new();
     let mut starts = true;
     let mut ended = false;
+    let mut next = None;
     while left > 0 {
         let n = (&mut reader).take(MAX_LINE - line.len() as u64).read_until(b'\n', &mut line).await?;
         if n > 0 && line.last() == Some(&b'\n') {
@@ -140,13 +141,21 @@ pub async fn send(path: PathBuf, o: Options, mut running: impl FnMut() -> BoxFut
         if n > 0 {
             continue;
         }
-        if !o.follow || ended {
+        if !o.follow {
             return Ok(());
         }
-        if let Some(next) = reopened(&path, reader.get_ref()).await {
-            reader = BufReader::with_capacity(32 << 10, next);
+        if let Some(file) = next.take() {
+            reader = BufReader::with_capacity(32 << 10, file);
             line.clear();
             continue;
+        }
+        next = reopened(&path, reader.get_ref()).await;
+        if next.is_some() {
+            // Nothing is written to the old file any more, but its end may not have been read.
+            continue;
+        }
+        if ended {
+            return Ok(());
         }
         // Asked before the last read, so that nothing written before the end is missed.
         ended = !running().await;
@@ -219,6 +228,32 @@ mod tests {
         assert_eq!(read(Options { stream: Stream::Stderr, ..d.clone() }).await, "two\n");
         assert_eq!(read(Options { since: Some("2026-01-01T00:00:02Z".parse().unwrap()), ..d.clone() }).await, "two\nthree\n");
         assert_eq!(read(Options { timestamps: true, tail: Some(2), ..d }).await, "2026-01-01T00:00:03.000000000Z three\n");
+    }
+    #[tokio::test]
+    async fn a_follower_loses_nothing_at_a_rotation() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        let line = |n: usize| format!("2026-01-01T00:00:01.000000000Z stdout F {n}\n");
+        std::fs::write(&path, line(0)).unwrap();
+        let at = path.clone();
+        let mut asked = 0;
+        // Each time that the follower has come to the end, more is written and the file is rotated, before it looks again.
+        let running = move || {
+            asked += 1;
+            let mut old = std::fs::OpenOptions::new().append(true).open(&at).unwrap();
+            std::io::Write::write_all(&mut old, line(asked * 2 - 1).as_bytes()).unwrap();
+            std::fs::rename(&at, at.with_extension(format!("log.{asked}"))).unwrap();
+            std::fs::write(&at, line(asked * 2)).unwrap();
+            let more = asked < 5;
+            Box::pin(async move { more }) as BoxFuture<'static, bool>
+        };
+        let (to, mut from) = mpsc::channel(100);
+        send(path, Options { follow: true, ..Options::default() }, running, to).await.unwrap();
+        let mut out = Vec::new();
+        while let Some(b) = from.recv().await {
+            out.extend_from_slice(&b);
+        }
+        assert_eq!(String::from_utf8(out).unwrap(), (0..=10).map(|n| format!("{n}\n")).collect::<String>());
     }
     #[test]
     fn lines_that_are_none() {
