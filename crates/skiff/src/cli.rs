@@ -12,11 +12,18 @@ pub struct Cli {
     pub command: Command,
 }
 
+const AGENT_HELP: &str = "\
+A token is needed once: `skiff token create` on the server prints one, and the server keeps one that always holds in
+<data-dir>/server/node-token. Nodes of a cluster have different names.
+
+Example: skiff agent --server https://192.0.2.10:6443 --token-file /etc/skiff/token";
+
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a server: API, datastore, scheduler, controllers, and a node, in one process
     Server(Box<ServerArgs>),
     /// Run a node that joins the cluster of a server
+    #[command(after_help = AGENT_HELP)]
     Agent(Box<AgentArgs>),
     /// Make, list and delete tokens by which machines join
     Token {

@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 use std::time::{Duration, Instant};
 
+/// What a node's process is told to be.
+const ROLES: &[&str] = &["server", "agent"];
+/// How long a process may take to end.
+const PATIENCE: Duration = Duration::from_secs(40);
+
 /// A node of a cluster: a server or an agent, with a folder of its own.
 pub struct Node {
     pub dir: PathBuf,
@@ -20,15 +25,15 @@ impl Node {
     /// Its process, if it still is one. Found even where a run was aborted before it could note the number.
     pub fn running(&self) -> Option<i32> {
         let noted = std::fs::read_to_string(self.dir.join("pid")).ok().and_then(|t| t.trim().parse().ok());
-        noted.filter(|pid| self.is(*pid)).or_else(|| self.search())
+        noted.filter(|pid| self.is(*pid, ROLES)).or_else(|| self.search(ROLES))
     }
-    fn is(&self, pid: i32) -> bool {
+    fn is(&self, pid: i32, roles: &[&str]) -> bool {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        is_node(&line, &self.dir.join("data"))
+        runs_as(&line, roles, &self.dir.join("data"))
     }
-    fn search(&self) -> Option<i32> {
-        let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_string_lossy().parse().ok());
-        pids.into_iter().find(|pid| self.is(*pid))
+    fn search(&self, roles: &[&str]) -> Option<i32> {
+        let mut pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_string_lossy().parse().ok());
+        pids.find(|pid| self.is(*pid, roles))
     }
     pub fn places(&self, command: &mut Process) {
         command.arg("--data-dir").arg(self.dir.join("data")).arg("--run-dir").arg(self.dir.join("run")).arg("--config-dir").arg(self.dir.join("etc"));
@@ -45,6 +50,7 @@ impl Node {
         if let Some(pid) = self.running() {
             return Ok(pid);
         }
+        self.await_stop();
         std::fs::create_dir_all(&self.dir)?;
         let log = File::options().create(true).append(true).open(self.dir.join("log"))?;
         let mut program = self.program();
@@ -73,15 +79,23 @@ impl Node {
         }
         let start = Instant::now();
         while self.running().is_some() {
-            if start.elapsed() > Duration::from_secs(40) {
+            if start.elapsed() > PATIENCE {
                 bail!("the process {pid} of {} does not end", self.dir.display());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
+    /// A `skiff stop` that an aborted run began goes on by itself.
+    fn await_stop(&self) {
+        let start = Instant::now();
+        while self.search(&["stop"]).is_some() && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     /// Ends its containers and takes away what it made on the machine.
     pub fn stop(&self) -> anyhow::Result<()> {
+        self.await_stop();
         let mut stop = self.program();
         stop.args(["stop", "--all"]);
         self.places(&mut stop);
@@ -100,10 +114,10 @@ impl Node {
     }
 }
 
-/// Whether a command line (its words end with zero bytes) is that of a server or an agent whose state is in `data`.
-fn is_node(line: &[u8], data: &Path) -> bool {
+/// Whether a command line (its words end with zero bytes) is that of a `skiff <role>` whose state is in `data`.
+fn runs_as(line: &[u8], roles: &[&str], data: &Path) -> bool {
     let words: Vec<&[u8]> = line.split(|b| *b == 0).collect();
-    let role = words.iter().any(|w| [b"server".as_slice(), b"agent"].contains(w));
+    let role = words.iter().any(|w| roles.iter().any(|r| r.as_bytes() == *w));
     role && words.windows(2).any(|w| matches!(w, [b"--data-dir", at] if *at == data.as_os_str().as_encoded_bytes()))
 }
 
@@ -121,7 +135,7 @@ mod tests {
             ("/x/skiff\0server\0--data-dir\0/c/node-2/data\0", false),
             ("", false),
         ] {
-            assert_eq!(is_node(line.as_bytes(), data), want, "{line}");
+            assert_eq!(runs_as(line.as_bytes(), ROLES, data), want, "{line}");
         }
     }
 }

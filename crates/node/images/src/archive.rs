@@ -95,7 +95,8 @@ fn import_one(store: &Arc<Store>, source: &Source, image: Found, now: i64) -> Re
         size: 0,
         config: Default::default(),
         manifests: Default::default(),
-        pinned: false,
+        // No registry is known to have it: what is collected would not come back.
+        pinned: true,
         last_used: now,
     };
     for name in &image.names {

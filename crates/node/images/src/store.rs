@@ -184,11 +184,14 @@ impl Store {
         find(&state.images, reference).cloned()
     }
 
-    /// Adds an image, or names to one that is there. A tag moves away from the image that had it.
+    /// Adds an image, or names to one that is there. A tag moves away from the image that had it; one that has lost its last is
+    /// pinned no longer.
     pub fn add(&self, record: Record) -> Result<Record> {
         self.change(|images| {
             for other in images.values_mut().filter(|other| other.id != record.id) {
+                let before = other.tags.len();
                 other.tags.retain(|tag| !record.tags.contains(tag));
+                other.pinned &= other.tags.len() == before || !other.tags.is_empty();
             }
             let entry = images.entry(record.id.clone()).or_insert_with(|| record.clone());
             entry.tags.extend(record.tags.iter().cloned());

@@ -30,6 +30,13 @@ pub(crate) fn start(deps: Deps) -> Started {
     (queue, Arc::new(PodGc { deps, nodes, pods, missing: Default::default() }))
 }
 
+/// <https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/#non-graceful-node-shutdown>
+fn out_of_service(node: &Node) -> bool {
+    let tainted = node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|t| t.key == "node.kubernetes.io/out-of-service");
+    let ready = node.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
+    tainted && !ready
+}
+
 #[async_trait]
 impl Reconcile for PodGc {
     async fn reconcile(&self, _: &str) -> Result<Action, Failed> {
@@ -48,6 +55,8 @@ impl Reconcile for PodGc {
                     }
                 }
                 None if pod.metadata.deletion_timestamp.is_some() => self.remove(&pod, false).await?,
+                // Somebody vouches that the machine is off: its pods need not wait for it.
+                Some(n) if pod.metadata.deletion_timestamp.is_some() && self.nodes.get("", &n).is_some_and(|n| out_of_service(&n)) => self.remove(&pod, false).await?,
                 _ if over => ended.push(pod),
                 _ => {}
             }
@@ -77,8 +86,21 @@ impl PodGc {
         }
         let options = DeleteOptions::default().grace(0).uid(m.uid.as_deref().unwrap_or_default());
         match self.deps.client.delete::<Pod>(ns, name, &options).await {
-            Err(e) if e.is(Reason::Conflict) => Ok(()),
+            Err(e) if e.is(Reason::Conflict) || e.is(Reason::NotFound) => Ok(()),
             other => other.at("remove leftover pod", name),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_that_is_off() {
+        let node = |taint: &str, ready: &str| -> Node { serde_json::from_value(json!({"metadata": {}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})).unwrap() };
+        let key = "node.kubernetes.io/out-of-service";
+        assert!(out_of_service(&node(key, "Unknown")));
+        assert!(!out_of_service(&node(key, "True")) && !out_of_service(&node("node.kubernetes.io/unreachable", "Unknown")));
     }
 }
