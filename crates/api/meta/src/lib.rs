@@ -4,6 +4,7 @@
 //! the one error that a client ever sees. [`Head`] reads the metadata of an object out of its canonical bytes
 //! without decoding the rest. Nothing here does IO or knows any single kind.
 
+pub mod go;
 mod group;
 mod head;
 mod name;
@@ -12,6 +13,7 @@ mod revision;
 mod selector;
 mod status;
 mod time;
+pub mod value;
 
 pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, version_priority};
 pub use head::{Head, OwnerRef};

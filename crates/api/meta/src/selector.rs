@@ -16,6 +16,21 @@ pub enum SetOp {
     Lt,
 }
 
+impl SetOp {
+    /// As `matchExpressions` of labels and of nodes name it.
+    pub fn named(operator: &str) -> Option<Self> {
+        Some(match operator {
+            "In" => Self::In,
+            "NotIn" => Self::NotIn,
+            "Exists" => Self::Exists,
+            "DoesNotExist" => Self::DoesNotExist,
+            "Gt" => Self::Gt,
+            "Lt" => Self::Lt,
+            _ => return None,
+        })
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
     pub key: String,
@@ -79,15 +94,8 @@ impl LabelSelector {
             requirements.push(Requirement { key: k.clone(), op: SetOp::In, values: vec![x.as_str().unwrap_or_default().to_owned()] });
         }
         for e in v.get("matchExpressions").and_then(|m| m.as_array()).into_iter().flatten() {
-            let op = match e["operator"].as_str().unwrap_or_default() {
-                "In" => SetOp::In,
-                "NotIn" => SetOp::NotIn,
-                "Exists" => SetOp::Exists,
-                "DoesNotExist" => SetOp::DoesNotExist,
-                "Gt" => SetOp::Gt,
-                "Lt" => SetOp::Lt,
-                other => return Err(SelectorError(format!("{other:?} is not a valid label selector operator"))),
-            };
+            let op = e["operator"].as_str().unwrap_or_default();
+            let op = SetOp::named(op).ok_or_else(|| SelectorError(format!("{op:?} is not a valid label selector operator")))?;
             let values = e["values"].as_array().into_iter().flatten().filter_map(|x| x.as_str().map(str::to_owned)).collect();
             requirements.push(Requirement { key: e["key"].as_str().unwrap_or_default().to_owned(), op, values });
         }

@@ -139,7 +139,7 @@ fn character(bytes: &[u8], e: &serde_json::Error) -> String {
     match b {
         b'\'' => "\\'".into(),
         b'"' => "\"".into(),
-        b => crate::show::quote(&(b as char).to_string()).trim_matches('"').to_owned(),
+        b => skiff_meta::go::quote(&(b as char).to_string()).trim_matches('"').to_owned(),
     }
 }
 

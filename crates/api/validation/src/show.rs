@@ -1,5 +1,6 @@
 //! How errors print the value that they are about: as Go prints it.
 use serde_json::Value;
+pub(crate) use skiff_meta::go::quote;
 use skiff_schema::{Kind, Ty, Type};
 use std::fmt::Write;
 
@@ -60,34 +61,6 @@ impl Show for Value {
 /// A value as errors show it.
 pub fn shown(v: &Value) -> String {
     v.shown().unwrap_or_default()
-}
-
-/// Go's `%q`.
-pub fn quote(s: &str) -> String {
-    let mut out = String::with_capacity(s.len() + 2);
-    out.push('"');
-    for c in s.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{b}' => out.push_str("\\v"),
-            '\u{c}' => out.push_str("\\f"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
-            }
-            c if (c as u32) < 0xa0 && (c as u32) >= 0x80 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}') => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// Go's json.Marshal: `<`, `>` and `&` escaped. Canonical JSON has the order of keys that Go writes already.

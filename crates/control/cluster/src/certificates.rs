@@ -20,8 +20,11 @@ pub use sign::{Certify, SERVING_APPROVER, Signer};
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use serde_json::{Value, json};
 use skiff_client::{Client, Target, resource_of};
-use skiff_informer::Row;
+use skiff_controller::{At, Failed};
+use skiff_informer::{Row, Typed};
 use skiff_meta::Status;
+use skiff_pki::Request;
+use std::sync::Arc;
 
 fn decided(csr: &CertificateSigningRequest) -> bool {
     condition(csr, "Approved") || condition(csr, "Denied")
@@ -31,6 +34,17 @@ fn condition(csr: &CertificateSigningRequest, kind: &str) -> bool {
 }
 fn issued(csr: &CertificateSigningRequest) -> bool {
     csr.status.as_ref().and_then(|s| s.certificate.as_ref()).is_some_and(|c| !c.0.is_empty())
+}
+
+/// A request whose signer this is and about which nobody has concluded, with what it asks for; none where there is nothing to do.
+fn pending(requests: &Typed<CertificateSigningRequest>, name: &str, signer: &str) -> Result<Option<(Arc<Row>, CertificateSigningRequest, Request)>, Failed> {
+    let Some(row) = requests.row("", name) else { return Ok(None) };
+    let csr: CertificateSigningRequest = row.decode().at("read", name)?;
+    if csr.spec.signer_name != signer || issued(&csr) || decided(&csr) {
+        return Ok(None);
+    }
+    let request = Request::parse(&csr.spec.request.0).ok();
+    Ok(request.map(|r| (row, csr, r)))
 }
 
 /// Writes the version that was read with a condition more, through a subresource.

@@ -4,18 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector as Wire;
 use skiff_meta::{LabelSelector, Requirement, SetOp};
 use std::collections::BTreeMap;
 
-fn op(s: &str) -> Option<SetOp> {
-    Some(match s {
-        "In" => SetOp::In,
-        "NotIn" => SetOp::NotIn,
-        "Exists" => SetOp::Exists,
-        "DoesNotExist" => SetOp::DoesNotExist,
-        "Gt" => SetOp::Gt,
-        "Lt" => SetOp::Lt,
-        _ => return None,
-    })
-}
-
 /// None (absent) matches nothing; an unknown operator too.
 pub(crate) fn labels(s: Option<&Wire>) -> LabelSelector {
     let Some(s) = s else { return LabelSelector::nothing() };
@@ -24,14 +12,14 @@ pub(crate) fn labels(s: Option<&Wire>) -> LabelSelector {
         out.requirements.push(Requirement { key: k.clone(), op: SetOp::In, values: vec![v.clone()] });
     }
     for e in s.match_expressions.iter().flatten() {
-        let Some(op) = op(&e.operator) else { return LabelSelector::nothing() };
+        let Some(op) = SetOp::named(&e.operator) else { return LabelSelector::nothing() };
         out.requirements.push(Requirement { key: e.key.clone(), op, values: e.values.clone().unwrap_or_default() });
     }
     out
 }
 
 fn holds(r: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let Some(op) = op(&r.operator) else { return false };
+    let Some(op) = SetOp::named(&r.operator) else { return false };
     Requirement { key: String::new(), op, values: r.values.clone().unwrap_or_default() }.matches(value)
 }
 

@@ -165,20 +165,10 @@ fn normalised(image: &str) -> String {
     }
 }
 
-/// As Go prints durations of milliseconds: `850ms`, `1.5s`, `1m2.5s`.
+/// As Go prints it, to the millisecond.
 pub fn go_duration(d: SignedDuration) -> String {
-    let ms = d.as_millis().max(0);
-    let seconds = |ms: i128| {
-        let text = format!("{}.{:03}", ms / 1000, ms % 1000);
-        format!("{}s", text.trim_end_matches('0').trim_end_matches('.'))
-    };
-    match ms {
-        0 => "0s".into(),
-        1..1000 => format!("{ms}ms"),
-        1000..60_000 => seconds(ms),
-        60_000..3_600_000 => format!("{}m{}", ms / 60_000, seconds(ms % 60_000)),
-        _ => format!("{}h{}m{}", ms / 3_600_000, ms / 60_000 % 60, seconds(ms % 60_000)),
-    }
+    let ms = i64::try_from(d.as_millis()).unwrap_or_default().clamp(0, i64::MAX / 1_000_000);
+    skiff_meta::go::format_duration(ms * 1_000_000)
 }
 
 #[cfg(test)]

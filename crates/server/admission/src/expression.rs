@@ -10,6 +10,7 @@ use crate::{
     webhook::{matching::{Invocation, is_namespace}, review},
 };
 use serde_json::Value;
+pub(crate) use skiff_cel::RequestNames as Names;
 use skiff_cel::{Budget, EvalError, Program, Scope, from_json};
 use skiff_policy::{Attributes, Authorizer};
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
@@ -18,23 +19,6 @@ pub(crate) const OUT_OF_BUDGET: &str = "validation failed due to running out of 
 
 /// An expression, compiled or not to be compiled.
 pub(crate) type Compiled = Result<Arc<Program>, String>;
-
-/// What an expression may name.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Names {
-    pub params: bool,
-    pub variables: bool,
-    /// Messages are made without it.
-    pub no_authorizer: bool,
-}
-
-impl Names {
-    fn all(self) -> Vec<&'static str> {
-        let mut names = vec!["object", "oldObject", "request", "namespaceObject"];
-        names.extend([(self.params, "params"), (self.variables, "variables"), (!self.no_authorizer, "authorizer")].iter().filter(|(known, _)| *known).map(|(_, n)| n));
-        names
-    }
-}
 
 pub(crate) fn compile(source: &str, names: Names) -> Compiled {
     Program::compile_with(source, &names.all()).map(Arc::new).map_err(|e| format!("compilation failed: {e}"))

@@ -20,6 +20,7 @@ mod pod_security;
 mod policy;
 mod priority;
 mod quota;
+mod reinvocation;
 mod request;
 mod resources;
 mod runtime_class;
@@ -31,7 +32,6 @@ mod testing;
 mod tests;
 mod tolerations;
 mod topology_labels;
-mod value;
 mod versions;
 mod webhook;
 
@@ -53,6 +53,7 @@ pub use tolerations::DefaultTolerationSeconds;
 pub use topology_labels::PodTopologyLabels;
 pub use webhook::{MutatingWebhooks, ValidatingWebhooks};
 
+use skiff_meta::value;
 use skiff_policy::{Admission, Authorizer};
 use std::sync::Arc;
 

@@ -5,10 +5,9 @@ use crate::{
 };
 use futures::StreamExt;
 use serde_json::Value;
-use skiff_meta::{GroupVersionResource, Status};
+use skiff_meta::{GroupVersionResource, Status, value::{list, set}};
 use skiff_registry::{
     strategy::definition::set_condition,
-    value::{list, set},
 };
 use skiff_request::{Call, Target, Verb};
 use skiff_store::ListQuery;

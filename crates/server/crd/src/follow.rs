@@ -19,12 +19,11 @@ use crate::{
 use futures::StreamExt;
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_meta::{GroupVersionResource, Reason, Revision, Status};
+use skiff_meta::{GroupVersionResource, Reason, Revision, Status, value::{at, set}};
 use skiff_registry::{
     Registry,
     strategy::definition::set_condition,
     table::Converter,
-    value::{at, set},
 };
 use skiff_request::{Call, Service, Target, User, Verb};
 use skiff_store::{Entry, ListQuery, Watch};

@@ -6,7 +6,7 @@ use crate::Definitions;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
-use skiff_registry::value::{at, int, text};
+use skiff_meta::value::{at, int, text};
 use skiff_request::{Call, Target, Verb};
 use skiff_store::ListQuery;
 use std::{collections::BTreeSet, time::Duration};

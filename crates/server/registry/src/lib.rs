@@ -19,10 +19,11 @@ pub mod shape;
 pub mod strategy;
 pub mod table;
 mod upkeep;
-pub mod value;
 mod write;
 
 pub use index::RowIndexer;
 pub use registry::{Options, Registry};
 pub use review::Tokens;
 pub use write::services::Ranges;
+
+use skiff_meta::value;

@@ -307,7 +307,7 @@ fn plugin(at: &str, k: KmsGiven, names: &mut Vec<String>, wrong: &mut Vec<String
     if let Some(n) = k.cachesize {
         wrong.push(format!("{at}.cachesize: Invalid value: {n}: cachesize is not supported in v2"));
     }
-    let timeout = k.timeout.as_deref().map_or(Some(Duration::from_secs(3)), span).filter(|t| !t.is_zero());
+    let timeout = k.timeout.as_deref().map_or(Some(Duration::from_secs(3)), span);
     if timeout.is_none() {
         wrong.push(format!("{at}.timeout: Invalid value: {:?}: timeout should be a positive value", k.timeout.unwrap_or_default()));
     }
@@ -327,26 +327,10 @@ fn plugin(at: &str, k: KmsGiven, names: &mut Vec<String>, wrong: &mut Vec<String
     }
 }
 
-/// Go's durations, as far as timeouts need them: `3s`, `1m30s`, `500ms`.
+/// How long a plugin may take; none where it is no positive time.
 fn span(text: &str) -> Option<Duration> {
-    let (mut rest, mut total) = (text, Duration::ZERO);
-    if rest.is_empty() {
-        return None;
-    }
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
-        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        let scale = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(number.parse::<f64>().ok()? * scale).ok()?)?;
-        rest = after;
-    }
-    Some(total)
+    let nanos = u64::try_from(skiff_meta::go::parse_duration(text).ok()?).ok()?;
+    Some(Duration::from_nanos(nanos)).filter(|d| !d.is_zero())
 }
 
 #[cfg(test)]

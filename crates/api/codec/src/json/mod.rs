@@ -2,7 +2,6 @@
 
 pub(crate) mod base64;
 pub(crate) mod decode;
-pub(crate) mod duration;
 pub(crate) mod scan;
 pub(crate) mod special;
 pub(crate) mod strict;

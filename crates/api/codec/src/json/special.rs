@@ -1,13 +1,13 @@
 //! Values with a decoder of their own in Go: quantities, times, either-or types, raw JSON.
 
 use serde_json::Value;
-use skiff_meta::Quantity;
+use skiff_meta::{Quantity, go};
 use skiff_schema::{Kind, by_name};
 
 use super::decode::Decoder;
 use super::scan::Scanner;
 use super::strict::Strict;
-use super::{duration, time, untyped};
+use super::{time, untyped};
 use crate::error::DecodeError;
 
 const JSON_SCHEMA_PROPS: &str =
@@ -142,8 +142,8 @@ fn go_duration(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
         }
         _ => return Err(wrong(scanner, "string")?),
     };
-    let nanos = duration::parse_duration(&text).map_err(Fault::Text)?;
-    Ok(Value::String(duration::format_duration(nanos)))
+    let nanos = go::parse_duration(&text).map_err(Fault::Text)?;
+    Ok(Value::String(go::format_duration(nanos)))
 }
 
 /// The either-or types of apiextensions: a schema, or something simpler.

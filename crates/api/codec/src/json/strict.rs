@@ -48,37 +48,9 @@ impl Strict {
             return;
         }
         let dot = if self.path.is_empty() { "" } else { "." };
-        let text = format!("{what} {}", go_quote(&format!("{}{dot}{key}", self.path)));
+        let text = format!("{what} {}", skiff_meta::go::quote(&format!("{}{dot}{key}", self.path)));
         if !self.findings.contains(&text) {
             self.findings.push(text);
         }
     }
-}
-
-/// Go's strconv.Quote.
-pub fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\u{b}' => out.push_str("\\v"),
-            c if c.is_control() => {
-                let _ = match u32::from(c) {
-                    code @ 0..0x80 => write!(out, "\\x{code:02x}"),
-                    code => write!(out, "\\u{code:04x}"),
-                };
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }

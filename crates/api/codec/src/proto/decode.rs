@@ -1,7 +1,7 @@
 //! Protobuf to a canonical value.
 
 use serde_json::{Map, Value};
-use skiff_meta::Quantity;
+use skiff_meta::{Quantity, go};
 use skiff_schema::{Kind, Ty, Type, by_gvk, by_name};
 
 use super::wire::{Reader, WireValue};
@@ -9,7 +9,7 @@ use crate::api::TypeMeta;
 use crate::error::DecodeError;
 use crate::json::decode::{assemble, go_float};
 use crate::json::scan::Scanner;
-use crate::json::{base64, duration, time, untyped, zero};
+use crate::json::{base64, time, untyped, zero};
 use crate::limits::{MAX_BODY, MAX_DEPTH};
 
 /// First bytes of every protobuf body.
@@ -284,7 +284,7 @@ fn special(kind: Kind, bytes: &[u8], depth: usize) -> Result<Value, String> {
         Kind::IntOrString if fields.int(1) == 1 => Ok(Value::String(fields.text(3))),
         Kind::IntOrString => Ok(Value::from(fields.int(2) as i32)),
         Kind::Time | Kind::MicroTime => instant(kind, &fields),
-        Kind::Duration => Ok(Value::String(duration::format_duration(fields.int(1)))),
+        Kind::Duration => Ok(Value::String(go::format_duration(fields.int(1)))),
         Kind::RawExtension | Kind::FieldsV1 | Kind::Json => match fields.bytes(1) {
             None => Ok(Value::Null),
             Some([]) => Ok(Value::Null),

@@ -3,13 +3,14 @@
 //! Fields come in JSON's order, and each field of an embedded struct brings its own wrapper: protobuf decoders merge
 //! repeated occurrences of a message, so this means the same as upstream's order.
 
+use skiff_meta::go;
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::decode::MAGIC;
 use super::wire::{put_bytes, put_double, put_int, put_nested};
 use crate::error::DecodeError;
 use crate::json::scan::Scanner;
-use crate::json::{base64, duration, time};
+use crate::json::{base64, time};
 
 const JSON_SCHEMA_PROPS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
@@ -185,7 +186,7 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
             })?;
         }
         Kind::Duration => {
-            let nanos = duration::parse_duration(&text(scanner)?).map_err(DecodeError::Value)?;
+            let nanos = go::parse_duration(&text(scanner)?).map_err(DecodeError::Value)?;
             put_nested(tag, out, |out| {
                 put_int(1, nanos, out);
                 Ok(())

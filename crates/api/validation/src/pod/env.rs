@@ -1,6 +1,7 @@
 //! The environment of a container.
 use super::containers;
-use crate::{field::Field, names, show::quote};
+use crate::{field::Field, names};
+use skiff_meta::go::quote;
 use skiff_meta::Quantity;
 
 pub(super) fn vars(list: &Field<'_>) {

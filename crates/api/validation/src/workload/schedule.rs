@@ -1,5 +1,5 @@
 //! Cron schedules: five fields, or a descriptor such as `@daily`. Only whether one can be read, and why not.
-use crate::show::quote;
+use skiff_meta::go::quote;
 
 struct Bounds {
     min: u64,

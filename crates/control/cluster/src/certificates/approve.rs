@@ -3,7 +3,7 @@
 //!
 //! Here we are stricter than upstream: whoever only joins gets no certificate in the name of a node that is there already. Else a second
 //! machine of that name would take its place, and a token to join would be one to become any node.
-use super::{conclude, decided, issued, rules};
+use super::{conclude, pending, rules};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -59,12 +59,7 @@ fn rights(spec: &CertificateSigningRequestSpec, request: &Request) -> Vec<(&'sta
 #[async_trait]
 impl Reconcile for Approver {
     async fn reconcile(&self, name: &str) -> Result<Action, Failed> {
-        let Some(row) = self.requests.row("", name) else { return Ok(Action::Done) };
-        let csr: CertificateSigningRequest = row.decode().at("read", name)?;
-        if issued(&csr) || decided(&csr) || csr.spec.signer_name != SIGNER {
-            return Ok(Action::Done);
-        }
-        let Ok(request) = Request::parse(&csr.spec.request.0) else { return Ok(Action::Done) };
+        let Some((row, csr, request)) = pending(&self.requests, name, SIGNER)? else { return Ok(Action::Done) };
         let rights = rights(&csr.spec, &request);
         if let Some(why) = taken(&csr.spec, &request, |node| self.nodes.row("", node).is_some()).filter(|_| !rights.is_empty()) {
             conclude(&self.deps.client, &row, "approval", "Denied", "NodeExists", &why).await.at("deny certificate request", name)?;

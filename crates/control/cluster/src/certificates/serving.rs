@@ -1,5 +1,5 @@
 //! Approves requests of kubelets for serving certificates of their own names.
-use super::{conclude, decided, issued, rules};
+use super::{conclude, pending, rules};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
@@ -38,12 +38,7 @@ fn asker<'a>(spec: &CertificateSigningRequestSpec, request: &'a Request) -> Opti
 #[async_trait]
 impl Reconcile for Approver {
     async fn reconcile(&self, name: &str) -> Result<Action, Failed> {
-        let Some(row) = self.requests.row("", name) else { return Ok(Action::Done) };
-        let csr: CertificateSigningRequest = row.decode().at("read", name)?;
-        if issued(&csr) || decided(&csr) || csr.spec.signer_name != SIGNER {
-            return Ok(Action::Done);
-        }
-        let Ok(request) = Request::parse(&csr.spec.request.0) else { return Ok(Action::Done) };
+        let Some((row, csr, request)) = pending(&self.requests, name, SIGNER)? else { return Ok(Action::Done) };
         let Some(node) = asker(&csr.spec, &request) else { return Ok(Action::Done) };
         if let Err(why) = rules::own_names(&request, node, &self.nodes.all(), &self.deps.settings.reserved) {
             tracing::debug!(target: "certificates", request = name, why, "not approved");

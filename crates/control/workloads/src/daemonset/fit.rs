@@ -56,15 +56,7 @@ fn affine(spec: &Value, node: &Node) -> bool {
 }
 
 fn requirement(e: &Value) -> Option<Requirement> {
-    let op = match e["operator"].as_str()? {
-        "In" => SetOp::In,
-        "NotIn" => SetOp::NotIn,
-        "Exists" => SetOp::Exists,
-        "DoesNotExist" => SetOp::DoesNotExist,
-        "Gt" => SetOp::Gt,
-        "Lt" => SetOp::Lt,
-        _ => return None,
-    };
+    let op = SetOp::named(e["operator"].as_str()?)?;
     let values = e["values"].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect();
     Some(Requirement { key: e["key"].as_str()?.to_owned(), op, values })
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     expression::Facts,
+    reinvocation::Round,
     request::forbidden,
     value,
     versions::{Views, replace},
@@ -15,28 +16,13 @@ use async_trait::async_trait;
 use serde_json::Value;
 use skiff_meta::{Cause, Reason, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 const NAME: &str = "MutatingAdmissionPolicy";
 
 pub struct Mutating {
     authorizer: Arc<dyn Authorizer>,
     policies: Policies<Mutations>,
-}
-
-/// What the first round leaves to the second.
-#[derive(Default)]
-struct Round {
-    /// Evaluated already, and to be evaluated again should the object change after that.
-    reinvocable: BTreeSet<String>,
-    due: BTreeSet<String>,
-    output: Option<Value>,
-}
-
-impl Round {
-    fn changed(&mut self) {
-        self.due.append(&mut self.reinvocable);
-    }
 }
 
 /// Why the request is refused: the message, and whether a policy's expression said so.
@@ -51,9 +37,6 @@ impl Mutating {
     }
 
     async fn dispatch(&self, a: &mut Attributes<'_>, policies: &[Bound<Mutations>], round: &mut Round) -> Vec<Denial> {
-        if a.reinvocation.again && round.output.as_ref() != a.object.as_deref() {
-            round.changed();
-        }
         let (mut views, mut denials) = (Views::default(), Vec::new());
         for Chosen { policy, binding, with } in select(a, policies).await {
             let by = match binding {
@@ -93,7 +76,7 @@ impl Mutating {
                 a.reinvocation.wanted = true;
             }
             if policy.decides.reinvoked {
-                round.reinvocable.insert(key);
+                round.asked(&key);
             }
         }
         failures
@@ -107,7 +90,7 @@ impl Mutating {
         if !holds(a, policy, &with.invocation, &seen, params, &*self.authorizer).map_err(one)? {
             return Ok(false);
         }
-        if a.object.is_none() || a.reinvocation.again && !round.due.contains(key) {
+        if a.object.is_none() || a.reinvocation.again && !round.is_due(key) {
             return Ok(false);
         }
         let mut failures = Vec::new();
@@ -151,11 +134,9 @@ impl Admission for Mutating {
         if policies.is_empty() {
             return Ok(());
         }
-        let kept = a.reinvocation.kept.remove(NAME).and_then(|k| k.downcast::<Round>().ok());
-        let mut round = kept.map(|r| *r).unwrap_or_default();
+        let mut round = Round::begin(a, NAME);
         let denials = self.dispatch(a, &policies, &mut round).await;
-        round.output = a.object.as_deref().cloned();
-        a.reinvocation.kept.insert(NAME, Box::new(round));
+        round.end(a, NAME);
         refusal(a, denials)
     }
 }

@@ -1,12 +1,11 @@
 //! Mutating webhooks, one after the other.
 use super::{Failure, allows_dry_run, client, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
-use crate::versions::{self, View, Views};
+use crate::{reinvocation::Round, versions::{self, View, Views}};
 use async_trait::async_trait;
-use serde_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes, Authorizer};
 use skiff_webhook::Client;
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 const NAME: &str = "MutatingAdmissionWebhook";
 const RESOURCE: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
@@ -17,36 +16,16 @@ pub struct MutatingWebhooks {
     hooks: Hooks,
 }
 
-/// What the first round leaves to the second.
-#[derive(Default)]
-struct Round {
-    /// Asked already, and to be asked again should the object change after that.
-    reinvocable: BTreeSet<String>,
-    /// To be asked again.
-    due: BTreeSet<String>,
-    /// The object as it was when the last webhook had been asked.
-    output: Option<Value>,
-}
-
-impl Round {
-    fn changed(&mut self) {
-        self.due.append(&mut self.reinvocable);
-    }
-}
-
 impl MutatingWebhooks {
     pub fn new(client: Arc<Client>, authorizer: Arc<dyn Authorizer>) -> Self {
         Self { client, authorizer, hooks: Hooks::default() }
     }
 
     async fn dispatch(&self, a: &mut Attributes<'_>, hooks: &[Arc<Hook>], round: &mut Round) -> Result<(), Status> {
-        if a.reinvocation.again && round.output.as_ref() != a.object.as_deref() {
-            round.changed();
-        }
         let mut views = Views::default();
         for hook in hooks {
             let Some(i) = invocation(a, hook, &mut views, &*self.authorizer).await? else { continue };
-            if a.reinvocation.again && !round.due.contains(&hook.id) {
+            if a.reinvocation.again && !round.is_due(&hook.id) {
                 continue;
             }
             let view = views.of(a, &i.kind).await?;
@@ -57,7 +36,7 @@ impl MutatingWebhooks {
                 a.reinvocation.wanted = true;
             }
             if hook.reinvoked {
-                round.reinvocable.insert(hook.id.clone());
+                round.asked(&hook.id);
             }
             if let Some(status) = outcome.err().and_then(|f| f.verdict(hook)) {
                 return Err(status);
@@ -106,11 +85,9 @@ impl Admission for MutatingWebhooks {
         if hooks.is_empty() {
             return Ok(());
         }
-        let kept = a.reinvocation.kept.remove(NAME).and_then(|k| k.downcast::<Round>().ok());
-        let mut round = kept.map(|r| *r).unwrap_or_default();
+        let mut round = Round::begin(a, NAME);
         self.dispatch(a, &hooks, &mut round).await?;
-        round.output = a.object.as_deref().cloned();
-        a.reinvocation.kept.insert(NAME, Box::new(round));
+        round.end(a, NAME);
         Ok(())
     }
 }

@@ -7,10 +7,9 @@
 mod review;
 
 use serde_json::Value;
-use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_meta::{GroupVersion, Reason, Status, value::{list, text}};
 use skiff_registry::{
     table::Converter,
-    value::{list, text},
 };
 use skiff_webhook::{Client, Place, Request, refused};
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,6 @@
 //! ConversionReview: the question, and an answer that is not believed.
 use serde_json::{Map, Value, json};
-use skiff_registry::value::{at, text};
+use skiff_meta::value::{at, text};
 use skiff_validation::metadata;
 
 const GROUP: &str = "apiextensions.k8s.io";

@@ -8,7 +8,7 @@ pub use names::{Claimed, Decided, decide};
 pub use shape::install;
 
 use serde_json::Value;
-use skiff_registry::value::{at, flag, int, list, text};
+use skiff_meta::value::{at, flag, int, list, text};
 
 /// Keeps a definition until its objects are gone.
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";

@@ -1,7 +1,7 @@
 //! A version's schema, ready for use.
 use crate::{cel::Rules, jsonpath::JsonPath, schema::Schema};
 use serde_json::Value;
-use skiff_registry::value::{at, list, text};
+use skiff_meta::value::{at, list, text};
 use std::collections::BTreeMap;
 
 pub struct Compiled {

@@ -10,10 +10,9 @@ use crate::{
 use bytes::Bytes;
 use serde_json::Value;
 use skiff_codec::DecodeError;
-use skiff_meta::{Cause, GroupVersionKind, Status};
+use skiff_meta::{Cause, GroupVersionKind, Status, value::{list, text}};
 use skiff_registry::{
     shape::{Decoded, JSON, PROTOBUF, Published, Shape, YAML, unreadable, unsupported},
-    value::{list, text},
 };
 use std::{collections::BTreeMap, sync::OnceLock};
 

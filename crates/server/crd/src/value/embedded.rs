@@ -2,7 +2,7 @@
 use crate::schema::Schema;
 use serde_json::{Map, Value, json};
 use skiff_meta::{Cause, is_dns1035_label};
-use skiff_registry::value::text;
+use skiff_meta::value::text;
 
 /// Errors of the embedded objects of a value; `root`: of the value itself, too.
 pub fn check(v: &Value, s: &Schema, path: &str, root: bool) -> Vec<Cause> {

@@ -73,7 +73,7 @@ impl Failure {
         let (reason, message) = match self.kind {
             Kind::Required => ("FieldValueRequired", "Required value".to_owned()),
             Kind::NotSupported(values) => {
-                let all: Vec<String> = values.iter().map(|v| v.as_str().map_or_else(|| skiff_validation::quote(&v.to_string()), skiff_validation::quote)).collect();
+                let all: Vec<String> = values.iter().map(|v| v.as_str().map_or_else(|| skiff_meta::go::quote(&v.to_string()), skiff_meta::go::quote)).collect();
                 ("FieldValueNotSupported", format!("Unsupported value: {}: supported values: {}", shown(&self.value), all.join(", ")))
             }
             Kind::TooLong(max) => ("FieldValueTooLong", format!("Too long: may not be more than {max} byte{}", if max == 1 { "" } else { "s" })),

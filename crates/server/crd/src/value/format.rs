@@ -178,7 +178,7 @@ const UNITS: [&[&str]; 8] = [&["ns", "nano"], &["us", "µs", "micro"], &["ms", "
 
 /// As Go writes them (`1h30m`), or numbers with a unit in words.
 fn duration(s: &str) -> bool {
-    if go_duration(s) {
+    if skiff_meta::go::parse_duration(s).is_ok() {
         return true;
     }
     let Some((_, r)) = PATTERNS.iter().find(|(n, _)| *n == "duration") else { return false };
@@ -186,25 +186,6 @@ fn duration(s: &str) -> bool {
         let unit = c.get(2).map(|m| m.as_str().to_lowercase()).unwrap_or_default();
         UNITS.iter().any(|variants| variants.contains(&unit.as_str()) || variants.last().is_some_and(|v| unit.starts_with(v)))
     })
-}
-
-fn go_duration(s: &str) -> bool {
-    let mut rest = s.strip_prefix(['-', '+']).unwrap_or(s);
-    if rest == "0" {
-        return true;
-    }
-    let mut any = false;
-    while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (n, tail) = rest.split_at(number);
-        let Some(unit) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"].into_iter().filter(|u| tail.starts_with(u)).max_by_key(|u| u.len()) else { return false };
-        if !n.bytes().any(|b| b.is_ascii_digit()) || n.matches('.').count() > 1 {
-            return false;
-        }
-        rest = &tail[unit.len()..];
-        any = true;
-    }
-    any
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{
 };
 use serde_json::Value;
 use skiff_meta::Cause;
-use skiff_registry::value::at;
+use skiff_meta::value::at;
 
 /// Errors of an object, or of a change of it through the object's endpoint or a subresource.
 pub fn check(c: &Compiled, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<Cause> {

@@ -120,7 +120,7 @@ fn string(text: &str, s: &Schema, path: &str, out: &mut Outcome) {
         && format::known(f)
         && !format::holds(f, text)
     {
-        out.fail(Kind::TypeInvalid, path, text, format!("{path} in body must be of type {f}: {}", skiff_validation::quote(text)));
+        out.fail(Kind::TypeInvalid, path, text, format!("{path} in body must be of type {f}: {}", skiff_meta::go::quote(text)));
     }
     out.matched += 1;
 }

@@ -26,7 +26,7 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
     if !client.exists() {
         client.required("required when strategy is set to Webhook");
     } else {
-        config(&client);
+        skiff_validation::webhook_client(&client);
         bundle(&client.at("caBundle"), old);
     }
     let known = old.is_none_or(|o| {
@@ -34,70 +34,6 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
         list.is_none_or(|l| l.is_empty() || l.iter().any(|v| REVIEWS.iter().any(|r| v == r)))
     });
     versions(&reviews, known);
-}
-
-fn config(client: &Field<'_>) {
-    let (url, service) = (client.at("url"), client.at("service"));
-    match (url.exists(), service.exists()) {
-        (true, true) | (false, false) => client.required("exactly one of url or service is required"),
-        (true, false) => address(&url),
-        (false, true) => target(&service),
-    }
-}
-
-const FORM: &str = "; desired format: https://host[/path]";
-
-fn address(f: &Field<'_>) {
-    let url = f.str();
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    if scheme != "https" {
-        f.invalid(scheme, &format!("'https' is the only allowed URL scheme{FORM}"));
-    }
-    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = if scheme.is_empty() { "" } else { rest.split('/').next().unwrap_or_default() };
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
-    if host.is_empty() {
-        f.invalid(host, &format!("host must be specified{FORM}"));
-    }
-    if !user.is_empty() {
-        f.invalid(user, "user information is not permitted in the URL");
-    }
-    if !fragment.is_empty() {
-        f.invalid(fragment, "fragments are not permitted in the URL");
-    }
-    if !query.is_empty() {
-        f.invalid(query, "query parameters are not permitted in the URL");
-    }
-}
-
-fn target(service: &Field<'_>) {
-    for key in ["name", "namespace"] {
-        if service.at(key).str().is_empty() {
-            service.at(key).required("");
-        }
-    }
-    let port = service.at("port");
-    if port.exists() && !(1..=65535).contains(&port.int()) {
-        port.invalid(port.int(), "port is not valid: must be between 1 and 65535, inclusive");
-    }
-    let path = service.at("path");
-    let text = path.str();
-    if matches!(text, "" | "/") {
-        return;
-    }
-    if !text.starts_with('/') {
-        path.invalid(text, "must start with a '/'");
-    }
-    // What stands first counts as the slash.
-    let inside = text.char_indices().nth(1).and_then(|(i, _)| text.get(i..)).unwrap_or_default();
-    for (i, step) in inside.strip_suffix('/').unwrap_or(inside).split('/').enumerate() {
-        if step.is_empty() {
-            path.invalid(text, &format!("segment[{i}] may not be empty"));
-        } else {
-            names::dns1123_subdomain(step).iter().for_each(|m| path.invalid(text, &format!("segment[{i}]: {m}")));
-        }
-    }
 }
 
 /// Whether a bundle (base64) holds certificates.

@@ -1,4 +1,5 @@
-//! Go's durations.
+//! Texts as Go writes and reads them, where clients see them: durations and quotes.
+use std::fmt::Write;
 
 const UNITS: &[(&str, i128)] = &[
     ("ns", 1),
@@ -91,9 +92,42 @@ fn decimal(n: u64, scale: u64) -> String {
     format!("{whole}.{}", digits.trim_end_matches('0'))
 }
 
+/// `strconv.Quote`, and `%q`.
+pub fn quote(s: &str) -> String {
+    let mut out = String::with_capacity(s.len() + 2);
+    out.push('"');
+    for c in s.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{b}' => out.push_str("\\v"),
+            '\u{c}' => out.push_str("\\f"),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                let _ = write!(out, "\\x{:02x}", c as u32);
+            }
+            c if (c as u32) < 0xa0 && (c as u32) >= 0x80 || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{200b}'..='\u{200f}') => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotes() {
+        assert_eq!(quote("a\"\\\n\u{7}\u{1}\u{85}\u{feff}\u{e4}"), "\"a\\\"\\\\\\n\\a\\x01\\u0085\\ufeff\u{e4}\"");
+    }
 
     #[test]
     fn durations() {

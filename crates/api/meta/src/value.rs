@@ -43,6 +43,19 @@ pub fn set(v: &mut Value, path: &str, value: impl Into<Value>) {
         m.insert(key.to_owned(), value.into());
     }
 }
+/// The list at `path`, made when it is absent. None when something else is in the way.
+pub fn list_mut<'a>(v: &'a mut Value, path: &str) -> Option<&'a mut Vec<Value>> {
+    let (parent, key) = path.rsplit_once('.').map_or((None, path), |(p, k)| (Some(p), k));
+    let slot = match parent {
+        Some(p) => map_mut(v, p)?,
+        None => v.as_object_mut()?,
+    };
+    let slot = slot.entry(key).or_insert(Value::Null);
+    if slot.is_null() {
+        *slot = Value::Array(Vec::new());
+    }
+    slot.as_array_mut()
+}
 /// Takes `a.b.c` away and gives it.
 pub fn remove(v: &mut Value, path: &str) -> Option<Value> {
     let (parent, key) = path.rsplit_once('.').map_or((None, path), |(p, k)| (Some(p), k));
@@ -92,6 +105,8 @@ mod tests {
         assert_eq!((int(&v, "a.b"), at(&v, "a.n"), text(&v, "x.y")), (1, None, ""));
         set(&mut v, "a.c.d", "x");
         assert_eq!(text(&v, "a.c.d"), "x");
+        list_mut(&mut v, "a.n").unwrap().push(json!(7));
+        assert_eq!(list(&v, "a.n"), [json!(7)]);
         assert_eq!(remove(&mut v, "a.b"), Some(json!(1)));
         assert!(same(Some(&json!({"a": [], "b": 1})), Some(&json!({"b": 1, "c": {}}))));
         assert!(!same(Some(&json!({"b": 1})), Some(&json!({"b": 2}))));
