@@ -1,5 +1,4 @@
 //! From a token to a way to the server: who the server is, who this node is, what the cluster is like.
-use crate::agent::certificates::{self, CLIENT};
 use crate::cli::AgentArgs;
 use crate::facts::{self, Facts};
 use crate::node::settings::NodeSettings;
@@ -8,10 +7,11 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
 use skiff_client::{
     Client,
-    tls::{Endpoint, Https, HttpsError, Identity, authority_of},
+    tls::{Endpoint, Https, HttpsError, authority_of},
 };
 use rustls::CertificateError;
 use skiff_meta::{Reason, Status};
+use skiff_identity::{CLIENT, IdentityError, client_profile, identity, kept};
 use skiff_pki::Leaf;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -57,31 +57,26 @@ impl Kept {
 pub async fn endpoint(server: &str, n: &NodeSettings, kept: &Kept, token: Option<&Token>) -> anyhow::Result<Endpoint> {
     let authorities = authority(server, kept, token).await?.into_bytes();
     let endpoint = Endpoint { server: server.to_owned(), authorities, server_name: None, identity: None, token: None };
-    let user = certificates::user(&n.name);
+    let user = skiff_identity::user(&n.name);
     let usable = |l: &Leaf| l.common_name().as_deref() == Some(&user) && l.validity().is_some_and(|(_, until)| until > SystemTime::now());
-    if let Some(leaf) = certificates::read(&kept.client())?.filter(usable) {
+    if let Some(leaf) = kept::read(&kept.client())?.filter(usable) {
         return Ok(Endpoint { identity: Some(identity(&leaf)), ..endpoint });
     }
     let token = token.context("this node has no certificate (any more): it needs --token-file or --token to get one")?;
     let bearer = token.bearer();
     let asking = Endpoint { token: Some(Arc::new(move || Some(bearer.clone()))), ..endpoint.clone() };
     let client = Client::new(Arc::new(Https::new(asking)?), "skiff-agent");
-    let leaf = certificates::obtain(&client, &CLIENT, &certificates::client_profile(&n.name)).await.map_err(unknown_token).context("get this node's certificate")?;
-    certificates::write(&kept.client(), &leaf)?;
+    let leaf = skiff_identity::obtain(&client, &CLIENT, &client_profile(&n.name)).await.map_err(unknown_token).context("get this node's certificate")?;
+    kept::write(&kept.client(), &leaf)?;
     tracing::info!(target: "skiff", node = n.name, "joined");
     Ok(Endpoint { identity: Some(identity(&leaf)), ..endpoint })
 }
 
 /// Says what to do where nothing but the token can be wrong.
-fn unknown_token(e: anyhow::Error) -> anyhow::Error {
-    match e.downcast_ref::<Status>() {
-        Some(s) if s.is(Reason::Unauthorized) => e.context("the server does not know the token, or it has expired; `skiff token create` on the server makes another"),
-        _ => e,
-    }
-}
-
-pub fn identity(leaf: &Leaf) -> Identity {
-    Identity { certificate: leaf.certificate.clone().into_bytes(), key: leaf.key.clone().into_bytes() }
+fn unknown_token(e: IdentityError) -> anyhow::Error {
+    let unknown = matches!(&e, IdentityError::Refused(s) if s.is(Reason::Unauthorized));
+    let e = anyhow::Error::from(e);
+    if unknown { e.context("the server does not know the token, or it has expired; `skiff token create` on the server makes another") } else { e }
 }
 
 /// The server's certificate authority: the kept one, unless the token names another.

@@ -1,10 +1,9 @@
 //! The agent role: a node that joins a server's cluster and reaches it over TLS alone.
 //!
 //! The first start goes by the token: it recognises the server ([`join`]), and gets a certificate by a request that the cluster's
-//! controllers approve and sign ([`certificates`]). Later starts use what is kept in `<data>/agent`, so that neither the
+//! controllers approve and sign ([`skiff_identity`]). Later starts use what is kept in `<data>/agent`, so that neither the
 //! token nor a running server is needed for containers to go on.
 
-mod certificates;
 mod gate;
 mod join;
 
@@ -13,6 +12,7 @@ use crate::node::{self, Wiring, door, settings::NodeSettings};
 use crate::{lock, process};
 use anyhow::Context;
 use skiff_client::{Client, tls::Https};
+use skiff_identity::{Serving, keep_client, keep_serving};
 use skiff_informer::Informers;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ async fn serve(args: AgentArgs, n: NodeSettings, token: Option<crate::token::Tok
         () = end.wait() => return Ok(()),
     };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let serving = certificates::Serving::open(&kept.serving());
+    let serving = Serving::open(&kept.serving());
     let wiring = Wiring {
         client: client.clone(),
         reclaim: client.named("local-path-provisioner"),
@@ -54,8 +54,8 @@ async fn serve(args: AgentArgs, n: NodeSettings, token: Option<crate::token::Tok
         gate: Arc::new(gate::Delegated::new(client.clone(), n.name.clone())),
         tls: serving.config(&facts.client_ca)?,
     };
-    tasks.spawn(stop.clone().run_until_cancelled_owned(certificates::keep_client(client.clone(), https, n.name.clone(), kept.client())));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(certificates::keep_serving(client, serving, n.name.clone(), n.address, kept.serving())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_client(client.clone(), https, n.name.clone(), kept.client())));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(keep_serving(client, serving, n.name.clone(), n.address, kept.serving())));
     let agent = node::start(&n, &facts, wiring, &tasks, &stop).await?;
     door::open(&n.run, &n.traces(&facts), door::Door { images: Some(agent.images.clone()), ..Default::default() }, &tasks, &stop)?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
