@@ -41,7 +41,7 @@ fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me:
 /// What of a set a manager may own. The metadata as a whole is nobody's.
 fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
     let mut set = set.recursive_difference(scope.ignored);
-    set.members.remove(&Element::field("metadata"));
+    set.forget(&Element::field("metadata"));
     set
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
     // What nobody may own (a name) is the applier's while the rest is pruned, or it went with its parent.
     let own = |set| Entry { api_version: api_version.to_owned(), set, time: time.clone() };
     managed.0.insert(me.clone(), own(all.clone()));
-    let merged = prune(merged, managed, last.as_ref(), scope.shape)?;
+    let merged = prune(merged, managed, me, last.as_ref(), scope.shape)?;
     managed.0.insert(me.clone(), own(owned(all, scope)));
     let c = match settle(live, &merged, scope, managed, me, force) {
         Ok(c) => c,
@@ -92,8 +92,12 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
 }
 
 /// Removes what the last apply had, then puts back what is still owned and what was never the applier's.
-fn prune(merged: Value, managed: &Managed, last: Option<&FieldSet>, shape: Shape<'_>) -> Result<Value, WalkError> {
+fn prune(merged: Value, managed: &Managed, me: &ManagerId, last: Option<&FieldSet>, shape: Shape<'_>) -> Result<Value, WalkError> {
     let Some(last) = last.filter(|s| !s.is_empty()) else { return Ok(merged) };
+    // Nothing was withdrawn when all of it is owned still.
+    if managed.0.get(me).is_some_and(|e| last.is_subset(&e.set)) {
+        return Ok(merged);
+    }
     let named = |s: &FieldSet| s.with_named_parents(shape);
     let last = named(last);
     let mut pruned = remove(&merged, &last, shape).unwrap_or_else(|| Value::Object(Default::default()));
