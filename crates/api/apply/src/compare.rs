@@ -1,7 +1,6 @@
 //! What changed between two states.
-use crate::{Element, FieldSet, Relation, Shape, walk::{element_of, relation}};
+use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{element_of, relation}};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Comparison {
@@ -15,16 +14,48 @@ impl Comparison {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
     /// Without what lies in or under `ignored`.
-    pub fn exclude(self, ignored: &FieldSet) -> Self {
-        let cut = |s: FieldSet| s.recursive_difference(ignored);
-        Self { added: cut(self.added), modified: cut(self.modified), removed: cut(self.removed) }
+    pub fn exclude(mut self, ignored: &FieldSet) -> Self {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.cut(ignored);
+        }
+        self
+    }
+}
+
+/// The same of one field: whether it was added, modified or removed itself, and what changed below it.
+#[derive(Default)]
+struct Change {
+    own: [bool; 3],
+    below: Level,
+}
+
+const ADDED: usize = 0;
+const MODIFIED: usize = 1;
+const REMOVED: usize = 2;
+
+/// What changed of the fields of one map or list: added, modified, removed.
+#[derive(Default)]
+struct Level([Vec<Node>; 3]);
+
+impl Level {
+    fn put(&mut self, element: impl FnOnce() -> Element, change: Change) {
+        let Change { own, below: Level(below) } = change;
+        if !own.contains(&true) && below.iter().all(Vec::is_empty) {
+            return;
+        }
+        let element = element();
+        for ((nodes, member), below) in self.0.iter_mut().zip(own).zip(below) {
+            if member || !below.is_empty() {
+                nodes.push(Node { element: element.clone(), member, below: FieldSet::of(below) });
+            }
+        }
     }
 }
 
 pub(crate) fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
-    let mut c = Comparison::default();
-    node(Some(old), Some(new), shape, &mut Vec::new(), &mut c);
-    c
+    let Level(below) = node(Some(old), Some(new), shape).below;
+    let [added, modified, removed] = below.map(FieldSet::of);
+    Comparison { added, modified, removed }
 }
 
 /// How the two sides merge. A side that is absent or null takes the other's way.
@@ -39,24 +70,29 @@ fn common(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Result<
 
 /// A field or item that at least one side has. A whole map or list that comes or goes is in the set itself, beside
 /// what is below it; one that both sides have is not.
-fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
+fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Change {
+    let mut change = Change::default();
+    if old == new {
+        return change;
+    }
     match common(old, new, shape) {
-        Ok(r) if r == Relation::Atomic || (hollow(old) && hollow(new)) => leaf(old, new, path, c),
+        Ok(r) if r == Relation::Atomic || (hollow(old) && hollow(new)) => change.own = leaf(old, new),
         Ok(r) => {
-            below(r, old, new, shape, path, c);
+            below(r, old, new, shape, &mut change.below);
             match (old, new) {
-                (None, _) => c.added.insert(path),
-                (_, None) => c.removed.insert(path),
+                (None, _) => change.own[ADDED] = true,
+                (_, None) => change.own[REMOVED] = true,
                 _ => {}
             }
         }
         // A change of type: what was below goes, what is below comes.
         Err((o, n)) => {
-            leaf(old, new, path, c);
-            below(o, old, None, shape, path, c);
-            below(n, None, new, shape, path, c);
+            change.own = leaf(old, new);
+            below(o, old, None, shape, &mut change.below);
+            below(n, None, new, shape, &mut change.below);
         }
     }
+    change
 }
 
 fn hollow(v: Option<&Value>) -> bool {
@@ -68,28 +104,26 @@ fn hollow(v: Option<&Value>) -> bool {
     }
 }
 
-fn leaf(old: Option<&Value>, new: Option<&Value>, path: &[Element], c: &mut Comparison) {
+fn leaf(old: Option<&Value>, new: Option<&Value>) -> [bool; 3] {
     match (old, new) {
-        (None, _) => c.added.insert(path),
-        (_, None) => c.removed.insert(path),
-        (Some(o), Some(n)) if !same(o, n) => c.modified.insert(path),
-        _ => {}
+        (None, _) => [true, false, false],
+        (_, None) => [false, false, true],
+        (Some(o), Some(n)) => [false, !same(o, n), false],
     }
 }
 
-fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
+fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, level: &mut Level) {
     match r {
         Relation::Atomic => {}
         Relation::Map => {
             let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
             let fresh = new.into_iter().flatten().map(|(name, _)| name).filter(|name| !old.is_some_and(|m| m.contains_key(*name)));
             for name in old.into_iter().flatten().map(|(name, _)| name).chain(fresh) {
-                path.push(Element::field(name));
-                node(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), shape.field(name), path, c);
-                path.pop();
+                let change = node(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), shape.field(name));
+                level.put(|| Element::field(name), change);
             }
         }
-        Relation::Set | Relation::Keyed => lists(items(old), items(new), shape, path, c),
+        Relation::Set | Relation::Keyed => lists(items(old), items(new), shape, level),
     }
 }
 
@@ -97,40 +131,52 @@ fn items(v: Option<&Value>) -> &[Value] {
     v.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 
-fn lists(old: &[Value], new: &[Value], shape: Shape<'_>, path: &mut Vec<Element>, c: &mut Comparison) {
-    let (was, is) = (grouped(old, shape), grouped(new, shape));
-    let fresh = is.keys().filter(|e| !was.contains_key(*e));
-    for e in was.keys().chain(fresh) {
-        let (o, n) = (was.get(e).map(Vec::as_slice).unwrap_or_default(), is.get(e).map(Vec::as_slice).unwrap_or_default());
-        path.push(e.clone());
+fn lists(old: &[Value], new: &[Value], shape: Shape<'_>, level: &mut Level) {
+    let (was, is) = (sorted(old, shape), sorted(new, shape));
+    let (mut was, mut is) = (was.as_slice(), is.as_slice());
+    while let Some(e) = [was.first(), is.first()].into_iter().flatten().map(|(e, _)| e).min() {
+        let (o, n) = (run(&mut was, e), run(&mut is, e));
+        let mut change = Change::default();
         match (o, n) {
-            ([] | [_], [] | [_]) => node(o.first().copied(), n.first().copied(), shape.item(), path, c),
+            ([] | [_], [] | [_]) => change = node(first(o), first(n), shape.item()),
             // Duplicates are owned as one: any difference modifies the item as a whole.
-            ([_, _, ..], [_, _, ..]) => {
-                if o.len() != n.len() || o.iter().zip(n).any(|(a, b)| !same(a, b)) {
-                    c.modified.insert(path);
-                }
-            }
+            ([_, _, ..], [_, _, ..]) => change.own[MODIFIED] = o.len() != n.len() || o.iter().zip(n).any(|((_, a), (_, b))| !same(a, b)),
             ([_, _, ..], _) => {
-                n.first().into_iter().for_each(|v| node(None, Some(v), shape.item(), path, c));
-                c.removed.insert(path);
+                if let Some(v) = first(n) {
+                    change = node(None, Some(v), shape.item());
+                }
+                change.own[REMOVED] = true;
             }
             (_, _) => {
-                o.first().into_iter().for_each(|v| node(Some(v), None, shape.item(), path, c));
-                c.added.insert(path);
+                if let Some(v) = first(o) {
+                    change = node(Some(v), None, shape.item());
+                }
+                change.own[ADDED] = true;
             }
         }
-        path.pop();
+        level.put(|| e.clone(), change);
     }
 }
 
+type Item<'v> = (Element, &'v Value);
+
+fn first<'v>(items: &[Item<'v>]) -> Option<&'v Value> {
+    items.first().map(|(_, v)| *v)
+}
+
+/// Takes the items of an element off the front.
+fn run<'i, 'v>(items: &mut &'i [Item<'v>], e: &Element) -> &'i [Item<'v>] {
+    let length = items.iter().take_while(|(x, _)| x == e).count();
+    let (front, rest) = items.split_at(length);
+    *items = rest;
+    front
+}
+
 /// Items by their path element; an item without its keys stands for its position.
-fn grouped<'v>(items: &'v [Value], shape: Shape<'_>) -> BTreeMap<Element, Vec<&'v Value>> {
-    let mut m: BTreeMap<Element, Vec<&Value>> = BTreeMap::new();
-    for (i, v) in items.iter().enumerate() {
-        m.entry(element_of(shape, v, i).unwrap_or(Element::Index(i))).or_default().push(v);
-    }
-    m
+fn sorted<'v>(items: &'v [Value], shape: Shape<'_>) -> Vec<Item<'v>> {
+    let mut all: Vec<Item<'v>> = items.iter().enumerate().map(|(i, v)| (element_of(shape, v, i).unwrap_or(Element::Index(i)), v)).collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
 }
 
 /// Equality of JSON values whatever the order of maps, 1 and 1.0 being the same.

@@ -1,18 +1,19 @@
 //! One step of a path to a field.
 use serde_json::Value;
-use std::{cmp::Ordering, fmt};
+use smol_str::{SmolStr, ToSmolStr};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 /// A scalar inside a key or a set: ordered and hashable, unlike a JSON value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scalar {
     Int(i64),
     /// A number that is no i64, as its JSON text.
-    Number(String),
-    String(String),
+    Number(SmolStr),
+    String(SmolStr),
     Bool(bool),
     Null,
     /// A list or map in a set, as compact JSON text.
-    Json(String),
+    Json(SmolStr),
 }
 
 impl Scalar {
@@ -20,16 +21,16 @@ impl Scalar {
         match v {
             Value::Null => Scalar::Null,
             Value::Bool(b) => Scalar::Bool(*b),
-            Value::String(s) => Scalar::String(s.clone()),
-            Value::Number(n) => n.as_i64().map_or_else(|| Scalar::Number(n.to_string()), Scalar::Int),
-            other => Scalar::Json(other.to_string()),
+            Value::String(s) => Scalar::String(s.into()),
+            Value::Number(n) => n.as_i64().map_or_else(|| Scalar::Number(n.to_smolstr()), Scalar::Int),
+            other => Scalar::Json(other.to_smolstr()),
         }
     }
     pub fn to_json(&self) -> Value {
         match self {
             Scalar::Int(n) => (*n).into(),
             Scalar::Number(s) | Scalar::Json(s) => serde_json::from_str(s).unwrap_or(Value::Null),
-            Scalar::String(s) => s.clone().into(),
+            Scalar::String(s) => s.as_str().into(),
             Scalar::Bool(b) => (*b).into(),
             Scalar::Null => Value::Null,
         }
@@ -41,19 +42,19 @@ impl fmt::Display for Scalar {
     }
 }
 
-/// A field of a map, an item of a keyed list, a member of a set, or a position.
+/// A field of a map, an item of a keyed list, a member of a set, or a position. Cheap to copy.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Element {
-    Field(String),
+    Field(SmolStr),
     /// Key fields, sorted by name.
-    Key(Vec<(String, Scalar)>),
+    Key(Arc<[(SmolStr, Scalar)]>),
     Value(Scalar),
     Index(usize),
 }
 
 impl Element {
     pub fn field(name: &str) -> Self {
-        Element::Field(name.to_owned())
+        Element::Field(name.into())
     }
     fn rank(&self) -> u8 {
         match self {

@@ -1,7 +1,7 @@
 //! An applied configuration merged into the live object.
 use crate::{Element, Relation, Shape, walk::{element_of, relation}};
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// `applied` wins where both have a field; lists keep the order of the live items with the applied ones in theirs.
 pub(crate) fn merge(live: &Value, applied: &Value, shape: Shape<'_>) -> Value {
@@ -14,13 +14,17 @@ pub(crate) fn merge(live: &Value, applied: &Value, shape: Shape<'_>) -> Value {
 }
 
 fn merge_maps(live: &Map<String, Value>, applied: &Map<String, Value>, shape: Shape<'_>) -> Map<String, Value> {
-    let mut out = live.clone();
-    for (name, value) in applied {
-        let merged = match live.get(name).filter(|v| !v.is_null()) {
-            Some(old) => merge(old, value, shape.field(name)),
-            None => value.clone(),
+    let mut out = Map::with_capacity(live.len() + applied.len());
+    for (name, old) in live {
+        let merged = match applied.get(name) {
+            Some(value) if old.is_null() => value.clone(),
+            Some(value) => merge(old, value, shape.field(name)),
+            None => old.clone(),
         };
         out.insert(name.clone(), merged);
+    }
+    for (name, value) in applied.iter().filter(|(name, _)| !live.contains_key(*name)) {
+        out.insert(name.clone(), value.clone());
     }
     out
 }
@@ -32,6 +36,10 @@ fn merge_lists(live: &[Value], applied: &[Value], shape: Shape<'_>) -> Vec<Value
         items.iter().enumerate().map(|(i, v)| element_of(shape, v, i).unwrap_or(Element::Index(i))).collect()
     };
     let (live_keys, applied_keys) = (keyed(live), keyed(applied));
+    // The same items in the same order, as it is most often.
+    if live_keys == applied_keys && live_keys.iter().collect::<HashSet<_>>().len() == live_keys.len() {
+        return live.iter().zip(applied).map(|(l, a)| merge(l, a, shape.item())).collect();
+    }
     let applied_at: BTreeMap<&Element, usize> = applied_keys.iter().enumerate().map(|(i, k)| (k, i)).collect();
     let mut live_at: BTreeMap<&Element, Vec<usize>> = BTreeMap::new();
     for (i, k) in live_keys.iter().enumerate() {

@@ -2,7 +2,7 @@
 use crate::updater::{self, Outcome, Scope};
 use crate::compare::compare;
 use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use skiff_meta::Status;
 use thiserror::Error;
 
@@ -137,15 +137,19 @@ impl<'a> Tracker<'a> {
     }
     fn bring_up(&self, managed: &mut Managed) {
         for e in managed.0.values_mut() {
-            e.set = e.set.reconciled(self.shape);
+            e.set.reconcile(self.shape);
         }
     }
 }
 
 fn without_managed(v: &Value) -> Value {
-    let mut v = if v.is_null() { Value::Object(Default::default()) } else { v.clone() };
-    take(&mut v);
-    v
+    let Value::Object(all) = v else { return if v.is_null() { Value::Object(Default::default()) } else { v.clone() } };
+    let without = |meta: &Map<String, Value>| meta.iter().filter(|(k, _)| *k != "managedFields").map(|(k, v)| (k.clone(), v.clone())).collect();
+    let part = |(k, v): (&String, &Value)| match v {
+        Value::Object(meta) if k == "metadata" => (k.clone(), Value::Object(without(meta))),
+        v => (k.clone(), v.clone()),
+    };
+    Value::Object(all.iter().map(part).collect())
 }
 fn take(v: &mut Value) -> Option<Value> {
     v.get_mut("metadata")?.as_object_mut()?.shift_remove("managedFields")

@@ -8,12 +8,9 @@ pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Option<Valu
         (Relation::Map, Value::Object(m)) => {
             let mut out = Map::new();
             for (name, child) in m {
-                let e = Element::field(name);
-                if set.members.contains(&e) {
-                    continue;
-                }
-                let kept = match set.child(&e).filter(|s| !s.is_empty()) {
-                    Some(s) => remove(child, s, shape.field(name)),
+                let kept = match set.field(name) {
+                    Some(n) if n.member => continue,
+                    Some(n) => remove(child, &n.below, shape.field(name)),
                     None => Some(child.clone()),
                 };
                 out.extend(kept.map(|k| (name.clone(), k)));
@@ -24,11 +21,9 @@ pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Option<Valu
             let mut out = Vec::new();
             for (i, item) in items.iter().enumerate() {
                 let e = element_of(shape, item, i).unwrap_or(Element::Index(i));
-                if set.members.contains(&e) {
-                    continue;
-                }
-                match set.child(&e).filter(|s| !s.is_empty()) {
-                    Some(s) => out.extend(remove(item, s, shape.item())),
+                match set.node(&e) {
+                    Some(n) if n.member => {}
+                    Some(n) => out.extend(remove(item, &n.below, shape.item())),
                     None => out.push(item.clone()),
                 }
             }

@@ -2,6 +2,7 @@
 use crate::{Element, Scalar};
 use serde_json::Value;
 use skiff_schema::{Field, Kind, ListType, Ty, Type};
+use smol_str::SmolStr;
 
 /// A node of a schema. Cheap to copy.
 #[derive(Clone, Copy, Debug)]
@@ -108,19 +109,20 @@ impl<'a> Shape<'a> {
     /// The path element of an item of a keyed list; absent keys take their default. None: a key is missing.
     pub fn key_of(&self, item: &Value) -> Option<Element> {
         let inner = self.item();
-        let mut key = Vec::new();
-        for name in self.keys() {
+        let names = self.keys();
+        let mut key: Vec<(SmolStr, Scalar)> = Vec::with_capacity(names.len());
+        for name in names {
             match item.get(name).filter(|v| !v.is_null()) {
-                Some(v) => key.push((name.to_owned(), Scalar::of(v))),
+                Some(v) => key.push((name.into(), Scalar::of(v))),
                 None => {
                     if let Some(d) = inner.default_of(name) {
-                        key.push((name.to_owned(), Scalar::of(&d)));
+                        key.push((name.into(), Scalar::of(&d)));
                     }
                 }
             }
         }
         key.sort();
-        (!key.is_empty() && item.is_object()).then_some(Element::Key(key))
+        (!key.is_empty() && item.is_object()).then(|| Element::Key(key.into()))
     }
     fn keys(&self) -> Vec<&'a str> {
         match *self {

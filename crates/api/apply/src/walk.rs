@@ -1,7 +1,8 @@
 //! From a value to the set of its fields.
-use crate::{Element, FieldSet, Relation, Scalar, Shape};
+use crate::{Element, FieldSet, Relation, Scalar, Shape, set::Node};
 use serde_json::Value;
 use skiff_schema::Kind;
+use std::collections::HashSet;
 use thiserror::Error;
 
 /// The value does not fit its schema: an unknown field, an item without its keys, or two items of one key.
@@ -32,9 +33,7 @@ pub(crate) fn element_of(shape: Shape<'_>, item: &Value, index: usize) -> Result
 /// The fields that `v` sets. With `unique`, unknown fields and two items of one key are errors (upstream checks the applied
 /// configuration so, never the live object).
 pub(crate) fn to_set(v: &Value, shape: Shape<'_>, unique: bool) -> Result<FieldSet, WalkError> {
-    let mut set = FieldSet::default();
-    walk(v, shape, unique, &mut Vec::new(), &mut set)?;
-    Ok(set)
+    walk(v, shape, unique, &mut Vec::new()).map(|(_, set)| set)
 }
 
 /// What the schema wants where the value is neither that nor null.
@@ -99,46 +98,47 @@ fn printed(v: &Value) -> String {
     }
 }
 
-fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>, set: &mut FieldSet) -> Result<(), WalkError> {
+/// Whether the value is a field of its own, and the fields below it.
+fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>) -> Result<(bool, FieldSet), WalkError> {
+    let error = |path: &[Element], why: String| WalkError { path: crate::Path(path.to_vec()).to_string(), why };
     if unique && let Some(wanted) = expected(shape, v) {
-        return Err(WalkError { path: crate::Path(path.clone()).to_string(), why: format!("expected {wanted}, got &{{{}}}", printed(v)) });
+        return Err(error(path, format!("expected {wanted}, got &{{{}}}", printed(v))));
     }
     match (relation(shape, v), v) {
         (Relation::Map, Value::Object(m)) => {
+            let mut nodes = Vec::with_capacity(m.len());
             for (name, child) in m {
-                path.push(Element::field(name));
+                let element = Element::field(name);
+                path.push(element.clone());
                 if unique && shape.forbids(name) {
-                    return Err(WalkError { path: crate::Path(path.clone()).to_string(), why: "field not declared in schema".into() });
+                    return Err(error(path, "field not declared in schema".into()));
                 }
-                walk(child, shape.field(name), unique, path, set)?;
+                let (own, below) = walk(child, shape.field(name), unique, path)?;
                 let hollow = child.is_null() || child.as_object().is_some_and(|m| m.is_empty());
-                if hollow || !shape.declares(name) {
-                    set.insert(path);
-                }
+                nodes.push(Node { element, member: own || hollow || !shape.declares(name), below });
                 path.pop();
             }
+            Ok((false, FieldSet::of(nodes)))
         }
         (Relation::Set | Relation::Keyed, Value::Array(items)) => {
+            let (mut nodes, mut seen) = (Vec::with_capacity(items.len()), HashSet::new());
             for (i, item) in items.iter().enumerate() {
-                let err = |why| WalkError { path: crate::Path(path.clone()).to_string(), why };
-                let e = element_of(shape, item, i).map_err(err)?;
-                let err = |why: String| WalkError { path: crate::Path(path.clone()).to_string(), why };
-                let seen = unique && set.has(&[path.as_slice(), std::slice::from_ref(&e)].concat());
-                if seen {
-                    return Err(err(format!("duplicate entries for key {e}")));
+                let element = element_of(shape, item, i).map_err(|why| error(path, why))?;
+                if unique && !seen.insert(element.clone()) {
+                    return Err(error(path, format!("duplicate entries for key {element}")));
                 }
-                path.push(e);
-                walk(item, shape.item(), unique, path, set)?;
-                set.insert(path);
+                path.push(element.clone());
+                let (_, below) = walk(item, shape.item(), unique, path)?;
+                nodes.push(Node { element, member: true, below });
                 path.pop();
             }
+            Ok((false, FieldSet::of(nodes)))
         }
         _ => {
             if unique {
                 conform(shape, v, path)?;
             }
-            set.insert(path);
+            Ok((true, FieldSet::default()))
         }
     }
-    Ok(())
 }

@@ -1,26 +1,26 @@
 //! FieldsV1: a field set as nested JSON (`f:` field, `k:` key, `v:` value, `i:` index, `.` the field itself).
-use crate::{Element, FieldSet, Scalar};
+use crate::{Element, FieldSet, Scalar, set::Node};
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use smol_str::SmolStr;
+use std::fmt::Write;
 
 /// Deeper sets are refused.
 const MAX_DEPTH: usize = 128;
 
 impl FieldSet {
     pub fn to_fields_v1(&self) -> Value {
-        let mut out = Map::new();
-        let both: BTreeSet<&Element> = self.members.iter().chain(self.children.keys()).collect();
-        for e in both {
-            let mut below = Map::new();
-            if let Some(child) = self.children.get(e).filter(|c| !c.is_empty()) {
-                if self.members.contains(e) {
-                    below.insert(".".into(), Value::Object(Map::new()));
+        let mut out = Map::with_capacity(self.nodes().len());
+        for n in self.nodes() {
+            let below = match n.below.to_fields_v1() {
+                Value::Object(below) if n.member && !below.is_empty() => {
+                    let mut own = Map::with_capacity(below.len() + 1);
+                    own.insert(".".into(), Value::Object(Map::new()));
+                    own.extend(below);
+                    Value::Object(own)
                 }
-                if let Value::Object(m) = child.to_fields_v1() {
-                    below.extend(m);
-                }
-            }
-            out.insert(write(e), Value::Object(below));
+                below => below,
+            };
+            out.insert(write(&n.element), below);
         }
         Value::Object(out)
     }
@@ -33,30 +33,28 @@ impl FieldSet {
 /// The set below, and whether the field itself is a member.
 fn read_set(v: &Value, depth: usize) -> Option<(FieldSet, bool)> {
     let map = v.as_object().filter(|_| depth < MAX_DEPTH)?;
-    let (mut set, mut own) = (FieldSet::default(), map.is_empty());
+    let (mut nodes, mut own) = (Vec::with_capacity(map.len()), map.is_empty());
     for (key, below) in map {
         if key == "." {
             own = true;
             continue;
         }
-        let element = read(key)?;
-        let (child, member) = read_set(below, depth + 1)?;
-        if member {
-            set.members.insert(element.clone());
-        }
-        if !child.is_empty() {
-            set.children.insert(element, child);
-        }
+        let (below, member) = read_set(below, depth + 1)?;
+        nodes.push(Node { element: read(key)?, member, below });
     }
-    Some((set, own))
+    Some((FieldSet::of(nodes), own))
 }
 
 fn write(e: &Element) -> String {
     match e {
         Element::Field(n) => format!("f:{n}"),
         Element::Key(k) => {
-            let map: Map<String, Value> = k.iter().map(|(n, v)| (n.clone(), v.to_json())).collect();
-            format!("k:{}", Value::Object(map))
+            let mut out = String::from("k:{");
+            for (i, (name, v)) in k.iter().enumerate() {
+                let _ = write!(out, "{}{}:{v}", if i > 0 { "," } else { "" }, Value::from(name.as_str()));
+            }
+            out.push('}');
+            out
         }
         Element::Value(v) => format!("v:{v}"),
         Element::Index(i) => format!("i:{i}"),
@@ -66,14 +64,14 @@ fn write(e: &Element) -> String {
 fn read(key: &str) -> Option<Element> {
     let (kind, rest) = key.split_once(':')?;
     Some(match kind {
-        "f" => Element::Field(rest.to_owned()),
+        "f" => Element::field(rest),
         "v" => Element::Value(Scalar::of(&serde_json::from_str(rest).ok()?)),
         "i" => Element::Index(rest.parse().ok()?),
         "k" => {
             let map: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            let mut k: Vec<(String, Scalar)> = map.iter().map(|(n, v)| (n.clone(), Scalar::of(v))).collect();
+            let mut k: Vec<(SmolStr, Scalar)> = map.iter().map(|(n, v)| (n.into(), Scalar::of(v))).collect();
             k.sort();
-            Element::Key(k)
+            Element::Key(k.into())
         }
         _ => return None,
     })

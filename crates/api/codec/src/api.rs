@@ -7,7 +7,7 @@ use crate::error::DecodeError;
 use crate::json::decode::Decoder;
 use crate::json::scan::Scanner;
 use crate::json::strict::Strict;
-use crate::json::{untyped, write};
+use crate::json::{settle, untyped, write};
 use crate::limits::MAX_BODY;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
@@ -93,6 +93,20 @@ fn word(first: u8) -> &'static str {
 pub fn decode_json(ty: &'static Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
     check_size(bytes)?;
     decode_unlimited(ty, bytes)
+}
+
+/// The same as [`decode_value`] for a value that is handed over: what can be is settled where it stands.
+pub fn decode_owned(ty: &'static Type, mut value: Value) -> Result<Decoded, DecodeError> {
+    if settle::object(ty, &mut value) {
+        return Ok(Decoded { object: value, strict: Vec::new() });
+    }
+    decode_value(ty, &value)
+}
+
+/// Brings a value into canonical form where it stands. False: something in it is for [`decode_value`], to which what is
+/// left of it means the same.
+pub fn settle(ty: &'static Type, value: &mut Value) -> bool {
+    settle::object(ty, value)
 }
 
 /// Brings a value into canonical form: what decoding its bytes would give.

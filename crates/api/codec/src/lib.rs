@@ -23,8 +23,8 @@ mod proto;
 mod yaml;
 
 pub use api::{
-    Decoded, TypeMeta, decode_custom_json, decode_json, decode_value, encode_custom_json,
-    encode_json, type_meta,
+    Decoded, TypeMeta, decode_custom_json, decode_json, decode_owned, decode_value,
+    encode_custom_json, encode_json, settle, type_meta,
 };
 pub use error::{DecodeError, strict_message, summary};
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_YAML_EXPANDED};

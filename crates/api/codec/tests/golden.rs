@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use skiff_codec::{
-    Decoded, decode_json, decode_protobuf, encode_json, encode_protobuf, type_meta, yaml_to_json,
+    Decoded, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf, settle,
+    type_meta, yaml_to_json,
 };
 use skiff_schema::{Type, by_gvk};
 
@@ -180,4 +181,60 @@ fn yaml_reads_as_the_same_object() {
 fn with(base: &Path, extension: &str) -> String {
     let kept = base.extension().map(|e| e.to_string_lossy().into_owned());
     kept.map_or(extension.to_owned(), |kept| format!("{kept}.{extension}"))
+}
+
+/// Calls `change` with the value at a place, counted in the order of a walk. False: there are fewer.
+fn at(v: &mut Value, place: &mut usize, change: &mut dyn FnMut(&mut Value)) -> bool {
+    if *place == 0 {
+        change(v);
+        return true;
+    }
+    *place -= 1;
+    match v {
+        Value::Object(m) => m.values_mut().any(|v| at(v, place, change)),
+        Value::Array(l) => l.iter_mut().any(|v| at(v, place, change)),
+        _ => false,
+    }
+}
+
+fn reversed(v: &Value) -> Value {
+    match v {
+        Value::Object(m) => Value::Object(m.iter().rev().map(|(k, v)| (k.clone(), reversed(v))).collect()),
+        Value::Array(l) => Value::Array(l.iter().map(reversed).collect()),
+        v => v.clone(),
+    }
+}
+
+/// Settling gives what decoding gives, to the order of fields, or leaves what decodes to the same.
+fn settles_like_decoding(name: &str, ty: &'static Type, v: &Value) -> bool {
+    let decoded = decode_value(ty, v);
+    let mut settled = v.clone();
+    let done = settle(ty, &mut settled);
+    if done {
+        let decoded = decoded.unwrap_or_else(|e| panic!("{name}: settled, but {e}: {v}"));
+        assert_eq!(settled.to_string(), decoded.object.to_string(), "{name}");
+        assert!(decoded.strict.is_empty(), "{name}: {:?}", decoded.strict);
+    } else {
+        let text = |r: Result<Decoded, skiff_codec::DecodeError>| r.map(|d| (d.object.to_string(), d.strict)).map_err(|e| e.to_string());
+        assert_eq!(text(decode_value(ty, &settled)), text(decoded), "{name}");
+    }
+    done
+}
+
+#[test]
+fn values_are_settled_where_they_stand() {
+    let odd = [Value::Null, "".into(), 0.into(), false.into(), serde_json::json!([]), serde_json::json!({}), "x".into(), 1.5.into(), serde_json::json!({"z": null, "a": 1}), serde_json::json!([null]), u64::MAX.into(), 2.0.into()];
+    let mut done = 0;
+    let all = goldens();
+    for g in &all {
+        let v: Value = serde_json::from_slice(&g.json).expect("JSON");
+        done += usize::from(settles_like_decoding(&g.name, g.ty, &v)) + usize::from(settles_like_decoding(&g.name, g.ty, &reversed(&g.decoded.object)));
+        for i in 0..60 {
+            let mut changed = g.decoded.object.clone();
+            let (mut place, with) = (1 + i * 7 % 400 + i, &odd[i % odd.len()]);
+            at(&mut changed, &mut place, &mut |v| *v = with.clone());
+            settles_like_decoding(&g.name, g.ty, &changed);
+        }
+    }
+    assert!(done > all.len(), "most are settled: {done} of {}", 2 * all.len());
 }

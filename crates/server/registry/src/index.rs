@@ -1,9 +1,10 @@
 //! The index row of stored bytes: labels, selectable fields, owners.
 use crate::{table::Table, value};
-use serde_json::Value;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
 use skiff_meta::Uid;
 use skiff_store::{Indexer, Row};
-use std::sync::Arc;
+use std::{borrow::Cow, fmt, sync::Arc};
 
 /// Gives the store its rows. Made before the store, which is made before the registry.
 pub struct RowIndexer {
@@ -18,13 +19,83 @@ impl RowIndexer {
 
 impl Indexer for RowIndexer {
     fn row(&self, key: &str, bytes: &[u8]) -> Row {
-        let Ok(v) = serde_json::from_slice::<Value>(bytes) else { return Row::default() };
         let storage = key.split('/').next().unwrap_or_default();
-        let fields = match self.table.rows().of_storage(storage) {
-            Some(r) => r.fields.iter().map(|f| (f.path, Arc::from(f.value(&v)))).collect(),
-            None => Box::default(),
-        };
+        let row = self.table.rows().of_storage(storage);
+        let fields = row.as_ref().map_or(&[][..], |r| &r.fields);
+        let Ok(v) = indexed(bytes, !fields.is_empty()) else { return Row::default() };
+        let fields = fields.iter().map(|f| (f.path, Arc::from(f.value(&v)))).collect();
         row_of(&v, fields)
+    }
+}
+
+/// What no row is made of, and has most of an object's bytes: members of `metadata`, of the object, of its other parts.
+const UNREAD: [&[&str]; 3] = [
+    &["managedFields", "annotations", "finalizers"],
+    &["data", "binaryData", "stringData", "rules", "webhooks"],
+    &["containers", "initContainers", "volumes", "tolerations", "affinity", "template", "conditions", "containerStatuses", "initContainerStatuses", "images"],
+];
+
+/// The object as far as rows are made of it: without `fields`, its metadata.
+fn indexed(bytes: &[u8], fields: bool) -> serde_json::Result<Value> {
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let v = Members { part: if fields { Part::Object } else { Part::MetadataOnly } }.deserialize(&mut from)?;
+    from.end()?;
+    Ok(v)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Object,
+    MetadataOnly,
+    Metadata,
+    Other,
+}
+
+/// Reads an object without the members that are not read of it.
+#[derive(Clone, Copy)]
+struct Members {
+    part: Part,
+}
+
+impl Members {
+    fn skips(self, key: &str) -> bool {
+        let [metadata, object, other] = UNREAD;
+        match self.part {
+            Part::MetadataOnly => key != "metadata",
+            Part::Metadata => metadata.contains(&key),
+            Part::Object => object.contains(&key),
+            Part::Other => other.contains(&key),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Members {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Value;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = from.next_key::<Cow<'de, str>>()? {
+            if self.skips(&key) {
+                from.next_value::<IgnoredAny>()?;
+                continue;
+            }
+            let value = match (self.part, key.as_ref()) {
+                (Part::Object | Part::MetadataOnly, "metadata") => from.next_value_seed(Members { part: Part::Metadata })?,
+                (Part::Object, "spec" | "status") => from.next_value_seed(Members { part: Part::Other })?,
+                _ => from.next_value()?,
+            };
+            map.insert(key.into_owned(), value);
+        }
+        Ok(Value::Object(map))
     }
 }
 
@@ -41,5 +112,35 @@ fn row_of(v: &Value, fields: Box<[(&'static str, Arc<str>)]>) -> Row {
         fields,
         owners: value::list(v, "metadata.ownerReferences").iter().map(|o| Uid::from(value::text(o, "uid"))).collect(),
         deleting: value::at(v, "metadata.deletionTimestamp").is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_rows_are_made_of_is_read() {
+        let v = json!({"kind": "Pod", "metadata": {"name": "a", "labels": {"data": "x", "annotations": "y"}, "managedFields": [{"a": 1}]}, "spec": {"containers": [], "nodeName": "n"}, "status": {"phase": "Running"}, "data": {"a": "b"}, "type": "t"});
+        let bytes = v.to_string().into_bytes();
+        let metadata = json!({"name": "a", "labels": {"data": "x", "annotations": "y"}});
+        assert_eq!(indexed(&bytes, true).unwrap(), json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"}));
+        assert_eq!(indexed(&bytes, false).unwrap(), json!({"metadata": metadata}));
+        assert!(indexed(b"{} x", true).is_err());
+    }
+
+    #[test]
+    fn no_field_is_passed_over() {
+        use crate::table::fields::*;
+        for f in [POD, NODE, NAMESPACE, SECRET, SERVICE, REPLICAS, JOB, SIGNER, POD_CERTIFICATE, IP_ADDRESS, RESOURCE_SLICE, EVENT, EVENT_V1].concat() {
+            let mut v = Value::Object(Map::new());
+            let path = match f.read {
+                crate::table::Read::At(path) => path,
+                crate::table::Read::With(_) => continue,
+            };
+            crate::value::set(&mut v, path, "here");
+            assert_eq!(f.value(&indexed(v.to_string().as_bytes(), true).unwrap()), "here", "{path}");
+        }
     }
 }

@@ -102,7 +102,7 @@ impl Shape for Builtin {
     fn decode_value(&self, kind: &GroupVersionKind, value: Value) -> Result<Decoded, Status> {
         let ty = known(kind)?;
         let own = TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() };
-        let d = skiff_codec::decode_value(ty, &value).map_err(|e| unreadable(kind, &own, &e, b"{"))?;
+        let d = skiff_codec::decode_owned(ty, value).map_err(|e| unreadable(kind, &own, &e, b"{"))?;
         Ok(Decoded { value: d.object, strict: d.strict })
     }
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str) {
@@ -112,8 +112,15 @@ impl Shape for Builtin {
     }
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value) {
         let Some(ty) = table(kind) else { return };
-        if let Ok(d) = skiff_codec::decode_value(ty, value) {
-            *value = d.object;
+        let settled = skiff_codec::settle(ty, value)
+            || match skiff_codec::decode_value(ty, value) {
+                Ok(d) => {
+                    *value = d.object;
+                    true
+                }
+                Err(_) => false,
+            };
+        if settled {
             // Storing loses the difference between no list and an empty one; Go writes the former as null.
             for field in ty.fields.iter().filter(|f| !f.omit_empty && !f.omit_zero) {
                 if let Some(list) = value.get_mut(field.name).filter(|v| v.as_array().is_some_and(Vec::is_empty)) {

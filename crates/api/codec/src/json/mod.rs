@@ -3,6 +3,7 @@
 pub(crate) mod base64;
 pub(crate) mod decode;
 pub(crate) mod scan;
+pub(crate) mod settle;
 pub(crate) mod special;
 pub(crate) mod strict;
 pub(crate) mod time;

@@ -14,6 +14,11 @@ pub fn absent(field: &Field) -> Option<Value> {
     Some(zero(&field.ty))
 }
 
+/// Whether [`absent`] gives something.
+pub fn written_when_absent(field: &Field) -> bool {
+    if field.pointer { !field.omit_empty && !field.omit_zero } else { !field.omit_zero && !(field.omit_empty && omits_when_empty(&field.ty)) }
+}
+
 /// Whether Go's omitempty applies to the type: it never does to structs.
 fn omits_when_empty(ty: &Ty) -> bool {
     matches!(
@@ -69,7 +74,7 @@ pub fn zero_struct(ty: &Type) -> Map<String, Value> {
 /// Whether Go leaves the field out although it holds `value`.
 pub fn left_out(field: &Field, value: &Value) -> bool {
     if value.is_null() {
-        return absent(field).is_none();
+        return !written_when_absent(field);
     }
     if field.pointer {
         return false;

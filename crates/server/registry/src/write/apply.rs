@@ -53,9 +53,9 @@ impl Registry {
             Some(e) => opened(ctx.row, ctx.version(), e).await?,
             None => Value::Null,
         };
+        let (working, to): (GroupVersion, GroupVersion) = (ctx.row.working(ctx.version()), kind.group_version());
         if entry.is_some() {
-            let to: GroupVersion = kind.group_version();
-            ctx.row.convert(&mut live, &ctx.row.working(ctx.version()), &to);
+            ctx.row.convert(&mut live, &working, &to);
         }
         let shape = ctx.row.shape.merging(&kind);
         let api_version = kind.api_version();
@@ -68,7 +68,8 @@ impl Registry {
             FieldValidation::Warn => incoming.warnings.extend(strict.iter().map(|w| w.lines().last().unwrap_or_default().trim().to_owned())),
             _ => {}
         }
-        Ok(Incoming { tracked: true, ..incoming })
+        let before = (entry.is_some() && working == to).then_some(live);
+        Ok(Incoming { tracked: true, before, ..incoming })
     }
 }
 

@@ -25,7 +25,7 @@ impl Registry {
     /// Creates a decoded object of the path's version; a generated name that is taken is generated anew.
     pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
-        let Incoming { value: mut v, warnings, tracked } = incoming;
+        let Incoming { value: mut v, warnings, tracked, .. } = incoming;
         if let Some(read) = ctx.row.strategy.read {
             read(&mut v);
         }
@@ -40,11 +40,12 @@ impl Registry {
         }
         let generated = value::text(&v, "metadata.name").is_empty() && !value::text(&v, "metadata.generateName").is_empty();
         for attempt in 0.. {
-            let mut object = v.clone();
+            let last = !generated || attempt + 1 == NAMES;
+            let mut object = if last { std::mem::take(&mut v) } else { v.clone() };
             self.fill_in(ctx, &mut object);
             let change = Change { old: None, role: None, warnings: warnings.clone(), code: 201 };
             match self.persist(ctx, options, object, change).await {
-                Err(s) if generated && attempt + 1 < NAMES && s.is(Reason::AlreadyExists) => {}
+                Err(s) if !last && s.is(Reason::AlreadyExists) => {}
                 answer => return answer,
             }
         }

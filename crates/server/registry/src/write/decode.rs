@@ -11,6 +11,8 @@ pub(crate) struct Incoming {
     pub warnings: Vec<String>,
     /// Whether its managed fields are settled already, as an apply leaves them.
     pub tracked: bool,
+    /// The state before, in the version worked in, where it has been read already.
+    pub before: Option<Value>,
 }
 
 /// Decodes the body as the row's kind in the version of the path.
@@ -37,8 +39,8 @@ fn strict(decoded: Decoded, options: &WriteOptions, kind: &GroupVersionKind) -> 
             let why = skiff_codec::strict_message(&strict);
             Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))
         }
-        FieldValidation::Warn => Ok(Incoming { value, warnings: strict, tracked: false }),
-        _ => Ok(Incoming { value, warnings: Vec::new(), tracked: false }),
+        FieldValidation::Warn => Ok(Incoming { value, warnings: strict, tracked: false, before: None }),
+        _ => Ok(Incoming { value, warnings: Vec::new(), tracked: false, before: None }),
     }
 }
 

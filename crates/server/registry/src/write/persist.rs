@@ -245,7 +245,10 @@ impl Registry {
 
     /// Commits, or finds that nothing is to be committed: no change, or a dry run.
     async fn store_object(&self, ctx: &Context<'_>, options: &WriteOptions, v: &Value, change: &Change) -> Result<(Bytes, Revision), Status> {
-        let body = body::encode(&sealed(ctx.row, ctx.version(), v.clone()).await?);
+        let body = match ctx.row.working(ctx.version()) == ctx.row.stored {
+            true => body::encode(v),
+            false => body::encode(&sealed(ctx.row, ctx.version(), v.clone()).await?),
+        };
         let key = ctx.row.key(ctx.namespace(), value::text(v, "metadata.name"));
         let Some((entry, _)) = &change.old else {
             if options.dry_run {

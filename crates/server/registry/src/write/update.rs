@@ -54,8 +54,11 @@ impl Registry {
 
     /// Puts an object of the path's version in the place of `entry`.
     pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
-        let Incoming { value: mut v, warnings, tracked } = incoming;
-        let old = opened(ctx.row, ctx.version(), entry).await?;
+        let Incoming { value: mut v, warnings, tracked, before } = incoming;
+        let old = match before {
+            Some(old) => old,
+            None => opened(ctx.row, ctx.version(), entry).await?,
+        };
         self.expect(ctx, entry, &old, &v, role)?;
         let (version, kind) = (GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), ctx.row.gvk(ctx.version()));
         if let Some(read) = ctx.row.strategy.read {
