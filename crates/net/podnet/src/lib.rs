@@ -18,6 +18,7 @@
 
 mod allocations;
 mod error;
+mod local_ports;
 mod overlay;
 mod pod;
 mod podnet;
@@ -25,5 +26,6 @@ mod rules;
 
 pub use allocations::{Allocation, Allocations, MappedPort};
 pub use error::PodNetError;
+pub use local_ports::LocalPorts;
 pub use overlay::{NodeNet, Overlay, OverlayPlan, OverlayRoute, apply_overlay, plan_overlay, tunnel_mac};
 pub use podnet::{Config, PodNet};

@@ -6,7 +6,8 @@
 //! and chains. [`Service::from_json`] and [`Slice::from_json`] read an object's bytes.
 //!
 //! Not here: watching the cluster, serving health check node ports (the facts are in [`Health`]), pods' own addresses, and
-//! node ports on loopback addresses, which kube-proxy's nftables mode doesn't serve either.
+//! node ports on loopback addresses, which kube-proxy's nftables mode doesn't serve either; [`local_node_ports`] says which there
+//! would be, for a listener.
 
 mod endpoints;
 mod input;
@@ -17,4 +18,4 @@ mod skeleton;
 pub use endpoints::{Usable, usable};
 pub use input::{Endpoint, InputError, NodeFacts, Service, ServicePort, Slice, SlicePort};
 pub use proxy::{Health, ServiceProxy, Snapshot, SyncOutcome, health};
-pub use services::service_rules;
+pub use services::{local_node_ports, service_rules};

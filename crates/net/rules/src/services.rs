@@ -1,7 +1,7 @@
 //! One Service port after the other: its chains and its elements.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use skiff_nft::{Chain, CmpOp, Expr, Field, Key, MetaKey, NatKind, Register, Ruleset, Set, Value, Verdict};
@@ -34,6 +34,17 @@ pub fn service_rules<'a>(
         }
     }
     rules
+}
+
+/// Node ports that TCP connections to 127.0.0.1 may ask for, and the Service addresses that they mean.
+pub fn local_node_ports<'a>(services: impl IntoIterator<Item = &'a Service>) -> BTreeMap<u16, SocketAddr> {
+    const TCP: u8 = 6;
+    let of = |service: &'a Service| {
+        let ip = service.cluster_ips.iter().find(|ip| ip.is_ipv4()).copied();
+        let ports = service.ports.iter().filter(|port| port.node_port != 0 && port.protocol == TCP);
+        ip.into_iter().flat_map(move |ip| ports.clone().map(move |port| (port.node_port, SocketAddr::new(ip, port.port))))
+    };
+    services.into_iter().flat_map(of).collect()
 }
 
 fn endpoints_of<'a>(slices: &[&'a Slice], port: &ServicePort, ipv6: bool) -> Vec<(&'a Endpoint, u16)> {
@@ -274,5 +285,20 @@ impl PortRules<'_> {
             Expr::VerdictLookup { map: dice_name.as_str().into(), from: R0 },
         ]);
         self.rules.chains.insert(self.chain(kind).as_str().into(), chain);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_node_ports_are_tcp_and_ipv4() {
+        let port = |protocol, port, node_port| ServicePort { protocol, port, node_port, ..ServicePort::default() };
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        let web = Service { cluster_ips: vec![ip("fd00::1"), ip("10.43.0.9")], ports: vec![port(6, 80, 30080), port(17, 53, 30053), port(6, 81, 0)], ..Service::default() };
+        let six = Service { cluster_ips: vec![ip("fd00::2")], ports: vec![port(6, 80, 30081)], ..Service::default() };
+        let found = local_node_ports([&web, &six]);
+        assert_eq!(found, BTreeMap::from([(30080, SocketAddr::new(ip("10.43.0.9"), 80))]));
     }
 }

@@ -55,6 +55,8 @@ pub struct Config {
     pub log_max_files: u32,
     /// Where `localhostProfile` files of seccomp are.
     pub seccomp_root: PathBuf,
+    /// Where those who run the node's network report how it does.
+    pub network: crate::NetworkHealth,
 }
 
 /// Percent of the image file system.
@@ -110,6 +112,7 @@ impl Config {
             log_max_bytes: 10 << 20,
             log_max_files: 5,
             seccomp_root: root_dir.join("seccomp"),
+            network: crate::NetworkHealth::default(),
             root_dir,
         }
     }

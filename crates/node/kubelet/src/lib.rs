@@ -22,6 +22,7 @@ mod kubelet;
 mod logs;
 mod machine;
 mod message;
+mod network_health;
 mod node;
 mod node_volumes;
 mod pod_certificates;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use config::{Config, Eviction, ImageGc};
 pub use kubelet::{Handle, Kubelet, Parts};
+pub use network_health::NetworkHealth;
 pub use node_volumes::{ImageMounts, NodeVolumes};
 pub use server::{Access, Gate, Peer};
 pub use volumes::{MountedVolumes, NoVolumes, VolumeError, Volumes};

@@ -83,6 +83,7 @@ async fn report_forever(agent: &Agent, server: Option<SocketAddr>, node: Node, a
                         let reason = if ready { "NodeReady" } else { "NodeNotReady" };
                         agent.recorder.normal(about, reason, format!("Node {} status is now: {reason}", agent.config.node_name));
                     }
+                    tell_network(agent, about, known.status.as_ref(), n.status.as_ref());
                     (known, sent_at, failures, first) = (n, agent.now(), 0, false);
                 }
                 Err(e) if e.is(Reason::NotFound) => {
@@ -103,6 +104,18 @@ async fn report_forever(agent: &Agent, server: Option<SocketAddr>, node: Node, a
             (n, _) => Duration::from_millis(100 << n),
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// An event when the network fails or works again.
+fn tell_network(agent: &Agent, about: &Regarding, before: Option<&NodeStatus>, after: Option<&NodeStatus>) {
+    let kind = "NetworkUnavailable";
+    let failed = |s| condition(s, kind).is_some_and(|c| c.status == "True");
+    let message = condition(after, kind).and_then(|c| c.message.clone()).unwrap_or_default();
+    match (failed(before), failed(after)) {
+        (false, true) => agent.recorder.warning(about, kind, message),
+        (true, false) => agent.recorder.normal(about, "NetworkAvailable", message),
+        _ => {}
     }
 }
 
@@ -241,19 +254,23 @@ async fn conditions(agent: &Agent, disk: &machine::Disk, old: Option<&NodeStatus
     let memory = pressure(low_memory, ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"), ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"));
     let disk = pressure(low_disk, ("KubeletHasDiskPressure", "kubelet has disk pressure"), ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"));
     let pids = pressure(low_pids, ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"), ("KubeletHasSufficientPID", "kubelet has sufficient PID available"));
+    let network = agent.config.network.condition();
     let now = Time(k8s_openapi::jiff::Timestamp::from_second(agent.now().as_second()).unwrap_or_default());
-    [("MemoryPressure", memory), ("DiskPressure", disk), ("PIDPressure", pids), ("Ready", ready)]
-        .into_iter()
-        .map(|(kind, (status, reason, message))| {
-            let before = condition(old, kind).filter(|c| c.status == status).and_then(|c| c.last_transition_time.clone());
-            NodeCondition {
-                type_: kind.into(),
-                status: status.into(),
-                reason: Some(reason.into()),
-                message: Some(message),
-                last_heartbeat_time: Some(now.clone()),
-                last_transition_time: before.or_else(|| Some(now.clone())),
-            }
-        })
-        .collect()
+    let own = [("MemoryPressure", memory), ("DiskPressure", disk), ("PIDPressure", pids), ("Ready", ready)];
+    let own = own.into_iter().map(|(kind, (status, reason, message))| NodeCondition {
+        type_: kind.into(),
+        status: status.into(),
+        reason: Some(reason.into()),
+        message: Some(message),
+        ..NodeCondition::default()
+    });
+    network.into_iter().chain(own).map(|c| dated(c, &now, old)).collect()
+}
+
+/// The time of the last change stays as long as the status does.
+fn dated(mut c: NodeCondition, now: &Time, old: Option<&NodeStatus>) -> NodeCondition {
+    let before = condition(old, &c.type_).filter(|b| b.status == c.status).and_then(|b| b.last_transition_time.clone());
+    c.last_heartbeat_time = Some(now.clone());
+    c.last_transition_time = before.or_else(|| Some(now.clone()));
+    c
 }

@@ -31,7 +31,12 @@ impl Shim {
     /// Asks, and waits for the answer. An error of the shim becomes one of ours.
     pub(crate) async fn request(&mut self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<Answer> {
         self.send(request, fds).await.map_err(lost)?;
-        match self.next().await? {
+        Self::accept(self.next().await?)
+    }
+
+    /// The answer, or the error that the shim answered with.
+    pub(crate) fn accept(answer: Answer) -> Result<Answer> {
+        match answer {
             Answer::Error { kind, message } => Err(match kind {
                 ErrorKind::NotFound => RuntimeError::Precondition(message),
                 ErrorKind::Program | ErrorKind::Failed => RuntimeError::StartFailed(message),
@@ -91,7 +96,7 @@ fn open(folder: &Path) -> io::Result<std::os::unix::net::UnixStream> {
     Ok(stream)
 }
 
-fn lost(source: Error) -> RuntimeError {
+pub(crate) fn lost(source: Error) -> RuntimeError {
     RuntimeError::failed("talk to the shim", source)
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use skiff_cri::{
     AsyncDuplex, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus, EventStream, ExecOptions, ExecOutput,
-    ExecStream, Resources, Result, Runtime, RuntimeError, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxFilter, SandboxId,
+    ExecStream, Resources, Result, Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxFilter, SandboxId,
     SandboxStats, SandboxStatus, Version,
 };
 use skiff_oci::cgroup::Cgroup;
 use skiff_shim::protocol::Request;
 
 use crate::client::Shim;
+use crate::files::{blocking, oci_failed};
 use crate::spec;
 use crate::state::EmbeddedRuntime;
 
@@ -101,8 +102,7 @@ impl Runtime for EmbeddedRuntime {
 
     async fn update_sandbox_resources(&self, id: &SandboxId, resources: &Resources) -> Result<()> {
         let cgroup = self.inner.tables.lock().sandbox(id)?.record.cgroup.clone();
-        let applied = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.apply(&spec::resources(resources)));
-        applied.map_err(|error| RuntimeError::failed("update the pod's limits", error.full_message()))?;
+        limit(cgroup, resources, "update the pod's limits").await?;
         let mut tables = self.inner.tables.lock();
         let record = &mut tables.sandbox(id)?.record;
         record.config.resources.change(resources);
@@ -111,8 +111,7 @@ impl Runtime for EmbeddedRuntime {
 
     async fn update_resources(&self, id: &ContainerId, resources: &Resources) -> Result<()> {
         let cgroup = self.inner.tables.lock().container(id)?.record.spec.cgroup.clone();
-        let applied = Cgroup::open(&cgroup).and_then(|cgroup| cgroup.apply(&spec::resources(resources)));
-        applied.map_err(|error| RuntimeError::failed("update the container's limits", error.full_message()))?;
+        limit(cgroup, resources, "update the container's limits").await?;
         let mut tables = self.inner.tables.lock();
         let record = &mut tables.container(id)?.record;
         record.config.resources.change(resources);
@@ -153,4 +152,10 @@ impl Runtime for EmbeddedRuntime {
     fn events(&self) -> EventStream {
         self.inner.events.subscribe()
     }
+}
+
+/// A lower limit of memory may have to wait until some is given back.
+async fn limit(cgroup: String, resources: &Resources, step: &'static str) -> Result<()> {
+    let resources = spec::resources(resources);
+    blocking(move || Cgroup::open(&cgroup).and_then(|cgroup| cgroup.apply(&resources)).map_err(oci_failed(step))).await
 }

@@ -15,9 +15,12 @@
 
 mod client;
 mod config;
+mod containers;
 mod contract;
-mod lifecycle;
+mod files;
+mod launch;
 mod recovery;
+mod sandboxes;
 mod spec;
 mod state;
 mod stats;

@@ -57,7 +57,11 @@ impl EmbeddedRuntime {
                     Some(container) => {
                         tables.containers.insert(container.id.clone(), Container::new(container));
                     }
-                    None => drop(fs::remove_dir_all(entry.path())),
+                    None => {
+                        if let Err(error) = fs::remove_dir_all(entry.path()) {
+                            tracing::warn!(target: "node::runtime", folder = %entry.path().display(), %error, "half-made container not removed");
+                        }
+                    }
                 }
             }
         }
@@ -74,7 +78,7 @@ impl EmbeddedRuntime {
         }
     }
 
-    async fn ask_shim(&self, folder: &Path) -> Option<(Shim, Vec<(ContainerId, i32, Option<Exit>)>)> {
+    pub(crate) async fn ask_shim(&self, folder: &Path) -> Option<(Shim, Vec<(ContainerId, i32, Option<Exit>)>)> {
         let mut shim = Shim::connect(folder).await.ok()?;
         match shim.request(&Request::List, &[]).await {
             Ok(Answer::Containers(list)) => {
@@ -94,6 +98,11 @@ impl EmbeddedRuntime {
             let mut tables = self.inner.tables.lock();
             let Ok(container) = tables.container(&id) else { continue };
             if container.record.ended.is_some() {
+                // Its start counts as failed: it must not go on unseen.
+                if known.is_some_and(|(.., exit)| exit.is_none()) {
+                    let (runtime, cgroup) = (self.clone(), container.record.spec.cgroup.clone());
+                    tokio::spawn(async move { runtime.kill_cgroup(&id, cgroup).await });
+                }
                 continue;
             }
             if known.is_some() && container.record.started_at == 0 {

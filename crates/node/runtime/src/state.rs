@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use skiff_cri::{
-    ContainerConfig, ContainerId, ContainerState, ContainerStatus, ExitReason, Network, PodIps, Result, RuntimeError, RuntimeEvent,
-    SandboxConfig, SandboxId, SandboxNet, SandboxState, SandboxStatus, Snapshots,
+    ContainerConfig, ContainerId, ContainerMetadata, ContainerState, ContainerStatus, ExitReason, Network, PodIps, PodMetadata, Result,
+    RuntimeError, RuntimeEvent, SandboxConfig, SandboxId, SandboxNet, SandboxState, SandboxStatus, Snapshots,
 };
 use skiff_shim::protocol::Exit;
 use tokio::sync::{broadcast, watch};
@@ -36,6 +36,21 @@ pub(crate) struct Inner {
 pub(crate) struct Tables {
     pub sandboxes: BTreeMap<SandboxId, Sandbox>,
     pub containers: BTreeMap<ContainerId, Container>,
+    /// What is being made and has no record yet.
+    pub making: Vec<Name>,
+}
+
+/// What no two of may be there.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Name {
+    Sandbox(PodMetadata),
+    Container(SandboxId, ContainerMetadata),
+}
+
+/// A name that nobody else gets until this is dropped; by then its record is in the tables, or it came to nothing.
+pub(crate) struct Reserved {
+    inner: Arc<Inner>,
+    name: Name,
 }
 
 /// `sandbox.json`
@@ -184,6 +199,42 @@ impl Tables {
 
     pub(crate) fn containers_of(&self, sandbox: &SandboxId) -> Vec<ContainerId> {
         self.containers.values().filter(|c| c.record.sandbox == *sandbox).map(|c| c.record.id.clone()).collect()
+    }
+}
+
+impl Name {
+    fn is_taken(&self, tables: &Tables) -> bool {
+        let recorded = match self {
+            Name::Sandbox(metadata) => tables.sandboxes.values().any(|other| other.record.config.metadata == *metadata),
+            Name::Container(sandbox, metadata) => {
+                tables.containers.values().any(|other| other.record.sandbox == *sandbox && other.record.config.metadata == *metadata)
+            }
+        };
+        recorded || tables.making.contains(self)
+    }
+
+    fn taken(&self) -> RuntimeError {
+        match self {
+            Name::Sandbox(metadata) => RuntimeError::AlreadyExists { kind: "sandbox", name: metadata.name.clone() },
+            Name::Container(_, metadata) => RuntimeError::AlreadyExists { kind: "container", name: metadata.name.clone() },
+        }
+    }
+}
+
+impl Reserved {
+    pub(crate) fn take(inner: &Arc<Inner>, name: Name) -> Result<Self> {
+        let mut tables = inner.tables.lock();
+        if name.is_taken(&tables) {
+            return Err(name.taken());
+        }
+        tables.making.push(name.clone());
+        Ok(Self { inner: inner.clone(), name })
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.inner.tables.lock().making.retain(|name| *name != self.name);
     }
 }
 

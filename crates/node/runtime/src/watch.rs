@@ -80,15 +80,18 @@ impl EmbeddedRuntime {
             let mut tables = self.inner.tables.lock();
             let Ok(entry) = tables.sandbox(sandbox) else { return };
             let was_ready = std::mem::replace(&mut entry.record.ready, false);
-            let _ = self.inner.save_sandbox(&entry.record);
+            if let Err(error) = self.inner.save_sandbox(&entry.record) {
+                tracing::warn!(target: "node::runtime", sandbox = %sandbox, error = %error.full_message(), "loss of the shim not recorded");
+            }
             let list = tables.containers.values().filter(|c| c.record.sandbox == *sandbox && c.record.started_at > 0 && c.record.ended.is_none());
             let running: Vec<_> = list.map(|c| (c.record.id.clone(), c.record.spec.cgroup.clone())).collect();
             (running, was_ready)
         };
         for (id, cgroup) in running {
             let exit = crate::recovery::read_exit(&self.inner.container_folder(sandbox, &id));
-            if let Ok(cgroup) = Cgroup::open(&cgroup) {
-                cgroup.kill();
+            match Cgroup::open(&cgroup) {
+                Ok(cgroup) => cgroup.kill(),
+                Err(error) => tracing::warn!(target: "node::runtime", container = %id, error = %error.full_message(), "container without a supervisor not killed"),
             }
             let message = "the container's supervisor was lost".to_owned();
             let ended = exit.map_or(Ended { code: 137, reason: ExitReason::Lost, message, finished_at: now() }, |exit| Ended::from_exit(&exit));

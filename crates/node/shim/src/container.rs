@@ -42,6 +42,8 @@ pub(crate) struct Container {
     pub terminal: Option<OwnedFd>,
     pub attachments: Vec<Attachment>,
     pub exit: Option<Exit>,
+    /// Otherwise the disk refused `exit.json`; it is tried again.
+    exit_written: bool,
 }
 
 impl Container {
@@ -65,6 +67,7 @@ impl Container {
             terminal: None,
             attachments: Vec::new(),
             exit: None,
+            exit_written: true,
         };
         container.connect(ours, started.terminal, request.stdin).map_err(|source| step("connect the container's streams", source))?;
         Ok(container)
@@ -162,12 +165,26 @@ impl Container {
         self.drain(buffer);
         let oom = cgroup.is_some_and(|cgroup| cgroup.oom_kills() > 0);
         let exit = Exit { code, oom, finished_at: now() };
-        let _ = write_exit(&self.folder, &exit);
         self.exit = Some(exit);
+        self.exit_written = false;
+        self.write_exit();
         self.input = None;
         self.terminal = None;
         self.log = None;
         exit
+    }
+
+    /// Whether how it ended is still to be written down.
+    pub(crate) fn is_unwritten(&self) -> bool {
+        !self.exit_written
+    }
+
+    /// Writes down how it ended, unless that is done. Nobody can be told of a failure here: daemons that are there ask
+    /// us, and the file is tried again until it is there for those to come.
+    pub(crate) fn write_exit(&mut self) {
+        if let Some(exit) = self.exit.filter(|_| !self.exit_written) {
+            self.exit_written = write_exit(&self.folder, &exit).is_ok() || !self.folder.exists();
+        }
     }
 
     fn drain(&mut self, buffer: &mut [u8]) {

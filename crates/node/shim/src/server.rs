@@ -13,6 +13,9 @@ use crate::connection::Connection;
 use crate::container::Container;
 use crate::protocol::{Answer, ContainerInfo, ErrorKind, OLDEST, Request, VERSION};
 
+/// Daemons have a few connections each, one for every exec; more wait in the listener's queue.
+const MOST_CONNECTIONS: usize = 512;
+
 pub(crate) struct Server {
     listener: UnixListener,
     signals: OwnedFd,
@@ -23,6 +26,8 @@ pub(crate) struct Server {
     next_connection: u64,
     /// The first process of a shared PID namespace.
     pause: Option<OwnedFd>,
+    /// Nothing could be accepted, for want of descriptors or memory: not before a second.
+    resting: bool,
     ending: bool,
 }
 
@@ -41,7 +46,7 @@ enum Ready {
 impl Server {
     pub(crate) fn new(listener: UnixListener, signals: OwnedFd, pause: Option<OwnedFd>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, signals, connections: Vec::new(), containers: Vec::new(), execs: BTreeMap::new(), next_connection: 0, pause, ending: false })
+        Ok(Self { listener, signals, connections: Vec::new(), containers: Vec::new(), execs: BTreeMap::new(), next_connection: 0, pause, resting: false, ending: false })
     }
 
     /// Serves until a daemon asks for the end.
@@ -49,7 +54,8 @@ impl Server {
         let mut buffer = vec![0; 16 << 10];
         while !self.ending {
             let (mut polls, owners) = self.interests();
-            let impatient = self.containers.iter().any(|c| !c.may_read());
+            let resting = self.resting;
+            let impatient = resting || self.containers.iter().any(|c| !c.may_read() || c.is_unwritten());
             // SAFETY: pointer and length belong together.
             let count = unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as _, if impatient { 1000 } else { -1 }) };
             if count < 0 {
@@ -65,7 +71,10 @@ impl Server {
             }
             if impatient {
                 self.containers.iter_mut().for_each(flush_clients);
+                self.containers.iter_mut().for_each(Container::write_exit);
             }
+            // A poll was made without the listener; the next one asks it again.
+            self.resting &= !resting;
             self.containers.iter_mut().for_each(Container::tidy);
             self.connections.retain(|connection| !connection.closed);
         }
@@ -78,7 +87,10 @@ impl Server {
             owners.push(owner);
         };
         // Handled in reverse: output is read before the signal that may end its container.
-        add(self.listener.as_raw_fd(), libc::POLLIN, Ready::Listener);
+        // What can't be accepted stays ready: without a rest the loop would spin.
+        if !self.resting && self.connections.len() < MOST_CONNECTIONS {
+            add(self.listener.as_raw_fd(), libc::POLLIN, Ready::Listener);
+        }
         add(self.signals.as_raw_fd(), libc::POLLIN, Ready::Signals);
         for connection in &self.connections {
             let events = libc::POLLIN | if connection.is_waiting() { libc::POLLOUT } else { 0 };
@@ -135,10 +147,19 @@ impl Server {
     }
 
     fn accept(&mut self) {
-        while let Ok((stream, _)) = self.listener.accept() {
-            self.next_connection += 1;
-            if let Ok(connection) = Connection::new(self.next_connection, stream) {
-                self.connections.push(connection);
+        while self.connections.len() < MOST_CONNECTIONS {
+            match self.listener.accept() {
+                Ok((stream, _)) => {
+                    self.next_connection += 1;
+                    if let Ok(connection) = Connection::new(self.next_connection, stream) {
+                        self.connections.push(connection);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.resting = error.kind() != io::ErrorKind::WouldBlock;
+                    return;
+                }
             }
         }
     }
@@ -171,6 +192,8 @@ impl Server {
             connection.receive();
             while let Some(request) = connection.next() {
                 match request {
+                    // It counts as failed by now: whoever asked has gone without an answer.
+                    Ok(Request::Start(_)) if connection.closed => {}
                     Ok(request) => self.answer(&mut connection, request),
                     Err(message) => connection.send(&error(ErrorKind::Unsupported, message)),
                 }

@@ -63,7 +63,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.clone()));
     let mounts = ImageMounts { images: Arc::new(images.clone()), snapshots: snapshots.clone() };
     let runtime: Arc<dyn Runtime> = Arc::new(EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?);
-    network::start(facts, n, &net, &w.informers, tasks, stop)?;
+    let health = network::start(facts, n, &net, &w.informers, tasks, stop)?;
     let clock = Arc::new(SystemClock);
     let allocatable = (Quantity::units(std::thread::available_parallelism().map_or(1, |c| c.get() as i64)), Quantity::bytes(memory()));
     let parts = Parts {
@@ -74,7 +74,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
         clock,
         gate: w.gate,
     };
-    let handle = Kubelet::start(config_of(n, facts, w.tls)?, parts).await.with_context(|| format!("start the node agent with --kubelet-port {}", n.port))?;
+    let handle = Kubelet::start(skiff_kubelet::Config { network: health, ..config_of(n, facts, w.tls)? }, parts).await.with_context(|| format!("start the node agent with --kubelet-port {}", n.port))?;
     tasks.spawn(skiff_cluster::reclaim_on_node(w.reclaim, w.informers, n.name.clone(), n.storage.clone(), stop.clone()));
     Ok(Agent { handle, images })
 }

@@ -1,7 +1,7 @@
 //! The network of this node: pods' links, the rules of Services, DNS.
 use crate::admin::Traces;
 use crate::facts::Facts;
-use crate::node::peers;
+use crate::node::peers::{self, chain};
 use crate::node::settings::NodeSettings;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Node, Service};
@@ -9,8 +9,9 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use parking_lot::Mutex;
 use skiff_dns::{DnsService, DnsSlice, ServerConfig, Zone, upstreams_of};
 use skiff_informer::{Change, ChangeKind, Informers};
-use skiff_podnet::{Config, Overlay, PodNet};
-use skiff_rules::{NodeFacts, ServiceProxy, Snapshot};
+use skiff_kubelet::NetworkHealth;
+use skiff_podnet::{Config, LocalPorts, Overlay, PodNet};
+use skiff_rules::{NodeFacts, ServiceProxy, Snapshot, local_node_ports};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ const AGAIN: Duration = Duration::from_secs(5);
 const VERIFY: Duration = Duration::from_secs(60);
 
 const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: 8472 };
+/// Reasons of the node's NetworkUnavailable condition.
+const DNS_FAILED: &str = "DNSNotServed";
+const RULES_FAILED: &str = "ServiceRulesNotApplied";
 /// The packet mark that asks for masquerading.
 const MASQUERADE: u32 = 0x4000;
 
@@ -81,7 +85,8 @@ fn table(prefix: &str) -> String {
 }
 
 /// Starts the pod network once the node has its part of it, then DNS and the rules of Services.
-pub fn start(s: &Facts, n: &NodeSettings, net: &PodNet, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
+pub fn start(s: &Facts, n: &NodeSettings, net: &PodNet, informers: &Informers, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<NetworkHealth> {
+    let health = NetworkHealth::default();
     let zone = Zone::new(&s.domain).with_context(|| format!("the cluster's domain {:?} is no DNS name", s.domain))?;
     follow_names(&zone, informers);
     let facts = NodeFacts {
@@ -95,31 +100,38 @@ pub fn start(s: &Facts, n: &NodeSettings, net: &PodNet, informers: &Informers, t
         local_ips: vec![s.dns],
     };
     let (up, mut is_up) = watch::channel(false);
-    let follow = peers::follow(informers.of::<Node>(), n.name.clone(), net.clone(), up);
+    let follow = peers::follow(informers.of::<Node>(), n.name.clone(), net.clone(), up, health.clone());
     tasks.spawn(stop.clone().run_until_cancelled_owned(follow));
     let (dns, informers) = (s.dns, informers.clone());
     let mut names_up = is_up.clone();
+    let (h, names_health) = (health.clone(), health.clone());
     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
         if names_up.wait_for(|up| *up).await.is_ok() {
-            serve_names(zone, dns).await;
+            serve_names(zone, dns, names_health).await;
         }
     }));
     tasks.spawn(stop.clone().run_until_cancelled_owned(async move {
         if is_up.wait_for(|up| *up).await.is_ok() {
-            rules(facts, informers).await;
+            rules(facts, informers, h).await;
         }
     }));
-    Ok(())
+    Ok(health)
 }
 
 /// As long as it is let: what ends or cannot begin is tried again, with the node's resolver as it is then.
-async fn serve_names(zone: Zone, dns: IpAddr) {
+async fn serve_names(zone: Zone, dns: IpAddr, health: NetworkHealth) {
     loop {
         let resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
         let config = ServerConfig { listen: vec![SocketAddr::new(dns, 53)], upstreams: upstreams_of(&resolv, &[dns]) };
         match skiff_dns::Server::bind(zone.clone(), config).await {
-            Ok(server) => server.run().await,
-            Err(e) => tracing::error!(target: "dns", error = %e, "DNS is not served, trying again"),
+            Ok(server) => {
+                health.report(DNS_FAILED, Ok(()));
+                server.run().await;
+            }
+            Err(e) => {
+                tracing::error!(target: "dns", error = %e, "DNS is not served, trying again");
+                health.report(DNS_FAILED, Err(format!("DNS is not served: {}", chain(&e))));
+            }
         }
         tokio::time::sleep(AGAIN).await;
     }
@@ -156,7 +168,7 @@ struct Inputs {
 }
 
 /// Keeps the kernel's rules in step with Services and their endpoints.
-async fn rules(facts: NodeFacts, informers: Informers) {
+async fn rules(facts: NodeFacts, informers: Informers, health: NetworkHealth) {
     let (inputs, wake) = (Arc::new(Mutex::new(Inputs::default())), Arc::new(Notify::new()));
     let (i, w) = (inputs.clone(), wake.clone());
     informers.of::<Service>().subscribe(move |c| {
@@ -173,11 +185,12 @@ async fn rules(facts: NodeFacts, informers: Informers) {
         let facts = facts.clone();
         match tokio::task::spawn_blocking(move || ServiceProxy::new(facts)).await {
             Ok(Ok(p)) => break Arc::new(Mutex::new(p)),
-            Ok(Err(e)) => tracing::error!(target: "net", error = %e, "Services are not served, trying again"),
-            Err(e) => tracing::error!(target: "net", error = %e, "Services are not served, trying again"),
+            Ok(Err(e)) => unserved(&health, &e),
+            Err(e) => unserved(&health, &e),
         }
         tokio::time::sleep(AGAIN).await;
     };
+    let mut local_ports = LocalPorts::default();
     let mut verify = tokio::time::interval(VERIFY);
     loop {
         let woken = tokio::select! {
@@ -191,6 +204,10 @@ async fn rules(facts: NodeFacts, informers: Informers) {
             let i = inputs.lock();
             Snapshot { services: i.services.values().cloned().collect(), slices: i.slices.values().cloned().collect() }
         };
+        let wanted = local_node_ports(snapshot.services.iter().map(Arc::as_ref));
+        for (port, error) in local_ports.set(&wanted).await {
+            tracing::debug!(target: "net", port, %error, "node port not served on 127.0.0.1");
+        }
         let proxy = proxy.clone();
         let done = tokio::task::spawn_blocking(move || {
             let mut proxy = proxy.lock();
@@ -198,18 +215,24 @@ async fn rules(facts: NodeFacts, informers: Informers) {
             verified.and_then(|()| proxy.sync(&snapshot).map(drop))
         });
         match done.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => health.report(RULES_FAILED, Ok(())),
             Ok(Err(e)) => {
-                tracing::warn!(target: "net", error = %e, "rules of Services not applied, trying again");
+                tracing::warn!(target: "net", error = %chain(&e), "rules of Services not applied, trying again");
+                health.report(RULES_FAILED, Err(format!("the rules of Services are not applied: {}", chain(&e))));
                 let wake = wake.clone();
                 tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_secs(1)).await;
                     wake.notify_one();
                 });
             }
-            Err(e) => tracing::error!(target: "net", error = %e, "rules of Services not applied"),
+            Err(e) => unserved(&health, &e),
         }
     }
+}
+
+fn unserved(health: &NetworkHealth, e: &dyn std::error::Error) {
+    tracing::error!(target: "net", error = %chain(e), "Services are not served, trying again");
+    health.report(RULES_FAILED, Err(format!("Services are not served: {}", chain(e))));
 }
 
 fn keep<T, E: std::fmt::Display>(map: &mut BTreeMap<String, Arc<T>>, c: &Change, read: impl Fn(&[u8]) -> Result<Option<T>, E>) {

@@ -2,6 +2,7 @@
 use k8s_openapi::api::core::v1::Node;
 use parking_lot::Mutex;
 use skiff_informer::{ChangeKind, Typed};
+use skiff_kubelet::NetworkHealth;
 use skiff_podnet::{NodeNet, PodNet, PodNetError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 const AGAIN: Duration = Duration::from_secs(1);
+/// Reason of the node's NetworkUnavailable condition.
+const NODES_FAILED: &str = "PodNetworkNotInStep";
 
 /// Never ends. `up` becomes true when this node has its part of the pod network for the first time.
-pub async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Sender<bool>) {
+pub async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Sender<bool>, health: NetworkHealth) {
     let (seen, wake) = (Arc::new(Mutex::new(BTreeMap::<String, NodeNet>::new())), Arc::new(Notify::new()));
     let (s, w) = (seen.clone(), wake.clone());
     nodes.subscribe(move |c| {
@@ -44,20 +47,28 @@ pub async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Send
                 Ok(Ok(())) => {
                     (done, mine) = (now, own);
                     up.send_replace(true);
+                    health.report(NODES_FAILED, Ok(()));
                 }
                 Ok(Err(e)) => {
                     tracing::warn!(target: "net", error = %chain(&e), "pod network not in step with the nodes, trying again");
+                    health.report(NODES_FAILED, Err(format!("the pod network is not in step with the nodes: {}", chain(&e))));
                     tokio::time::sleep(AGAIN).await;
                     continue;
                 }
-                Err(e) => return tracing::error!(target: "net", error = %e, "the pod network no longer follows the nodes"),
+                Err(e) => {
+                    tracing::error!(target: "net", error = %e, "the pod network broke off, trying again");
+                    health.report(NODES_FAILED, Err(format!("the pod network broke off: {e}")));
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
+                }
             }
         }
         wake.notified().await;
     }
 }
 
-fn chain(e: &dyn std::error::Error) -> String {
+/// The text with its causes, on one line.
+pub(super) fn chain(e: &dyn std::error::Error) -> String {
     let mut text = e.to_string();
     let mut cause = e.source();
     while let Some(c) = cause {

@@ -2,6 +2,7 @@
 //!
 //! The binary re-executes itself as a shim, so it has a `main` of its own. Arguments pick tests by a part of their name.
 
+mod answers;
 mod bed;
 mod lifecycle;
 mod security;
@@ -16,6 +17,8 @@ macro_rules! tests {
 }
 
 const TESTS: &[Test] = tests![
+    answers::a_start_whose_answer_is_lost_is_asked_about,
+    answers::names_are_given_once,
     lifecycle::passes_the_contract_suite,
     lifecycle::a_restart_loses_no_exit_and_no_line,
     lifecycle::a_lost_shim_is_noticed,
