@@ -2,38 +2,37 @@
 use crate::{Element, FieldSet, Relation, Shape, walk::{element_of, relation}};
 use serde_json::{Map, Value};
 
-/// Members go with all that is below them. None: nothing is left of a map or list that had something.
-pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Option<Value> {
+/// Members go with all that is below them. A map or list of which nothing is left is null, not absent: who owns it keeps it.
+pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Value {
     match (relation(shape, v), v) {
         (Relation::Map, Value::Object(m)) => {
             let mut out = Map::new();
             for (name, child) in m {
                 let e = Element::field(name);
-                if set.members.contains(&e) {
-                    continue;
+                if !set.members.contains(&e) {
+                    out.insert(name.clone(), below(child, set, &e, shape.field(name)));
                 }
-                let kept = match set.child(&e).filter(|s| !s.is_empty()) {
-                    Some(s) => remove(child, s, shape.field(name)),
-                    None => Some(child.clone()),
-                };
-                out.extend(kept.map(|k| (name.clone(), k)));
             }
-            (!out.is_empty() || m.is_empty()).then_some(Value::Object(out))
+            if out.is_empty() { Value::Null } else { Value::Object(out) }
         }
         (Relation::Set | Relation::Keyed, Value::Array(items)) => {
             let mut out = Vec::new();
             for (i, item) in items.iter().enumerate() {
                 let e = element_of(shape, item, i).unwrap_or(Element::Index(i));
-                if set.members.contains(&e) {
-                    continue;
-                }
-                match set.child(&e).filter(|s| !s.is_empty()) {
-                    Some(s) => out.extend(remove(item, s, shape.item())),
-                    None => out.push(item.clone()),
+                if !set.members.contains(&e) {
+                    out.push(below(item, set, &e, shape.item()));
                 }
             }
-            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out))
+            if out.is_empty() { Value::Null } else { Value::Array(out) }
         }
-        _ => Some(v.clone()),
+        (_, Value::Object(_) | Value::Array(_)) => Value::Null,
+        _ => v.clone(),
+    }
+}
+
+fn below(v: &Value, set: &FieldSet, e: &Element, shape: Shape<'_>) -> Value {
+    match set.child(e).filter(|s| !s.is_empty()) {
+        Some(s) => remove(v, s, shape),
+        None => v.clone(),
     }
 }
