@@ -1,34 +1,36 @@
 //! A value without the fields of a set.
-use crate::{Element, FieldSet, Relation, Shape, walk::{element_of, relation}};
+use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{element_of, relation}};
 use serde_json::{Map, Value};
 
-/// Members go with all that is below them. None: nothing is left of a map or list that had something.
-pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Option<Value> {
+/// Members go with all that is below them. A map or list of which nothing is left is null, not absent: who owns it keeps it.
+pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Value {
     match (relation(shape, v), v) {
         (Relation::Map, Value::Object(m)) => {
             let mut out = Map::new();
             for (name, child) in m {
-                let kept = match set.field(name) {
-                    Some(n) if n.member => continue,
-                    Some(n) => remove(child, &n.below, shape.field(name)),
-                    None => Some(child.clone()),
-                };
-                out.extend(kept.map(|k| (name.clone(), k)));
+                let node = set.field(name);
+                if !node.is_some_and(|n| n.member) {
+                    out.insert(name.clone(), below(child, node, shape.field(name)));
+                }
             }
-            (!out.is_empty() || m.is_empty()).then_some(Value::Object(out))
+            if out.is_empty() { Value::Null } else { Value::Object(out) }
         }
         (Relation::Set | Relation::Keyed, Value::Array(items)) => {
             let mut out = Vec::new();
             for (i, item) in items.iter().enumerate() {
                 let e = element_of(shape, item, i).unwrap_or(Element::Index(i));
-                match set.node(&e) {
-                    Some(n) if n.member => {}
-                    Some(n) => out.extend(remove(item, &n.below, shape.item())),
-                    None => out.push(item.clone()),
+                let node = set.node(&e);
+                if !node.is_some_and(|n| n.member) {
+                    out.push(below(item, node, shape.item()));
                 }
             }
-            (!out.is_empty() || items.is_empty()).then_some(Value::Array(out))
+            if out.is_empty() { Value::Null } else { Value::Array(out) }
         }
-        _ => Some(v.clone()),
+        (_, Value::Object(_) | Value::Array(_)) => Value::Null,
+        _ => v.clone(),
     }
+}
+
+fn below(v: &Value, node: Option<&Node>, shape: Shape<'_>) -> Value {
+    node.map_or_else(|| v.clone(), |n| remove(v, &n.below, shape))
 }

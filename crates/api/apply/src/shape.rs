@@ -43,6 +43,8 @@ impl<'a> Shape<'a> {
                 (Kind::List(_), ListType::Map) => Relation::Keyed,
                 (Kind::List(_), ListType::Set) => Relation::Set,
                 (Kind::List(_), _) => Relation::Atomic,
+                // The field's marker overrides its type's.
+                (Kind::Ref(_) | Kind::Map(_), _) if f.granular => Relation::Map,
                 _ => of_type(&f.ty),
             },
             Shape::Inner(ty) => of_type(ty),

@@ -105,11 +105,14 @@ fn prune(merged: Value, managed: &Managed, me: &ManagerId, last: Option<&FieldSe
     }
     let named = |s: &FieldSet| s.with_named_parents(shape);
     let last = named(last);
-    let mut pruned = remove(&merged, &last, shape).unwrap_or_else(|| Value::Object(Default::default()));
+    let mut pruned = remove(&merged, &last, shape);
     let all = named(&to_set(&merged, shape, false)?);
     let owned = managed.0.values().fold(FieldSet::default(), |acc, e| acc.union(&e.set));
     let kept = named(&to_set(&pruned, shape, false)?);
-    pruned = remove(&merged, &all.difference(&kept.union(&named(&owned))), shape).unwrap_or_default();
+    pruned = remove(&merged, &all.difference(&kept.union(&named(&owned))), shape);
     let kept = named(&to_set(&pruned, shape, false)?);
-    Ok(remove(&merged, &all.difference(&kept).intersection(&last), shape).unwrap_or_else(|| Value::Object(Default::default())))
+    Ok(match remove(&merged, &all.difference(&kept).intersection(&last), shape) {
+        Value::Null => Value::Object(Default::default()),
+        left => left,
+    })
 }

@@ -95,11 +95,18 @@ pub struct Status {
     pub details: Option<Box<StatusDetails>>,
     /// `metadata.continue` of an expired list: the fresh, inconsistent token.
     pub continue_token: Option<String>,
+    /// What the client is told beside the failure, in headers: it came up before the request failed.
+    pub warnings: Vec<String>,
 }
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None }
+        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, warnings: Vec::new() }
+    }
+    /// With what was to be told before it failed, in front.
+    pub fn warned(mut self, warnings: &[String]) -> Self {
+        self.warnings.splice(0..0, warnings.iter().cloned());
+        self
     }
     fn about(reason: Reason, r: &GroupResource, name: &str, message: String) -> Self {
         let details = StatusDetails { name: name.into(), group: r.group.to_string(), kind: r.resource.to_string(), ..Default::default() };
@@ -108,7 +115,7 @@ impl Status {
     /// What DELETE answers when the object is gone: a success that carries the uid.
     pub fn deleted(r: &GroupResource, name: &str, uid: &str) -> Self {
         let details = StatusDetails { name: name.into(), group: r.group.to_string(), kind: r.resource.to_string(), uid: uid.into(), ..Default::default() };
-        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None }
+        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, warnings: Vec::new() }
     }
     pub fn not_found(r: &GroupResource, name: &str) -> Self {
         Self::about(Reason::NotFound, r, name, format!("{r} {name:?} not found"))
@@ -220,6 +227,7 @@ impl Status {
                 code: if w.code == 0 { code } else { w.code },
                 details: w.details.map(Box::new),
                 continue_token: w.metadata.and_then(|m| m.get("continue").and_then(|c| c.as_str().map(str::to_owned))),
+                warnings: Vec::new(),
             },
             _ => Self { code, ..Self::new(Reason::Unknown, String::from_utf8_lossy(&body[..body.len().min(2048)])) },
         }

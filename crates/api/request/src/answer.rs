@@ -16,6 +16,16 @@ pub enum Answer {
     Status(Status, Vec<String>),
 }
 
+impl Answer {
+    /// With what was to be told before it was made, in front. Lists and watches tell nothing.
+    pub fn warned(mut self, told: Vec<String>) -> Self {
+        if let Answer::Object { warnings, .. } | Answer::Status(_, warnings) = &mut self {
+            warnings.splice(0..0, told);
+        }
+        self
+    }
+}
+
 /// A page of objects, each in canonical JSON with its own apiVersion and kind.
 #[derive(Clone, Debug)]
 pub struct ListAnswer {

@@ -5,6 +5,7 @@ mod legacy;
 mod mirror;
 mod plan;
 mod slices;
+mod trigger;
 
 pub(crate) use legacy::start as start_endpoints;
 pub(crate) use mirror::start as start_mirroring;

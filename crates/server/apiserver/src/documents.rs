@@ -3,7 +3,7 @@ use crate::{
     aggregation::{Aggregation, V2Parts},
     answer::{self, Reply, full},
     asked::Asked,
-    discovery, health,
+    discovery, error, health,
     negotiate::{self, Form, Shape},
     openapi,
     passage::Passage,
@@ -36,6 +36,7 @@ impl Server {
                 self.joined(!core, |a| a.join_groups(&mut v));
                 self.value(parts, query, &v)
             }
+            Route::Group(g) if !self.has_group(&g) => Ok(error::missing()),
             Route::Group(g) => {
                 let ours = discovery::group(&rows, &g);
                 let v = match &self.aggregation {
@@ -44,8 +45,29 @@ impl Server {
                 };
                 self.value(parts, query, &v.ok_or_else(not_found)?)
             }
-            Route::Version(g, v) => self.value(parts, query, &discovery::resource_list(&rows, &g, &v).ok_or_else(not_found)?),
-            _ => self.plain(parts, query, path),
+            Route::Version(g, v) => match discovery::resource_list(&rows, &g, &v) {
+                Some(list) => self.value(parts, query, &list),
+                None if self.built_in(&g) => Err(not_found()),
+                None => Ok(error::missing()),
+            },
+            _ => match self.plain(parts, query, path) {
+                Err(s) if s.is(Reason::NotFound) => Ok(error::missing()),
+                other => other,
+            },
+        }
+    }
+
+    /// Whether the group is one of Kubernetes' own: what is missing in it is told by a Status.
+    pub(crate) fn built_in(&self, group: &str) -> bool {
+        group.is_empty() || self.config.registry.table().rows().all().any(|r| r.group == group && r.custom.is_none())
+    }
+
+    fn has_group(&self, group: &str) -> bool {
+        let rows = self.config.registry.table().rows();
+        let ours = discovery::group(&rows, group);
+        match &self.aggregation {
+            Some(a) => a.join_group(group, ours).is_some(),
+            None => ours.is_some(),
         }
     }
 
@@ -234,7 +256,7 @@ pub(crate) fn etag(body: &[u8]) -> String {
 }
 
 fn not_found() -> Status {
-    Status::new(Reason::NotFound, "the server could not find the requested resource")
+    Status::generic(Reason::NotFound, "the server could not find the requested resource")
 }
 
 /// In the form that Prometheus asks for: protobuf, which alone has native histograms, or text.

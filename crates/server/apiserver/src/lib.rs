@@ -36,6 +36,6 @@ mod wire;
 pub use aggregation::ProxyIdentity;
 pub use connect::KubeletTls;
 pub use health::Check;
-pub use bootstrap::{Facts, bootstrap};
+pub use bootstrap::{Facts, bootstrap, keep};
 pub use server::{Config, Document, Handle, Server, StartError};
 pub use tls::{Tls, TlsError, TlsMaterial};

@@ -366,6 +366,9 @@ impl Server {
         let registry = &self.config.registry;
         let r = &target.resource;
         let row = registry.table().at(&r.group, &r.resource, &r.version);
+        let unserved = row.is_none() && !self.built_in(&r.group);
+        // A subresource that the kind lacks is nobody's, and not deprecated.
+        let known = row.as_ref().is_some_and(|row| target.subresource.is_empty() || row.subresource(&target.subresource).is_some());
         let verb = verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
         let form = self.form(parts, &query, verb, row.as_deref())?;
         let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
@@ -389,7 +392,7 @@ impl Server {
             _ => table::Include::Metadata,
         };
         call.query = query;
-        let warning = row.as_ref().and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
+        let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
         let source = table::Source { columns, now: registry.now(), include };
@@ -402,6 +405,12 @@ impl Server {
                     record.answer(&answer);
                 }
                 answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched })?
+            }
+            // Neither ours nor of a definition: nobody has been asked.
+            Err(status) if status.is(Reason::NotFound) && unserved => {
+                let response = error::missing();
+                passage.status = Some(status);
+                return Ok(response);
             }
             Err(status) => {
                 let response = error::failure(&status);

@@ -15,8 +15,10 @@ use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
 use skiff_request::{Service, User};
 use skiff_store::Store;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use tokio_util::sync::CancellationToken;
 
 /// The running API.
 pub struct Api {
@@ -33,15 +35,17 @@ pub struct Api {
     pub service: Arc<dyn Service>,
     auditor: Option<Arc<Auditor>>,
     handle: Handle,
+    /// Ends what keeps the objects of the server itself.
+    stop: CancellationToken,
 }
 
 pub async fn start(s: &Settings) -> anyhow::Result<Api> {
-    let keys = Arc::new(Keys::open(s)?);
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
     let sealer = encryption::open(s).await?;
     let config = skiff_sqlite::Config { sealing: sealer.clone(), ..skiff_sqlite::Config::new(s.data.join("server/db")) };
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
+    let keys = Arc::new(Keys::open(s, service_address(&*store))?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
@@ -96,8 +100,17 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
+    let stop = CancellationToken::new();
+    tokio::spawn(skiff_apiserver::keep(registry.clone(), facts, stop.clone()));
     let encryption = Encryption::new(sealer, store.clone(), s);
-    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, auditor, handle })
+    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, auditor, handle, stop })
+}
+
+/// Where the `kubernetes` Service is, if it was made already.
+fn service_address(store: &dyn Store) -> Option<IpAddr> {
+    let entry = store.get("services/default/kubernetes")?;
+    let service: serde_json::Value = serde_json::from_slice(&entry.bytes).ok()?;
+    service["spec"]["clusterIP"].as_str()?.parse().ok()
 }
 
 /// What API servers behind this one must know to believe it.
@@ -147,6 +160,7 @@ impl Api {
         self.registry.authorizer().clone()
     }
     pub async fn stop(self, grace: Duration) -> anyhow::Result<()> {
+        self.stop.cancel();
         self.handle.stop(grace).await;
         if let Some(a) = &self.auditor {
             a.stop(grace).await;

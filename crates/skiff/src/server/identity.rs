@@ -28,7 +28,8 @@ pub struct Keys {
 pub const PROXY: &str = "system:auth-proxy";
 
 impl Keys {
-    pub fn open(s: &Settings) -> anyhow::Result<Self> {
+    /// `service`: the address of the `kubernetes` Service, where it has one already. It stays when the network is another.
+    pub fn open(s: &Settings, service: Option<IpAddr>) -> anyhow::Result<Self> {
         let (dir, now) = (s.data.join("server/tls"), SystemTime::now());
         let server_ca = Authority::open(&dir, "server-ca", now)?;
         let client_ca = Authority::open(&dir, "client-ca", now)?;
@@ -37,7 +38,7 @@ impl Keys {
         let make_tokens = || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
         Ok(Self {
             tokens: skiff_pki::read_or_make(&dir.join("service.key"), make_tokens)?,
-            api: server_ca.leaf("serving-kube-apiserver", &api_profile(s)?, now)?,
+            api: server_ca.leaf("serving-kube-apiserver", &api_profile(s, service)?, now)?,
             admin: client_ca.leaf("client-admin", &client("system:admin", &[User::MASTERS]), now)?,
             kubelet_client: client_ca.leaf("client-kube-apiserver", &client("kube-apiserver", &[User::MASTERS]), now)?,
             proxy_client: request_header_ca.leaf("client-auth-proxy", &client(PROXY, &[]), now)?,
@@ -68,10 +69,11 @@ impl Certify for Keys {
     }
 }
 
-fn api_profile(s: &Settings) -> anyhow::Result<Profile> {
+fn api_profile(s: &Settings, service: Option<IpAddr>) -> anyhow::Result<Profile> {
     let mut dns_names: Vec<String> = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"].map(str::to_owned).into();
     dns_names.push(format!("kubernetes.default.svc.{}", s.domain));
     let mut addresses: Vec<IpAddr> = vec![[127, 0, 0, 1].into(), s.advertise, s.api_service()?];
+    addresses.extend(service.filter(|a| !addresses.contains(a)));
     if let Some(n) = &s.node {
         dns_names.push(n.name.clone());
         addresses.push(n.address);

@@ -120,3 +120,24 @@ fn kubectl_takes_over_what_its_client_side_apply_set() {
     let Err(ApplyError::Conflict(s)) = tracker().apply(&scaled, &wish, "kubectl", false, T1) else { panic!("what somebody else set since is not kubectl's") };
     assert_eq!(s.message, "Apply failed with 1 conflict: conflict with \"scaler\" using apps/v1: .spec.replicas");
 }
+
+#[test]
+fn a_field_marked_granular_is_owned_below_though_its_type_is_atomic() {
+    let t = skiff_schema::by_gvk("", "v1", "PersistentVolume").unwrap();
+    let tracker = Tracker::new(Shape::Struct(t), "v1", "", &["status"]);
+    let volume = json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "v"}, "spec": {"claimRef": {"namespace": "n", "name": "c"}}});
+    let (live, _) = tracker.apply(&Value::Null, &volume, "m", false, T0).unwrap();
+    assert_eq!(live["metadata"]["managedFields"][0]["fieldsV1"].to_string(), r#"{"f:spec":{"f:claimRef":{"f:name":{},"f:namespace":{}}}}"#);
+}
+
+#[test]
+fn a_parent_that_another_owns_outlives_what_was_below_it() {
+    let env = |from: Value| deployment(1, json!([{"name": "c", "env": [{"name": "F", "valueFrom": from}]}]));
+    let mut created = env(json!({"fieldRef": {"apiVersion": "v1", "fieldPath": "a"}}));
+    tracker().update(&json!({"metadata": {}, "spec": {"template": {"spec": {}}}}), &mut created, "u", T0);
+    let (live, _) = tracker().apply(&created, &env(json!({"fieldRef": {"fieldPath": "b"}})), "one", true, T1).unwrap();
+    let nothing = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}});
+    let (less, _) = tracker().apply(&live, &nothing, "one", false, T1).unwrap();
+    assert_eq!(less["spec"]["template"]["spec"]["containers"][0]["env"], json!([{"name": "F", "valueFrom": null}]));
+    assert!(less["metadata"]["managedFields"][0]["fieldsV1"].to_string().contains("f:valueFrom"), "{less}");
+}

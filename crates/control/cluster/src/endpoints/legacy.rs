@@ -1,6 +1,7 @@
 //! Endpoints: the older form, one object a service, at most a thousand addresses.
 use super::Sources;
 use super::plan::{Address, Port, addresses};
+use super::trigger::{Triggers, annotated};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
@@ -19,6 +20,7 @@ struct Legacy {
     deps: Deps,
     sources: Sources,
     endpoints: Typed<Endpoints>,
+    triggers: Triggers,
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
@@ -27,7 +29,7 @@ pub(crate) fn start(deps: Deps) -> Started {
     let endpoints = deps.informers.of::<Endpoints>();
     let q = queue.clone();
     endpoints.subscribe(move |c| q.add(c.key()));
-    (queue, Arc::new(Legacy { deps, sources, endpoints }))
+    (queue, Arc::new(Legacy { deps, sources, endpoints, triggers: Triggers::default() }))
 }
 
 #[async_trait]
@@ -36,6 +38,7 @@ impl Reconcile for Legacy {
         let (namespace, name) = split_key(key);
         let existing = self.endpoints.get(namespace, name);
         let Some(service) = self.sources.services.get(namespace, name) else {
+            self.triggers.forget(key);
             // Endpoints of a leader election of old carry an annotation and no service.
             let ours = existing.is_some_and(|e| e.metadata.labels.as_ref().is_some_and(|l| l.contains_key(MANAGED_BY)));
             if ours {
@@ -45,14 +48,15 @@ impl Reconcile for Legacy {
         };
         let Some(pods) = self.sources.selected(&service) else { return Ok(Action::Done) };
         let family = service.spec.as_ref().and_then(|s| s.ip_families.as_ref()).and_then(|f| f.first().cloned()).unwrap_or_else(|| "IPv4".into());
+        let trigger = self.triggers.changed(key, &service, &pods);
         let (subsets, truncated) = subsets(&addresses(&service, &pods, &family), namespace);
-        self.settle(&service, existing, subsets, truncated).await.at("write endpoints", key)?;
+        self.settle(&service, existing, subsets, truncated, trigger.as_deref()).await.at("write endpoints", key)?;
         Ok(Action::Done)
     }
 }
 
 impl Legacy {
-    async fn settle(&self, service: &Service, existing: Option<Endpoints>, subsets: Vec<Value>, truncated: bool) -> Result<(), Status> {
+    async fn settle(&self, service: &Service, existing: Option<Endpoints>, subsets: Vec<Value>, truncated: bool, trigger: Option<&str>) -> Result<(), Status> {
         let (name, namespace) = (service.metadata.name.clone().unwrap_or_default(), service.metadata.namespace.clone().unwrap_or_default());
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(MANAGED_BY.into(), "endpoint-controller".into());
@@ -63,12 +67,10 @@ impl Legacy {
         if !subsets.is_empty() {
             body["subsets"] = subsets.clone().into();
         }
-        let mut annotations = BTreeMap::new();
+        let mut annotations = annotated(existing.as_ref().and_then(|e| e.metadata.annotations.clone()), trigger);
+        annotations.remove(OVER_CAPACITY);
         if truncated {
-            annotations.insert(OVER_CAPACITY, "truncated".to_owned());
-        }
-        if let Some(t) = service.metadata.annotations.as_ref().and_then(|a| a.get("endpoints.kubernetes.io/last-change-trigger-time")) {
-            annotations.insert("endpoints.kubernetes.io/last-change-trigger-time", t.clone());
+            annotations.insert(OVER_CAPACITY.to_owned(), "truncated".to_owned());
         }
         if !annotations.is_empty() {
             body["metadata"]["annotations"] = json!(annotations);

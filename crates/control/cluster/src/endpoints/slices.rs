@@ -1,6 +1,7 @@
 //! EndpointSlices: up to a hundred endpoints each, a set a family and a set of ports.
 use super::Sources;
 use super::plan::{Address, Port, addresses};
+use super::trigger::{Triggers, annotated};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Service;
@@ -21,6 +22,7 @@ struct Slices {
     deps: Deps,
     sources: Sources,
     slices: Typed<EndpointSlice>,
+    triggers: Triggers,
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
@@ -33,7 +35,7 @@ pub(crate) fn start(deps: Deps) -> Started {
             q.add(key_of(c.row().namespace(), service));
         }
     });
-    (queue, Arc::new(Slices { deps, sources, slices }))
+    (queue, Arc::new(Slices { deps, sources, slices, triggers: Triggers::default() }))
 }
 
 #[async_trait]
@@ -48,14 +50,16 @@ impl Reconcile for Slices {
             for slice in existing {
                 self.delete(&slice).await.at("delete endpoint slice of", key)?;
             }
+            self.triggers.forget(key);
             return Ok(Action::Done);
         };
+        let trigger = self.triggers.changed(key, &service, &pods);
         let families = service.spec.as_ref().and_then(|s| s.ip_families.clone()).filter(|f| !f.is_empty()).unwrap_or_else(|| vec!["IPv4".into()]);
         for family in &families {
             let (mine, rest) = existing.into_iter().partition(|s| &s.address_type == family);
             existing = rest;
             let wanted = self.wanted(&service, addresses(&service, &pods, family));
-            if let Err(e) = self.settle(&service, family, mine, wanted).await {
+            if let Err(e) = self.settle(&service, family, mine, wanted, trigger.as_deref()).await {
                 // A lost race is no news: the next turn sees the newer slice.
                 if e.is(Reason::Conflict) {
                     return Err(e).at("write endpoint slices of", key);
@@ -113,7 +117,7 @@ impl Slices {
         v
     }
     /// Keeps slices that are right, rewrites others, creates what is missing, deletes what is left over.
-    async fn settle(&self, service: &Service, family: &str, mut have: Vec<EndpointSlice>, mut wanted: Vec<Wanted>) -> Result<(), Status> {
+    async fn settle(&self, service: &Service, family: &str, mut have: Vec<EndpointSlice>, mut wanted: Vec<Wanted>, trigger: Option<&str>) -> Result<(), Status> {
         let labels = labels(service);
         let content = |s: &EndpointSlice| {
             let list = |v: Result<Value, serde_json::Error>| v.ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
@@ -134,10 +138,12 @@ impl Slices {
             let namespace = service.metadata.namespace.clone().unwrap_or_default();
             body["metadata"]["namespace"] = namespace.clone().into();
             body["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.metadata.uid, "controller": true, "blockOwnerDeletion": true}]);
-            if let Some(t) = service.metadata.annotations.as_ref().and_then(|a| a.get("endpoints.kubernetes.io/last-change-trigger-time")) {
-                body["metadata"]["annotations"] = json!({"endpoints.kubernetes.io/last-change-trigger-time": t});
+            let next = have.next();
+            let annotations = annotated(next.as_ref().and_then(|s| s.metadata.annotations.clone()), trigger);
+            if !annotations.is_empty() {
+                body["metadata"]["annotations"] = json!(annotations);
             }
-            match have.next() {
+            match next {
                 Some(old) => {
                     body["metadata"]["name"] = old.metadata.name.clone().into();
                     body["metadata"]["resourceVersion"] = old.metadata.resource_version.clone().into();

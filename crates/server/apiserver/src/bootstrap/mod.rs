@@ -4,10 +4,13 @@
 //! changed stays; what names this server's own address is brought up to date at each start.
 
 mod data;
+mod network;
+
+pub use network::keep;
 
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
-use skiff_request::{Answer, Call, Service, Target, User, Verb};
+use skiff_request::{Call, Service, Target, User, Verb};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 /// What bootstrapping must know of this installation.
@@ -90,67 +93,5 @@ impl Bootstrap<'_> {
         call.content_type = "application/merge-patch+json".into();
         call.user_agent = AGENT.into();
         self.service.serve(self.user.clone(), call).await.map(drop)
-    }
-
-    /// The default ServiceCIDR is ready when it says what is configured; one network becomes two when that is asked for.
-    async fn open_default_network(&self, networks: &[String]) -> Result<(), Status> {
-        let target = Target::new(GroupVersionResource::new("networking.k8s.io", "v1", "servicecidrs"), "", "kubernetes");
-        let answer = self.service.serve(self.user.clone(), Call::new(Verb::Get, target.clone())).await?;
-        let Answer::Object { bytes, .. } = answer else { return Ok(()) };
-        let mut there: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
-        let has: Vec<&str> = there["spec"]["cidrs"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let more = networks.len() == 2 && has.len() == 1 && has.first() == networks.first().map(String::as_str).as_ref();
-        if !more && has != networks.iter().map(String::as_str).collect::<Vec<_>>() {
-            tracing::warn!(target: "api", configured = ?networks, cidrs = ?has, "the default ServiceCIDR does not match the configuration");
-            return Ok(());
-        }
-        if more {
-            there["spec"]["cidrs"] = json!(networks);
-            self.call(Verb::Update, target.clone(), &there).await?;
-        }
-        let ready = there["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready");
-        if ready || !there["metadata"]["deletionTimestamp"].is_null() {
-            return Ok(());
-        }
-        let now = skiff_meta::Timestamp::from_system(std::time::SystemTime::now()).to_string();
-        let condition = json!({"type": "Ready", "status": "True", "reason": "", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now});
-        let mut call = Call::new(Verb::Patch, target.sub("status")).body(json!({"status": {"conditions": [condition]}}).to_string());
-        call.content_type = "application/merge-patch+json".into();
-        call.user_agent = AGENT.into();
-        self.service.serve(self.user.clone(), call).await.map(drop)
-    }
-
-    async fn network(&self, f: &Facts) -> Result<(), Status> {
-        let net = "networking.k8s.io";
-        self.create(net, "v1", "servicecidrs", "", json!({"kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": f.networks}})).await?;
-        self.open_default_network(&f.networks).await?;
-        let labels = json!({"component": "apiserver", "provider": "kubernetes"});
-        let service = json!({
-            "kind": "Service",
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
-            "spec": {
-                "clusterIP": f.service_address.to_string(),
-                "type": "ClusterIP",
-                "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": f.port}],
-            },
-        });
-        self.put("", "v1", "services", "default", service).await?;
-        let family = if f.address.is_ipv4() { "IPv4" } else { "IPv6" };
-        let port = json!([{"name": "https", "port": f.port, "protocol": "TCP"}]);
-        let skip = json!({"endpointslice.kubernetes.io/skip-mirror": "true"});
-        let endpoints = json!({
-            "kind": "Endpoints",
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": skip},
-            "subsets": [{"addresses": [{"ip": f.address.to_string()}], "ports": port}],
-        });
-        self.put("", "v1", "endpoints", "default", endpoints).await?;
-        let slice = json!({
-            "kind": "EndpointSlice",
-            "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": family,
-            "endpoints": [{"addresses": [f.address.to_string()], "conditions": {"ready": true}}],
-            "ports": port,
-        });
-        self.put("discovery.k8s.io", "v1", "endpointslices", "default", slice).await
     }
 }

@@ -153,6 +153,15 @@ impl Registry {
     }
 
     pub(crate) async fn delete_named(&self, ctx: &Context<'_>, name: &str, namespace: &str, options: &DeleteOptions) -> Result<Answer, Status> {
+        let orphans = options.policy.is_none() && !options.accepted && &*ctx.row.plural == "jobs" && ctx.row.strategy.orphans_by_default;
+        let told: Vec<String> = orphans.then(|| PODS_STAY.to_owned()).into_iter().collect();
+        match self.delete_found(ctx, name, namespace, options).await {
+            Ok(answer) => Ok(answer.warned(told)),
+            Err(refusal) => Err(refusal.warned(&told)),
+        }
+    }
+
+    async fn delete_found(&self, ctx: &Context<'_>, name: &str, namespace: &str, options: &DeleteOptions) -> Result<Answer, Status> {
         for race in 0.. {
             let key = ctx.row.key(namespace, name);
             let entry = self.store.get(&key).ok_or_else(|| Status::not_found(&ctx.row.group_resource(), name))?;
@@ -168,10 +177,6 @@ impl Registry {
     async fn delete_entry(&self, ctx: &Context<'_>, entry: &Entry, options: &DeleteOptions) -> Result<Answer, Status> {
         let old = opened(ctx.row, ctx.version(), entry).await?;
         let warnings = if options.admitted { Vec::new() } else { self.admit_deletion(ctx, &options.given(), &old, options.dry_run).await? };
-        let mut warnings = warnings;
-        if options.policy.is_none() && !options.accepted && &*ctx.row.plural == "jobs" && ctx.row.strategy.orphans_by_default {
-            warnings.push(PODS_STAY.into());
-        }
         let fate = fate(ctx, &old, options, &self.now().to_string());
         let (code, bytes, revision) = match fate {
             Fate::Waiting => (200, entry.bytes.clone(), entry.revision),

@@ -28,26 +28,34 @@ pub(crate) struct Change {
 impl Registry {
     /// Writes `v`, of the version worked in, and answers in the path's.
     pub(crate) async fn persist(&self, ctx: &Context<'_>, options: &WriteOptions, v: Value, change: Change) -> Result<Answer, Status> {
-        let (mut v, mut change) = (v, change);
-        let warnings = std::mem::take(&mut change.warnings);
+        let mut change = change;
+        let mut warnings = std::mem::take(&mut change.warnings);
+        let outcome = self.persist_telling(ctx, options, v, change, &mut warnings).await;
+        match outcome {
+            Ok(answer) => Ok(answer.warned(warnings)),
+            Err(refusal) => Err(refusal.warned(&warnings)),
+        }
+    }
+
+    /// Adds what the client is to be told to `warnings`, whatever becomes of the write.
+    async fn persist_telling(&self, ctx: &Context<'_>, options: &WriteOptions, mut v: Value, change: Change, warnings: &mut Vec<String>) -> Result<Answer, Status> {
         let old = change.old.as_ref().map(|(_, v)| v);
         self.keep_other_parts(ctx, &mut v, old, change.role);
-        let more = self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?;
+        warnings.extend(self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?);
         self.prepare(ctx, &mut v, old, change.role);
         let reserved = self.reserve(ctx, &mut v, old)?;
         let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         ctx.row.shape.canonical(&kind, &mut v);
         self.validate(ctx, &v, old)?;
-        let told = ctx.row.shape.warnings(&kind, &ctx.call.target.subresource, &v, old);
+        warnings.extend(ctx.row.shape.warnings(&kind, &ctx.call.target.subresource, &v, old));
         let uid = value::text(&v, "metadata.uid").to_owned();
-        let last = match self.admit(ctx, options, &mut v, old, change.role, Phase::Validate).await {
-            Ok(warnings) => warnings,
+        match self.admit(ctx, options, &mut v, old, change.role, Phase::Validate).await {
+            Ok(more) => warnings.extend(more),
             Err(refusal) => {
                 self.settle(ctx, &uid, false).await;
                 return Err(refusal);
             }
-        };
-        let warnings = [warnings, more, told, last].concat();
+        }
         let outcome = self.store_object(ctx, options, &v, &change).await;
         self.settle(ctx, &uid, outcome.is_ok() && !options.dry_run).await;
         let (bytes, revision) = outcome?;
@@ -56,7 +64,7 @@ impl Registry {
             reserved.keep();
         }
         let bytes = view(ctx.row, ctx.version(), &bytes, revision).await?;
-        Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
+        Ok(Answer::Object { code: change.code, kind: ctx.row.gvk(ctx.version()), bytes, warnings: Vec::new() })
     }
 
     /// A subresource writes its part only, and the object all but those parts.
@@ -212,7 +220,11 @@ impl Registry {
         if let Some(notes) = asked.notes {
             notes.extend(std::mem::take(&mut a.audit));
         }
-        asked_all.map(|()| a.warnings)
+        let warnings = a.warnings;
+        match asked_all {
+            Ok(()) => Ok(warnings),
+            Err(refusal) => Err(refusal.warned(&warnings)),
+        }
     }
 
     async fn ask_each(&self, a: &mut Attributes<'_>, phase: Phase) -> Result<(), Status> {
