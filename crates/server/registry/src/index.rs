@@ -20,9 +20,15 @@ impl RowIndexer {
 impl Indexer for RowIndexer {
     fn row(&self, key: &str, bytes: &[u8]) -> Row {
         let storage = key.split('/').next().unwrap_or_default();
-        let row = self.table.rows().of_storage(storage);
+        let rows = self.table.rows();
+        let row = rows.of_storage(storage);
         let fields = row.as_ref().map_or(&[][..], |r| &r.fields);
-        let Ok(v) = indexed(bytes, !fields.is_empty()) else { return Row::default() };
+        // What the members of custom resources are called is nobody's to know.
+        let part = match row.as_ref() {
+            Some(r) if !fields.is_empty() => if r.custom.is_some() { Part::Whole } else { Part::Object },
+            _ => Part::MetadataOnly,
+        };
+        let Ok(v) = indexed(bytes, part) else { return Row::default() };
         let fields = fields.iter().map(|f| (f.path, Arc::from(f.value(&v)))).collect();
         row_of(&v, fields)
     }
@@ -35,17 +41,21 @@ const UNREAD: [&[&str]; 3] = [
     &["containers", "initContainers", "volumes", "tolerations", "affinity", "template", "conditions", "containerStatuses", "initContainerStatuses", "images"],
 ];
 
-/// The object as far as rows are made of it: without `fields`, its metadata.
-fn indexed(bytes: &[u8], fields: bool) -> serde_json::Result<Value> {
+/// The object as far as rows are made of it.
+fn indexed(bytes: &[u8], part: Part) -> serde_json::Result<Value> {
     let mut from = serde_json::Deserializer::from_slice(bytes);
-    let v = Members { part: if fields { Part::Object } else { Part::MetadataOnly } }.deserialize(&mut from)?;
+    let v = Members { part }.deserialize(&mut from)?;
     from.end()?;
     Ok(v)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
+    /// A custom object.
+    Whole,
+    /// A built-in one.
     Object,
+    /// One without selectable fields.
     MetadataOnly,
     Metadata,
     Other,
@@ -61,6 +71,7 @@ impl Members {
     fn skips(self, key: &str) -> bool {
         let [metadata, object, other] = UNREAD;
         match self.part {
+            Part::Whole => false,
             Part::MetadataOnly => key != "metadata",
             Part::Metadata => metadata.contains(&key),
             Part::Object => object.contains(&key),
@@ -89,7 +100,7 @@ impl<'de> Visitor<'de> for Members {
                 continue;
             }
             let value = match (self.part, key.as_ref()) {
-                (Part::Object | Part::MetadataOnly, "metadata") => from.next_value_seed(Members { part: Part::Metadata })?,
+                (Part::Whole | Part::Object | Part::MetadataOnly, "metadata") => from.next_value_seed(Members { part: Part::Metadata })?,
                 (Part::Object, "spec" | "status") => from.next_value_seed(Members { part: Part::Other })?,
                 _ => from.next_value()?,
             };
@@ -125,8 +136,10 @@ mod tests {
         let v = json!({"kind": "Pod", "metadata": {"name": "a", "labels": {"data": "x", "annotations": "y"}, "managedFields": [{"a": 1}]}, "spec": {"containers": [], "nodeName": "n"}, "status": {"phase": "Running"}, "data": {"a": "b"}, "type": "t"});
         let bytes = v.to_string().into_bytes();
         let metadata = json!({"name": "a", "labels": {"data": "x", "annotations": "y"}});
-        assert_eq!(indexed(&bytes, true).unwrap(), json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"}));
-        assert_eq!(indexed(&bytes, false).unwrap(), json!({"metadata": metadata}));
+        assert_eq!(indexed(&bytes, Part::Object).unwrap(), json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"}));
+        assert_eq!(indexed(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
+        let custom = json!({"metadata": {"name": "a"}, "spec": {"template": "x"}, "data": {"a": "b"}});
+        assert_eq!(indexed(custom.to_string().as_bytes(), Part::Whole).unwrap(), custom);
         assert!(indexed(b"{} x", true).is_err());
     }
 
