@@ -3,9 +3,10 @@
 use crate::admin::read_traces;
 use crate::cli::Places;
 use crate::lock;
-use crate::node::{self, network};
+use crate::node;
 use anyhow::{Context, bail};
 use skiff_cri::{Network, Snapshots};
+use skiff_network::NodeNetwork;
 use skiff_runtime::EmbeddedRuntime;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,13 +34,21 @@ pub fn run(all: bool, places: &Places) -> anyhow::Result<()> {
 
 async fn containers(places: &Places, t: &crate::admin::Traces) -> anyhow::Result<()> {
     let images = node::images(&places.data_dir, &t.registries)?;
-    let net = network::reopen(&places.data_dir, t)?;
+    let settings = skiff_network::Settings {
+        prefix: t.prefix.clone(),
+        node: t.node.clone(),
+        address: None,
+        pods: t.pods.clone(),
+        services: t.services.clone(),
+        dns: None,
+        state: node::settings::network_state(&places.data_dir),
+    };
+    let net = NodeNetwork::open(settings)?;
     let config = skiff_runtime::Config { run: places.run_dir.join("containers"), cgroup_root: t.cgroup.clone(), ..Default::default() };
-    let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images), Arc::new(net.clone()));
+    let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images), Arc::new(net.pods().clone()));
     let runtime = EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?;
     runtime.stop_all().await.context("end the containers")?;
-    net.cleanup().context("take the pod network away")?;
-    network::rules_of(t)?.cleanup().context("take the rules of Services away")
+    net.clean_up().context("take the node's network away")
 }
 
 fn volumes(pods: &Path) -> anyhow::Result<()> {

@@ -2,8 +2,6 @@
 //! which certificates) is handed in.
 
 pub mod door;
-pub mod network;
-mod peers;
 pub mod settings;
 
 use crate::facts::Facts;
@@ -58,12 +56,12 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     let (data, registries) = (n.data.clone(), n.registries.clone());
     let images = tokio::task::spawn_blocking(move || images(&data, &registries)).await??;
     import(&images, n).await;
-    let net = network::open(facts, n)?;
+    let net = n.network(facts)?;
     let config = skiff_runtime::Config { run: n.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };
-    let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.clone()));
+    let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.pods().clone()));
     let mounts = ImageMounts { images: Arc::new(images.clone()), snapshots: snapshots.clone() };
     let runtime: Arc<dyn Runtime> = Arc::new(EmbeddedRuntime::open(config, snapshots, network).await.context("open the container runtime")?);
-    let health = network::start(facts, n, &net, &w.informers, tasks, stop)?;
+    let health = net.start(&facts.domain, &w.informers, tasks, stop)?;
     let clock = Arc::new(SystemClock);
     let allocatable = (Quantity::units(std::thread::available_parallelism().map_or(1, |c| c.get() as i64)), Quantity::bytes(memory()));
     let parts = Parts {

@@ -2,8 +2,9 @@
 use crate::cli::{NodeArgs, Places};
 use crate::facts::Facts;
 use anyhow::Context;
+use skiff_network::{NodeNetwork, Settings};
 use std::net::{IpAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub struct NodeSettings {
     pub name: String,
@@ -48,6 +49,19 @@ impl NodeSettings {
             run: places.run_dir.clone(),
         })
     }
+    /// The node's network in the cluster of these facts, not begun yet.
+    pub fn network(&self, facts: &Facts) -> anyhow::Result<NodeNetwork> {
+        let settings = Settings {
+            prefix: self.prefix.clone(),
+            node: self.name.clone(),
+            address: Some(self.address),
+            pods: facts.pods.clone(),
+            services: facts.services.clone(),
+            dns: Some(facts.dns),
+            state: network_state(&self.data),
+        };
+        Ok(NodeNetwork::open(settings)?)
+    }
     /// What `skiff stop` must know.
     pub fn traces(&self, facts: &Facts) -> crate::admin::Traces {
         crate::admin::Traces {
@@ -60,6 +74,11 @@ impl NodeSettings {
             registries: self.registries.clone(),
         }
     }
+}
+
+/// Where it is kept which pod has which address.
+pub fn network_state(data: &Path) -> PathBuf {
+    data.join("agent/network")
 }
 
 /// The node's address: as told, or the one that the default route would use; loopback when there is none. Nothing is sent.

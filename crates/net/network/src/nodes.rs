@@ -1,4 +1,5 @@
 //! Keeps the pod network in step with the list of nodes: this node's own part of it, and the ways to the others' parts.
+use crate::chain;
 use k8s_openapi::api::core::v1::Node;
 use parking_lot::Mutex;
 use skiff_informer::{ChangeKind, Typed};
@@ -14,7 +15,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 const NODES_FAILED: &str = "PodNetworkNotInStep";
 
 /// Never ends. `up` becomes true when this node has its part of the pod network for the first time.
-pub async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Sender<bool>, health: NetworkHealth) {
+pub(crate) async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Sender<bool>, health: NetworkHealth) {
     let (seen, wake) = (Arc::new(Mutex::new(BTreeMap::<String, NodeNet>::new())), Arc::new(Notify::new()));
     let (s, w) = (seen.clone(), wake.clone());
     nodes.subscribe(move |c| {
@@ -65,17 +66,6 @@ pub async fn follow(nodes: Typed<Node>, me: String, net: PodNet, up: watch::Send
         }
         wake.notified().await;
     }
-}
-
-/// The text with its causes, on one line.
-pub(super) fn chain(e: &dyn std::error::Error) -> String {
-    let mut text = e.to_string();
-    let mut cause = e.source();
-    while let Some(c) = cause {
-        text += &format!(": {c}");
-        cause = c.source();
-    }
-    text
 }
 
 fn net_of(name: &str, node: &Node) -> NodeNet {
