@@ -15,7 +15,8 @@ pub enum Ask {
     ImageList,
     ImageImport(PathBuf),
     ImagePull(String),
-    ImageRemove(String),
+    /// An image in use only when forced.
+    ImageRemove { reference: String, force: bool },
     /// Zero seconds: for ever.
     TokenCreate { seconds: u64, description: String },
     TokenList,

@@ -103,6 +103,9 @@ pub enum ImageCommand {
     Rm {
         #[arg(required = true)]
         references: Vec<String>,
+        /// Also what containers use: they go on, and the next one needs the image again
+        #[arg(long, short)]
+        force: bool,
         #[command(flatten)]
         places: Places,
     },

@@ -57,7 +57,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         Some(n) => Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?),
         None => None,
     };
-    let door = door::Door { images: agent.as_ref().map(|a| a.images.clone()), tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
+    let (images, runtime) = agent.as_ref().map(|a| (a.images.clone(), a.runtime.clone())).unzip();
+    let door = door::Door { images, runtime, tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
     door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;
     manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
