@@ -93,6 +93,9 @@ pub struct Traces {
     pub pods: Vec<ipnet::IpNet>,
     pub services: Vec<ipnet::IpNet>,
     pub registries: PathBuf,
+    /// Where a server is reached; empty for an agent.
+    #[serde(default)]
+    pub url: String,
 }
 
 pub fn socket(run: &Path) -> PathBuf {

@@ -26,6 +26,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub fn run(args: AgentArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let node = NodeSettings::of(&args.node, &args.places, args.bind_address)?;
+    crate::check::required(&node.data)?;
     let _lock = lock::take(&node.data)?;
     let token = join::token(&args)?;
     process::run(serve(args, node, token))

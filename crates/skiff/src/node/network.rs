@@ -27,12 +27,13 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// How often the kernel's rules are compared with ours.
 const VERIFY: Duration = Duration::from_secs(60);
 
-const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: 8472 };
+pub const VXLAN_PORT: u16 = 8472;
+const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: VXLAN_PORT };
 /// Reasons of the node's NetworkUnavailable condition.
 const DNS_FAILED: &str = "DNSNotServed";
 const RULES_FAILED: &str = "ServiceRulesNotApplied";
 /// The packet mark that asks for masquerading.
-const MASQUERADE: u32 = 0x4000;
+pub const MASQUERADE: u32 = 0x4000;
 
 pub fn open(s: &Facts, n: &NodeSettings) -> anyhow::Result<PodNet> {
     PodNet::open(Config {

@@ -16,6 +16,7 @@ mod manifests;
 mod node;
 mod outside;
 mod reload;
+mod role;
 mod settings;
 pub mod tokens;
 
@@ -35,7 +36,7 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let settings = Settings::of(args)?;
     if settings.node.is_some() {
-        crate::check::required()?;
+        crate::check::required(&settings.data)?;
     }
     let _lock = lock::take(&settings.data)?;
     crate::process::run(serve(settings))
@@ -54,7 +55,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join")?;
     let informers = control::start(&api, &settings, &tasks, &stop);
     let agent = match &settings.node {
-        Some(n) => Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?),
+        Some(n) => {
+            let role = role::keep(api.master().named("skiff-role"), informers.clone(), n.name.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(role));
+            Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?)
+        }
         None => None,
     };
     let (images, runtime) = agent.as_ref().map(|a| (a.images.clone(), a.runtime.clone())).unzip();
