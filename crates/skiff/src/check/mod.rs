@@ -100,7 +100,7 @@ fn probed(data: &Path) -> Vec<Finding> {
         tried("overlay file system", probe::overlay(data), &overlay),
         tried("nftables", probe::nftables(), &module("nf_tables", "CONFIG_NF_TABLES_INET, CONFIG_NFT_NAT, CONFIG_NFT_MASQ and CONFIG_NFT_FIB_INET")),
         tried("veth pairs", probe::veth(), &module("veth", "CONFIG_VETH")),
-        tried("dummy links", probe::dummy(), &module("dummy", "CONFIG_DUMMY")),
+        tried("dummy or bridge links", probe::dummy_or_bridge(), &module("dummy", "CONFIG_DUMMY or CONFIG_BRIDGE")),
         Finding { required: false, ..tried("vxlan (for several nodes)", probe::vxlan(), &module("vxlan", "CONFIG_VXLAN")) },
     ]
 }
