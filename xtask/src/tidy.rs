@@ -57,10 +57,15 @@ pub fn report() -> anyhow::Result<Report> {
         found.extend(crates::lints(krate, &manifest));
     }
     found.extend(workspace.outside.iter().filter_map(licences::finding));
+    let mut sources = Vec::new();
     for file in output(Command::new("git").current_dir(root()).args(["ls-files"]))?.lines() {
         let Ok(text) = std::fs::read_to_string(root().join(file)) else { continue };
         found.extend(texts::findings(file, &text));
+        if file.ends_with(".rs") {
+            sources.push((file.to_owned(), text));
+        }
     }
+    found.extend(texts::components(&sources));
     match codegen::fresh() {
         None => report.notes.push("skipped: the schema facts are not compared: the upstream Go modules are not in the module cache (go mod download)".into()),
         Some(Ok(())) => {}

@@ -15,7 +15,8 @@ pub enum Ask {
     ImageList,
     ImageImport(PathBuf),
     ImagePull(String),
-    ImageRemove(String),
+    /// An image in use only when forced.
+    ImageRemove { reference: String, force: bool },
     /// Zero seconds: for ever.
     TokenCreate { seconds: u64, description: String },
     TokenList,
@@ -92,6 +93,9 @@ pub struct Traces {
     pub pods: Vec<ipnet::IpNet>,
     pub services: Vec<ipnet::IpNet>,
     pub registries: PathBuf,
+    /// Where a server is reached; empty for an agent.
+    #[serde(default)]
+    pub url: String,
 }
 
 pub fn socket(run: &Path) -> PathBuf {

@@ -39,6 +39,8 @@ pub enum Command {
     Check {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+        #[command(flatten)]
+        places: Places,
     },
     /// End the containers of this machine and take away what Skiff made on it
     Stop {
@@ -103,6 +105,9 @@ pub enum ImageCommand {
     Rm {
         #[arg(required = true)]
         references: Vec<String>,
+        /// Also what containers use: they go on, and the next one needs the image again
+        #[arg(long, short)]
+        force: bool,
         #[command(flatten)]
         places: Places,
     },
@@ -178,11 +183,14 @@ pub enum EncryptionCommand {
     },
 }
 
+/// Where state is when nobody says otherwise.
+pub const DATA_DIR: &str = "/var/lib/skiff";
+
 /// Where Skiff keeps its files.
 #[derive(Args, Debug, Clone)]
 pub struct Places {
     /// Folder of state: datastore, certificates, images, volumes
-    #[arg(long, short = 'd', env = "SKIFF_DATA_DIR", default_value = "/var/lib/skiff")]
+    #[arg(long, short = 'd', env = "SKIFF_DATA_DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
     /// Folder of sockets, pid files and what lives as long as containers do
     #[arg(long, env = "SKIFF_RUN_DIR", default_value = "/run/skiff")]
@@ -212,10 +220,10 @@ pub struct ServerArgs {
     #[arg(long, value_delimiter = ',')]
     pub tls_san: Vec<String>,
     /// Addresses of pods
-    #[arg(long, default_value = "10.42.0.0/16", value_delimiter = ',')]
+    #[arg(long, default_value = "10.42.0.0/16", value_delimiter = ',', value_parser = network)]
     pub cluster_cidr: Vec<IpNet>,
     /// Addresses of Services
-    #[arg(long, default_value = "10.43.0.0/16", value_delimiter = ',')]
+    #[arg(long, default_value = "10.43.0.0/16", value_delimiter = ',', value_parser = network)]
     pub service_cidr: Vec<IpNet>,
     /// Ports that Services of type NodePort get
     #[arg(long, default_value = "30000-32767")]
@@ -348,4 +356,32 @@ pub enum LogFormat {
     #[default]
     Text,
     Json,
+}
+
+/// An address and the length of its prefix, with no bits set beyond that.
+fn network(text: &str) -> Result<IpNet, String> {
+    let form = "a network is written like 10.42.0.0/16 or fd00:42::/56";
+    let (address, length) = text.split_once('/').ok_or_else(|| format!("it has no prefix length: {form}"))?;
+    let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is no IP address: {form}"))?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let length: u8 = length.parse().ok().filter(|n| *n <= most).ok_or_else(|| format!("the prefix length {length:?} is no number from 0 to {most}: {form}"))?;
+    let net = IpNet::new(address, length).map_err(|_| form.to_owned())?;
+    match net.trunc() == net {
+        true => Ok(net),
+        false => Err(format!("it has bits beyond its prefix; is {} meant?", net.trunc())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_told_what_is_wrong_with_them() {
+        assert_eq!(network("10.42.0.0/16").map(|n| n.to_string()), Ok("10.42.0.0/16".into()));
+        for (text, part) in [("10.0.0.0/99", "the prefix length \"99\" is no number from 0 to 32"), ("10.0.0.0", "no prefix length"), ("ten/8", "\"ten\" is no IP address"), ("10.42.1.0/16", "is 10.42.0.0/16 meant?")] {
+            let told = network(text).expect_err(text);
+            assert!(told.contains(part), "{text}: {told}");
+        }
+    }
 }

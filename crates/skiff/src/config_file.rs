@@ -57,6 +57,9 @@ fn flags_of(role: &str, text: &str) -> anyhow::Result<Vec<String>> {
     let mut flags = Vec::new();
     for (key, value) in map {
         if !known.contains(&key.as_str()) {
+            if let Some(means) = crate::k3s_flags::meaning(&key) {
+                bail!("key {key:?} is a flag of k3s that Skiff does not have: {means}");
+            }
             let near = known.iter().min_by_key(|k| strsim::damerau_levenshtein(k, &key)).filter(|k| strsim::damerau_levenshtein(k, &key) <= 4);
             bail!("unknown key {key:?}{}", near.map(|n| format!(", did you mean {n:?}?")).unwrap_or_default());
         }
@@ -96,6 +99,8 @@ mod tests {
         assert!(flags_of("agent", "cluster-cidr: x").is_err(), "a server's key");
         let error = flags_of("server", "clustr-cidr: x").unwrap_err().to_string();
         assert_eq!(error, "unknown key \"clustr-cidr\", did you mean \"cluster-cidr\"?");
+        let error = flags_of("server", "flannel-backend: none").unwrap_err().to_string();
+        assert!(error.starts_with("key \"flannel-backend\" is a flag of k3s"), "{error}");
         for bad in ["[1]", "a: [", "disable-agent: 3", "tls-san: {a: b}"] {
             assert!(flags_of("server", bad).is_err(), "{bad}");
         }

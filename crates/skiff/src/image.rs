@@ -28,9 +28,9 @@ pub fn run(command: ImageCommand) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        ImageCommand::Rm { references, places } => {
+        ImageCommand::Rm { references, force, places } => {
             for reference in references {
-                tell(&places, Ask::ImageRemove(reference)).map(drop)?;
+                tell(&places, Ask::ImageRemove { reference, force }).map(drop)?;
             }
             Ok(())
         }

@@ -8,6 +8,7 @@ mod config_file;
 mod encryption_command;
 mod facts;
 mod image;
+mod k3s_flags;
 mod lock;
 mod memory;
 mod node;
@@ -18,6 +19,7 @@ mod token;
 mod token_command;
 
 use anyhow::Context;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use std::process::ExitCode;
@@ -44,9 +46,22 @@ fn quiet_pipes() {
     }
 }
 
+/// Ends the process with a usage message when the command line is not understood.
+fn parse(args: Vec<std::ffi::OsString>) -> Cli {
+    Cli::try_parse_from(args).unwrap_or_else(|e| {
+        let flag = match (e.kind(), e.get(ContextKind::InvalidArg)) {
+            (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => flag.clone(),
+            _ => e.exit(),
+        };
+        let Some(means) = k3s_flags::meaning(&flag) else { e.exit() };
+        eprintln!("error: {flag} is a flag of k3s that Skiff does not have: {means}");
+        std::process::exit(2)
+    })
+}
+
 fn run() -> anyhow::Result<()> {
     let args = config_file::with_config(std::env::args_os().collect())?;
-    match Cli::parse_from(args).command {
+    match parse(args).command {
         Command::Server(args) => server::run(*args),
         Command::Agent(args) => agent::run(*args),
         Command::Token { command } => token_command::run(command),
@@ -55,7 +70,7 @@ fn run() -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
             Ok(())
         }
-        Command::Check { output } => check::run(output),
+        Command::Check { output, places } => check::run(output, &places),
         Command::Stop { all, places } => stop::run(all, &places),
         Command::Image { command } => image::run(command),
         Command::Kubeconfig { places } => {

@@ -9,6 +9,10 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
             let seconds = seconds(&ttl).with_context(|| format!("--ttl {ttl:?} is not of the form 90s, 15m, 24h or 7d (0 is for ever)"))?;
             if let Told::Token(token) = ask(&places.run_dir, &Ask::TokenCreate { seconds, description })? {
                 println!("{token}");
+                // On standard error, so that $(skiff token create) is the token alone.
+                if let Some(traces) = crate::admin::read_traces(&places.run_dir)?.filter(|t| !t.url.is_empty()) {
+                    eprintln!("{}", join_line(&traces.url, &token));
+                }
             }
         }
         TokenCommand::List { places } => {
@@ -25,6 +29,11 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What to type on the other machine.
+fn join_line(url: &str, token: &str) -> String {
+    format!("On the machine that is to join, as root:\n  skiff agent --server {url} --token {token}")
 }
 
 fn seconds(text: &str) -> Option<u64> {
@@ -44,6 +53,11 @@ fn seconds(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_to_join_can_be_copied() {
+        assert!(join_line("https://192.0.2.10:6443", "K10ab::c").ends_with("\n  skiff agent --server https://192.0.2.10:6443 --token K10ab::c"));
+    }
 
     #[test]
     fn spans() {

@@ -16,6 +16,8 @@ use tracing_subscriber::reload;
 pub enum LevelError {
     #[error("unknown log level {given:?}: it is one of off, error, warn, info, debug, trace{}", near(nearest))]
     Level { given: String, nearest: Option<&'static str> },
+    #[error("unknown component {given:?} in the log levels{}: there are {}", near(nearest), COMPONENTS.join(", "))]
+    Component { given: String, nearest: Option<&'static str> },
     #[error("logs are not set up")]
     NotStarted,
 }
@@ -33,6 +35,35 @@ const LEVELS: [(&str, LevelFilter); 6] = [
     ("trace", LevelFilter::TRACE),
 ];
 
+/// Targets of our own log lines. A part of one is written behind two colons: `node::runtime`.
+pub const COMPONENTS: [&str; 22] = [
+    "admission",
+    "api",
+    "audit",
+    "auth",
+    "certificates",
+    "controller",
+    "crd",
+    "dns",
+    "events",
+    "images",
+    "informer",
+    "lease",
+    "manifests",
+    "net",
+    "node",
+    "node-lifecycle",
+    "proxy",
+    "scheduler",
+    "skiff",
+    "store",
+    "volumes",
+    "webhook",
+];
+
+/// Crates of others that log, under their own names.
+const OUTSIDE: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "tokio_tungstenite"];
+
 static RELOAD: OnceLock<reload::Handle<Targets, tracing_subscriber::Registry>> = OnceLock::new();
 
 /// Reads a level specification.
@@ -40,11 +71,22 @@ pub fn parse(spec: &str) -> Result<Targets, LevelError> {
     let mut targets = Targets::new().with_default(LevelFilter::INFO);
     for part in spec.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         match part.split_once('=') {
-            Some((component, l)) => targets = targets.with_target(component.trim(), level(l.trim())?),
+            Some((name, l)) => targets = targets.with_target(component(name.trim())?, level(l.trim())?),
             None => targets = targets.with_default(level(part)?),
         }
     }
     Ok(targets)
+}
+
+/// The name itself, when lines can have it.
+fn component(name: &str) -> Result<&str, LevelError> {
+    let first = name.split("::").next().unwrap_or_default();
+    if COMPONENTS.iter().chain(&OUTSIDE).any(|known| *known == first) {
+        return Ok(name);
+    }
+    let distance = |known: &&&'static str| strsim::damerau_levenshtein(known, first);
+    let nearest = COMPONENTS.iter().filter(|known| distance(known) <= 2 || known.starts_with(first) && first.len() > 1).min_by_key(distance);
+    Err(LevelError::Component { given: name.to_owned(), nearest: nearest.copied() })
 }
 
 fn level(word: &str) -> Result<LevelFilter, LevelError> {
@@ -84,6 +126,10 @@ mod tests {
     fn levels_by_component() {
         let t = parse("warn,node=debug").unwrap();
         assert!(t.would_enable("node", &Level::DEBUG) && !t.would_enable("api", &Level::INFO) && t.would_enable("api", &Level::WARN));
+        assert!(parse("node::runtime=trace,hyper=debug").is_ok());
+        assert_eq!(parse("nod=debug").unwrap_err(), LevelError::Component { given: "nod".into(), nearest: Some("node") });
+        assert_eq!(parse("schedul=debug").unwrap_err(), LevelError::Component { given: "schedul".into(), nearest: Some("scheduler") });
+        assert!(parse("kubelet=debug").unwrap_err().to_string().contains("there are admission, api"));
         assert_eq!(parse("node=debgu").unwrap_err(), LevelError::Level { given: "debgu".into(), nearest: Some("debug") });
     }
 }

@@ -3,22 +3,29 @@
 use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_client::{Call, Client, ListParams, Target, Verb, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
-use skiff_informer::Typed;
+use skiff_informer::{ChangeKind, Typed};
 use skiff_meta::{GroupVersionResource, Head, Reason, Status};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// How often a namespace is looked at while something in it takes its time.
-const AGAIN: Duration = Duration::from_millis(500);
+/// When a namespace is looked at again while something in it takes its time; twice as long each time that nothing went. Pods,
+/// which mostly are what takes time, wake it when they go.
+const SOON: Duration = Duration::from_millis(250);
+const LATEST: Duration = Duration::from_secs(8);
 const FINALIZER: &str = "kubernetes";
 
 struct Namespaces {
     deps: Deps,
     namespaces: Typed<Namespace>,
+    waiting: Waiting,
 }
+
+/// Namespaces that are not empty yet: how many objects there were, and how often in a row none went.
+type Waiting = Arc<Mutex<BTreeMap<String, (usize, u32)>>>;
 
 pub(crate) fn start(deps: Deps) -> Started {
     let namespaces = deps.informers.of::<Namespace>();
@@ -29,7 +36,15 @@ pub(crate) fn start(deps: Deps) -> Started {
             q.add(c.key());
         }
     });
-    (queue, Arc::new(Namespaces { deps, namespaces }))
+    let waiting = Waiting::default();
+    let (q, w) = (queue.clone(), waiting.clone());
+    deps.informers.of::<Pod>().subscribe(move |c| {
+        let namespace = c.row().namespace();
+        if c.kind == ChangeKind::Deleted && w.lock().contains_key(namespace) {
+            q.add(namespace);
+        }
+    });
+    (queue, Arc::new(Namespaces { deps, namespaces, waiting }))
 }
 
 /// What is left in the namespace.
@@ -45,23 +60,40 @@ struct Left {
 #[async_trait]
 impl Reconcile for Namespaces {
     async fn reconcile(&self, name: &str) -> Result<Action, Failed> {
-        let Some(ns) = self.namespaces.get("", name).filter(|n| n.metadata.deletion_timestamp.is_some()) else { return Ok(Action::Done) };
-        let ours = ns.spec.as_ref().and_then(|s| s.finalizers.as_ref()).is_some_and(|f| f.iter().any(|f| f == FINALIZER));
-        if !ours {
+        let ours = |n: &Namespace| n.spec.as_ref().and_then(|s| s.finalizers.as_ref()).is_some_and(|f| f.iter().any(|f| f == FINALIZER));
+        let found = self.namespaces.get("", name).filter(|n| n.metadata.deletion_timestamp.is_some() && ours(n));
+        let Some(ns) = found else {
+            self.waiting.lock().remove(name);
             return Ok(Action::Done);
-        }
+        };
+        // Before the look: a pod that goes meanwhile wakes us.
+        self.waiting.lock().entry(name.to_owned()).or_insert((usize::MAX, 0));
         let left = empty(&self.deps, name).await;
-        let conditions = conditions(&left, &self.deps.clock.seconds().to_string());
+        let have = ns.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+        let conditions = conditions(&left, have, &self.deps.clock.seconds().to_string());
         if changes(&ns, &conditions) {
             let target = Target::new(resource_of::<Namespace>(), "", name).sub("status");
             edit(&self.deps.client, target, &json!({"status": {"conditions": conditions}})).await.or_else(gone_is_fine).at("write conditions of namespace", name)?;
         }
         if !left.objects.is_empty() || !left.failures.is_empty() {
-            return Ok(Action::RequeueAfter(AGAIN));
+            let mut waiting = self.waiting.lock();
+            let seen = waiting.entry(name.to_owned()).or_insert((usize::MAX, 0));
+            *seen = look_again(*seen, left.objects.values().sum());
+            return Ok(Action::RequeueAfter(pause(seen.1)));
         }
+        self.waiting.lock().remove(name);
         finalize(&self.deps.client, name).await.at("finalize namespace", name)?;
         Ok(Action::Done)
     }
+}
+
+/// What is remembered of a look that found so many objects.
+fn look_again((before, tries): (usize, u32), now: usize) -> (usize, u32) {
+    (now, if now < before { 0 } else { tries.saturating_add(1) })
+}
+
+fn pause(tries: u32) -> Duration {
+    SOON.saturating_mul(1 << tries.min(10)).min(LATEST)
 }
 
 fn gone_is_fine(e: Status) -> Result<(), Status> {
@@ -125,14 +157,16 @@ async fn empty_one(client: &Client, resource: &GroupVersionResource, namespace: 
     Ok(())
 }
 
-/// Upstream's five conditions of a namespace that is being deleted.
-fn conditions(left: &Left, now: &str) -> Vec<Value> {
+/// Upstream's five conditions of a namespace that is being deleted. One whose status stays keeps its time.
+fn conditions(left: &Left, have: &[NamespaceCondition], now: &str) -> Vec<Value> {
     let one = |kind: &str, bad: Option<String>, reason: &str, good: &str| {
         let (status, reason, message) = match &bad {
             Some(m) => ("True", reason, m.as_str()),
             None => ("False", if kind.ends_with("Remaining") { "ContentRemoved" } else if kind.contains("Discovery") { "ResourcesDiscovered" } else if kind.contains("Parsing") { "ParsedGroupVersions" } else { "ContentDeleted" }, good),
         };
-        json!({"type": kind, "status": status, "reason": if kind == "NamespaceFinalizersRemaining" && bad.is_none() { "ContentHasNoFinalizers" } else { reason }, "message": message, "lastTransitionTime": now})
+        let since = have.iter().find(|c| c.type_ == kind && c.status == status).and_then(|c| c.last_transition_time.as_ref());
+        let since = since.map_or_else(|| json!(now), |t| json!(t));
+        json!({"type": kind, "status": status, "reason": if kind == "NamespaceFinalizersRemaining" && bad.is_none() { "ContentHasNoFinalizers" } else { reason }, "message": message, "lastTransitionTime": since})
     };
     let some = |v: &BTreeMap<String, usize>, head: &str, word: &str| {
         let parts: Vec<String> = v.iter().map(|(k, n)| format!("{k} {word} {n} resource instances")).collect();
@@ -151,4 +185,35 @@ fn conditions(left: &Left, now: &str) -> Vec<Value> {
 fn changes(ns: &Namespace, wanted: &[Value]) -> bool {
     let have: Vec<_> = ns.status.iter().flat_map(|s| s.conditions.iter().flatten()).collect();
     wanted.iter().any(|w| !have.iter().any(|h| w["type"] == h.type_ && w["status"] == h.status && w["message"] == h.message.as_deref().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_condition_is_that_of_its_status() {
+        let some = Left { objects: BTreeMap::from([("pods".to_owned(), 2)]), ..Left::default() };
+        let first = conditions(&some, &[], "2026-01-01T00:00:00Z");
+        let have: Vec<NamespaceCondition> = serde_json::from_value(json!(first)).expect("conditions");
+        let time = |all: &[Value], kind: &str| all.iter().find(|c| c["type"] == kind).map(|c| c["lastTransitionTime"].clone());
+        let fewer = Left { objects: BTreeMap::from([("pods".to_owned(), 1)]), ..Left::default() };
+        let next = conditions(&fewer, &have, "2026-01-01T00:00:09Z");
+        assert_eq!(time(&next, "NamespaceContentRemaining"), Some(json!("2026-01-01T00:00:00Z")), "another message, the same status");
+        let none = conditions(&Left::default(), &have, "2026-01-01T00:00:09Z");
+        assert_eq!(time(&none, "NamespaceContentRemaining"), Some(json!("2026-01-01T00:00:09Z")));
+        assert_eq!(time(&none, "NamespaceDeletionContentFailure"), Some(json!("2026-01-01T00:00:00Z")));
+    }
+
+    #[test]
+    fn what_does_not_get_less_is_looked_at_less() {
+        let mut seen = (usize::MAX, 0);
+        let mut pauses = Vec::new();
+        for now in [3, 3, 3, 2, 2] {
+            seen = look_again(seen, now);
+            pauses.push(pause(seen.1).as_millis());
+        }
+        assert_eq!(pauses, [250, 500, 1000, 250, 500]);
+        assert_eq!(pause(60), LATEST);
+    }
 }

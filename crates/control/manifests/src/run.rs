@@ -1,13 +1,15 @@
 //! The loop: looks at the folder, applies what changed, prunes what went.
+use crate::attempts::{Seen, one_line};
 use crate::{Document, Identity, documents, stale};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, Target};
+use skiff_controller::{Recorder, Regarding};
 use skiff_meta::{GroupVersion, GroupVersionResource, Reason, Status};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 const MANAGER: &str = "skiff-manifests";
@@ -24,56 +26,62 @@ pub struct Folder {
 }
 
 /// Runs until `shutdown`.
-pub async fn run(client: Client, folder: Folder, shutdown: CancellationToken) {
+pub async fn run(client: Client, folder: Folder, recorder: Recorder, shutdown: CancellationToken) {
     let mut seen: BTreeMap<String, Seen> = BTreeMap::new();
+    let mut told = String::new();
     loop {
-        if let Err(e) = look(&client, &folder, &mut seen).await {
-            tracing::warn!(target: "manifests", error = %e, "folder not followed");
+        let failed = look(&client, &folder, &recorder, &mut seen).await.err().map(|e| one_line(&e.to_string())).unwrap_or_default();
+        if failed != told && !failed.is_empty() {
+            tracing::warn!(target: "manifests", error = failed, "folder not followed");
         }
+        told = failed;
         if shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_none() {
             return;
         }
     }
 }
 
-/// A file's content as it was applied last, and when it is to be tried again after a failure.
-struct Seen {
-    digest: String,
-    retry: bool,
-}
-
-async fn look(client: &Client, folder: &Folder, seen: &mut BTreeMap<String, Seen>) -> Result<(), Status> {
+async fn look(client: &Client, folder: &Folder, recorder: &Recorder, seen: &mut BTreeMap<String, Seen>) -> Result<(), Status> {
     let files = read(folder).await.map_err(|e| Status::internal(format!("read {}: {e}", folder.path.display())))?;
     if seen.is_empty() {
         // What is remembered of files that went while the server was down.
         for name in remembered(client).await? {
-            seen.entry(name).or_insert(Seen { digest: String::new(), retry: true });
+            seen.entry(name).or_default();
         }
     }
     let gone: Vec<String> = seen.keys().filter(|n| !files.contains_key(*n)).cloned().collect();
     for name in gone {
-        if settle(client, folder, &name, &[]).await {
+        if !seen.get(&name).is_some_and(|s| s.is_due("", Instant::now())) {
+            continue;
+        }
+        let problems = settle(client, folder, &name, &[]).await;
+        if problems.is_empty() {
             seen.remove(&name);
+        } else {
+            tell(recorder, &name, &seen.entry(name.clone()).or_default().outcome(String::new(), problems, Instant::now()));
         }
     }
     for (name, text) in files {
         let digest: String = Sha256::digest(&text).iter().map(|b| format!("{b:02x}")).collect();
-        if seen.get(&name).is_some_and(|s| s.digest == digest && !s.retry) {
+        if seen.get(&name).is_some_and(|s| !s.is_due(&digest, Instant::now())) {
             continue;
         }
-        let told = seen.get(&name).is_some_and(|s| s.digest == digest);
-        let done = match std::str::from_utf8(&text).map_err(|e| e.to_string()).and_then(|t| documents(t).map_err(|e| e.to_string())) {
+        let problems = match std::str::from_utf8(&text).map_err(|e| e.to_string()).and_then(|t| documents(t).map_err(|e| e.to_string())) {
             Ok(docs) => settle(client, folder, &name, &docs).await,
-            Err(why) => {
-                if !told {
-                    tracing::warn!(target: "manifests", file = name, why, "file left out");
-                }
-                true
-            }
+            Err(why) => vec![format!("file left out: {}", one_line(&why))],
         };
-        seen.insert(name, Seen { digest, retry: !done });
+        tell(recorder, &name, &seen.entry(name.clone()).or_default().outcome(digest, problems, Instant::now()));
     }
     Ok(())
+}
+
+/// In the log, and as Events of the record of the file.
+fn tell(recorder: &Recorder, file: &str, problems: &[String]) {
+    let about = Regarding { api_version: "v1".into(), kind: "ConfigMap".into(), namespace: NAMESPACE.into(), name: record_name(file), ..Regarding::default() };
+    for problem in problems {
+        tracing::warn!(target: "manifests", file, problem, "manifest not applied");
+        recorder.warning(&about, "ApplyManifestFailed", format!("{file}: {problem}"));
+    }
 }
 
 /// The manifests of the folder by name. A folder that is not there has none.
@@ -111,40 +119,38 @@ async fn remembered(client: &Client) -> Result<Vec<String>, Status> {
     Ok(page.items.iter().filter_map(|b| name(b)).collect())
 }
 
-/// Applies the documents and prunes the rest. Whether all went well; what did not is told.
-async fn settle(client: &Client, folder: &Folder, file: &str, docs: &[Document]) -> bool {
+/// Applies the documents and prunes the rest. Answers with what did not go well, a line each.
+async fn settle(client: &Client, folder: &Folder, file: &str, docs: &[Document]) -> Vec<String> {
     let target = Target::new(config_maps(), NAMESPACE, record_name(file));
     let before: Vec<Identity> = match client.get_bytes(target.clone()).await {
         Ok(b) => serde_json::from_slice::<Value>(&b).ok().and_then(|v| serde_json::from_str(v.pointer("/data/objects")?.as_str()?).ok()).unwrap_or_default(),
         Err(e) if e.is(Reason::NotFound) => Vec::new(),
-        Err(e) => {
-            tracing::warn!(target: "manifests", file, error = %e, "record not read");
-            return false;
-        }
+        Err(e) => return vec![problem("read the record of what was applied", &e)],
     };
-    let mut well = true;
+    let mut problems = Vec::new();
     let mut wanted = Vec::new();
     for d in docs {
         let id = Identity::from(d);
         if let Err(e) = apply(client, folder, d).await {
-            tracing::warn!(target: "manifests", file, kind = d.kind, name = d.name, error = %e, "not applied");
-            well = false;
+            problems.push(problem(&format!("apply {} {}", d.kind, d.name), &e));
         }
         wanted.push(id);
     }
     let mut kept = wanted.clone();
     for id in stale(&before, &wanted) {
         if let Err(e) = prune(client, folder, &id).await {
-            tracing::warn!(target: "manifests", file, kind = id.kind, name = id.name, error = %e, "not pruned");
-            well = false;
+            problems.push(problem(&format!("prune {} {}", id.kind, id.name), &e));
             kept.push(id);
         }
     }
     if let Err(e) = remember(client, target, file, &before, &kept).await {
-        tracing::warn!(target: "manifests", file, error = %e, "record not written");
-        well = false;
+        problems.push(problem("write the record of what was applied", &e));
     }
-    well
+    problems
+}
+
+fn problem(step: &str, e: &Status) -> String {
+    format!("{step}: {}", one_line(&e.to_string()))
 }
 
 async fn remember(client: &Client, target: Target, file: &str, before: &[Identity], kept: &[Identity]) -> Result<(), Status> {

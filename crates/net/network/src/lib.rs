@@ -22,9 +22,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: 8472 };
+/// UDP, between nodes.
+pub const VXLAN_PORT: u16 = 8472;
+const OVERLAY: Overlay = Overlay::Vxlan { vni: 1, port: VXLAN_PORT };
 /// The packet mark that asks for masquerading.
-const MASQUERADE: u32 = 0x4000;
+pub const MASQUERADE: u32 = 0x4000;
 
 #[derive(Debug, Error)]
 pub enum NetworkError {

@@ -232,7 +232,7 @@ impl Source {
         let file = expanded(store, path)?;
         let mut tar = TarReader::seekable(BufReader::with_capacity(8 << 10, &file));
         let mut files = HashMap::new();
-        while let Some(entry) = tar.next_entry()? {
+        while let Some(entry) = tar.next_entry().map_err(|error| unreadable(path, files.is_empty(), &error))? {
             let name = joined(&crate::rooted::clean(&entry.path));
             let place = match entry.kind {
                 Kind::File if entry.sparse.is_none() => Place::At { offset: entry.offset, size: entry.size },
@@ -292,6 +292,15 @@ impl Source {
         }
         Ok(bytes)
     }
+}
+
+/// A file without one good entry is something else than an archive.
+fn unreadable(path: &Path, first: bool, error: &Error) -> Error {
+    let reason = match first {
+        true => "it is no image archive; a tar is needed, plain or packed by gzip or zstd, as `docker save`, `skopeo copy` or `ctr image export` write it, or the folder of an OCI layout".to_owned(),
+        false => error.to_string(),
+    };
+    Error::Malformed { what: path.display().to_string(), reason }
 }
 
 /// The archive itself, or a copy of what it expands to: only that can be read by offset.

@@ -78,6 +78,17 @@ impl ImageService {
         Ok(results.into_iter().map(|(path, result)| (path, result.map(images))).collect())
     }
 
+    /// Containers that stand on the image which would be gone when this reference is removed.
+    pub async fn users(&self, reference: &str) -> Result<Vec<ContainerId>> {
+        let (service, reference) = (self.clone(), reference.to_owned());
+        blocking(move || {
+            let Some(record) = service.store.last_of(&reference) else { return Ok(Vec::new()) };
+            let prepared = rootfs::prepared(&service.store)?;
+            Ok(prepared.into_iter().filter(|(_, layers)| *layers == record.layers).map(|(id, _)| id).collect())
+        })
+        .await
+    }
+
     /// Removes unused images as the policy says, then what nothing names. Answers with the ids and the bytes freed.
     pub async fn collect(&self, policy: Policy) -> Result<(Vec<ImageId>, u64)> {
         let service = self.clone();

@@ -214,20 +214,18 @@ impl Store {
     pub fn forget(&self, reference: &str) -> Result<()> {
         self.change(|images| {
             let Some(id) = find(images, reference).map(|r| r.id.clone()) else { return };
-            let by_id = reference.strip_prefix("sha256:").unwrap_or(reference) == id.hex();
             let Some(record) = images.get_mut(&id) else { return };
-            if !by_id && let Ok(name) = Reference::parse(reference) {
-                let canonical = name.canonical();
-                record.tags.remove(&canonical);
-                record.digests.remove(&canonical);
-                if record.tags.is_empty() && name.digest.is_none() {
-                    record.digests.retain(|digest| !digest.starts_with(&format!("{}@", name.name())));
-                }
-            }
-            if by_id || (record.tags.is_empty() && record.digests.is_empty()) {
+            if !take_name(record, reference) {
                 images.remove(&id);
             }
         })
+    }
+
+    /// The image that would be gone when this reference is forgotten; none when it keeps another name.
+    pub fn last_of(&self, reference: &str) -> Option<Record> {
+        let mut record = self.find(reference)?;
+        let whole = record.clone();
+        (!take_name(&mut record, reference)).then_some(whole)
     }
 
     /// Removes layers and blobs that nothing names. `mounted` are the layers of containers. Returns bytes freed.
@@ -307,6 +305,22 @@ impl Drop for Lease {
             }
         }
     }
+}
+
+/// Whether the image is still there without this reference: by id it goes whatever its names.
+fn take_name(record: &mut Record, reference: &str) -> bool {
+    if reference.strip_prefix("sha256:").unwrap_or(reference) == record.id.hex() {
+        return false;
+    }
+    if let Ok(name) = Reference::parse(reference) {
+        let canonical = name.canonical();
+        record.tags.remove(&canonical);
+        record.digests.remove(&canonical);
+        if record.tags.is_empty() && name.digest.is_none() {
+            record.digests.retain(|digest| !digest.starts_with(&format!("{}@", name.name())));
+        }
+    }
+    !record.tags.is_empty() || !record.digests.is_empty()
 }
 
 fn find<'a>(images: &'a BTreeMap<Digest, Record>, reference: &str) -> Option<&'a Record> {

@@ -3,10 +3,11 @@ use crate::admin::{Ask, Image, MAX_LINE, Told, Traces, socket, traces};
 use crate::server::encryption::Encryption;
 use crate::server::tokens::Tokens;
 use anyhow::{Context, bail};
-use skiff_cri::Images;
+use skiff_cri::{ContainerFilter, ContainerId, Images, Runtime, SandboxFilter};
 use skiff_images::ImageService;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,8 @@ use tokio_util::task::TaskTracker;
 pub struct Door {
     /// None when there is no node in this process.
     pub images: Option<ImageService>,
+    /// None when no server or agent runs.
+    pub runtime: Option<Arc<dyn Runtime>>,
     /// Tokens by which machines join; None in an agent.
     pub tokens: Option<Tokens>,
     /// None in an agent.
@@ -69,9 +72,13 @@ impl Door {
                 images()?.pull(&reference, &[], None).await?;
                 Told::Done
             }
-            Ask::ImageRemove(reference) => {
+            Ask::ImageRemove { reference, force } => {
                 if images()?.status(&reference).await?.is_none() {
                     bail!("there is no image {reference:?}");
+                }
+                let users = if force { Vec::new() } else { images()?.users(&reference).await? };
+                if !users.is_empty() {
+                    bail!("{}", in_use(&reference, &self.names(&users).await?));
                 }
                 images()?.remove(&reference).await?;
                 Told::Done
@@ -87,6 +94,45 @@ impl Door {
     }
 }
 
+impl Door {
+    /// How users know these containers: by pod and name, where the runtime tells.
+    async fn names(&self, ids: &[ContainerId]) -> anyhow::Result<Vec<String>> {
+        let (mut containers, mut pods) = (Vec::new(), Vec::new());
+        if let Some(runtime) = &self.runtime {
+            containers = runtime.list_containers(&ContainerFilter::default()).await?;
+            pods = runtime.list_sandboxes(&SandboxFilter::default()).await?;
+        }
+        let name = |id: &ContainerId| {
+            let container = containers.iter().find(|c| c.id == *id)?;
+            let pod = &pods.iter().find(|p| p.id == container.sandbox)?.metadata;
+            Some(format!("container {} of pod {}/{}", container.metadata.name, pod.namespace, pod.name))
+        };
+        Ok(ids.iter().map(|id| name(id).unwrap_or_else(|| format!("container {id}"))).collect())
+    }
+}
+
+/// Why an image is not removed, and what to do.
+fn in_use(reference: &str, users: &[String]) -> String {
+    const MOST: usize = 3;
+    let more = users.len().saturating_sub(MOST);
+    let named = users.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
+    let named = if more > 0 { format!("{named} and {more} more") } else { named };
+    format!("image {reference} is used by {named}: delete the pod first, or use --force (the container goes on; whoever starts the next one needs the image again)")
+}
+
 fn image(i: skiff_cri::Image) -> Image {
     Image { id: i.id.to_string(), references: i.tags.iter().chain(&i.digests).cloned().collect(), size: i.size }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_uses_an_image_is_named() {
+        let users: Vec<String> = ["web of pod default/shop", "a", "b", "c"].iter().map(|name| format!("container {name}")).collect();
+        let told = in_use("shop:1", users.get(..1).unwrap_or_default());
+        assert!(told.starts_with("image shop:1 is used by container web of pod default/shop: delete the pod first"), "{told}");
+        assert!(in_use("shop:1", &users).contains("container b and 1 more"));
+    }
 }

@@ -37,6 +37,7 @@ pub fn images(data: &std::path::Path, registries: &std::path::Path) -> anyhow::R
 pub struct Agent {
     pub handle: Handle,
     pub images: ImageService,
+    pub runtime: Arc<dyn Runtime>,
 }
 
 /// What a node gets from the role that it runs in.
@@ -66,7 +67,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     let allocatable = (Quantity::units(std::thread::available_parallelism().map_or(1, |c| c.get() as i64)), Quantity::bytes(memory()));
     let parts = Parts {
         client: w.client.clone(),
-        runtime,
+        runtime: runtime.clone(),
         images: Arc::new(images.clone()),
         volumes: Arc::new(NodeVolumes::new(w.client, clock.clone(), vec![n.address], allocatable, mounts)),
         clock,
@@ -74,7 +75,7 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     };
     let handle = Kubelet::start(skiff_kubelet::Config { network: health, ..config_of(n, facts, w.tls)? }, parts).await.with_context(|| format!("start the node agent with --kubelet-port {}", n.port))?;
     tasks.spawn(skiff_cluster::reclaim_on_node(w.reclaim, w.informers, n.name.clone(), n.storage.clone(), stop.clone()));
-    Ok(Agent { handle, images })
+    Ok(Agent { handle, images, runtime })
 }
 
 /// Imports the archives of the images folder; a bad one is told and left out.

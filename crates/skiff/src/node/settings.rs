@@ -72,6 +72,7 @@ impl NodeSettings {
             pods: facts.pods.clone(),
             services: facts.services.clone(),
             registries: self.registries.clone(),
+            url: String::new(),
         }
     }
 }

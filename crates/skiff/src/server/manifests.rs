@@ -2,6 +2,7 @@
 use std::os::unix::fs::DirBuilderExt;
 use crate::server::api::Api;
 use crate::server::settings::Settings;
+use skiff_controller::{Recorder, SystemClock};
 use skiff_manifests::{Folder, run};
 use skiff_meta::GroupVersionResource;
 use std::sync::Arc;
@@ -20,5 +21,7 @@ pub fn follow(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationT
         tracing::warn!(target: "manifests", folder = %s.manifests.display(), error = %e, "the folder of manifests could not be made");
     }
     let folder = Folder { path: s.manifests.clone(), resource_of: Arc::new(resource_of) };
-    tasks.spawn(run(api.master().named("skiff-manifests"), folder, stop.clone()));
+    let client = api.master().named("skiff-manifests");
+    let recorder = Recorder::new(client.clone(), "skiff-manifests", "", Arc::new(SystemClock));
+    tasks.spawn(run(client, folder, recorder, stop.clone()));
 }

@@ -16,6 +16,7 @@ mod manifests;
 mod node;
 mod outside;
 mod reload;
+mod role;
 mod settings;
 pub mod tokens;
 
@@ -35,7 +36,7 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let settings = Settings::of(args)?;
     if settings.node.is_some() {
-        crate::check::required()?;
+        crate::check::required(&settings.data)?;
     }
     let _lock = lock::take(&settings.data)?;
     crate::process::run(serve(settings))
@@ -54,10 +55,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join")?;
     let informers = control::start(&api, &settings, &tasks, &stop);
     let agent = match &settings.node {
-        Some(n) => Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?),
+        Some(n) => {
+            let role = role::keep(api.master().named("skiff-role"), informers.clone(), n.name.clone());
+            tasks.spawn(stop.clone().run_until_cancelled_owned(role));
+            Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?)
+        }
         None => None,
     };
-    let door = door::Door { images: agent.as_ref().map(|a| a.images.clone()), tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
+    let (images, runtime) = agent.as_ref().map(|a| (a.images.clone(), a.runtime.clone())).unzip();
+    let door = door::Door { images, runtime, tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
     door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;
     manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);

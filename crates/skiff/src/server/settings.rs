@@ -88,7 +88,8 @@ impl Settings {
     /// What `skiff stop` must know.
     pub fn traces(&self, facts: &Facts) -> Traces {
         let node = self.node.as_ref().map(|n| n.traces(facts));
-        Traces { kubeconfig: self.kubeconfig.clone(), ..node.unwrap_or_else(|| Traces { pods: self.pods.clone(), services: self.services.clone(), ..Traces::default() }) }
+        let url = format!("https://{}", SocketAddr::new(self.advertise, self.listen.port()));
+        Traces { kubeconfig: self.kubeconfig.clone(), url, ..node.unwrap_or_else(|| Traces { pods: self.pods.clone(), services: self.services.clone(), ..Traces::default() }) }
     }
     /// The service account tokens' issuer.
     pub fn issuer(&self) -> String {

@@ -55,6 +55,8 @@ async fn a_folder_is_imported_and_damage_is_told_apart() {
     std::fs::write(folder.join("notes.txt"), b"").expect("write");
     let results = bench.service.import_folder(&folder).await.expect("folder");
     assert_eq!(results.iter().map(|(_, result)| result.is_ok()).collect::<Vec<_>>(), [false, true]);
+    let told = results[0].1.as_ref().expect_err("no archive").to_string();
+    assert!(told.contains("a.tar: it is no image archive"), "{told}");
     assert!(bench.service.import_folder(&bench.dir.path().join("none")).await.expect("absent").is_empty());
 }
 
@@ -67,6 +69,8 @@ async fn unused_images_are_collected_but_not_those_that_are_used_or_could_not_be
     let images = bench.service.import(&bench.write("a.tar", &two_images())).await.expect("import");
     let container = ContainerId::new("c1");
     let rootfs = bench.service.prepare(&images[1].id, &container).await.expect("prepare");
+    assert_eq!(bench.service.users("two").await.expect("users"), std::slice::from_ref(&container));
+    assert!(bench.service.users("one:1").await.expect("users").is_empty(), "unused, and it has another name");
     bench.now.store(100_000, Ordering::Relaxed);
     let always = Policy { maximum_age: 1, ..Policy::default() };
     let (removed, _) = bench.service.collect(always).await.expect("collect");

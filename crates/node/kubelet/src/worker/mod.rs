@@ -17,7 +17,7 @@ use crate::message;
 use crate::pods::{Slot, Verdict};
 use crate::prober::Prober;
 use crate::status::StatusWriter;
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStateWaiting, Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_cri::{ContainerFilter, ContainerId, ContainerState, SandboxFilter};
@@ -66,6 +66,16 @@ pub struct Worker {
     resizing: resize::Resizing,
 }
 
+/// What an earlier node agent could not pull: shown until the first try of this one is over. The try itself is made at once, as
+/// somebody may just have mended what was wrong.
+fn image_failures(status: &PodStatus) -> BTreeMap<String, StartFailure> {
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let waiting = all.filter_map(|c| Some((c.name.clone(), c.state.as_ref()?.waiting.as_ref()?)));
+    let of_image = waiting.filter(|(_, w)| matches!(w.reason.as_deref(), Some("ErrImagePull" | "ImagePullBackOff")));
+    let failure = |w: &ContainerStateWaiting| StartFailure { reason: w.reason.clone().unwrap_or_default(), message: w.message.clone().unwrap_or_default() };
+    of_image.map(|(name, w)| (name, failure(w))).collect()
+}
+
 pub fn spawn(agent: Arc<Agent>, slot: Arc<Slot>) {
     tokio::spawn(async move {
         let shutdown = agent.shutdown.clone();
@@ -82,7 +92,7 @@ impl Worker {
             prober: Prober::new(agent.clone(), slot.clone()),
             backoff: Backoff::new(SignedDuration::from_secs(10), SignedDuration::try_from(agent.config.max_restart_backoff).unwrap_or(SignedDuration::from_secs(300))),
             stage: Stage::Syncing,
-            failures: BTreeMap::new(),
+            failures: pod.status.as_ref().map(image_failures).unwrap_or_default(),
             retries: Vec::new(),
             messages: BTreeMap::new(),
             digests: BTreeMap::new(),
@@ -344,4 +354,22 @@ fn pod_ips(observed: &Observed, node_ips: &[IpAddr], pod: &Pod) -> Vec<IpAddr> {
 }
 fn pod_ip(observed: &Observed, node_ips: &[IpAddr], pod: &Pod) -> Option<IpAddr> {
     pod_ips(observed, node_ips, pod).first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_keeps_what_could_not_be_pulled() {
+        let state = |reason: &str| serde_json::json!({"waiting": {"reason": reason, "message": "Back-off pulling image"}});
+        let status = |name: &str, state| serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        let status: PodStatus = serde_json::from_value(serde_json::json!({"containerStatuses": [
+            status("a", state("ImagePullBackOff")), status("b", state("CrashLoopBackOff")), status("c", serde_json::json!({"running": {}})),
+        ]}))
+        .expect("a status");
+        let kept = image_failures(&status);
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(kept["a"].message, "Back-off pulling image");
+    }
 }

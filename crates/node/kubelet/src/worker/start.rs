@@ -288,7 +288,9 @@ impl Worker {
         let run = crate::hook::run(&self.agent, c, id, ips.first().copied(), hook);
         let Some(Err(e)) = self.slot.ending.run_until_cancelled(run).await else { return Ok(()) };
         self.agent.recorder.warning(&self.agent.about_container(pod, &c.name), "FailedPostStartHook", "PostStartHook failed");
-        let _ = self.kill_container(pod, id, &c.name, "FailedPostStartHook", None, None).await;
+        if let Err(left) = self.kill_container(pod, id, &c.name, "FailedPostStartHook", None, None).await {
+            tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, container = c.name, error = left, "container not ended after its failed PostStart hook");
+        }
         Err((failure("PostStartHookError", e), None))
     }
 
