@@ -123,6 +123,8 @@ fn config_of(n: &NodeSettings, facts: &Facts, tls: Arc<rustls::ServerConfig>) ->
     c.manifests = Some(n.data.join("agent/pod-manifests"));
     c.version = VERSION.into();
     c.tls = Some(tls);
+    // The Lease tells that the node lives; a status without news is worth a write to disk no more often than this.
+    c.status_period = std::time::Duration::from_secs(3600);
     Ok(c)
 }
 
