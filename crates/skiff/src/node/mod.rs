@@ -61,7 +61,8 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     if n.images.is_dir() {
         let importing = images.import_folder(&n.images);
         let folder = n.images.clone();
-        tasks.spawn(async move { told(&folder, importing.await) });
+        // What is broken off at the end leaves nothing but temporary files, which the next start removes.
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { told(&folder, importing.await) }));
     }
     let net = network::open(facts, n)?;
     let config = skiff_runtime::Config { run: n.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };

@@ -2,19 +2,24 @@
 //! class, the DNS Service.
 use crate::server::settings::Settings;
 use anyhow::Context;
-use futures::future::{try_join_all, try_join5};
-use futures::TryFutureExt;
+use futures::future::try_join5;
 use serde_json::{Value, json};
 use skiff_auth::bootstrap::{self, Step};
 use skiff_client::{Client, Target};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_store::Store;
+use tokio::task::JoinSet;
 
 /// Makes what is missing; what a user has changed stays, but for the addresses of the `kubernetes` Service. All of it is
 /// written at the same time: then it waits for the disk together.
 pub async fn ensure(client: &Client, store: &dyn Store, s: &Settings) -> anyhow::Result<()> {
-    let steps = bootstrap::plan(store).into_iter().map(|step| roles(client, step));
-    let steps = try_join_all(steps).map_err(|e| anyhow::Error::from(e).context("write the default roles"));
+    let mut steps: JoinSet<_> = bootstrap::plan(store).into_iter().map(|step| roles(client.clone(), step)).collect();
+    let steps = async {
+        while let Some(done) = steps.join_next().await {
+            done?.context("write the default roles")?;
+        }
+        Ok(())
+    };
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
@@ -96,7 +101,7 @@ pub async fn make(client: &Client, group: &'static str, resource: &'static str, 
     }
 }
 
-async fn roles(client: &Client, step: Step) -> Result<(), Status> {
+async fn roles(client: Client, step: Step) -> Result<(), Status> {
     let created = |r: Result<_, Status>| match r {
         Err(e) if e.is(Reason::AlreadyExists) => Ok(()),
         other => other.map(drop),
