@@ -25,32 +25,56 @@ const MAX_FILES: usize = 100_000;
 /// Longest chain of links between files of an archive.
 const MAX_LINKS: usize = 8;
 
-/// Imports every image for `platform` that the file or directory holds. Blocking.
-pub fn import(store: &Arc<Store>, path: &Path, platform: &Platform, now: i64) -> Result<Vec<Record>> {
-    let source = Source::open(store, path)?;
-    let mut images = Vec::new();
-    if source.has("index.json") {
-        images = oci_images(&source, store, platform)?;
-    }
-    let docker = docker_images(&source, store)?;
-    // An archive that is both names its images in the docker part at times, at times in both.
-    for image in docker {
-        match images.iter_mut().find(|known| known.config.digest == image.config.digest) {
-            Some(known) => known.names.extend(image.names),
-            None => images.push(image),
-        }
-    }
-    if images.is_empty() {
-        return Err(Error::Malformed {
-            what: path.display().to_string(),
-            reason: format!("it holds no image for {platform}: neither index.json nor manifest.json names one"),
-        });
-    }
-    images.into_iter().map(|image| import_one(store, &source, image, now)).collect()
+/// An opened archive: what it holds is known, nothing of it is in the store yet.
+pub struct Archive {
+    source: Source,
+    images: Vec<Found>,
 }
 
-/// Imports every archive of a folder, in the order of names; one that is damaged doesn't stop the others.
-pub fn import_folder(store: &Arc<Store>, folder: &Path, platform: &Platform, now: i64) -> Result<Vec<(PathBuf, Result<Vec<Record>>)>> {
+impl Archive {
+    /// Finds every image for `platform` that the file or directory holds. Blocking.
+    pub fn open(store: &Arc<Store>, path: &Path, platform: &Platform) -> Result<Self> {
+        let source = Source::open(store, path)?;
+        let mut images = Vec::new();
+        if source.has("index.json") {
+            images = oci_images(&source, store, platform)?;
+        }
+        let docker = docker_images(&source, store)?;
+        // An archive that is both names its images in the docker part at times, at times in both.
+        for image in docker {
+            match images.iter_mut().find(|known| known.config.digest == image.config.digest) {
+                Some(known) => known.names.extend(image.names),
+                None => images.push(image),
+            }
+        }
+        if images.is_empty() {
+            return Err(Error::Malformed {
+                what: path.display().to_string(),
+                reason: format!("it holds no image for {platform}: neither index.json nor manifest.json names one"),
+            });
+        }
+        Ok(Self { source, images })
+    }
+
+    /// The tags of each image, as records have them.
+    pub fn tags(&self) -> impl Iterator<Item = Vec<String>> + '_ {
+        self.images.iter().map(|image| image.names.iter().map(Reference::canonical).collect())
+    }
+
+    /// Imports them in the order of [`Archive::tags`]; `done` is called behind each. Blocking.
+    pub fn import(self, store: &Arc<Store>, now: i64, mut done: impl FnMut()) -> Result<Vec<Record>> {
+        let one = |image| import_one(store, &self.source, image, now).inspect(|_| done());
+        self.images.into_iter().map(one).collect()
+    }
+}
+
+/// Imports every image for `platform` that the file or directory holds. Blocking.
+pub fn import(store: &Arc<Store>, path: &Path, platform: &Platform, now: i64) -> Result<Vec<Record>> {
+    Archive::open(store, path, platform)?.import(store, now, || {})
+}
+
+/// The archives of a folder, in the order of names; none when it is not there.
+pub fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -62,7 +86,7 @@ pub fn import_folder(store: &Arc<Store>, folder: &Path, platform: &Platform, now
         .filter(|path| path.file_name().and_then(|n| n.to_str()).is_some_and(|n| known.iter().any(|end| n.ends_with(end))))
         .collect();
     paths.sort();
-    Ok(paths.into_iter().map(|path| (path.clone(), import(store, &path, platform, now))).collect())
+    Ok(paths)
 }
 
 /// An image of an archive: where its parts are, not yet what they say.

@@ -6,6 +6,7 @@
 //!   digest is right; records are replaced whole.
 //! * [`pull`] and [`archive`] bring images in. Both end in one path: bytes are digested, expanded, digested again and
 //!   unpacked in one go, so a layer is written once and never in its compressed form.
+//! * `coming` knows which images the archives of a folder are about to bring: who asks for one waits for it.
 //! * [`unpack`] writes layers. The kernel resolves every path inside the layer's directory: no archive can reach outside.
 //! * [`rootfs`] mounts layers for a container.
 //! * [`reference`], [`registries`], [`gc`] decide, without doing anything.
@@ -15,6 +16,7 @@
 
 pub mod archive;
 mod assemble;
+mod coming;
 pub mod digest;
 pub mod error;
 pub mod gc;

@@ -21,7 +21,7 @@ use skiff_cri::{ContainerId, FsStats};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::store::{Store, write_atomically};
+use crate::store::Store;
 
 /// Where a container's parts are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +58,10 @@ pub fn prepare(store: &Store, container: &ContainerId, layers: &[Digest]) -> Res
         fs::create_dir_all(dir).map_err(Error::io("making the directory", dir))?;
     }
     let names = serde_json::to_vec(layers).map_err(|source| Error::Json { what: "layer names".to_owned(), source })?;
-    write_atomically(&dirs.base.join("layers.json"), &store.scratch(), &names)?;
+    // Whole or not at all, but not waited for: a machine that went down has nothing mounted.
+    let (path, scratch) = (dirs.base.join("layers.json"), store.scratch());
+    fs::write(&scratch, names).map_err(Error::io("writing", &scratch))?;
+    fs::rename(&scratch, &path).map_err(Error::io("replacing", &path))?;
     // A volatile overlay that was not unmounted refuses its work directory until this mark is gone.
     match fs::remove_dir_all(dirs.work.join("work/incompat")) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("clearing the mark of an unclean end")(e)),

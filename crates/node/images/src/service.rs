@@ -1,6 +1,6 @@
 //! The contract's [`Images`] and [`Snapshots`] over the store. Everything that touches the disk runs on blocking threads.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use skiff_cri::{
 use tokio::sync::watch;
 
 use crate::archive;
+use crate::coming::Coming;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::gc::{self, Candidate, Policy};
@@ -45,6 +46,7 @@ pub struct ImageService {
     clock: Clock,
     /// One pull of a name at a time: the second finds the layers of the first.
     pulls: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+    coming: Arc<watch::Sender<Coming>>,
 }
 
 impl ImageService {
@@ -58,6 +60,7 @@ impl ImageService {
             registries: Arc::new(RegistriesFile::open(&options.registries)?),
             clock: options.clock,
             pulls: Arc::default(),
+            coming: Arc::default(),
         })
     }
 
@@ -69,13 +72,55 @@ impl ImageService {
             .map(|records| records.iter().map(Record::image).collect())
     }
 
-    /// Imports the archives of a folder, as at start. Answers with what became of each.
-    pub async fn import_folder(&self, folder: &Path) -> Result<Vec<(PathBuf, Result<Vec<Image>>)>> {
+    /// Imports the archives of a folder, as at start; one that is damaged doesn't stop the others. Answers with what became
+    /// of each. From this call on, [`Images::status`] waits for an image that is about to come.
+    pub fn import_folder(&self, folder: &Path) -> impl Future<Output = Result<Vec<(PathBuf, Result<Vec<Image>>)>>> + Send + use<> {
         let (service, folder) = (self.clone(), folder.to_owned());
-        let results =
-            blocking(move || archive::import_folder(&service.store, &folder, &service.puller.platform, (service.clock)())).await?;
-        let images = |records: Vec<Record>| records.iter().map(Record::image).collect();
-        Ok(results.into_iter().map(|(path, result)| (path, result.map(images))).collect())
+        // Taken off when the work ends, however it does.
+        let looking = service.expect(Coming::any());
+        blocking(move || service.import_archives(archive::archives(&folder)?, looking))
+    }
+
+    fn import_archives(&self, paths: Vec<PathBuf>, looking: Expected) -> Result<Vec<(PathBuf, Result<Vec<Image>>)>> {
+        let open = |path: &Path| archive::Archive::open(&self.store, path, &self.puller.platform);
+        // What has to be expanded before it can be read has its turn alone: the copy takes its place on the disk.
+        let quick = |path: &Path| path.extension().is_some_and(|e| e == "tar");
+        let each = |archive: &archive::Archive| archive.tags().map(|tags| self.expect(Coming::of(tags))).collect();
+        let prepare = |path: PathBuf| {
+            let archive = quick(&path).then(|| open(&path));
+            let expected: VecDeque<Expected> = match &archive {
+                Some(Ok(archive)) => each(archive),
+                Some(Err(_)) => VecDeque::new(),
+                None => [self.expect(Coming::any())].into(),
+            };
+            (path, archive, expected)
+        };
+        let prepared: Vec<_> = paths.into_iter().map(prepare).collect();
+        drop(looking);
+        let import = |archive: Option<Result<archive::Archive>>, path: &Path, mut expected: VecDeque<Expected>| {
+            let archive = match archive {
+                Some(opened) => opened?,
+                None => {
+                    let archive = open(path)?;
+                    // Each for itself, before the whole is taken off.
+                    let whole = std::mem::replace(&mut expected, each(&archive));
+                    drop(whole);
+                    archive
+                }
+            };
+            let records = archive.import(&self.store, (self.clock)(), || drop(expected.pop_front()))?;
+            Ok(records.iter().map(Record::image).collect())
+        };
+        let results = prepared.into_iter().map(|(path, archive, expected)| {
+            let imported = import(archive, &path, expected);
+            (path, imported)
+        });
+        Ok(results.collect())
+    }
+
+    fn expect(&self, what: Coming) -> Expected {
+        self.coming.send_modify(|coming| coming.add(&what));
+        Expected { what, of: self.coming.clone() }
     }
 
     /// Containers that stand on the image which would be gone when this reference is removed.
@@ -138,6 +183,18 @@ impl ImageService {
     }
 }
 
+/// Takes what was expected off the list, when it is there or will not come.
+struct Expected {
+    what: Coming,
+    of: Arc<watch::Sender<Coming>>,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.of.send_modify(|coming| coming.remove(&self.what));
+    }
+}
+
 #[async_trait]
 impl Images for ImageService {
     async fn list(&self) -> CriResult<Vec<Image>> {
@@ -145,7 +202,14 @@ impl Images for ImageService {
     }
 
     async fn status(&self, reference: &str) -> CriResult<Option<Image>> {
-        Ok(self.store.find(reference).map(|record| record.image()))
+        let mut coming = self.coming.subscribe();
+        loop {
+            let found = self.store.find(reference);
+            if !coming.borrow_and_update().delays(reference, found.is_some()) || coming.changed().await.is_err() {
+                // Once more: it may have come in between.
+                return Ok(self.store.find(reference).map(|record| record.image()));
+            }
+        }
     }
 
     async fn pull(&self, reference: &str, auths: &[PullAuth], progress: Option<watch::Sender<Progress>>) -> CriResult<Image> {

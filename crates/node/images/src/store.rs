@@ -272,12 +272,12 @@ impl Store {
         let mut state = self.state.lock();
         let mut images = state.images.clone();
         let result = change(&mut images);
-        if images != state.images {
+        if worth_writing(&state.images, &images) {
             let bytes = serde_json::to_vec(&images.values().collect::<Vec<_>>())
                 .map_err(|source| Error::Json { what: "image records".to_owned(), source })?;
             write_atomically(&self.dir.join("images.json"), &self.scratch(), &bytes)?;
-            state.images = images;
         }
+        state.images = images;
         Ok(result)
     }
 
@@ -285,6 +285,12 @@ impl Store {
     fn drop_incomplete(&self) -> Result<()> {
         self.change(|images| images.retain(|_, record| record.layers.iter().all(|layer| self.has_layer(layer))))
     }
+}
+
+/// Whether more than the times of the last use differs: these reach the disk with the next change.
+fn worth_writing(old: &BTreeMap<Digest, Record>, new: &BTreeMap<Digest, Record>) -> bool {
+    let same = |(a, b): (&Record, &Record)| *a == Record { last_used: a.last_used, ..b.clone() };
+    old.len() != new.len() || !old.values().zip(new.values()).all(same)
 }
 
 /// Keeps layers from being swept while it lives.

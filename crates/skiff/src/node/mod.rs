@@ -56,7 +56,13 @@ pub struct Wiring {
 pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Agent> {
     let (data, registries) = (n.data.clone(), n.registries.clone());
     let images = tokio::task::spawn_blocking(move || images(&data, &registries)).await??;
-    import(&images, n).await;
+    // Beside everything else: a pod whose image is about to come waits for it.
+    if n.images.is_dir() {
+        let importing = images.import_folder(&n.images);
+        let folder = n.images.clone();
+        // What is broken off at the end leaves nothing but temporary files, which the next start removes.
+        tasks.spawn(stop.clone().run_until_cancelled_owned(async move { told(&folder, importing.await) }));
+    }
     let net = n.network(facts)?;
     let config = skiff_runtime::Config { run: n.run.join("containers"), cgroup_root: n.cgroup.clone(), ..Default::default() };
     let (snapshots, network): (Arc<dyn Snapshots>, Arc<dyn Network>) = (Arc::new(images.clone()), Arc::new(net.pods().clone()));
@@ -78,12 +84,9 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
     Ok(Agent { handle, images, runtime })
 }
 
-/// Imports the archives of the images folder; a bad one is told and left out.
-async fn import(images: &ImageService, n: &NodeSettings) {
-    if !n.images.is_dir() {
-        return;
-    }
-    match images.import_folder(&n.images).await {
+/// Says what became of the archives of the images folder; a bad one is left out.
+fn told(folder: &std::path::Path, imported: skiff_images::Result<Vec<(std::path::PathBuf, skiff_images::Result<Vec<skiff_cri::Image>>)>>) {
+    match imported {
         Ok(all) => {
             for (file, imported) in all {
                 match imported {
@@ -92,7 +95,7 @@ async fn import(images: &ImageService, n: &NodeSettings) {
                 }
             }
         }
-        Err(e) => tracing::warn!(target: "images", folder = %n.images.display(), error = %e, "images folder not read"),
+        Err(e) => tracing::warn!(target: "images", folder = %folder.display(), error = %e, "images folder not read"),
     }
 }
 
@@ -120,6 +123,8 @@ fn config_of(n: &NodeSettings, facts: &Facts, tls: Arc<rustls::ServerConfig>) ->
     c.manifests = Some(n.data.join("agent/pod-manifests"));
     c.version = VERSION.into();
     c.tls = Some(tls);
+    // The Lease tells that the node lives; a status without news is worth a write to disk no more often than this.
+    c.status_period = std::time::Duration::from_secs(3600);
     Ok(c)
 }
 

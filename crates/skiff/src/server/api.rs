@@ -1,5 +1,5 @@
 //! Datastore, registry and API server, put together.
-use crate::server::backends;
+use crate::server::{backends, bootstrap, kubeconfig};
 use crate::server::encryption::{self, Encryption};
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
@@ -45,7 +45,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let sealer = encryption::open(s).await?;
     let config = skiff_sqlite::Config { sealing: sealer.clone(), ..skiff_sqlite::Config::new(s.data.join("server/db")) };
     let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
-    let keys = Arc::new(Keys::open(s, service_address(&*store))?);
+    let service = service_address(&*store);
+    let keys = Arc::new(tokio::task::block_in_place(|| Keys::open(s, service))?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
     let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
@@ -97,6 +98,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
     let definitions = skiff_crd::Definitions::load(registry.clone(), webhooks);
+    bootstrap::ensure(&client(service.clone(), master(), "kube-apiserver"), &*store, s).await?;
+    kubeconfig::write(s, &keys)?;
     let handle = Server::start(config)
         .await
         .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
@@ -147,14 +150,23 @@ fn documents(issuer: &Arc<Issuer>, s: &Settings) -> Vec<Document> {
     ]
 }
 
+fn client(service: Arc<dyn Service>, user: User, agent: &str) -> Client {
+    Client::new(Arc::new(Local::new(service, user)), agent)
+}
+
+/// The server itself.
+fn master() -> User {
+    User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED])
+}
+
 impl Api {
     /// A client in this process under an identity of its own.
     pub fn client(&self, user: User, agent: &str) -> Client {
-        Client::new(Arc::new(Local::new(self.service.clone(), user)), agent)
+        client(self.service.clone(), user, agent)
     }
     /// The server's own hand: everything is allowed.
     pub fn master(&self) -> Client {
-        self.client(User::new("system:apiserver", [User::MASTERS, User::AUTHENTICATED]), "kube-apiserver")
+        self.client(master(), "kube-apiserver")
     }
     pub fn authorizer(&self) -> Arc<dyn Authorizer> {
         self.registry.authorizer().clone()

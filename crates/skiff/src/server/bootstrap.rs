@@ -1,25 +1,30 @@
 //! What a cluster of ours has from its first start, beside what every API server makes: default roles, the storage
 //! class, the DNS Service.
-use crate::server::api::Api;
 use crate::server::settings::Settings;
 use anyhow::Context;
+use futures::future::try_join5;
 use serde_json::{Value, json};
 use skiff_auth::bootstrap::{self, Step};
 use skiff_client::{Client, Target};
 use skiff_meta::{GroupVersionResource, Reason, Status};
+use skiff_store::Store;
+use tokio::task::JoinSet;
 
-/// Makes what is missing; what a user has changed stays, but for the addresses of the `kubernetes` Service.
-pub async fn ensure(api: &Api, s: &Settings) -> anyhow::Result<()> {
-    let client = api.master();
-    for step in bootstrap::plan(&*api.store) {
-        roles(&client, step).await.context("write the default roles")?;
-    }
-    rights(&client).await?;
+/// Makes what is missing; what a user has changed stays, but for the addresses of the `kubernetes` Service. All of it is
+/// written at the same time: then it waits for the disk together.
+pub async fn ensure(client: &Client, store: &dyn Store, s: &Settings) -> anyhow::Result<()> {
+    let mut steps: JoinSet<_> = bootstrap::plan(store).into_iter().map(|step| roles(client.clone(), step)).collect();
+    let steps = async {
+        while let Some(done) = steps.join_next().await {
+            done?.context("write the default roles")?;
+        }
+        Ok(())
+    };
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
-    make(&client, "storage.k8s.io", "storageclasses", class).await?;
-    dns(&client, s).await
+    let class = make(client, "storage.k8s.io", "storageclasses", class);
+    futures::try_join!(steps, rights(client), class, dns(client, s)).map(drop)
 }
 
 /// The rights of our own controllers, which upstream's default roles do not know, and of nodes to certificates, as
@@ -32,16 +37,18 @@ async fn rights(client: &Client) -> anyhow::Result<()> {
         {"apiGroups": [""], "resources": ["persistentvolumeclaims", "nodes", "pods"], "verbs": read},
         {"apiGroups": ["storage.k8s.io"], "resources": ["storageclasses"], "verbs": read},
         {"apiGroups": EVENTS, "resources": ["events"], "verbs": ["create", "patch", "update"]}]);
-    controller(client, "local-path-provisioner", provisioner).await?;
+    let provisioner = controller(client, "local-path-provisioner", provisioner);
     let approver = json!([
         {"apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests"], "verbs": read},
         {"apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"]},
         {"apiGroups": [CERTIFICATES], "resources": ["signers"], "resourceNames": ["kubernetes.io/kubelet-serving"], "verbs": ["approve"]}]);
-    controller(client, skiff_cluster::SERVING_APPROVER, approver).await?;
+    let approver = controller(client, skiff_cluster::SERVING_APPROVER, approver);
     let right = |name: &str| format!("system:certificates.k8s.io:certificatesigningrequests:{name}");
-    bind(client, "skiff:node-bootstrapper", "system:node-bootstrapper", group(BOOTSTRAPPERS)).await?;
-    bind(client, "skiff:node-autoapprove-bootstrap", &right("nodeclient"), group(BOOTSTRAPPERS)).await?;
-    bind(client, "skiff:node-autoapprove-certificate-rotation", &right("selfnodeclient"), group("system:nodes")).await
+    let (first, renewed) = (right("nodeclient"), right("selfnodeclient"));
+    let bootstrapper = bind(client, "skiff:node-bootstrapper", "system:node-bootstrapper", group(BOOTSTRAPPERS));
+    let first = bind(client, "skiff:node-autoapprove-bootstrap", &first, group(BOOTSTRAPPERS));
+    let renewed = bind(client, "skiff:node-autoapprove-certificate-rotation", &renewed, group("system:nodes"));
+    try_join5(provisioner, approver, bootstrapper, first, renewed).await.map(drop)
 }
 
 const CERTIFICATES: &str = "certificates.k8s.io";
@@ -94,7 +101,7 @@ pub async fn make(client: &Client, group: &'static str, resource: &'static str, 
     }
 }
 
-async fn roles(client: &Client, step: Step) -> Result<(), Status> {
+async fn roles(client: Client, step: Step) -> Result<(), Status> {
     let created = |r: Result<_, Status>| match r {
         Err(e) if e.is(Reason::AlreadyExists) => Ok(()),
         other => other.map(drop),

@@ -5,6 +5,7 @@ use skiff_cluster::{Certify, Signer};
 use skiff_pki::{Authority, Grant, Leaf, PkiError, Profile, Request, Usage};
 use skiff_request::User;
 use std::net::IpAddr;
+use std::thread::ScopedJoinHandle;
 use std::time::SystemTime;
 
 pub struct Keys {
@@ -29,23 +30,34 @@ pub const PROXY: &str = "system:auth-proxy";
 
 impl Keys {
     /// `service`: the address of the `kubernetes` Service, where it has one already. It stays when the network is another.
+    /// Each authority with its leaves on a thread of its own: at a first start nearly all the time is waiting for the disk.
     pub fn open(s: &Settings, service: Option<IpAddr>) -> anyhow::Result<Self> {
         let (dir, now) = (s.data.join("server/tls"), SystemTime::now());
-        let server_ca = Authority::open(&dir, "server-ca", now)?;
-        let client_ca = Authority::open(&dir, "client-ca", now)?;
-        let request_header_ca = Authority::open(&dir, "request-header-ca", now)?;
         let client = |name: &str, groups: &[&str]| Profile { common_name: name.into(), organizations: groups.iter().map(|g| (*g).to_owned()).collect(), usage: Usage::Client, ..Default::default() };
         let make_tokens = || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
-        Ok(Self {
-            tokens: skiff_pki::read_or_make(&dir.join("service.key"), make_tokens)?,
-            api: server_ca.leaf("serving-kube-apiserver", &api_profile(s, service)?, now)?,
-            admin: client_ca.leaf("client-admin", &client("system:admin", &[User::MASTERS]), now)?,
-            kubelet_client: client_ca.leaf("client-kube-apiserver", &client("kube-apiserver", &[User::MASTERS]), now)?,
-            proxy_client: request_header_ca.leaf("client-auth-proxy", &client(PROXY, &[]), now)?,
-            server_ca,
-            client_ca,
-            request_header_ca,
-        })
+        let api = api_profile(s, service)?;
+        let of_server = || -> Result<_, PkiError> {
+            let ca = Authority::open(&dir, "server-ca", now)?;
+            let leaf = ca.leaf("serving-kube-apiserver", &api, now)?;
+            Ok((ca, leaf))
+        };
+        let of_clients = || -> Result<_, PkiError> {
+            let ca = Authority::open(&dir, "client-ca", now)?;
+            let admin = ca.leaf("client-admin", &client("system:admin", &[User::MASTERS]), now)?;
+            let kubelet = ca.leaf("client-kube-apiserver", &client("kube-apiserver", &[User::MASTERS]), now)?;
+            Ok((ca, admin, kubelet))
+        };
+        let of_proxy = || -> Result<_, PkiError> {
+            let ca = Authority::open(&dir, "request-header-ca", now)?;
+            let leaf = ca.leaf("client-auth-proxy", &client(PROXY, &[]), now)?;
+            Ok((ca, leaf))
+        };
+        let ((server_ca, api), (client_ca, admin, kubelet_client), (request_header_ca, proxy_client), tokens) = std::thread::scope(|scope| {
+            let (server, clients, proxy) = (scope.spawn(of_server), scope.spawn(of_clients), scope.spawn(of_proxy));
+            let tokens = skiff_pki::read_or_make(&dir.join("service.key"), make_tokens)?;
+            anyhow::Ok((joined(server)?, joined(clients)?, joined(proxy)?, tokens))
+        })?;
+        Ok(Self { server_ca, client_ca, request_header_ca, tokens, api, admin, kubelet_client, proxy_client })
     }
     pub fn tls(&self) -> TlsMaterial {
         // With the authority: a machine that joins finds it here, and recognises it by its token.
@@ -53,6 +65,10 @@ impl Keys {
         let clients = [self.client_ca.certificate(), self.request_header_ca.certificate()].join("\n");
         TlsMaterial { certificate: chain.into(), key: self.api.key.clone().into(), client_ca: clients.into_bytes() }
     }
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, Result<T, PkiError>>) -> anyhow::Result<T> {
+    Ok(thread.join().map_err(|_| anyhow::anyhow!("making certificates broke off"))??)
 }
 
 impl Certify for Keys {

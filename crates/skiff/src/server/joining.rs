@@ -13,19 +13,14 @@ use std::path::Path;
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 pub async fn ensure(api: &Api, facts: &Facts, data: &Path, tokens: &Tokens) -> anyhow::Result<()> {
-    let client = api.master();
-    for (name, role, group) in [
-        ("skiff:node-network", "system:node-proxier", "system:nodes"),
-        ("skiff:node-storage", "skiff:node-storage", "system:nodes"),
-    ] {
-        bind(&client, name, role, group).await?;
-    }
+    let client = &api.master();
+    let network_right = bind(client, "skiff:node-network", "system:node-proxier", "system:nodes");
+    let storage_right = bind(client, "skiff:node-storage", "skiff:node-storage", "system:nodes");
     // NodeRestriction keeps a node to the volumes that were made on it.
     let storage = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "skiff:node-storage"},
         "rules": [{"apiGroups": [""], "resources": ["persistentvolumes"], "verbs": ["get", "list", "watch", "delete"]}]});
-    make(&client, RBAC, "clusterroles", storage).await?;
-    publish(&client, facts).await?;
-    tokens.keep(data).await
+    let storage = make(client, RBAC, "clusterroles", storage);
+    futures::try_join!(network_right, storage_right, storage, publish(client, facts), tokens.keep(data)).map(drop)
 }
 
 async fn bind(client: &Client, name: &str, role: &str, group: &str) -> anyhow::Result<()> {
@@ -39,12 +34,13 @@ async fn publish(client: &Client, facts: &Facts) -> anyhow::Result<()> {
     let meta = json!({"name": facts::NAME, "namespace": facts::NAMESPACE});
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta,
         "rules": [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [facts::NAME], "verbs": ["get"]}]});
-    make(client, RBAC, "roles", role).await?;
+    let role = make(client, RBAC, "roles", role);
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": meta,
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": facts::NAME}, "subjects": [{"apiGroup": RBAC, "kind": "Group", "name": "system:nodes"}]});
-    make(client, RBAC, "rolebindings", binding).await?;
+    let binding = make(client, RBAC, "rolebindings", binding);
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": facts.data()});
-    make(client, "", "configmaps", map).await?;
+    let map = make(client, "", "configmaps", map);
+    futures::try_join!(role, binding, map)?;
     let patch = PatchBody::merge(&json!({"data": facts.data()}));
     client.patch::<ConfigMap>(facts::NAMESPACE, facts::NAME, patch).await.map(drop).context("publish the cluster's facts")
 }

@@ -49,19 +49,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
     api.encryption.follow(&tasks, &stop);
     api.access.follow(&tasks, &stop);
-    bootstrap::ensure(&api, &settings).await?;
-    kubeconfig::write(&settings, &api.keys)?;
     let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate()), tokens::Tokens::new(&api)?);
-    joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join")?;
     let informers = control::start(&api, &settings, &tasks, &stop);
-    let agent = match &settings.node {
-        Some(n) => {
-            let role = role::keep(api.master().named("skiff-role"), informers.clone(), n.name.clone());
-            tasks.spawn(stop.clone().run_until_cancelled_owned(role));
-            Some(node::start(&api, n, &facts, &informers, &tasks, &stop).await?)
-        }
-        None => None,
+    let joining = async { joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join") };
+    let agent = async {
+        let Some(n) = &settings.node else { return Ok(None) };
+        let role = role::keep(api.master().named("skiff-role"), informers.clone(), n.name.clone());
+        tasks.spawn(stop.clone().run_until_cancelled_owned(role));
+        node::start(&api, n, &facts, &informers, &tasks, &stop).await.map(Some)
     };
+    let ((), agent) = tokio::try_join!(joining, agent)?;
     let (images, runtime) = agent.as_ref().map(|a| (a.images.clone(), a.runtime.clone())).unzip();
     let door = door::Door { images, runtime, tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
     door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;

@@ -13,6 +13,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long the volatile tier may stay in memory alone. A durable write that comes in the last quarter takes it along.
     pub volatile_checkpoint: Duration,
+    /// Rows that compaction may delete are left where they are until there are so many …
+    pub dead_rows: usize,
+    /// … or the first of them has waited so long: deleting a few costs as much as deleting many.
+    pub dead_time: Duration,
     /// The most writes in one transaction.
     pub group_writes: usize,
     /// The most bytes of values in one transaction (the last value may pass it).
@@ -27,6 +31,8 @@ impl Config {
             sealing: Arc::new(Unsealed),
             limits: Limits::default(),
             volatile_checkpoint: Duration::from_secs(3600),
+            dead_rows: 1000,
+            dead_time: Duration::from_secs(6 * 3600),
             group_writes: 512,
             group_bytes: 4 << 20,
         }

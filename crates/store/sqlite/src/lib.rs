@@ -6,7 +6,8 @@
 //!
 //! On disk (`state.db`, WAL, synchronous=FULL, locked for one process):
 //! - `history`: one row a durable commit, rowid = revision, append-only, no further index. What a row was superseded by
-//!   is known in memory ([`garbage`]), so compaction deletes by rowid, in small steps.
+//!   is known in memory ([`garbage`]), so compaction deletes by rowid, in small steps, once there is enough to delete:
+//!   what is compacted in name only may be readable again after a restart.
 //! - `volatile`: the volatile tier by key, written by checkpoint only.
 //! - `state`: the compacted revision and the mark up to which revisions are reserved ([`counter`]), so that the counter
 //!   goes on above whatever a crash took back.

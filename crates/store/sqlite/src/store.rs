@@ -43,6 +43,7 @@ impl Sqlite {
             garbage: loaded.garbage,
             volatile: Volatile::new(loaded.volatile),
             dead: VecDeque::new(),
+            dead_since: None,
             compactors: Vec::new(),
             walks: VecDeque::new(),
         };

@@ -45,6 +45,8 @@ pub(crate) struct Writer {
     pub volatile: Volatile,
     /// Rows that compaction has still to delete, and who waits for it.
     pub dead: VecDeque<u64>,
+    /// Since when the first of them waits.
+    pub dead_since: Option<Instant>,
     pub compactors: Vec<Reply<()>>,
     /// Walks over what is at rest that are not at their end, the first of them at work.
     pub walks: VecDeque<Walk>,
@@ -243,11 +245,20 @@ impl Writer {
             self.cache.forget(revision);
             self.dead.extend(self.garbage.take(revision.0));
         }
-        if self.dead.is_empty() {
-            let _ = reply.send(Ok(()));
-        } else {
+        if self.many_dead(Instant::now()) {
             self.compactors.push(reply);
+        } else {
+            let _ = reply.send(Ok(()));
         }
+    }
+
+    /// Whether deleting dead rows is worth what it writes.
+    fn many_dead(&mut self, now: Instant) -> bool {
+        if self.dead.is_empty() {
+            return false;
+        }
+        let since = *self.dead_since.get_or_insert(now);
+        self.dead.len() >= self.config.dead_rows || now.saturating_duration_since(since) >= self.config.dead_time
     }
 
     /// Deletes a few dead rows, when somebody waits for it.
@@ -263,6 +274,7 @@ impl Writer {
             if !self.dead.is_empty() {
                 return;
             }
+            self.dead_since = None;
             result = self.disk.tidy();
         }
         for reply in self.compactors.drain(..) {

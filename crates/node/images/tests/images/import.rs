@@ -61,6 +61,29 @@ async fn a_folder_is_imported_and_damage_is_told_apart() {
 }
 
 #[tokio::test]
+async fn who_asks_for_an_image_of_the_folder_waits_for_it() {
+    if !root() {
+        return;
+    }
+    let bench = bench(Limits::default(), "");
+    let folder = bench.dir.path().join("preload");
+    std::fs::create_dir(&folder).expect("mkdir");
+    std::fs::write(folder.join("a.tar"), two_images()).expect("write");
+    std::fs::write(folder.join("b.tar.gz"), gzip(b"not an archive")).expect("write");
+    let importing = bench.service.import_folder(&folder);
+    let asking = async { (bench.service.status("two").await.expect("status"), bench.service.status("three").await.expect("status")) };
+    let (imported, (there, unknown)) = tokio::join!(importing, asking);
+    assert_eq!(imported.expect("folder").iter().map(|(_, result)| result.is_ok()).collect::<Vec<_>>(), [true, false]);
+    assert!(there.is_some() && unknown.is_none());
+    // Nothing new: the records stay as they are on the disk.
+    let records = bench.dir.path().join("images/images.json");
+    let before = std::fs::metadata(&records).expect("records").modified().expect("time");
+    bench.now.store(200_000, Ordering::Relaxed);
+    bench.service.import_folder(&folder).await.expect("folder");
+    assert_eq!(std::fs::metadata(&records).expect("records").modified().expect("time"), before);
+}
+
+#[tokio::test]
 async fn unused_images_are_collected_but_not_those_that_are_used_or_could_not_be_had_again() {
     if !root() {
         return;

@@ -97,6 +97,10 @@ impl Worker {
         let _one_at_a_time = self.agent.pods.allotting.lock();
         let slot: &Slot = &self.slot;
         let Some(has) = slot.allotment.lock().clone() else { return Verdict::Settled };
+        if !has.apply(&mut wish.clone()) {
+            // What it asks for is what it has, nearly always: then the others, who have to be decoded, do not matter.
+            return Verdict::Settled;
+        }
         let others = self.agent.pods.active(&slot.uid);
         let verdict = resize::judge(wish, &has, &others.iter().collect::<Vec<_>>(), &self.agent.room.lock());
         if verdict == Verdict::Accept {

@@ -8,6 +8,7 @@ mod usage;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 pub use usage::Usage;
@@ -25,10 +26,14 @@ pub enum Hierarchies {
 }
 
 impl Hierarchies {
-    /// Reads the mount table.
+    /// Reads the mount table, once a process: hierarchies stay where they are, and the table of a node is long.
     pub fn detect() -> Result<Self> {
+        static FOUND: OnceLock<Hierarchies> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
+        }
         let table = fs::read_to_string("/proc/self/mounts").at(|| "read /proc/self/mounts".into())?;
-        Ok(Self::from_mounts(&table))
+        Ok(FOUND.get_or_init(|| Self::from_mounts(&table)).clone())
     }
 
     /// v2 where any controller lies there, otherwise v1 (a hybrid machine counts as v1).

@@ -8,6 +8,7 @@ mod network;
 
 pub use network::keep;
 
+use futures::future::{try_join_all, try_join5};
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Call, Service, Target, User, Verb};
@@ -39,23 +40,20 @@ struct Bootstrap<'a> {
     user: Arc<User>,
 }
 
-/// Makes what is missing. Fails when a write fails for another reason than that it was there already.
+/// Makes what is missing. Fails when a write fails for another reason than that it was there already. What does not need
+/// one another is written at the same time: then it waits for the disk together.
 pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Status> {
     let b = Bootstrap { service, user: server_user() };
-    for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
-        b.create("", "v1", "namespaces", "", json!({"kind": "Namespace", "metadata": {"name": name}})).await?;
-    }
-    for (name, value, text) in data::PRIORITIES {
+    let namespace = |name: &str| b.create("", "v1", "namespaces", "", json!({"kind": "Namespace", "metadata": {"name": name}}));
+    try_join_all(["kube-system", "kube-public", "kube-node-lease", "default"].map(namespace)).await?;
+    let priorities = data::PRIORITIES.iter().map(|(name, value, text)| {
         let object = json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": text});
-        b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object).await?;
-    }
-    crate::flow::create(service).await?;
-    for object in data::api_services() {
-        b.api_service(object).await?;
-    }
+        b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object)
+    });
+    let api_services = data::api_services().into_iter().map(|object| b.api_service(object));
     let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
-    b.put("", "v1", "configmaps", "kube-system", known).await?;
-    b.network(facts).await
+    let known = b.put("", "v1", "configmaps", "kube-system", known);
+    try_join5(try_join_all(priorities), crate::flow::create(service), try_join_all(api_services), known, b.network(facts)).await.map(drop)
 }
 
 impl Bootstrap<'_> {

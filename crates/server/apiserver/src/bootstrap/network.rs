@@ -3,6 +3,7 @@
 //! Made at the start and looked after every ten seconds, for people delete them. The Service keeps the address that it has:
 //! every pod was told of it. Networks that were configured before stay as ServiceCIDRs, for Services have their addresses.
 use super::{AGENT, Bootstrap, Facts, server_user};
+use futures::future::try_join3;
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Answer, Call, Service, Target, Verb};
@@ -127,9 +128,10 @@ impl Bootstrap<'_> {
         if let Some(there) = self.get("", "services", "default", "kubernetes").await? {
             wanted["spec"]["clusterIP"] = there["spec"]["clusterIP"].clone();
         }
-        self.put("", "v1", "services", "default", wanted).await?;
-        self.put("", "v1", "endpoints", "default", endpoints(f)).await?;
-        self.put("discovery.k8s.io", "v1", "endpointslices", "default", slice(f)).await
+        let service = self.put("", "v1", "services", "default", wanted);
+        let endpoints = self.put("", "v1", "endpoints", "default", endpoints(f));
+        let slice = self.put("discovery.k8s.io", "v1", "endpointslices", "default", slice(f));
+        try_join3(service, endpoints, slice).await.map(drop)
     }
 
     async fn kept(&self, f: &Facts) -> Result<(), Status> {

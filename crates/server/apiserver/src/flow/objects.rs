@@ -121,15 +121,16 @@ async fn conditions(registry: &Registry) {
 /// Makes the objects of the first start that are missing.
 pub(crate) async fn create(service: &dyn Service) -> Result<(), Status> {
     for kind in [Kind::Level, Kind::Schema] {
-        for action in upkeep::plan(kind, &[], &|_, _| true) {
-            let Action::Create(_, v) = action else { continue };
+        let make = |action| async move {
+            let Action::Create(_, v) = action else { return Ok(()) };
             let mut call = Call::new(Verb::Create, target(kind, "")).body(v.to_string()).query("fieldManager", PRODUCER);
             call.user_agent = AGENT.into();
             match service.serve(server_user(), call).await {
-                Err(s) if !s.is(Reason::AlreadyExists) => return Err(s),
-                _ => {}
+                Err(s) if !s.is(Reason::AlreadyExists) => Err(s),
+                _ => Ok(()),
             }
-        }
+        };
+        futures::future::try_join_all(upkeep::plan(kind, &[], &|_, _| true).into_iter().map(make)).await?;
     }
     Ok(())
 }
