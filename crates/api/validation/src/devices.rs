@@ -71,7 +71,7 @@ fn template_metadata(meta: &Field<'_>) {
     crate::labels::labels(&meta.at("labels"));
     for (field, shown) in OTHERS {
         let f = meta.under(field, shown);
-        if f.exists() && !f.is("") && f.number() != Some(0) && f.value().as_array().is_none_or(|a| !a.is_empty()) {
+        if f.exists() && f.text() != Some("") && f.number() != Some(0) && f.value().as_array().is_none_or(|a| !a.is_empty()) {
             f.forbidden("cannot be set");
         }
     }
@@ -197,9 +197,7 @@ fn selector(s: &Field<'_>) {
         return cel.required("");
     }
     let expression = cel.at("expression");
-    if expression.str().is_empty() {
-        expression.required("");
-    } else if expression.str().len() > EXPRESSION {
+    if expression.str().len() > EXPRESSION {
         expression.too_long(EXPRESSION);
     } else if let Err(why) = skiff_cel::Program::compile_with(expression.str(), &["device"]) {
         expression.invalid(expression.str(), &format!("compilation failed: {why}"));

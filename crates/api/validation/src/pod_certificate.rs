@@ -40,7 +40,7 @@ pub(crate) fn create(v: &Field<'_>) {
     match (has("stubPKCS10Request"), has("pkixPublicKey"), has("proofOfPossession")) {
         (true, false, false) => stub(&spec.at("stubPKCS10Request")),
         (false, true, true) => {}
-        _ => spec.invalid("<value omitted>", "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set"),
+        _ => omitted(&spec, "exactly one of (stubPKCS10Request) or (pkixPublicKey, proofOfPossession) must be set"),
     }
 }
 
@@ -49,8 +49,16 @@ fn stub(f: &Field<'_>) {
     if der.len() > MAX_STUB {
         f.too_long(MAX_STUB);
     } else if let Err(fault) = skiff_pki::examine_stub(&der) {
-        f.invalid(fault.shown.as_deref().unwrap_or("<value omitted>"), fault.why);
+        match fault.shown {
+            Some(shown) => f.invalid(shown.as_str(), fault.why),
+            None => omitted(f, fault.why),
+        }
     }
+}
+
+/// A value that is not shown.
+fn omitted(f: &Field<'_>, why: &str) {
+    f.tell_cause(skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {why}"), field: f.path() });
 }
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
@@ -86,14 +94,14 @@ pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
     }
     if is(old, &ENDED) {
         if !crate::same::same(status.value(), old.at("status").value()) {
-            status.invalid("<value omitted>", "immutable after PodCertificateRequest is issued, denied, or failed");
+            omitted(&status, "immutable after PodCertificateRequest is issued, denied, or failed");
         }
         return;
     }
     let chain = status.at("certificateChain");
     let more = ["certificateChain", "notBefore", "beginRefreshAt", "notAfter"].iter().any(|part| status.inside(part).exists());
     if is(new, &["Denied", "Failed"]) && more {
-        status.invalid("<value omitted>", "non-condition status fields must be empty when denying or failing the PodCertificateRequest");
+        omitted(&status, "non-condition status fields must be empty when denying or failing the PodCertificateRequest");
     } else if is(new, &["Issued"]) {
         if chain.str().len() > MAX_CHAIN {
             chain.too_long(MAX_CHAIN);
@@ -101,7 +109,7 @@ pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
             chain.invalid(chain.str(), "issued certificate chain must contain at least one certificate");
         }
     } else if more && known == 0 {
-        status.invalid("<value omitted>", "non-condition status fields must be empty before the PodCertificateRequest is issued");
+        omitted(&status, "status is immutable unless transitioning to \"Issued\", \"Denied\", or \"Failed\"");
     }
 }
 
@@ -128,7 +136,7 @@ mod tests {
         assert_eq!(told(&request(&[])), Vec::<String>::new());
         assert_eq!(told(&request(&[("podUID", json!(""))])), ["spec.podUID: Invalid value: \"\": must not be empty"]);
         assert_eq!(told(&request(&[("maxExpirationSeconds", json!(5))])), ["spec.maxExpirationSeconds: Invalid value: 5: must be in the range [3600, 7862400]"]);
-        assert_eq!(told(&request(&[("stubPKCS10Request", json!("DA=="))])), ["spec.stubPKCS10Request: Invalid value: \"<value omitted>\": must be a valid PKCS#10 CSR"]);
+        assert_eq!(told(&request(&[("stubPKCS10Request", json!("DA=="))])), ["spec.stubPKCS10Request: Invalid value: must be a valid PKCS#10 CSR"]);
         assert_eq!(told(&request(&[("stubPKCS10Request", json!(""))])).len(), 1);
     }
 

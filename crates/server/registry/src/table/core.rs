@@ -18,6 +18,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced("", "v1", "Event", "events").short(&["ev"]).columns(print::event()).fields(fields::EVENT).volatile().strategy(|s| {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
+            s.name = NameRule::PathSegment;
         }),
         namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| {
             s.create_on_update = true;

@@ -95,9 +95,17 @@ pub(super) fn applied_scale(ctx: &Context<'_>, options: &WriteOptions, live: &Va
     let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
     let (config, _) = configuration_of(ctx, &kind)?;
     let place = format!("{}/{}", value::text(&config, "metadata.namespace"), ctx.name());
+    of_scale(ctx).apply(live, &config, &options.manager, options.force, now).map(|(scale, _)| scale).map_err(|e| refused(ctx, &place, e))
+}
+
+/// Records what an update of the Scale `before` to `scale` set.
+pub(super) fn updated_scale(ctx: &Context<'_>, options: &WriteOptions, before: &Value, scale: &mut Value, now: &str) {
+    of_scale(ctx).update(before, scale, &options.manager, now);
+}
+
+fn of_scale<'a>(ctx: &'a Context<'_>) -> Tracker<'a> {
     let shape = skiff_schema::by_gvk("autoscaling", "v1", "Scale").map_or(skiff_apply::Shape::Deduced, skiff_apply::Shape::Struct);
-    let tracker = Tracker::new(shape, "autoscaling/v1", &ctx.call.target.subresource, &[]);
-    tracker.apply(live, &config, &options.manager, options.force, now).map(|(scale, _)| scale).map_err(|e| refused(ctx, &place, e))
+    Tracker::new(shape, "autoscaling/v1", &ctx.call.target.subresource, &["status"])
 }
 
 fn configuration_of(ctx: &Context<'_>, kind: &GroupVersionKind) -> Result<(Value, Vec<String>), Status> {

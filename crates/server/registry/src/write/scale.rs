@@ -107,12 +107,18 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     }
     let mut v = old.clone();
     value::set(&mut v, &ctx.row.scale.desired, replicas);
-    if PatchType::of_media_type(&ctx.call.content_type) == Some(PatchType::Apply) && ctx.call.verb == Verb::Patch {
-        let (before, theirs) = (old.pointer("/metadata/managedFields"), wanted.pointer("/metadata/managedFields"));
-        let all = skiff_apply::managers_of_scaled(before, theirs, &ctx.row.scale.desired, &ctx.row.gvk(ctx.version()).api_version());
-        value::set(&mut v, "metadata.managedFields", all);
+    if PatchType::of_media_type(&ctx.call.content_type) != Some(PatchType::Apply) || ctx.call.verb != Verb::Patch {
+        let mut before = view(&ctx.row.scale, entry, old);
+        before["metadata"]["managedFields"] = skiff_apply::managers_of_scale(old.pointer("/metadata/managedFields"), &ctx.row.scale.desired).into();
+        value::remove(&mut wanted, "metadata.managedFields");
+        super::apply::updated_scale(ctx, &options, &before, &mut wanted, &registry.now().to_string());
+    }
+    let (before, theirs) = (old.pointer("/metadata/managedFields"), wanted.pointer("/metadata/managedFields"));
+    let all = skiff_apply::managers_of_scaled(before, theirs, &ctx.row.scale.desired, &ctx.row.gvk(ctx.version()).api_version());
+    if all.is_empty() {
+        value::remove(&mut v, "metadata.managedFields");
     } else {
-        registry.track_update(ctx, &options, &mut v, Some(old))?;
+        value::set(&mut v, "metadata.managedFields", all);
     }
     let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings, code: 200 };
     let Answer::Object { bytes, warnings, .. } = registry.persist(ctx, &options, v, change).await? else {
