@@ -1,6 +1,6 @@
 //! Devices (resource.k8s.io): classes, claims and their templates, slices, taint rules.
 //!
-//! Not here: the cost and the types of the CEL expressions that select devices, which nothing evaluates yet.
+//! CEL expressions that select devices must compile. Not here: their cost, and the types of a device's parts.
 use crate::{
     field::Field,
     names,
@@ -14,6 +14,7 @@ const REQUESTS: usize = 32;
 const CONSTRAINTS: usize = 32;
 const CONFIGS: usize = 32;
 const SELECTORS: usize = 32;
+const EXPRESSION: usize = 10 * 1024;
 const ALTERNATIVES: usize = 8;
 const RESULTS: usize = 32;
 const RESERVED_FOR: usize = 256;
@@ -56,9 +57,24 @@ pub(crate) fn claim_update(new: &Field<'_>, old: &Field<'_>) {
 
 pub(crate) fn template(v: &Field<'_>) {
     let spec = v.at("spec");
-    crate::labels::labels(&spec.at("metadata").at("labels"));
-    crate::labels::annotations(&spec.at("metadata").at("annotations"));
+    template_metadata(&spec.at("metadata"));
     devices(&spec.at("spec").at("devices"));
+}
+
+/// Labels and annotations, and nothing else. Upstream goes through the fields of its type, and makes names of Go's.
+fn template_metadata(meta: &Field<'_>) {
+    const OTHERS: [(&str, &str); 13] = [
+        ("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("selfLink", "selfLink"), ("uid", "uID"), ("resourceVersion", "resourceVersion"), ("generation", "generation"),
+        ("creationTimestamp", "creationTimestamp"), ("deletionTimestamp", "deletionTimestamp"), ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"), ("ownerReferences", "ownerReferences"), ("finalizers", "finalizers"), ("managedFields", "managedFields"),
+    ];
+    crate::labels::annotations(&meta.at("annotations"));
+    crate::labels::labels(&meta.at("labels"));
+    for (field, shown) in OTHERS {
+        let f = meta.under(field, shown);
+        if f.exists() && f.text() != Some("") && f.number() != Some(0) && f.value().as_array().is_none_or(|a| !a.is_empty()) {
+            f.forbidden("cannot be set");
+        }
+    }
 }
 
 pub(crate) fn template_update(new: &Field<'_>, old: &Field<'_>) {
@@ -178,7 +194,13 @@ fn one(r: &Field<'_>) {
 fn selector(s: &Field<'_>) {
     let cel = s.at("cel");
     if !cel.exists() {
-        cel.required("");
+        return cel.required("");
+    }
+    let expression = cel.at("expression");
+    if expression.str().len() > EXPRESSION {
+        expression.too_long(EXPRESSION);
+    } else if let Err(why) = skiff_cel::Program::compile_with(expression.str(), &["device"]) {
+        expression.invalid(expression.str(), &format!("compilation failed: {why}"));
     }
 }
 
@@ -420,7 +442,10 @@ fn value(a: &Field<'_>) {
     match KINDS.iter().filter(|k| a.inside(k).exists()).count() {
         1 => {}
         0 => a.invalid("", &format!("must specify one of: {}", KINDS.map(|k| format!("`{k}`")).join(", "))),
-        _ => a.invalid(a.value(), "exactly one value must be specified"),
+        _ => {
+            let set: Vec<&str> = KINDS.into_iter().filter(|k| a.inside(k).exists()).collect();
+            a.invalid(format!("{{{}}}", set.join(", ")).as_str(), &format!("must specify exactly one of: {}", KINDS.map(|k| format!("`{k}`")).join(", ")));
+        }
     }
 }
 

@@ -35,6 +35,7 @@ mod migration;
 pub mod names;
 mod network;
 mod pod;
+mod pod_certificate;
 mod policies;
 mod quota;
 mod rules;

@@ -2,7 +2,7 @@
 use crate::{
     access, autoscaling, certificates, cluster, config, devices, endpoints, extension,
     field::{Errors, Field},
-    flow, migration, network, pod, policies, quota, service, small, storage, volume, webhooks,
+    flow, migration, network, pod, pod_certificate, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
 };
 use serde_json::Value;
@@ -69,6 +69,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("node.k8s.io", "RuntimeClass") => Rules::new(small::runtime_class, small::runtime_class_update),
         ("coordination.k8s.io", "Lease") => Rules::new(small::lease, |new, _| small::lease(new)),
         ("", "Event") => Rules::new(small::event, |new, _| small::event(new)),
+        ("events.k8s.io", "Event") => Rules::new(small::new_event, small::new_event_update),
         ("certificates.k8s.io", "CertificateSigningRequest") => Rules::new(certificates::request, certificates::request_update).status(certificates::request_status),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => Rules::new(flow::schema, |new, _| flow::schema(new)).status(flow::conditions),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Rules::new(flow::level, |new, _| flow::level(new)).status(flow::conditions),
@@ -79,6 +80,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
         ("apiregistration.k8s.io", "APIService") => Rules::new(extension::service, |new, _| extension::service(new)).status(extension::service_status),
+        ("certificates.k8s.io", "PodCertificateRequest") => Rules::new(pod_certificate::create, pod_certificate::update).status(pod_certificate::status),
         ("certificates.k8s.io", "ClusterTrustBundle") => Rules::new(extension::bundle, extension::bundle_update),
         ("storagemigration.k8s.io", "StorageVersionMigration") => Rules::new(migration::create, migration::update).status(migration::status),
         ("resource.k8s.io", kind) => resource(kind),

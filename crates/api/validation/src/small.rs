@@ -159,6 +159,51 @@ pub(crate) fn event(v: &Field<'_>) {
     event_common(v, "reportingComponent");
 }
 
+/// Events of `events.k8s.io`, in the core group's form.
+pub(crate) fn new_event(v: &Field<'_>) {
+    event_common(v, "reportingController");
+    if v.at("series").exists() {
+        series(v);
+    }
+    if !v.at("eventTime").exists() {
+        v.at("eventTime").required("");
+    }
+    let kind = v.at("type");
+    if !matches!(kind.str(), "Normal" | "Warning") {
+        kind.invalid("", &format!("has invalid value: {}", kind.str()));
+    }
+    for old in ["firstTimestamp", "lastTimestamp", "count", "source"] {
+        let f = v.at(old);
+        let zero = f.number() == Some(0) || f.value().as_object().is_some_and(|m| m.values().all(|x| x == ""));
+        if f.exists() && !zero {
+            f.invalid("", "needs to be unset");
+        }
+    }
+}
+
+fn series(v: &Field<'_>) {
+    if v.at("series.count").int() < 2 {
+        v.at("series.count").invalid("", "should be at least 2");
+    }
+    if !v.at("series.lastObservedTime").exists() {
+        v.at("series.lastObservedTime").required("");
+    }
+}
+
+/// Nothing but the series may change.
+pub(crate) fn new_event_update(new: &Field<'_>, old: &Field<'_>) {
+    event_common(new, "reportingController");
+    if new.at("series").exists() && !crate::same::same(new.at("series").value(), old.at("series").value()) {
+        series(new);
+    }
+    for (field, shown) in [
+        ("involvedObject", "involvedObject"), ("reason", "reason"), ("message", "message"), ("source", "source"), ("firstTimestamp", "firstTimestamp"), ("lastTimestamp", "lastTimestamp"), ("count", "count"), ("reason", "reason"),
+        ("type", "type"), ("eventTime", "eventTime"), ("action", "action"), ("related", "related"), ("reportingComponent", "reportingController"), ("reportingInstance", "reportingInstance"),
+    ] {
+        new.under(field, shown).immutable(&old.under(field, shown));
+    }
+}
+
 fn event_common(v: &Field<'_>, reporter: &'static str) {
     let (namespace, about) = (v.at("metadata.namespace").str(), v.at("involvedObject").at("namespace"));
     let (fresh, unbound) = (v.at("eventTime").exists(), about.str().is_empty());

@@ -18,7 +18,7 @@ pub use authority::Authority;
 pub use file::{read_or_make, write_private, write_public};
 pub use holder::{der_of, fingerprint, pem_of, renew_at, request, stub_request};
 pub use leaf::{Leaf, Profile, Usage, expiry};
-pub use request::Request;
+pub use request::{Fault, Request, examine_stub};
 pub use sign::Grant;
 pub use usages::Usages;
 

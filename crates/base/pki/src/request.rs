@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
 /// A longer request is none.
@@ -20,6 +21,37 @@ pub struct Request {
     pub emails: Vec<String>,
     pub uris: Vec<String>,
     pub(crate) der: Vec<u8>,
+}
+
+/// What is wrong with a request for a pod's certificate: why, and what of it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub why: &'static str,
+    pub shown: Option<String>,
+}
+
+/// Whether the DER is a request with a key that is strong enough, signed by it. Nothing else in it matters: node agents
+/// ask with empty ones.
+pub fn examine_stub(der: &[u8]) -> Result<(), Fault> {
+    let fault = |why| Fault { why, shown: None };
+    let invalid = fault("must be a valid PKCS#10 CSR");
+    let Ok((rest, parsed)) = X509CertificationRequest::from_der(der) else { return Err(invalid) };
+    if !rest.is_empty() {
+        return Err(invalid);
+    }
+    let key = &parsed.certification_request_info.subject_pki;
+    match key.parsed() {
+        Ok(PublicKey::RSA(rsa)) if !matches!(rsa.key_size(), 3072 | 4096) => {
+            return Err(Fault { why: "RSA keys must have modulus size 3072 or 4096", shown: Some(format!("{}-bit modulus", rsa.key_size())) });
+        }
+        Ok(PublicKey::EC(point)) if !matches!(point.key_size(), 256 | 384 | 528 | 521) => {
+            return Err(Fault { why: "elliptic public keys must use curve P256, P384, or P521", shown: Some(format!("curve P-{}", point.key_size())) });
+        }
+        Ok(PublicKey::RSA(_) | PublicKey::EC(_)) => {}
+        _ if key.algorithm.algorithm.to_id_string() == "1.3.101.112" => {}
+        _ => return Err(fault("unknown public key type; supported types are Ed25519, ECDSA, and RSA")),
+    }
+    parsed.verify_signature().map_err(|_| fault("invalid signature"))
 }
 
 impl Request {

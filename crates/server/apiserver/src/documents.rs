@@ -114,6 +114,7 @@ impl Server {
     fn exposition(&self) -> Exposition {
         let mut out = Exposition::default();
         self.metrics.write(&mut out);
+        self.config.registry.metrics(&mut out);
         for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
             out.family(name, "gauge", help);
             for (kind, running, waiting) in self.flow.inflight() {

@@ -127,6 +127,20 @@ impl WatchCounts {
     }
 }
 
+/// How long it took to recognise users.
+#[derive(Debug)]
+pub(crate) struct AuthenticationTimes(pub Histogram);
+
+impl Default for AuthenticationTimes {
+    fn default() -> Self {
+        const BOUNDS: &[f64] = &[0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192, 16.384];
+        Self(Histogram::new(BOUNDS))
+    }
+}
+
+/// The users that upstream counts by name.
+pub(crate) const COUNTED: [&str; 2] = ["admin", "other"];
+
 #[derive(Default)]
 pub(crate) struct Metrics {
     series: RwLock<HashMap<Labels, Arc<Series>>>,
@@ -134,6 +148,10 @@ pub(crate) struct Metrics {
     deprecated: Mutex<BTreeMap<Labels, ()>>,
     /// Success, failure.
     pub authentications: [AtomicU64; 2],
+    /// The same in seconds.
+    pub authentication_times: [AuthenticationTimes; 2],
+    /// Requests of the administrator, and of everybody else: names of users are no labels.
+    pub by_user: [AtomicU64; 2],
     pub handshake_errors: AtomicU64,
     pub terminations: AtomicU64,
 }
@@ -194,6 +212,15 @@ impl Metrics {
         out.family("authentication_attempts", "counter", "Requests whose user was looked for");
         for (result, n) in ["success", "failure"].iter().zip(&self.authentications) {
             out.sample("authentication_attempts", &[("result", result)], n.load(Ordering::Relaxed));
+        }
+        let name = "authentication_duration_seconds";
+        out.family(name, "histogram", "Time to recognise users");
+        for (result, h) in ["success", "failure"].iter().zip(&self.authentication_times).filter(|(_, h)| h.0.count() > 0) {
+            out.histogram(name, &[("result", result)], &h.0);
+        }
+        out.family("authenticated_user_requests", "counter", "Requests of users that were recognised");
+        for (user, n) in COUNTED.iter().zip(&self.by_user) {
+            out.sample("authenticated_user_requests", &[("username", user)], n.load(Ordering::Relaxed));
         }
         out.family("apiserver_request_terminations_total", "counter", "Requests that were turned away");
         out.sample("apiserver_request_terminations_total", &[("code", "429"), ("component", "apiserver")], self.terminations.load(Ordering::Relaxed));
@@ -275,6 +302,11 @@ pub(crate) fn process(out: &mut Exposition) {
     out.single("process_resident_memory_bytes", "gauge", "Resident memory of the process", at(21) * PAGE);
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     out.single("process_open_fds", "gauge", "Open file descriptors", open);
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit = |name: &str| limits.lines().find_map(|l| l.strip_prefix(name)?.split_whitespace().next()?.parse::<f64>().ok());
+    out.single("process_max_fds", "gauge", "Most file descriptors that may be open", limit("Max open files").unwrap_or(f64::INFINITY));
+    // Upstream shows no limit as the largest number there is.
+    out.single("process_virtual_memory_max_bytes", "gauge", "Most virtual memory", limit("Max address space").unwrap_or(u64::MAX as f64));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{
     flow::{self, Flow},
     health::{self, Check},
     identity, inbound,
-    metrics::{Labels, Metrics},
+    metrics::{self, Labels, Metrics},
     negotiate::{self, Form},
     passage::{Held, Passage},
     route::Route,
@@ -312,9 +312,14 @@ impl Server {
     /// Who asks.
     async fn recognised(&self, parts: &Parts, certificate: Option<&identity::Peer>) -> Result<User, Status> {
         let credentials = identity::credentials(certificate, self.front_proxies.as_deref(), &parts.headers);
+        let begun = Instant::now();
         let found = identity::authenticate(&self.config.authenticators, &credentials).await;
-        let [success, failure] = &self.metrics.authentications;
-        if found.as_ref().is_ok_and(Option::is_some) { success } else { failure }.fetch_add(1, Ordering::Relaxed);
+        let failed = usize::from(!found.as_ref().is_ok_and(Option::is_some));
+        self.metrics.authentications[failed].fetch_add(1, Ordering::Relaxed);
+        self.metrics.authentication_times[failed].0.observe(begun.elapsed().as_secs_f64());
+        if let Ok(Some(user)) = &found {
+            self.metrics.by_user[usize::from(user.name != metrics::COUNTED[0])].fetch_add(1, Ordering::Relaxed);
+        }
         match found? {
             Some(user) => Ok(user),
             None => (self.config.anonymous)(parts.uri.path()).ok_or_else(|| Status::unauthorized("")),

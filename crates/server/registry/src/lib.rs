@@ -9,6 +9,7 @@
 //! store's contract alone.
 
 mod body;
+mod counts;
 mod index;
 pub mod print;
 mod read;

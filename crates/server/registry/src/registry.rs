@@ -1,5 +1,6 @@
 //! The registry: a store, a table, and who is asked on the way.
 use crate::{
+    counts::Counts,
     read::{get, list, watch},
     table::{Resource, Table},
     write,
@@ -10,7 +11,8 @@ use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, 
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Answer, Call, Notes, Query, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
-use std::{borrow::Cow, sync::Arc, time::SystemTime};
+use skiff_telemetry::metrics::Exposition;
+use std::{borrow::Cow, sync::Arc, time::{Instant, SystemTime}};
 
 /// What is handed in: policy, time and chance.
 pub struct Options {
@@ -29,6 +31,7 @@ pub struct Registry {
     pub(crate) table: Arc<Table>,
     pub(crate) options: Options,
     pub(crate) services: write::services::Allocator,
+    pub(crate) counts: Counts,
 }
 
 /// A call with everything that was found out about it before the work starts.
@@ -54,7 +57,12 @@ impl Registry {
     /// `table` is the one that the store's [`crate::RowIndexer`] reads.
     pub fn new(store: Arc<dyn Store>, table: Arc<Table>, options: Options) -> Arc<Self> {
         let services = write::services::Allocator::new(options.services.clone(), &*store);
-        Arc::new(Self { store, table, options, services })
+        let counts = Counts::new(options.admission.iter().map(|a| a.name()));
+        Arc::new(Self { store, table, options, services, counts })
+    }
+    /// What was counted, for `/metrics`.
+    pub fn metrics(&self, out: &mut Exposition) {
+        self.counts.write(out);
     }
     pub fn table(&self) -> &Arc<Table> {
         &self.table
@@ -105,11 +113,17 @@ impl Registry {
 
     /// Asks the authoriser and notes what it decides.
     pub async fn decide(&self, user: &User, action: &Action, notes: Option<&Notes>) -> Decision {
-        let authorizer = &self.options.authorizer;
-        let Some(notes) = notes else { return authorizer.authorize(user, action).await };
-        let verdict = authorizer.verdict(user, action).await;
-        notes.decided(verdict.decision == Decision::Allow, &verdict.reason);
-        verdict.decision
+        let (authorizer, begun) = (&self.options.authorizer, Instant::now());
+        let decision = match notes {
+            None => authorizer.authorize(user, action).await,
+            Some(notes) => {
+                let verdict = authorizer.verdict(user, action).await;
+                notes.decided(verdict.decision == Decision::Allow, &verdict.reason);
+                verdict.decision
+            }
+        };
+        self.counts.decided(&decision, begun.elapsed());
+        decision
     }
 
     async fn dispatch(&self, ctx: &Context<'_>) -> Result<Answer, Status> {

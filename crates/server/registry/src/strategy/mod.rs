@@ -5,6 +5,7 @@
 
 pub mod certificate;
 pub mod definition;
+pub mod gates;
 pub mod generation;
 pub mod namespace;
 pub mod pod;
@@ -66,6 +67,8 @@ pub struct Strategy {
     pub deprecated: Option<&'static str>,
     /// Brings what was read into the form that is kept, before defaults and before anybody's fields are recorded.
     pub read: Option<fn(&mut Value)>,
+    /// Where the kind has a pod's spec; empty for nowhere.
+    pub pod_spec: &'static str,
     pub prepare_create: Option<PrepareCreate>,
     pub prepare_update: Option<PrepareUpdate>,
     /// What the first deletion makes of an object, before its finalizers are looked at; the text is the time.
@@ -88,6 +91,7 @@ impl Default for Strategy {
             grace: None,
             deprecated: None,
             read: None,
+            pod_spec: "",
             prepare_create: None,
             prepare_update: None,
             prepare_delete: None,

@@ -4,7 +4,10 @@ use crate::{print, strategy::{self, StatusMetadata, generation::ON_SPEC}};
 
 pub fn rows() -> Vec<Resource> {
     let workload = |kind, plural, short: &'static str| {
-        namespaced("apps", "v1", kind, plural).short(&[short]).categories(&["all"]).strategy(|s| s.generation = Some(ON_SPEC))
+        namespaced("apps", "v1", kind, plural).short(&[short]).categories(&["all"]).strategy(|s| {
+            s.generation = Some(ON_SPEC);
+            s.pod_spec = "spec.template.spec";
+        })
     };
     vec![
         namespaced("apps", "v1", "ControllerRevision", "controllerrevisions").columns(print::controller_revision()),
@@ -27,10 +30,14 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::horizontal_pod_autoscaler())
             .strategy(|s| s.generation = Some(ON_SPEC))
             .stored_as("autoscaling", "v2", "horizontalpodautoscalers.autoscaling", conversions::autoscaler),
-        namespaced("batch", "v1", "CronJob", "cronjobs").short(&["cj"]).categories(&["all"]).status().columns(print::cron_job()).strategy(|s| s.generation = Some(ON_SPEC)),
+        namespaced("batch", "v1", "CronJob", "cronjobs").short(&["cj"]).categories(&["all"]).status().columns(print::cron_job()).strategy(|s| {
+            s.generation = Some(ON_SPEC);
+            s.pod_spec = "spec.jobTemplate.spec.template.spec";
+        }),
         namespaced("batch", "v1", "Job", "jobs").categories(&["all"]).status().columns(print::job()).fields(fields::JOB).strategy(|s| {
             s.generation = Some(ON_SPEC);
             s.orphans_by_default = true;
+            s.pod_spec = "spec.template.spec";
             s.prepare_create = Some(strategy::workload::prepare_job);
         }),
     ]

@@ -1,4 +1,5 @@
 //! Conversions between served and stored versions, for the two kinds whose versions differ in shape.
+use super::metrics::{self, Side};
 use serde_json::{Map, Value, json};
 use skiff_meta::GroupVersion;
 
@@ -59,13 +60,14 @@ fn is_cpu(m: &Value) -> bool {
 }
 
 fn autoscaler_up(v: &mut Value) {
-    let mut metrics = match take_annotation(v, OTHER_METRICS) {
-        Some(Value::Array(m)) => m,
+    let mut wanted: Vec<Value> = match take_annotation(v, OTHER_METRICS) {
+        Some(Value::Array(m)) => m.iter().map(|m| metrics::deep(m, Side::Target)).collect(),
         _ => Vec::new(),
     };
-    let behavior = take_annotation(v, BEHAVIOR);
-    let mut current = match take_annotation(v, CURRENT_METRICS) {
-        Some(Value::Array(m)) => m,
+    let behavior = take_annotation(v, BEHAVIOR).map(|b| metrics::outer_behavior(&b)).filter(|b| b.as_object().is_some_and(|m| !m.is_empty()));
+    // What the annotation says is more than the one number.
+    let mut current: Vec<Value> = match take_annotation(v, CURRENT_METRICS) {
+        Some(Value::Array(m)) => m.iter().map(|m| metrics::deep(m, Side::Current)).collect(),
         _ => Vec::new(),
     };
     let conditions = take_annotation(v, CONDITIONS);
@@ -77,10 +79,10 @@ fn autoscaler_up(v: &mut Value) {
     }
     if let Some(spec) = object_at(v, "spec") {
         if let Some(cpu) = spec.shift_remove(CPU) {
-            metrics.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": cpu}}}));
+            wanted.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": cpu}}}));
         }
-        if !metrics.is_empty() {
-            spec.insert("metrics".into(), metrics.into());
+        if !wanted.is_empty() {
+            spec.insert("metrics".into(), wanted.into());
         }
         if let Some(b) = behavior {
             spec.insert("behavior".into(), b);
@@ -88,7 +90,9 @@ fn autoscaler_up(v: &mut Value) {
     }
     if let Some(status) = object_at(v, "status") {
         if let Some(cpu) = status.shift_remove("currentCPUUtilizationPercentage") {
-            current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}));
+            if current.is_empty() {
+                current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}));
+            }
         }
         if !current.is_empty() {
             status.insert("currentMetrics".into(), current.into());
@@ -102,25 +106,25 @@ fn autoscaler_up(v: &mut Value) {
 fn autoscaler_down(v: &mut Value) {
     let mut notes: Vec<(&str, Value)> = Vec::new();
     if let Some(spec) = object_at(v, "spec") {
-        if let Some(Value::Array(metrics)) = spec.shift_remove("metrics") {
-            let (cpu, other): (Vec<_>, Vec<_>) = metrics.into_iter().partition(|m| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_i64());
+        if let Some(Value::Array(all)) = spec.shift_remove("metrics") {
+            let (cpu, other): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_i64());
             if let Some(m) = cpu.first() {
                 spec.insert(CPU.into(), m["resource"]["target"]["averageUtilization"].clone());
             }
             if !other.is_empty() {
-                notes.push((OTHER_METRICS, other.into()));
+                notes.push((OTHER_METRICS, other.iter().map(|m| metrics::flat(m, Side::Target)).collect()));
             }
         }
         if let Some(b) = spec.shift_remove("behavior") {
-            notes.push((BEHAVIOR, b));
+            notes.push((BEHAVIOR, metrics::inner_behavior(&b)));
         }
     }
     if let Some(status) = object_at(v, "status") {
-        if let Some(Value::Array(metrics)) = status.shift_remove("currentMetrics") {
-            if let Some(m) = metrics.iter().find(|m| is_cpu(m)) {
+        if let Some(Value::Array(all)) = status.shift_remove("currentMetrics") {
+            if let Some(m) = all.iter().find(|m| is_cpu(m) && m["resource"]["current"]["averageUtilization"].is_i64()) {
                 status.insert("currentCPUUtilizationPercentage".into(), m["resource"]["current"]["averageUtilization"].clone());
             }
-            notes.push((CURRENT_METRICS, metrics.into()));
+            notes.push((CURRENT_METRICS, all.iter().map(|m| metrics::flat(m, Side::Current)).collect()));
         }
         if let Some(c) = status.shift_remove("conditions") {
             notes.push((CONDITIONS, c));

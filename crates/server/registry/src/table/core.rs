@@ -18,6 +18,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced("", "v1", "Event", "events").short(&["ev"]).columns(print::event()).fields(fields::EVENT).volatile().strategy(|s| {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
+            s.name = NameRule::PathSegment;
         }),
         namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| {
             s.create_on_update = true;
@@ -66,6 +67,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced("", "v1", "PodTemplate", "podtemplates").columns(print::pod_template()).strategy(|s| {
             s.create_on_update = false;
             s.generation = Some(strategy::generation::ON_TEMPLATE);
+            s.pod_spec = "template.spec";
             s.answers_object = true;
         }),
         namespaced("", "v1", "ReplicationController", "replicationcontrollers")
@@ -78,6 +80,7 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| {
                 s.generation = Some(strategy::generation::ON_SPEC);
                 s.orphans_by_default = true;
+                s.pod_spec = "spec.template.spec";
             }),
         namespaced("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status().columns(print::resource_quota()).strategy(|s| s.answers_object = true),
         namespaced("", "v1", "Secret", "secrets").columns(print::secret()).fields(fields::SECRET).strategy(|s| {
@@ -141,6 +144,7 @@ fn pods(proxy: &'static [&'static str], connect: &'static [&'static str]) -> Res
         .strategy(|s| {
             s.answers_object = true;
             s.grace = Some(strategy::pod::grace);
+            s.pod_spec = "spec";
             s.generation = Some(strategy::generation::ON_SPEC);
             s.prepare_create = Some(strategy::pod::prepare_create);
             s.prepare_update = Some(strategy::pod::prepare_update);

@@ -6,6 +6,7 @@
 mod apps;
 mod build;
 mod conversions;
+mod metrics;
 mod converted;
 mod core;
 mod custom;

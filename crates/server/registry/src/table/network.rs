@@ -42,6 +42,8 @@ pub fn rows() -> Vec<Resource> {
         cluster(DRA, "v1", "ResourceSlice", "resourceslices").columns(print::resource_slice()).fields(fields::RESOURCE_SLICE).strategy(|s| {
             s.answers_object = true;
             s.generation = Some(ON_SPEC);
+            s.prepare_create = Some(strategy::gates::prepare_slice);
+            s.prepare_update = Some(strategy::gates::update_slice);
         }),
         cluster(FLOW, "v1", "FlowSchema", "flowschemas").status().columns(print::flow_schema()).strategy(flow),
         cluster(FLOW, "v1", "PriorityLevelConfiguration", "prioritylevelconfigurations").status().columns(print::priority_level()).strategy(flow),

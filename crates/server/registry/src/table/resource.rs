@@ -189,6 +189,13 @@ impl Resource {
     pub fn converts(&self, version: &str) -> bool {
         self.stored.version != version || self.stored.group != self.group
     }
+    /// There and back: what a version cannot say by itself gets the form that it is read in, before fields are recorded.
+    pub fn pass_through(&self, value: &mut Value, version: &GroupVersion, working: &GroupVersion) {
+        if self.convert.is_some() && version != working {
+            self.convert(value, version, working);
+            self.convert(value, working, version);
+        }
+    }
     /// From `from` to `to`, in place.
     pub fn convert(&self, value: &mut Value, from: &GroupVersion, to: &GroupVersion) {
         if from == to {

@@ -9,7 +9,7 @@ use crate::{
 };
 use serde_json::Value;
 use skiff_apply::{ApplyError, Tracker};
-use skiff_meta::{GroupVersion, Status};
+use skiff_meta::{GroupVersion, GroupVersionKind, Status};
 use skiff_store::Entry;
 
 /// What the object's own endpoint does not write, and what a status does not.
@@ -87,6 +87,28 @@ fn refused(ctx: &Context<'_>, place: &str, e: ApplyError) -> Status {
 
 /// The body, YAML or JSON, checked to be of this object, and what strict reading finds.
 fn configuration(ctx: &Context<'_>) -> Result<(Value, Vec<String>), Status> {
+    configuration_of(ctx, &ctx.row.gvk(ctx.version()))
+}
+
+/// The object's Scale with its managers, as an apply of `configuration` makes it.
+pub(super) fn applied_scale(ctx: &Context<'_>, options: &WriteOptions, live: &Value, now: &str) -> Result<Value, Status> {
+    let kind = GroupVersionKind::new("autoscaling", "v1", "Scale");
+    let (config, _) = configuration_of(ctx, &kind)?;
+    let place = format!("{}/{}", value::text(&config, "metadata.namespace"), ctx.name());
+    of_scale(ctx).apply(live, &config, &options.manager, options.force, now).map(|(scale, _)| scale).map_err(|e| refused(ctx, &place, e))
+}
+
+/// Records what an update of the Scale `before` to `scale` set.
+pub(super) fn updated_scale(ctx: &Context<'_>, options: &WriteOptions, before: &Value, scale: &mut Value, now: &str) {
+    of_scale(ctx).update(before, scale, &options.manager, now);
+}
+
+fn of_scale<'a>(ctx: &'a Context<'_>) -> Tracker<'a> {
+    let shape = skiff_schema::by_gvk("autoscaling", "v1", "Scale").map_or(skiff_apply::Shape::Deduced, skiff_apply::Shape::Struct);
+    Tracker::new(shape, "autoscaling/v1", &ctx.call.target.subresource, &["status"])
+}
+
+fn configuration_of(ctx: &Context<'_>, kind: &GroupVersionKind) -> Result<(Value, Vec<String>), Status> {
     if ctx.call.query.get("fieldManager").unwrap_or_default().is_empty() {
         let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
@@ -94,7 +116,6 @@ fn configuration(ctx: &Context<'_>) -> Result<(Value, Vec<String>), Status> {
     let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error encoding patch: {}", why.to_string().replacen("error converting YAML to JSON", "yaml", 1)));
     let (json, strict) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
     let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
-    let kind = ctx.row.gvk(ctx.version());
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
     if given != kind.kind || api_version != kind.api_version() {
         let named = GroupVersion::parse(api_version).unwrap_or_else(|| GroupVersion::new("", api_version.to_owned())).kind(given.to_owned());

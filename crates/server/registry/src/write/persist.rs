@@ -2,6 +2,7 @@
 use super::{metadata, options::WriteOptions, store_failure, update::MODIFIED};
 use crate::{
     body,
+    counts::Step,
     read::{sealed, view},
     registry::{Context, Registry},
     strategy::{Prepare, StatusMetadata},
@@ -14,7 +15,7 @@ use skiff_meta::{GroupVersionKind, Revision, Status};
 use skiff_policy::{Attributes, Reinvocation};
 use skiff_request::{Answer, Notes, Target, User, Verb};
 use skiff_store::{Body, Entry, Expect, StoreError, Write};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What a write changes, and how it is answered.
 pub(crate) struct Change {
@@ -106,6 +107,9 @@ impl Registry {
     fn prepare(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>, role: Option<Role>) {
         let strategy = &ctx.row.strategy;
         let p = Prepare { user: ctx.user, now: self.now(), role };
+        if !strategy.pod_spec.is_empty() && !matches!(role, Some(Role::Binding)) {
+            crate::strategy::gates::drop_of_pods(v, old, strategy.pod_spec);
+        }
         match old {
             None => {
                 if let Some(f) = strategy.prepare_create {
@@ -135,9 +139,11 @@ impl Registry {
         if let Some(old) = old {
             causes.extend(metadata::validate_change(v, old));
         }
-        let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
+        let working = ctx.row.working(ctx.version());
+        // The rules are those of the group that was asked, the error names the one that the object is kept in.
+        let kind = GroupVersionKind { group: ctx.row.group.clone(), ..working.kind(ctx.row.kind.clone()) };
         causes.extend(ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old));
-        if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&ctx.row.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
+        if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&working.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
     async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, role: Option<Role>, phase: Phase) -> Result<Vec<String>, Status> {
@@ -228,23 +234,47 @@ impl Registry {
     }
 
     async fn ask_each(&self, a: &mut Attributes<'_>, phase: Phase) -> Result<(), Status> {
-        if phase == Phase::Validate {
-            for plugin in &self.options.admission {
-                plugin.validate(a).await?;
-            }
-            return Ok(());
-        }
-        self.mutate(a).await?;
-        if std::mem::take(&mut a.reinvocation.wanted) {
-            a.reinvocation.again = true;
-            self.mutate(a).await?;
+        let (step, begun) = (Step::of(a.verb, a.connect, phase == Phase::Validate), Instant::now());
+        let asked = match phase {
+            Phase::Validate => self.look(a, step).await,
+            Phase::Mutate => self.mutate_twice(a, step).await,
+        };
+        self.counts.step(step, asked.is_err(), begun.elapsed());
+        asked
+    }
+
+    async fn look(&self, a: &mut Attributes<'_>, step: Step) -> Result<(), Status> {
+        let mut since = Instant::now();
+        for (i, plugin) in self.options.admission.iter().enumerate() {
+            let asked = plugin.validate(a).await;
+            since = self.counted(i, step, asked.is_err(), since);
+            asked?;
         }
         Ok(())
     }
 
-    async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
-        for plugin in &self.options.admission {
-            plugin.mutate(a).await?;
+    /// Counts what a plug-in took since then; the next one begins now.
+    fn counted(&self, plugin: usize, step: Step, rejected: bool, since: Instant) -> Instant {
+        let now = Instant::now();
+        self.counts.plugin(plugin, step, rejected, now - since);
+        now
+    }
+
+    async fn mutate_twice(&self, a: &mut Attributes<'_>, step: Step) -> Result<(), Status> {
+        self.mutate(a, step).await?;
+        if std::mem::take(&mut a.reinvocation.wanted) {
+            a.reinvocation.again = true;
+            self.mutate(a, step).await?;
+        }
+        Ok(())
+    }
+
+    async fn mutate(&self, a: &mut Attributes<'_>, step: Step) -> Result<(), Status> {
+        let mut since = Instant::now();
+        for (i, plugin) in self.options.admission.iter().enumerate() {
+            let asked = plugin.mutate(a).await;
+            since = self.counted(i, step, asked.is_err(), since);
+            asked?;
         }
         Ok(())
     }
@@ -308,7 +338,15 @@ impl Registry {
     pub(crate) async fn commit(&self, ctx: &Context<'_>, key: &str, expect: Expect, body: Option<Body>) -> Result<Entry, Status> {
         let row = ctx.row.group_resource();
         let name = key.splitn(3, '/').nth(2).unwrap_or_default();
-        self.store.commit(Write { key: key.into(), expect, body, tier: ctx.row.tier }).await.map_err(|e| match e {
+        let operation = match (&expect, &body) {
+            (_, None) => "delete",
+            (Expect::Absent, _) => "create",
+            _ => "update",
+        };
+        let begun = Instant::now();
+        let committed = self.store.commit(Write { key: key.into(), expect, body, tier: ctx.row.tier }).await;
+        self.counts.wrote(&ctx.row.group, &ctx.row.plural, operation, begun.elapsed());
+        committed.map_err(|e| match e {
             StoreError::Conflict { current: Some(_), .. } if expect == Expect::Absent => self.taken(ctx, key, name),
             StoreError::Conflict { current: None, .. } => Status::not_found(&row, name),
             StoreError::Conflict { .. } => Status::conflict(&row, name, MODIFIED),

@@ -60,7 +60,7 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
         if verb == Verb::Get {
             return Ok(answer(&view(&ctx.row.scale, &entry, &old), Vec::new()));
         }
-        let wanted = wanted(ctx, verb, &view(&ctx.row.scale, &entry, &old))?;
+        let wanted = wanted(registry, ctx, verb, &view(&ctx.row.scale, &entry, &old), &old)?;
         let held = value::text(&wanted, "metadata.resourceVersion");
         let asked = verb == Verb::Update && !held.is_empty();
         if asked && held != entry.revision.to_string() {
@@ -74,7 +74,7 @@ pub(crate) async fn scale(registry: &Registry, ctx: &Context<'_>, verb: Verb) ->
     Err(Status::internal("a scaling lost every race"))
 }
 
-fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Status> {
+fn wanted(registry: &Registry, ctx: &Context<'_>, verb: Verb, current: &Value, object: &Value) -> Result<Value, Status> {
     if verb == Verb::Update {
         let scale = decode::other(ctx, &kind())?;
         let name = value::text(&scale, "metadata.name");
@@ -86,8 +86,9 @@ fn wanted(ctx: &Context<'_>, verb: Verb, current: &Value) -> Result<Value, Statu
     match PatchType::of_media_type(&ctx.call.content_type) {
         Some(PatchType::Json) => skiff_patch::json_patch(current, &ctx.call.body).map_err(super::patch::refused),
         Some(PatchType::Apply) => {
-            let (json, _) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| Status::bad_request(e.to_string()))?;
-            Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&json)?))
+            let mut live = current.clone();
+            live["metadata"]["managedFields"] = skiff_apply::managers_of_scale(object.pointer("/metadata/managedFields"), &ctx.row.scale.desired).into();
+            super::apply::applied_scale(ctx, &WriteOptions::of(ctx.call)?, &live, &registry.now().to_string())
         }
         _ => Ok(skiff_patch::merge_patch(current, &super::patch::decode_patch(&ctx.call.body)?)),
     }
@@ -106,7 +107,19 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     }
     let mut v = old.clone();
     value::set(&mut v, &ctx.row.scale.desired, replicas);
-    registry.track_update(ctx, &options, &mut v, Some(old))?;
+    if PatchType::of_media_type(&ctx.call.content_type) != Some(PatchType::Apply) || ctx.call.verb != Verb::Patch {
+        let mut before = view(&ctx.row.scale, entry, old);
+        before["metadata"]["managedFields"] = skiff_apply::managers_of_scale(old.pointer("/metadata/managedFields"), &ctx.row.scale.desired).into();
+        value::remove(&mut wanted, "metadata.managedFields");
+        super::apply::updated_scale(ctx, &options, &before, &mut wanted, &registry.now().to_string());
+    }
+    let (before, theirs) = (old.pointer("/metadata/managedFields"), wanted.pointer("/metadata/managedFields"));
+    let all = skiff_apply::managers_of_scaled(before, theirs, &ctx.row.scale.desired, &ctx.row.gvk(ctx.version()).api_version());
+    if all.is_empty() {
+        value::remove(&mut v, "metadata.managedFields");
+    } else {
+        value::set(&mut v, "metadata.managedFields", all);
+    }
     let change = super::persist::Change { old: Some((entry.clone(), old.clone())), role: Some(Role::Scale), warnings, code: 200 };
     let Answer::Object { bytes, warnings, .. } = registry.persist(ctx, &options, v, change).await? else {
         return Err(Status::internal("scaling answered with no object"));

@@ -65,6 +65,7 @@ impl Registry {
             read(&mut v);
         }
         ctx.row.shape.default(&kind, &mut v, &self.now().to_string());
+        ctx.row.pass_through(&mut v, &version, &ctx.row.working(ctx.version()));
         if !tracked {
             self.track_update(ctx, options, &mut v, Some(&old))?;
         }

@@ -1,0 +1,78 @@
+//! Fields that 1.37 knows and has switched off: they are taken out before anything looks at them, unless the object has one
+//! already. Which gates are off is the upstream release's default; there is no way to switch them here.
+use super::Prepare;
+use crate::value::{at, list, remove};
+use serde_json::Value;
+
+const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+/// Takes them out of the pod spec at `path`.
+pub fn drop_of_pods(v: &mut Value, old: Option<&Value>, path: &str) {
+    let had = |field: &str| old.is_some_and(|o| at(o, &format!("{path}.{field}")).is_some_and(|x| !x.is_null() && x.as_array().is_none_or(|a| !a.is_empty())));
+    // GenericWorkload, EvictionRequestAPI.
+    for field in ["schedulingGroup", "evictionResponders"] {
+        if !had(field) {
+            remove(v, &format!("{path}.{field}"));
+        }
+    }
+    drop_stop_signals(v, old, path);
+}
+
+/// ContainerStopSignals.
+fn drop_stop_signals(v: &mut Value, old: Option<&Value>, path: &str) {
+    let signals = |o: &Value| CONTAINERS.iter().any(|c| list(o, &format!("{path}.{c}")).iter().any(|c| c.pointer("/lifecycle/stopSignal").is_some()));
+    if old.is_some_and(signals) || !signals(v) {
+        return;
+    }
+    let pointer = format!("/{}", path.replace('.', "/"));
+    for kind in CONTAINERS {
+        let Some(all) = v.pointer_mut(&format!("{pointer}/{kind}")).and_then(Value::as_array_mut) else { continue };
+        for c in all.iter_mut().filter_map(Value::as_object_mut) {
+            let Some(lifecycle) = c.get_mut("lifecycle").and_then(Value::as_object_mut) else { continue };
+            if lifecycle.shift_remove("stopSignal").is_some() && lifecycle.is_empty() {
+                c.shift_remove("lifecycle");
+            }
+        }
+    }
+}
+
+/// DRAListTypeAttributes, DRANodeAllocatableResources.
+pub fn prepare_slice(v: &mut Value, _: &Prepare<'_>) {
+    drop_of_slices(v, &Value::Null);
+}
+
+pub fn update_slice(v: &mut Value, old: &Value, _: &Prepare<'_>) {
+    drop_of_slices(v, old);
+}
+
+fn drop_of_slices(v: &mut Value, old: &Value) {
+    const LISTS: [&str; 4] = ["ints", "bools", "strings", "versions"];
+    let devices = list(old, "spec.devices");
+    let attributes = |d: &Value| d.get("attributes").and_then(Value::as_object).is_some_and(|m| m.values().any(|a| LISTS.iter().any(|l| a.get(l).is_some())));
+    let (lists, resources) = (devices.iter().any(attributes), devices.iter().any(|d| d.get("nodeAllocatableResources").is_some()));
+    for d in v.pointer_mut("/spec/devices").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        if !resources {
+            d.shift_remove("nodeAllocatableResources");
+        }
+        for a in d.get_mut("attributes").and_then(Value::as_object_mut).into_iter().flat_map(|m| m.values_mut()).filter_map(Value::as_object_mut).filter(|_| !lists) {
+            LISTS.iter().for_each(|l| drop(a.shift_remove(*l)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_off_goes_unless_it_was_there() {
+        let pod = json!({"spec": {"schedulingGroup": {"podGroupName": "g"}, "evictionResponders": [{"name": "r"}], "containers": [{"name": "c", "lifecycle": {"stopSignal": "SIGHUP"}}, {"name": "d", "lifecycle": {"stopSignal": "SIGHUP", "preStop": {}}}]}});
+        let mut new = pod.clone();
+        drop_of_pods(&mut new, None, "spec");
+        assert_eq!(new, json!({"spec": {"containers": [{"name": "c"}, {"name": "d", "lifecycle": {"preStop": {}}}]}}));
+        let mut kept = pod.clone();
+        drop_of_pods(&mut kept, Some(&pod), "spec");
+        assert_eq!(kept, pod);
+    }
+}
