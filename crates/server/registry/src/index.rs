@@ -20,7 +20,8 @@ impl RowIndexer {
 impl Indexer for RowIndexer {
     fn row(&self, key: &str, bytes: &[u8]) -> Row {
         let storage = key.split('/').next().unwrap_or_default();
-        let row = self.table.rows().of_storage(storage);
+        let rows = self.table.rows();
+        let row = rows.of_storage(storage);
         let fields = row.as_ref().map_or(&[][..], |r| &r.fields);
         let Ok(v) = indexed(bytes, !fields.is_empty()) else { return Row::default() };
         let fields = fields.iter().map(|f| (f.path, Arc::from(f.value(&v)))).collect();
@@ -133,7 +134,7 @@ mod tests {
     #[test]
     fn no_field_is_passed_over() {
         use crate::table::fields::*;
-        for f in [POD, NODE, NAMESPACE, SECRET, SERVICE, REPLICAS, JOB, SIGNER, POD_CERTIFICATE, IP_ADDRESS, RESOURCE_SLICE, EVENT, EVENT_V1].concat() {
+        for f in [POD, NODE, NAMESPACE, SECRET, SERVICE, REPLICAS, JOB, SIGNER, POD_CERTIFICATE, IP_ADDRESS, RESOURCE_SLICE, EVENT, EVENT_V1].into_iter().flatten() {
             let mut v = Value::Object(Map::new());
             let path = match f.read {
                 crate::table::Read::At(path) => path,

@@ -9,7 +9,7 @@ mod conversions;
 mod converted;
 mod core;
 mod custom;
-mod fields;
+pub(crate) mod fields;
 mod network;
 mod policies;
 mod resource;
