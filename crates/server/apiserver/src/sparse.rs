@@ -2,7 +2,7 @@
 //! bytes are passed over that way instead of being decoded.
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, value::RawValue};
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// An object in both forms.
 #[derive(Debug)]
@@ -32,17 +32,63 @@ impl<'de> Visitor<'de> for Whole<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Object<'de>, A::Error> {
         let (mut map, mut metadata, part) = (Map::new(), None, Part { unread: self.unread });
-        while let Some(key) = from.next_key::<String>()? {
+        while let Some(key) = from.next_key::<Cow<'de, str>>()? {
             let value = if key == "metadata" {
                 let raw: &'de RawValue = from.next_value()?;
                 metadata = Some(raw);
-                part.deserialize(&mut serde_json::Deserializer::from_str(raw.get())).map_err(A::Error::custom)?
+                Front::of(raw, part).map_err(A::Error::custom)?
             } else {
                 from.next_value_seed(part)?
             };
-            map.insert(key, value);
+            map.insert(key.into_owned(), value);
         }
         Ok(Object { value: Value::Object(map), metadata })
+    }
+}
+
+/// The front of an object's metadata: managed fields, where nobody reads them, are most of it, and the last that is kept.
+struct Front<'a, 'u> {
+    map: &'a mut Map<String, Value>,
+    /// Reading ended by an error that is none.
+    done: &'a mut bool,
+    part: Part<'u>,
+}
+
+impl Front<'_, '_> {
+    fn of(raw: &RawValue, part: Part<'_>) -> serde_json::Result<Value> {
+        let (mut map, mut done) = (Map::new(), false);
+        if !raw.get().starts_with('{') {
+            return part.deserialize(&mut serde_json::Deserializer::from_str(raw.get()));
+        }
+        let read = serde_json::Deserializer::from_str(raw.get()).deserialize_map(Front { map: &mut map, done: &mut done, part });
+        match read {
+            Err(e) if !done => Err(e),
+            _ => Ok(Value::Object(map)),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Front<'_, '_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("metadata")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<(), A::Error> {
+        while let Some(key) = from.next_key::<Cow<'de, str>>()? {
+            let unread = self.part.unread.contains(&key.as_ref());
+            // Where members are sorted, the name comes later.
+            if unread && key == "managedFields" && self.map.contains_key("name") {
+                *self.done = true;
+                return Err(A::Error::custom("all was read"));
+            }
+            if unread {
+                from.next_value::<IgnoredAny>()?;
+            } else {
+                let value = from.next_value_seed(self.part)?;
+                self.map.insert(key.into_owned(), value);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -93,12 +139,12 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
     fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
-        while let Some(key) = from.next_key::<String>()? {
-            if self.unread.contains(&key.as_str()) {
+        while let Some(key) = from.next_key::<Cow<'de, str>>()? {
+            if self.unread.contains(&key.as_ref()) {
                 from.next_value::<IgnoredAny>()?;
             } else {
                 let value = from.next_value_seed(self)?;
-                map.insert(key, value);
+                map.insert(key.into_owned(), value);
             }
         }
         Ok(Value::Object(map))
@@ -112,10 +158,13 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_passed_over() {
-        let bytes = br#"{"kind":"Pod","metadata":{"name":"a","managedFields":[{"f:x":{}}], "n":-1},"spec":{"containers":[{"name":"c","env":[{"a":"b"}]}],"x":[1,2.5,null,true]}}"#;
+        let bytes = br#"{"kind":"Pod","metadata":{"n":-1,"managedFields":[{"f:x":{}}], "name":"a"},"spec":{"containers":[{"name":"c","env":[{"a":"b"}]}],"x":[1,2.5,null,true]}}"#;
         let o = object(bytes, &["managedFields", "env"]).unwrap();
         assert_eq!(o.value, json!({"kind": "Pod", "metadata": {"name": "a", "n": -1}, "spec": {"containers": [{"name": "c"}], "x": [1, 2.5, null, true]}}));
-        assert_eq!(o.metadata.unwrap().get(), r#"{"name":"a","managedFields":[{"f:x":{}}], "n":-1}"#);
+        assert_eq!(o.metadata.unwrap().get(), r#"{"n":-1,"managedFields":[{"f:x":{}}], "name":"a"}"#);
+        let kept = object(br#"{"metadata":{"name":"a","managedFields":[{"f:x":{}}]},"spec":1}"#, &["managedFields"]).unwrap();
+        assert_eq!(kept.value, json!({"metadata": {"name": "a"}, "spec": 1}));
+        assert_eq!(object(br#"{"metadata":null}"#, &["managedFields"]).unwrap().value, json!({"metadata": null}));
     }
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn no_field_is_passed_over() {
         use crate::table::fields::*;
-        for f in [POD, NODE, NAMESPACE, SECRET, SERVICE, REPLICAS, JOB, SIGNER, POD_CERTIFICATE, IP_ADDRESS, RESOURCE_SLICE, EVENT, EVENT_V1].concat() {
+        for f in [POD, NODE, NAMESPACE, SECRET, SERVICE, REPLICAS, JOB, SIGNER, POD_CERTIFICATE, IP_ADDRESS, RESOURCE_SLICE, EVENT, EVENT_V1].into_iter().flatten() {
             let mut v = Value::Object(Map::new());
             let path = match f.read {
                 crate::table::Read::At(path) => path,

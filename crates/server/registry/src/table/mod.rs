@@ -10,7 +10,7 @@ mod metrics;
 mod converted;
 mod core;
 mod custom;
-mod fields;
+pub(crate) mod fields;
 mod network;
 mod policies;
 mod resource;
