@@ -1,38 +1,33 @@
-//! The listener, connections, and the way of one request.
+//! The server, and the way of one request.
 use crate::{
-    aggregation::{Aggregation, ProxyIdentity},
+    aggregation::Aggregation,
     answer::{self, Rendering, Reply, full},
     asked::Asked,
     audited, compress,
-    connect::{Connect, KubeletTls},
+    config::Config,
+    connect::Connect,
     error,
     flow::{self, Flow},
-    health::{self, Check},
+    health,
     identity, inbound,
     metrics::{self, Labels, Metrics},
     negotiate::{self, Form},
     passage::{Held, Passage},
     route::Route,
     table,
-    tls::Tls,
+    upkeep::upkeep,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
-use hyper::{body::Incoming, service::service_fn, upgrade::OnUpgrade};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
-};
-use serde_json::Value;
-use skiff_audit::Auditor;
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_meta::{Reason, Status};
-use skiff_policy::{Action, Impersonation, Authenticator, Decision};
-use skiff_registry::{Registry, table::{Computed, Role}};
+use skiff_policy::{Action, Decision};
+use skiff_registry::table::{Computed, Role};
 use http_body::Body;
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
-use std::{convert::Infallible, net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
+use std::{net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[derive(Debug, Error)]
@@ -41,41 +36,9 @@ pub enum StartError {
     Listen { address: SocketAddr, #[source] source: std::io::Error },
 }
 
-/// What a server is made of.
-pub struct Config {
-    pub address: SocketAddr,
-    pub tls: Tls,
-    pub registry: Arc<Registry>,
-    /// Asked in order.
-    pub authenticators: Vec<Arc<dyn Authenticator>>,
-    /// Who asks without credentials, by path; None refuses.
-    pub anonymous: Arc<dyn Fn(&str) -> Option<User> + Send + Sync>,
-    pub impersonation: Arc<dyn Impersonation>,
-    pub checks: Vec<Check>,
-    /// Further documents by path, such as those of OpenID discovery; authorised as any path.
-    pub documents: Vec<Document>,
-    /// What API servers behind this one (APIService) see of it, and the authority that signed it, PEM: certificates of this
-    /// authority speak for others by `X-Remote-*` headers. Without it there is no aggregation.
-    pub proxy: Option<(ProxyIdentity, Vec<u8>)>,
-    /// The way to kubelets; without it logs and streams are unavailable.
-    pub kubelets: Option<KubeletTls>,
-    /// Records requests; None does not.
-    pub audit: Option<Arc<Auditor>>,
-    /// Seats that priority and fairness shares out: so many requests of one seat are served at once.
-    pub seats: u64,
-}
-
-/// A JSON document that is served at a path.
-#[derive(Clone)]
-pub struct Document {
-    pub path: &'static str,
-    pub media_type: &'static str,
-    pub make: Arc<dyn Fn() -> Value + Send + Sync>,
-}
-
 pub struct Server {
     pub(crate) config: Config,
-    stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
     pub(crate) flow: Arc<Flow>,
     /// What health checks have come to.
     pub(crate) health: health::Results,
@@ -104,38 +67,6 @@ impl Handle {
     }
 }
 
-/// Events past their time are looked for this often.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
-/// History is forgotten this often, up to where it was the time before: a token or a watch lives at least so long.
-const COMPACT_EVERY: Duration = Duration::from_secs(300);
-/// Records of Services' addresses are compared with the Services this often.
-const REPAIR_EVERY: Duration = Duration::from_secs(180);
-
-async fn upkeep(registry: Arc<Registry>, stop: CancellationToken) {
-    let (mut expire, mut compact, mut repair) = (tokio::time::interval(EXPIRE_EVERY), tokio::time::interval(COMPACT_EVERY), tokio::time::interval(REPAIR_EVERY));
-    let mut before = skiff_meta::Revision::ZERO;
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = expire.tick() => {
-                registry.expire().await;
-            }
-            _ = repair.tick() => {
-                let (made, removed) = registry.repair_addresses().await;
-                if made + removed > 0 {
-                    tracing::info!(target: "api", made, removed, "records of service addresses mended");
-                }
-            }
-            _ = compact.tick() => {
-                if before > registry.store().oldest() && let Err(error) = registry.store().compact(before).await {
-                    tracing::warn!(target: "api", %error, revision = before.0, "compaction failed");
-                }
-                before = registry.store().revision();
-            }
-        }
-    }
-}
-
 /// Runs a loop until `stop`.
 async fn stopped(work: impl Future<Output = ()>, stop: CancellationToken) {
     tokio::select! {
@@ -143,9 +74,6 @@ async fn stopped(work: impl Future<Output = ()>, stop: CancellationToken) {
         () = stop.cancelled() => {}
     }
 }
-
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
     pub async fn start(config: Config) -> Result<Handle, StartError> {
@@ -169,60 +97,7 @@ impl Server {
         Ok(Handle { address, stop, tasks })
     }
 
-    async fn accept(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
-        loop {
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                accepted = listener.accept() => match accepted {
-                    Ok((socket, peer)) => {
-                        tasks.spawn(self.clone().connection(socket, peer));
-                    }
-                    Err(error) => {
-                        // Out of descriptors, most likely: give others time to close.
-                        tracing::warn!(target: "api", %error, "accept failed");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                },
-            }
-        }
-    }
-
-    async fn connection(self: Arc<Self>, socket: TcpStream, peer: SocketAddr) {
-        let _ = socket.set_nodelay(true);
-        let acceptor = tokio_rustls::TlsAcceptor::from(self.config.tls.config());
-        let tls = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
-            Ok(Ok(tls)) => tls,
-            failed => {
-                self.metrics.handshake_errors.fetch_add(1, Ordering::Relaxed);
-                let error = failed.err().map_or_else(|| "it was refused".to_owned(), |e| e.to_string());
-                return tracing::debug!(target: "api", %peer, error, "TLS handshake failed");
-            }
-        };
-        let certificate = tls.get_ref().1.peer_certificates().and_then(|c| c.first()).and_then(|c| identity::peer(c));
-        let server = self.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            let (server, certificate) = (server.clone(), certificate.clone());
-            request.extensions_mut().insert(inbound::Peer(peer.ip()));
-            async move { Ok::<_, Infallible>(server.answer(request, certificate).await) }
-        });
-        let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Duration::from_secs(30));
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(target: "api", %peer, error, "connection ended");
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>, certificate: Option<identity::Peer>) -> Response<Reply> {
+    pub(crate) async fn answer(&self, request: Request<Incoming>, certificate: Option<identity::Peer>) -> Response<Reply> {
         let begun = Instant::now();
         let mut request = request;
         let audit = inbound::audit_id(request.headers_mut());

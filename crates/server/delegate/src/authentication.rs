@@ -2,9 +2,16 @@
 use crate::connection::authorities;
 use crate::expression::Expression;
 use crate::{ConfigError, parse};
-use serde::Deserialize;
 use skiff_request::User;
 use std::collections::HashSet;
+
+mod claims;
+mod file;
+mod flags;
+
+use claims::{claim_rules, extras, source, user_rules};
+use file::{File, IssuerGiven, Jwt};
+pub use flags::OidcFlags;
 
 /// The settings of a file.
 #[derive(Default, Debug)]
@@ -55,102 +62,6 @@ pub(crate) enum Source {
 
 /// The signatures that are understood; upstream knows ES512, too, which no provider of ours does.
 pub(crate) const ALGORITHMS: [&str; 8] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384"];
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct File {
-    #[serde(rename = "apiVersion")]
-    _api_version: String,
-    #[serde(rename = "kind")]
-    _kind: String,
-    #[serde(default)]
-    jwt: Vec<Jwt>,
-    anonymous: Option<AnonymousGiven>,
-}
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnonymousGiven {
-    #[serde(default)]
-    enabled: bool,
-    #[serde(default)]
-    conditions: Vec<Condition>,
-}
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Condition {
-    #[serde(default)]
-    path: String,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Jwt {
-    issuer: IssuerGiven,
-    #[serde(default)]
-    claim_validation_rules: Vec<ClaimRule>,
-    #[serde(default)]
-    claim_mappings: Mappings,
-    #[serde(default)]
-    user_validation_rules: Vec<UserRule>,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct IssuerGiven {
-    #[serde(default)]
-    url: String,
-    #[serde(default, rename = "discoveryURL")]
-    discovery_url: String,
-    #[serde(default)]
-    certificate_authority: String,
-    #[serde(default)]
-    audiences: Vec<String>,
-    #[serde(default)]
-    audience_match_policy: String,
-    #[serde(default)]
-    egress_selector_type: String,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ClaimRule {
-    #[serde(default)]
-    claim: String,
-    #[serde(default)]
-    required_value: String,
-    #[serde(default)]
-    expression: String,
-    #[serde(default)]
-    message: String,
-}
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Mappings {
-    username: Mapping,
-    groups: Mapping,
-    uid: Mapping,
-    extra: Vec<Extra>,
-}
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Mapping {
-    claim: String,
-    prefix: Option<String>,
-    expression: String,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Extra {
-    #[serde(default)]
-    key: String,
-    #[serde(default)]
-    value_expression: String,
-}
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UserRule {
-    #[serde(default)]
-    expression: String,
-    #[serde(default)]
-    message: String,
-}
 
 /// What is wrong so far, each with its field.
 #[derive(Default)]
@@ -290,170 +201,6 @@ fn address(at: &str, text: &str, disallowed: &[String], wrong: &mut Wrong) {
         if bad {
             wrong.invalid(at, text, why);
         }
-    }
-}
-
-type Rules = Vec<(Expression, String)>;
-
-fn claim_rules(at: &str, rules: Vec<ClaimRule>, wrong: &mut Wrong) -> (Vec<(String, String)>, Rules) {
-    let (mut required, mut compiled) = (Vec::new(), Vec::new());
-    let mut seen = HashSet::new();
-    for (i, r) in rules.into_iter().enumerate() {
-        let at = format!("{at}[{i}]");
-        match (r.claim.is_empty(), r.expression.is_empty()) {
-            (false, false) => wrong.invalid(&at, &r.claim, "claim and expression can't both be set"),
-            (true, true) => wrong.required(&at, "claim or expression is required"),
-            (false, true) => {
-                if !r.message.is_empty() {
-                    wrong.invalid(&format!("{at}.message"), &r.message, "may not be specified when claim is set");
-                }
-                if !seen.insert(r.claim.clone()) {
-                    wrong.duplicate(&format!("{at}.claim"), &r.claim);
-                }
-                required.push((r.claim, r.required_value));
-            }
-            (true, false) => {
-                if !r.required_value.is_empty() {
-                    wrong.invalid(&format!("{at}.requiredValue"), &r.required_value, "may not be specified when expression is set");
-                }
-                rule(&format!("{at}.expression"), "claims", r.expression, r.message, &mut compiled, wrong);
-            }
-        }
-    }
-    (required, compiled)
-}
-
-fn user_rules(at: &str, rules: Vec<UserRule>, wrong: &mut Wrong) -> Rules {
-    let mut compiled = Vec::new();
-    for (i, r) in rules.into_iter().enumerate() {
-        let at = format!("{at}[{i}].expression");
-        match r.expression.is_empty() {
-            true => wrong.required(&at, ""),
-            false => rule(&at, "user", r.expression, r.message, &mut compiled, wrong),
-        }
-    }
-    compiled
-}
-
-fn rule(at: &str, variable: &'static str, source: String, message: String, compiled: &mut Rules, wrong: &mut Wrong) {
-    if compiled.iter().any(|(e, _)| e.source == source) {
-        return wrong.duplicate(at, &source);
-    }
-    compiled.extend(wrong.compiled(at, &source, variable).map(|e| (e, message)));
-}
-
-fn source(at: &str, m: Mapping, must: bool, prefixed: bool, wrong: &mut Wrong) -> Option<Source> {
-    match (m.claim.is_empty(), m.expression.is_empty()) {
-        (false, false) => wrong.invalid(at, "", "claim and expression can't both be set"),
-        (true, true) if must => wrong.required(at, "claim or expression is required"),
-        (true, true) => {}
-        (true, false) => {
-            if let Some(prefix) = &m.prefix {
-                wrong.invalid(&format!("{at}.prefix"), prefix, "may not be specified when expression is set");
-            }
-            return wrong.compiled(&format!("{at}.expression"), &m.expression, "claims").map(Source::Expression);
-        }
-        (false, true) => {
-            if m.prefix.is_none() && prefixed {
-                wrong.required(&format!("{at}.prefix"), "prefix is required when claim is set. It can be set to an empty string to disable prefixing");
-            }
-            return Some(Source::Claim { name: m.claim, prefix: m.prefix.unwrap_or_default() });
-        }
-    }
-    None
-}
-
-fn extras(at: &str, extras: Vec<Extra>, wrong: &mut Wrong) -> Vec<(String, Expression)> {
-    let mut out: Vec<(String, Expression)> = Vec::new();
-    for (i, e) in extras.into_iter().enumerate() {
-        let field = format!("{at}[{i}].key");
-        match e.key.split_once('/') {
-            _ if e.key.is_empty() => wrong.required(&field, ""),
-            Some((domain, path)) if skiff_meta::is_dns1123_subdomain(domain).is_ok() && !path.is_empty() => {
-                if ["kubernetes.io", "k8s.io"].iter().any(|own| domain == *own || domain.strip_suffix(own).is_some_and(|d| d.ends_with('.'))) {
-                    wrong.invalid(&field, &e.key, "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use");
-                }
-            }
-            _ => wrong.invalid(&field, &e.key, "must be a domain-prefixed path (such as \"acme.io/foo\")"),
-        }
-        if e.key.chars().any(char::is_uppercase) {
-            wrong.invalid(&field, &e.key, "must be lowercase");
-        }
-        if out.iter().any(|(key, _)| *key == e.key) {
-            wrong.duplicate(&field, &e.key);
-            continue;
-        }
-        let field = format!("{at}[{i}].valueExpression");
-        match e.value_expression.is_empty() {
-            true => wrong.required(&field, ""),
-            false => out.extend(wrong.compiled(&field, &e.value_expression, "claims").map(|x| (e.key, x))),
-        }
-    }
-    out
-}
-
-/// One issuer by upstream's `--oidc-*` flags.
-#[derive(Default, Debug, Clone)]
-pub struct OidcFlags {
-    pub issuer: String,
-    pub client_id: String,
-    /// Empty: `sub`.
-    pub username_claim: String,
-    /// Empty: the issuer and `#`, unless the claim is `email`; `-`: none.
-    pub username_prefix: String,
-    pub groups_claim: String,
-    pub groups_prefix: String,
-    pub required: Vec<(String, String)>,
-    /// PEM.
-    pub ca: Option<String>,
-    /// Empty: RS256.
-    pub algorithms: Vec<String>,
-}
-
-impl OidcFlags {
-    pub fn authenticator(self, own: &[String]) -> Result<JwtAuthenticator, ConfigError> {
-        let mut wrong = Wrong::default();
-        address("--oidc-issuer-url", &self.issuer, own, &mut wrong);
-        if self.client_id.is_empty() {
-            wrong.required("--oidc-client-id", "oidc-issuer-url and oidc-client-id must be specified together");
-        }
-        if let Some(Err(why)) = self.ca.as_ref().map(|pem| authorities(pem.as_bytes())) {
-            wrong.invalid("--oidc-ca-file", "<omitted>", &why);
-        }
-        let mut algorithms = Vec::new();
-        for a in &self.algorithms {
-            match ALGORITHMS.iter().find(|known| *known == a) {
-                Some(known) => algorithms.push(*known),
-                None => wrong.invalid("--oidc-signing-algs", a, &format!("must be one of {}", ALGORITHMS.join(", "))),
-            }
-        }
-        if algorithms.is_empty() {
-            algorithms.push("RS256");
-        }
-        if !wrong.0.is_empty() {
-            return Err(ConfigError::Invalid(wrong.0));
-        }
-        let name = if self.username_claim.is_empty() { "sub".to_owned() } else { self.username_claim };
-        let prefix = match self.username_prefix.as_str() {
-            "" if name != "email" => format!("{}#", self.issuer),
-            "" | "-" => String::new(),
-            given => given.to_owned(),
-        };
-        let groups = (!self.groups_claim.is_empty()).then(|| Source::Claim { name: self.groups_claim, prefix: self.groups_prefix });
-        Ok(JwtAuthenticator {
-            issuer: self.issuer,
-            discovery: None,
-            ca: self.ca,
-            audiences: vec![self.client_id],
-            algorithms,
-            username: Source::Claim { name, prefix },
-            groups,
-            uid: None,
-            extra: Vec::new(),
-            required: self.required,
-            claim_rules: Vec::new(),
-            user_rules: Vec::new(),
-        })
     }
 }
 
