@@ -345,7 +345,6 @@ fn allocation_result(a: &Field<'_>, requests: &Requests<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{validate_create, validate_update};
     use serde_json::json;
 
