@@ -7,24 +7,8 @@ use std::time::Duration;
 
 /// A duration as Go writes it: `30s`, `1m30s`, `500ms`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is no duration like 30s, 1m30s or 500ms");
-    let (mut rest, mut sum) = (text, 0.0);
-    while !rest.is_empty() {
-        let unit = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
-        let (number, behind) = rest.split_at(unit);
-        let end = behind.find(|c: char| c.is_ascii_digit()).unwrap_or(behind.len());
-        let (unit, behind) = behind.split_at(end);
-        let seconds = match unit {
-            "ms" => 0.001,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(bad()),
-        };
-        sum += number.parse::<f64>().map_err(|_| bad())? * seconds;
-        rest = behind;
-    }
-    Duration::try_from_secs_f64(sum).ok().filter(|_| !text.is_empty()).ok_or_else(bad)
+    let nanos = skiff_meta::go::parse_duration(text).ok().and_then(|n| u64::try_from(n).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| format!("{text:?} is no duration like 30s, 1m30s or 500ms"))
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
