@@ -107,6 +107,11 @@ impl FieldSet {
         FieldSet { nodes }
     }
     pub fn union(&self, other: &FieldSet) -> FieldSet {
+        match (self.is_empty(), other.is_empty()) {
+            (true, _) => return other.clone(),
+            (_, true) => return self.clone(),
+            _ => {}
+        }
         self.joined(other, |a, b| match (a, b) {
             (Some(a), Some(b)) => Some(Node { element: a.element.clone(), member: a.member || b.member, below: a.below.union(&b.below) }),
             (one, other) => one.or(other).cloned(),
@@ -125,13 +130,29 @@ impl FieldSet {
             (a, Some(b)) => Some(Node { element: a.element.clone(), member: a.member && !b.member, below: a.below.difference(&b.below) }),
         })
     }
-    /// What is in this set and neither in the other nor below one of its members.
-    pub fn recursive_difference(&self, other: &FieldSet) -> FieldSet {
-        self.joined(other, |a, b| match (a?, b) {
-            (a, None) => Some(a.clone()),
-            (_, Some(b)) if b.member => None,
-            (a, Some(b)) => Some(Node { element: a.element.clone(), member: a.member, below: a.below.recursive_difference(&b.below) }),
-        })
+    /// The same in place.
+    pub(crate) fn subtract(&mut self, other: &FieldSet) {
+        if other.is_empty() {
+            return;
+        }
+        self.nodes.retain_mut(|n| {
+            if let Some(o) = other.node(&n.element) {
+                n.member &= !o.member;
+                n.below.subtract(&o.below);
+            }
+            n.member || !n.below.is_empty()
+        });
+    }
+    /// Takes out what is in the other or below one of its members.
+    pub fn cut(&mut self, other: &FieldSet) {
+        self.nodes.retain_mut(|n| match other.node(&n.element) {
+            None => true,
+            Some(o) if o.member => false,
+            Some(o) => {
+                n.below.cut(&o.below);
+                n.member || !n.below.is_empty()
+            }
+        });
     }
     /// Whether the other has all that this one has.
     pub(crate) fn is_subset(&self, other: &FieldSet) -> bool {
@@ -203,7 +224,12 @@ mod tests {
         assert_eq!(a.union(&b), set(&["a", "b.c", "b.d", "e"]));
         assert_eq!(a.intersection(&b), set(&["b.c"]));
         assert_eq!(a.difference(&b), set(&["a", "b.d"]));
-        assert_eq!(a.recursive_difference(&set(&["b"])), set(&["a"]));
+        let mut rest = a.clone();
+        rest.subtract(&b);
+        assert_eq!(rest, a.difference(&b));
+        let mut rest = a.clone();
+        rest.cut(&set(&["b"]));
+        assert_eq!(rest, set(&["a"]));
         assert!(set(&["b.c"]).is_subset(&a) && set(&[]).is_subset(&a) && !b.is_subset(&a) && !a.is_subset(&set(&["a", "b"])));
     }
     #[test]

@@ -22,17 +22,20 @@ pub(crate) enum Outcome {
 /// Takes what `new` changed away from every other manager; with `force` off, what they own is a conflict.
 fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, force: bool) -> Result<Comparison, Vec<(ManagerId, Entry, FieldSet)>> {
     let c = compare(old, new, scope.shape).exclude(scope.ignored);
-    let changed = c.modified.union(&c.added);
     let others = || managed.0.iter().filter(|(id, _)| *id != me);
-    let found: Vec<_> = others().map(|(id, e)| (id.clone(), e.clone(), e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).collect();
+    if others().next().is_none() {
+        return Ok(c);
+    }
+    let changed = c.modified.union(&c.added);
+    let found: Vec<_> = others().map(|(id, e)| (id, e, e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).map(|(id, e, s)| (id.clone(), e.clone(), s)).collect();
     if !force && !found.is_empty() {
         return Err(found);
     }
     for (id, e) in managed.0.iter_mut().filter(|(id, _)| *id != me) {
         if let Some((_, _, lost)) = found.iter().find(|(f, _, _)| f == id) {
-            e.set = e.set.difference(lost);
+            e.set.subtract(lost);
         }
-        e.set = e.set.difference(&c.removed);
+        e.set.subtract(&c.removed);
     }
     managed.0.retain(|id, e| id == me || !e.set.is_empty());
     Ok(c)
@@ -40,7 +43,8 @@ fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me:
 
 /// What of a set a manager may own. The metadata as a whole is nobody's.
 fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
-    let mut set = set.recursive_difference(scope.ignored);
+    let mut set = set;
+    set.cut(scope.ignored);
     set.forget(&Element::field("metadata"));
     set
 }
@@ -49,8 +53,9 @@ fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
 pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, now: &str) -> bool {
     let before = managed.0.get(me).map(|e| e.set.clone()).unwrap_or_default();
     let Ok(c) = settle(old, new, scope, managed, me, true) else { return false };
-    let set = before.difference(&c.removed).union(&c.modified).union(&c.added);
-    let set = owned(set, scope);
+    let mut set = before.clone();
+    set.subtract(&c.removed);
+    let set = owned(set.union(&c.modified).union(&c.added), scope);
     let took = !c.modified.is_empty() || !c.added.is_empty();
     if set.is_empty() {
         managed.0.remove(me);
