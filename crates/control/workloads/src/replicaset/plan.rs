@@ -62,16 +62,20 @@ pub struct Plan<'a> {
     pub delete: Vec<&'a Pod>,
 }
 
-/// `pods` are those it controls; `related` those of its owner's other ReplicaSets too, which spread deletions over nodes.
-pub fn plan<'a>(rs: &ReplicaSet, pods: &'a [Pod], related: &[&Pod], now: Time) -> Plan<'a> {
+/// `pods` are those it controls; `related` gives those of its owner's other ReplicaSets too, which spread deletions over
+/// nodes: read only when there is something to delete.
+pub fn plan<'a>(rs: &ReplicaSet, pods: &'a [Pod], related: impl FnOnce() -> Vec<Pod>, now: Time) -> Plan<'a> {
     let active: Vec<&Pod> = pods.iter().filter(|p| p.active()).collect();
     let wanted = usize::try_from(rs.spec.replicas).unwrap_or(0);
     if active.len() < wanted {
         return Plan { create: (wanted - active.len()).min(BURST), delete: vec![] };
     }
     let surplus = (active.len() - wanted).min(BURST);
-    let delete = if surplus == 0 { vec![] } else { to_delete(active, related, surplus, now) };
-    Plan { create: 0, delete }
+    if surplus == 0 {
+        return Plan::default();
+    }
+    let related = related();
+    Plan { create: 0, delete: to_delete(active, &related.iter().collect::<Vec<_>>(), surplus, now) }
 }
 
 /// The status after a pass that failed with `failure`, and in how many seconds a pod becomes available.
@@ -125,7 +129,7 @@ mod tests {
     fn counts_are_brought_to_what_is_asked() {
         let pods = [pod("run", "Running", Some(1), "x"), pod("pend", "Pending", None, ""), pod("gone", "Running-", Some(1), "x"), pod("over", "Failed", None, "x")];
         for (replicas, create, delete) in [(2, 0, vec![]), (4, 2, vec![]), (1, 0, vec!["pend"]), (0, 0, vec!["run", "pend"]), (2000, 500, vec![])] {
-            let p = plan(&rs(replicas), &pods, &[], Time(100));
+            let p = plan(&rs(replicas), &pods, Vec::new, Time(100));
             let names: Vec<&str> = p.delete.iter().map(|p| p.metadata.name.as_str()).collect();
             assert_eq!((p.create, names), (create, delete), "{replicas}");
         }

@@ -97,9 +97,7 @@ impl Controller {
         rows
     }
     async fn act(&self, row: &Row, rs: &ReplicaSet, reference: &OwnerRef, pods: &[Pod]) -> Result<(), Failed> {
-        let related = self.related(row);
-        let related: Vec<&Pod> = related.iter().collect();
-        let plan = plan(rs, pods, &related, self.deps.now());
+        let plan = plan(rs, pods, || self.related(row), self.deps.now());
         let (api_version, kind) = self.flavour.kind();
         let about = rs.metadata.regarding(api_version, kind);
         let control = PodControl { deps: &self.deps, expect: &self.expect, owner: &rs.metadata, reference, about: &about };
