@@ -1,5 +1,5 @@
 //! Memory that a burst took goes back to the machine. The allocator keeps what was freed for the next burst, which on a
-//! quiet cluster may never come; the code that it ran stays mapped, too. The start is the first burst.
+//! quiet cluster may never come. The start is the first burst.
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_secs(30);
@@ -39,7 +39,6 @@ pub async fn give_back() {
         let Some(resident) = resident() else { return };
         if floor.grown(resident) {
             trim();
-            unmap_code();
             floor = Floor(self::resident().unwrap_or(resident));
             tracing::debug!(target: "skiff", before = resident, after = floor.0, "memory given back");
         }
@@ -61,40 +60,9 @@ fn trim() {
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
 
-/// Takes the program's code out of this process' page tables. It stays in the machine's page cache for as long as that
-/// has room, and what still runs is mapped again as it is touched.
-fn unmap_code() {
-    let (Ok(maps), Ok(exe)) = (std::fs::read_to_string("/proc/self/maps"), std::fs::read_link("/proc/self/exe")) else { return };
-    for range in maps.lines().filter_map(|line| code(line, exe.to_str()?)) {
-        // SAFETY: the range is a private mapping of a file that nobody writes to, so that its pages are the file's; the
-        // kernel reads them again from there.
-        unsafe { libc::madvise(range.start as *mut libc::c_void, range.len(), libc::MADV_DONTNEED) };
-    }
-}
-
-/// The addresses of a line of /proc/self/maps that maps the program's code, readable and executable and not writable.
-fn code(line: &str, exe: &str) -> Option<std::ops::Range<usize>> {
-    let mut fields = line.split_ascii_whitespace();
-    let (range, mode, path) = (fields.next()?, fields.next()?, fields.nth(3)?);
-    let (start, end) = range.split_once('-')?;
-    let number = |text| usize::from_str_radix(text, 16).ok();
-    (mode == "r-xp" && path == exe).then_some(number(start)?..number(end)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_code_of_the_program() {
-        let line = |mode: &str, path: &str| format!("00401000-00402000 {mode} 00001000 fe:00 9436 {path}");
-        assert_eq!(code(&line("r-xp", "/bin/skiff"), "/bin/skiff"), Some(0x40_1000..0x40_2000));
-        assert_eq!(code(&line("rwxp", "/bin/skiff"), "/bin/skiff"), None);
-        assert_eq!(code(&line("r--p", "/bin/skiff"), "/bin/skiff"), None);
-        assert_eq!(code(&line("r-xp", "/lib/libc.so.6"), "/bin/skiff"), None);
-        assert_eq!(code("7ffd-7ffe r-xp 00000000 00:00 0", ""), None);
-        unmap_code();
-    }
 
     #[test]
     fn only_growth_is_worth_while() {
