@@ -157,7 +157,8 @@ fn measure(cluster: &Cluster, upstream: Option<&Subject>, dir: &Path, args: &Arg
         }
     }
     let (resident, anonymous) = subject.memory()?;
-    let after = Figure::new("resident memory after all of this", resident as f64 / 1024.0, Unit::MiB).remark(format!("without the pages of files: {:.0} MiB", anonymous as f64 / 1024.0));
+    let after = Figure::new("resident memory after all of this", resident as f64 / 1024.0, Unit::MiB)
+        .remark(format!("without the pages of files: {:.0} MiB", anonymous as f64 / 1024.0));
     table.add(vec![after], &[]);
     Ok(())
 }

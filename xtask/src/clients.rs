@@ -46,7 +46,12 @@ const PROGRAMS: [Program; 3] = [
     Program {
         name: "python",
         tool: "python3",
-        packages: |code, build| vec![with(Command::new("python3"), &["-m", "venv", &build.to_string_lossy()], code), with(Command::new(build.join("bin/pip")), &["install", "--quiet", "kubernetes"], code)],
+        packages: |code, build| {
+            vec![
+                with(Command::new("python3"), &["-m", "venv", &build.to_string_lossy()], code),
+                with(Command::new(build.join("bin/pip")), &["install", "--quiet", "kubernetes"], code),
+            ]
+        },
         build: |_, _| None,
         run: |code, build| with(Command::new(build.join("bin/python")), &["client.py"], code),
     },
@@ -83,7 +88,8 @@ fn one(program: &Program, build: &Path, kubeconfig: &Path) -> anyhow::Result<Opt
     let build = build.join(program.name);
     std::fs::create_dir_all(&build).with_context(|| format!("make {}", build.display()))?;
     let build = build.canonicalize().with_context(|| format!("find {}", build.display()))?;
-    let succeeds = |command: &mut Command| -> anyhow::Result<bool> { Ok(command.status().with_context(|| format!("start {:?}", command.get_program()))?.success()) };
+    let succeeds =
+        |command: &mut Command| -> anyhow::Result<bool> { Ok(command.status().with_context(|| format!("start {:?}", command.get_program()))?.success()) };
     for mut command in (program.packages)(&code, &build) {
         if !succeeds(&mut command)? {
             println!("{}: skipped, its packages cannot be had", program.name);

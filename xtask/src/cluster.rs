@@ -187,7 +187,16 @@ impl Cluster {
             command.args(["--kubelet-port", &place::kubelet_port(self.port).to_string(), "--cgroup-root", &format!("/{}", self.prefix)]);
         } else {
             let address = self.address(i).to_string();
-            command.args(["--node-name", &Self::name(i), "--node-ip", &address, "--bind-address", &address, "--cgroup-root", &format!("/{}-n{i}", self.prefix)]);
+            command.args([
+                "--node-name",
+                &Self::name(i),
+                "--node-ip",
+                &address,
+                "--bind-address",
+                &address,
+                "--cgroup-root",
+                &format!("/{}-n{i}", self.prefix),
+            ]);
         }
     }
     /// Starts the server and the agents, waits until all nodes are ready, and imports the archives on each.
@@ -219,7 +228,15 @@ impl Cluster {
     /// The same with something on its standard input.
     pub fn kubectl_with(&self, args: &[&str], input: &str) -> anyhow::Result<String> {
         use std::io::Write;
-        let mut child = Process::new("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().context("start kubectl")?;
+        let mut child = Process::new("kubectl")
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("start kubectl")?;
         child.stdin.take().context("kubectl has no input")?.write_all(input.as_bytes())?;
         let out = child.wait_with_output()?;
         if !out.status.success() {

@@ -37,7 +37,12 @@ pub struct Args {
 
 pub fn task(args: &Args) -> anyhow::Result<()> {
     let dir = args.cases.clone().unwrap_or_else(|| crate::root().join("tests/compare"));
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&dir).with_context(|| format!("read {}", dir.display()))?.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "case")).collect();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&dir)
+        .with_context(|| format!("read {}", dir.display()))?
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "case"))
+        .collect();
     files.sort();
     let reasons = Reasons::read(&dir.join("reasons.tsv"))?;
     let (mut equal, mut explained, mut different) = (0, 0, Vec::new());
@@ -46,7 +51,8 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
         if !args.only.is_empty() && !args.only.iter().any(|o| name.contains(o.as_str())) {
             continue;
         }
-        let steps = script::parse(&std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?).with_context(|| format!("read {}", file.display()))?;
+        let steps = script::parse(&std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?)
+            .with_context(|| format!("read {}", file.display()))?;
         let side = |config: &PathBuf| Side::new(config, &args.kubectl, &name, &dir.join("files"));
         let (upstream, skiff) = (side(&args.upstream)?, side(&args.skiff)?);
         let (theirs, ours) = std::thread::scope(|s| {

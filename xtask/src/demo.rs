@@ -123,7 +123,16 @@ fn postgres() -> anyhow::Result<PathBuf> {
     made("postgres", |work, archive| {
         root_of_packages(&["postgresql", "dash", "coreutils", "libc-bin"], &cache().join("packages"), work)?;
         base(work)?;
-        pack(&Recipe { reference: "skiff.local/demo/postgres:1".into(), root: work.to_owned(), entrypoint: vec!["/bin/sh".to_owned()], env: path(), user: String::new() }, archive)
+        pack(
+            &Recipe {
+                reference: "skiff.local/demo/postgres:1".into(),
+                root: work.to_owned(),
+                entrypoint: vec!["/bin/sh".to_owned()],
+                env: path(),
+                user: String::new(),
+            },
+            archive,
+        )
     })
 }
 

@@ -60,7 +60,8 @@ impl Client {
     /// With the administrator's certificate out of a kubeconfig.
     pub fn of(kubeconfig: &Path) -> anyhow::Result<Self> {
         let config = read(kubeconfig)?;
-        let certificates = CertificateDer::pem_slice_iter(&data(&config, "client-certificate-data")?).collect::<Result<Vec<_>, _>>().context("read the client certificate")?;
+        let certificates =
+            CertificateDer::pem_slice_iter(&data(&config, "client-certificate-data")?).collect::<Result<Vec<_>, _>>().context("read the client certificate")?;
         let key = PrivateKeyDer::from_pem_slice(&data(&config, "client-key-data")?).context("read the client key")?;
         Self::with(&config, |tls| tls.with_client_auth_cert(certificates, key).context("use the client certificate"))
     }
@@ -68,9 +69,13 @@ impl Client {
     pub fn anonymous(kubeconfig: &Path) -> anyhow::Result<Self> {
         Self::with(&read(kubeconfig)?, |tls| Ok(tls.with_no_client_auth()))
     }
-    fn with(config: &str, identity: impl FnOnce(rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>) -> anyhow::Result<ClientConfig>) -> anyhow::Result<Self> {
+    fn with(
+        config: &str,
+        identity: impl FnOnce(rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>) -> anyhow::Result<ClientConfig>,
+    ) -> anyhow::Result<Self> {
         let url = value(config, "server")?;
-        let address = url.strip_prefix("https://").and_then(|u| u.trim_end_matches('/').parse().ok()).with_context(|| format!("{url} is not https://ADDRESS:PORT"))?;
+        let address =
+            url.strip_prefix("https://").and_then(|u| u.trim_end_matches('/').parse().ok()).with_context(|| format!("{url} is not https://ADDRESS:PORT"))?;
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&data(config, "certificate-authority-data")?) {
             roots.add(certificate.context("read the server's authority")?).context("trust the server's authority")?;

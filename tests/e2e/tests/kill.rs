@@ -54,7 +54,10 @@ impl Journal {
                 let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("made-{writer}-{}", told.made)}, "data": {"text": "x".repeat(1000)}});
                 (connection.request("POST", MAPS, &JSON, object.to_string().as_bytes()), Told { made: told.made + 1, ..told })
             } else {
-                (connection.request("PUT", &format!("{MAPS}/counter-{writer}"), &JSON, &counter(writer, told.counter + 1)), Told { counter: told.counter + 1, ..told })
+                (
+                    connection.request("PUT", &format!("{MAPS}/counter-{writer}"), &JSON, &counter(writer, told.counter + 1)),
+                    Told { counter: told.counter + 1, ..told },
+                )
             };
             let Ok(answer) = answer else { return };
             // What was in flight at the kill may have happened: the name is there then.
@@ -80,7 +83,9 @@ impl Journal {
         let mut told = self.told.lock().unwrap();
         for (writer, told) in told.iter_mut().enumerate() {
             let find = |name: String| items.iter().find(|i| i["metadata"]["name"] == *name);
-            let counter = find(format!("counter-{writer}")).and_then(|i| i["data"]["n"].as_str()?.parse().ok()).with_context(|| format!("the counter of writer {writer} is lost"))?;
+            let counter = find(format!("counter-{writer}"))
+                .and_then(|i| i["data"]["n"].as_str()?.parse().ok())
+                .with_context(|| format!("the counter of writer {writer} is lost"))?;
             ensure!(counter == told.counter || counter == told.counter + 1, "writer {writer} was told {}, and {counter} is there", told.counter);
             told.counter = counter;
         }
@@ -128,7 +133,13 @@ fn killed_at_random_under_load() {
         for (i, line) in seen.lines().enumerate() {
             ensure!(line == format!("line {i}"), "line {i} of the log is {line:?}");
         }
-        eprintln!("{} rounds, {} acknowledged writes, revision {}, {} log lines", rounds(), journal.acknowledged.into_inner(), journal.revision.into_inner(), seen.lines().count());
+        eprintln!(
+            "{} rounds, {} acknowledged writes, revision {}, {} log lines",
+            rounds(),
+            journal.acknowledged.into_inner(),
+            journal.revision.into_inner(),
+            seen.lines().count()
+        );
         c.kubectl(&["delete", "pod", "--all", "--now"]).map(drop)
     });
 }
@@ -159,7 +170,9 @@ fn round(c: &Cluster, journal: &Journal, n: usize) -> anyhow::Result<()> {
     }
     c.up(&[])?;
     journal.check(&mut Client::of(&c.kubeconfig())?.connect()?)?;
-    c.wait("the exit code", Duration::from_secs(30), || of_pod(c, &name, "{.status.containerStatuses[0].state.terminated.exitCode}").is_ok_and(|e| e == code.to_string()))?;
+    c.wait("the exit code", Duration::from_secs(30), || {
+        of_pod(c, &name, "{.status.containerStatuses[0].state.terminated.exitCode}").is_ok_and(|e| e == code.to_string())
+    })?;
     ensure!(c.kubectl(&["logs", &name])? == format!("begun\nended {n}\n"), "the log of {name}");
     c.kubectl(&["delete", "pod", &name]).map(drop)
 }

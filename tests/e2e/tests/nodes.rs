@@ -85,7 +85,12 @@ fn streams(c: &Cluster, pod: &str) -> anyhow::Result<()> {
     ensure!(c.kubectl(&["exec", pod, "--", "hostname"])?.trim() == pod, "exec on the second node");
     let said = c.kubectl_with(&["exec", "-i", pod, "--", "cat"], "there and back")?;
     ensure!(said == "there and back", "exec with input: {said:?}");
-    let mut forward = Command::new("kubectl").arg("--kubeconfig").arg(c.kubeconfig()).args(["port-forward", &format!("pod/{pod}"), ":8080"]).stdout(Stdio::piped()).spawn()?;
+    let mut forward = Command::new("kubectl")
+        .arg("--kubeconfig")
+        .arg(c.kubeconfig())
+        .args(["port-forward", &format!("pod/{pod}"), ":8080"])
+        .stdout(Stdio::piped())
+        .spawn()?;
     let answer = forwarded(&mut forward);
     forward.kill()?;
     forward.wait()?;
@@ -135,7 +140,9 @@ fn storage(c: &Cluster) -> anyhow::Result<()> {
     );
     c.kubectl_with(&["apply", "-f", "-"], &claim)?;
     c.kubectl(&["wait", "--for=condition=Ready", "pod/db", "--timeout=60s"])?;
-    let volume = || std::fs::read_dir(c.node(2).dir.join("data/storage")).map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("pvc-")).count());
+    let volume = || {
+        std::fs::read_dir(c.node(2).dir.join("data/storage")).map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("pvc-")).count())
+    };
     ensure!(volume() == 1, "no volume on the second node");
     c.kubectl(&["delete", "pod/db", "pvc/data"])?;
     c.wait("the volume's removal", SOME, || volume() == 0 && c.kubectl(&["get", "pv", "-o", "name"]).is_ok_and(|o| o.is_empty()))
@@ -192,8 +199,13 @@ fn silent(c: &Cluster, pod: &str) -> anyhow::Result<()> {
     c.node(2).end(true)?;
     c.kubectl(&["wait", "--for=condition=Ready=Unknown", "node/node-2", "--timeout=120s"])?;
     let taints = || of_node_2(c, "{range .spec.taints[*]}{.key}:{.effect} {end}");
-    c.wait("the taints of a silent node", SOME, || ["NoSchedule", "NoExecute"].iter().all(|e| taints().contains(&format!("node.kubernetes.io/unreachable:{e}"))))?;
-    let running = || c.kubectl(&["get", "pods", "-l", "app=hasty", "--field-selector", "spec.nodeName=node-1,status.phase=Running", "-o", "name"]).map_or(0, |o| o.lines().count());
+    c.wait("the taints of a silent node", SOME, || {
+        ["NoSchedule", "NoExecute"].iter().all(|e| taints().contains(&format!("node.kubernetes.io/unreachable:{e}")))
+    })?;
+    let running = || {
+        c.kubectl(&["get", "pods", "-l", "app=hasty", "--field-selector", "spec.nodeName=node-1,status.phase=Running", "-o", "name"])
+            .map_or(0, |o| o.lines().count())
+    };
     c.wait("the pods' way to the other node", SOME, || running() == 2)?;
     let ready = c.kubectl(&["get", "pod", pod, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status} {.metadata.deletionTimestamp}"])?;
     ensure!(ready.trim() == "False", "the DaemonSet's pod on a silent node is neither ready nor deleted: {ready:?}");
@@ -230,7 +242,15 @@ fn tokens(c: &Cluster) -> anyhow::Result<()> {
         std::fs::write(dir.join("token"), token)?;
         let mut agent = Command::new("timeout");
         agent.arg("30").arg(&c.binary).args(["agent", "--node-name", name, "--server", &format!("https://{}:{}", c.address(1), c.port)]);
-        agent.arg("--data-dir").arg(dir.join("data")).arg("--run-dir").arg(dir.join("run")).arg("--config-dir").arg(dir.join("etc")).arg("--token-file").arg(dir.join("token"));
+        agent
+            .arg("--data-dir")
+            .arg(dir.join("data"))
+            .arg("--run-dir")
+            .arg(dir.join("run"))
+            .arg("--config-dir")
+            .arg(dir.join("etc"))
+            .arg("--token-file")
+            .arg(dir.join("token"));
         let out = agent.output()?;
         let text = String::from_utf8_lossy(&out.stderr).into_owned();
         ensure!(out.status.code() == Some(1) && text.contains(says), "{name}: {text}");

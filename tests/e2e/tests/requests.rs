@@ -45,7 +45,9 @@ fn bodies(client: &Client) -> anyhow::Result<()> {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "big"}, "data": {"a": "x".repeat(10 << 20)}}).to_string();
     refused(&send("POST", MAPS, JSON, object.as_bytes())?, 413, "too large")?;
     refused(&send("PATCH", &format!("{MAPS}/big"), "content-type: application/merge-patch+json", object.as_bytes())?, 413, "too large")?;
-    let nested = |open: &str, close: &str| format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"deep"}},"data":{}1{}}}"#, open.repeat(10_000), close.repeat(10_000));
+    let nested = |open: &str, close: &str| {
+        format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"deep"}},"data":{}1{}}}"#, open.repeat(10_000), close.repeat(10_000))
+    };
     for deep in [nested("[", "]"), nested(r#"{"a":"#, "}")] {
         refused(&send("POST", MAPS, JSON, deep.as_bytes())?, 400, "")?;
         refused(&send("POST", MAPS, YAML, deep.as_bytes())?, 400, "")?;
@@ -86,7 +88,8 @@ fn tokens(c: &Cluster, client: &Client) -> anyhow::Result<()> {
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     let mut admin = client.connect()?;
     admin.create(accounts, br#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"bot"}}"#)?;
-    let made = admin.create(&format!("{accounts}/bot/token"), br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}"#)?;
+    let made = admin
+        .create(&format!("{accounts}/bot/token"), br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}"#)?;
     let made: Value = serde_json::from_slice(&made.body)?;
     let good = made["status"]["token"].as_str().context("no token")?.to_owned();
     let nobody = Client::anonymous(&c.kubeconfig())?;
@@ -172,7 +175,9 @@ const VERSIONS: usize = 400;
 
 fn stalled(client: &Client, pid: i32) -> anyhow::Result<()> {
     let mut writer = client.connect()?;
-    let object = |n: usize| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "loud"}, "data": {"n": n.to_string(), "text": "x".repeat(SIZE)}}).to_string();
+    let object = |n: usize| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "loud"}, "data": {"n": n.to_string(), "text": "x".repeat(SIZE)}}).to_string()
+    };
     writer.create(MAPS, object(0).as_bytes())?;
     let path = format!("{MAPS}?watch=true&fieldSelector=metadata.name%3Dloud");
     let mut idle: Vec<_> = (0..4).map(|_| client.connect()?.watch(&path)).collect::<anyhow::Result<_>>()?;

@@ -52,7 +52,9 @@ fn secrets_are_sealed_and_keys_change_while_it_runs() {
         std::fs::write(&file, config("[configmaps]", &format!("[{ONE}, {{identity: {{}}}}]")))?;
         let flag = format!("--encryption-provider-config={}", file.display());
         c.start(&["--disable-agent", &flag])?;
-        c.wait("the ConfigMap to be sealed", SOON, || c.port_answers() && secrets(c, "status").is_ok_and(|s| s.contains("secretbox one") && !s.contains("reencrypt seals")))?;
+        c.wait("the ConfigMap to be sealed", SOON, || {
+            c.port_answers() && secrets(c, "status").is_ok_and(|s| s.contains("secretbox one") && !s.contains("reencrypt seals"))
+        })?;
         ensure!(!holds(&c.dir, "lies-as-it-is") && !holds(&c.dir, stored), "something lies open");
         ensure!(c.kubectl(&["get", "configmap", "m", "-o", "jsonpath={.data.k}"])? == "lies-as-it-is");
         std::fs::write(&file, config("[configmaps]", "[nonsense]"))?;
@@ -93,7 +95,12 @@ fn access_follows_its_files() {
         ensure!(jane(&["get", "secrets"]).is_err(), "she reads secrets");
         let review = r#"{"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": "jane", "resourceAttributes": {"verb": "list", "resource": "configmaps", "namespace": "default", "labelSelector": {"rawSelector": "a in x"}}}}"#;
         let told = c.kubectl_with(&["create", "-f", "-", "-o", "jsonpath={.status}"], review)?;
-        ensure!(told.contains(r#""allowed":true"#) && told.contains(r#"RBAC: allowed by ClusterRoleBinding \"reader\""#) && told.contains("labelSelector ignored due to parse error"), "{told}");
+        ensure!(
+            told.contains(r#""allowed":true"#)
+                && told.contains(r#"RBAC: allowed by ClusterRoleBinding \"reader\""#)
+                && told.contains("labelSelector ignored due to parse error"),
+            "{told}"
+        );
         std::fs::write(&authz, format!("{head} AuthorizationConfiguration\nauthorizers: [{{type: Node, name: node}}]\n"))?;
         c.wait("RBAC to be asked no more", SOON, || jane(&["get", "configmaps", "-n", "default"]).is_err())?;
         ensure!(c.kubectl(&["get", "configmaps"]).is_ok(), "the administrator is shut out");

@@ -29,7 +29,10 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let chosen: Vec<&Target> = match &args.targets[..] {
         [] => ALL.iter().collect(),
-        names => names.iter().map(|n| by_name(n).with_context(|| format!("there is no target {n:?}; there are: {}", ALL.iter().map(|t| t.name).collect::<Vec<_>>().join(", ")))).collect::<Result<_, _>>()?,
+        names => names
+            .iter()
+            .map(|n| by_name(n).with_context(|| format!("there is no target {n:?}; there are: {}", ALL.iter().map(|t| t.name).collect::<Vec<_>>().join(", "))))
+            .collect::<Result<_, _>>()?,
     };
     if let Some(path) = &args.input {
         let input = std::fs::read(path).with_context(|| format!("read {}", path.display()))?;

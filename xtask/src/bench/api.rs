@@ -40,7 +40,11 @@ pub fn creates(of: &Subject) -> anyhow::Result<Vec<Figure>> {
         let made = Load::run(of, clients, count / of.fewer, |c, i| c.create(&path, &small_object(&format!("c{clients}-{i}"), 0)).map(drop))?;
         let name = format!("durable create of 1 KiB, {clients} client{}", if clients == 1 { "" } else { "s" });
         let mut rate = Figure::new(format!("… a second, {clients} client{}", if clients == 1 { "" } else { "s" }), made.per_second(), Unit::ASecond);
-        let mut bytes = Figure::new(format!("… bytes written each, {clients} client{}", if clients == 1 { "" } else { "s" }), made.written as f64 / made.count as f64 / 1024.0, Unit::KiB);
+        let mut bytes = Figure::new(
+            format!("… bytes written each, {clients} client{}", if clients == 1 { "" } else { "s" }),
+            made.written as f64 / made.count as f64 / 1024.0,
+            Unit::KiB,
+        );
         if clients == MANY {
             rate = rate.budget(5000.0).remark("the clients take their share of the same cores");
             bytes = bytes.budget(6.0);
@@ -59,7 +63,9 @@ pub fn reads(of: &Subject) -> anyhow::Result<Vec<Figure>> {
 
 pub fn updates(of: &Subject) -> anyhow::Result<Vec<Figure>> {
     let path = collection("configmaps");
-    let put = |c: &mut crate::http::Connection, i: usize| ok(c, "PUT", &format!("{path}/c64-{i}"), "content-type: application/json", &small_object(&format!("c64-{i}"), 1)).map(drop);
+    let put = |c: &mut crate::http::Connection, i: usize| {
+        ok(c, "PUT", &format!("{path}/c64-{i}"), "content-type: application/json", &small_object(&format!("c64-{i}"), 1)).map(drop)
+    };
     let updates = Load::run(of, MANY, 10_000 / of.fewer, put)?;
     Ok(vec![updates.cpu_figure("update of 1 KiB, 64 clients", 0.3)])
 }

@@ -49,7 +49,8 @@ pub fn bound(of: &Subject, nodes: usize) -> anyhow::Result<Vec<Figure>> {
     let (cpu, wall) = measured?;
     let budget = if nodes > 100 { 1.0 } else { 0.8 };
     let count = nodes * EACH;
-    let figure = Figure::new(format!("create → bound, the whole control plane's CPU a pod, {nodes} nodes"), millis(cpu.div_f64(count as f64)), Unit::Millis).budget(budget);
+    let figure = Figure::new(format!("create → bound, the whole control plane's CPU a pod, {nodes} nodes"), millis(cpu.div_f64(count as f64)), Unit::Millis)
+        .budget(budget);
     Ok(vec![figure.remark(format!("{count} pods in {:.1} s, with their creates", wall.as_secs_f64()))])
 }
 

@@ -12,7 +12,8 @@ const FIELDS: usize = 50;
 const OBJECTS: usize = 5000;
 
 fn definition() -> Value {
-    let fields: Map<String, Value> = (0..FIELDS).map(|i| (format!("field{i}"), if i < 40 { json!({"type": "string", "maxLength": 64}) } else { json!({"type": "integer"}) })).collect();
+    let fields: Map<String, Value> =
+        (0..FIELDS).map(|i| (format!("field{i}"), if i < 40 { json!({"type": "string", "maxLength": 64}) } else { json!({"type": "integer"}) })).collect();
     let rules = json!([
         {"rule": "self.field40 < self.field41", "message": "40 is below 41"},
         {"rule": "self.field0.startsWith('v')", "message": "0 begins with v"},
@@ -37,7 +38,9 @@ pub fn creates(of: &Subject) -> anyhow::Result<Vec<Figure>> {
     connection.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition().to_string().as_bytes())?;
     let path = format!("/apis/{GROUP}/v1/namespaces/{NAMESPACE}/things");
     // Also where the definition is established, a server may take a moment to serve it.
-    super::until("the custom resource", Duration::from_secs(30), || Ok(connection.request("POST", &format!("{path}?dryRun=All"), &["content-type: application/json"], &object(0))?.status == 201))?;
+    super::until("the custom resource", Duration::from_secs(30), || {
+        Ok(connection.request("POST", &format!("{path}?dryRun=All"), &["content-type: application/json"], &object(0))?.status == 201)
+    })?;
     let made = Load::run(of, MANY, OBJECTS / of.fewer, |c, i| c.create(&path, &object(i)).map(drop))?;
     Ok(vec![made.cpu_figure("create of a custom object, 50 fields, five CEL rules, 64 clients", 0.6)])
 }

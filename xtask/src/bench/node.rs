@@ -36,7 +36,11 @@ pub fn next_start(cluster: &Cluster) -> anyhow::Result<(i32, Vec<Figure>)> {
 
 fn figures(name: &str, times: [Duration; 3], remark: &str) -> Vec<Figure> {
     let budgets = [("API ready", 150.0), ("node Ready", 500.0), ("first pod Running", 1000.0)];
-    budgets.iter().zip(times).map(|((to, budget), time)| Figure::new(format!("{name} → {to}"), millis(time), Unit::Millis).budget(*budget).remark(remark)).collect()
+    budgets
+        .iter()
+        .zip(times)
+        .map(|((to, budget), time)| Figure::new(format!("{name} → {to}"), millis(time), Unit::Millis).budget(*budget).remark(remark))
+        .collect()
 }
 
 /// Starts a server; from there to an API that is ready, to a Ready node, and to a running pod.
@@ -114,8 +118,14 @@ pub fn pods(of: &Subject) -> anyhow::Result<Vec<Figure>> {
     of.kubectl(&["create", "deployment", "many", &format!("--image={image}"), &format!("--replicas={AT_ONCE}"), "--", "sleep", "3600"])?;
     of.kubectl(&["rollout", "status", "deployment/many", "--timeout=300s"])?;
     let (wall, cpu) = (start.elapsed(), of.cpu_of_all()?.saturating_sub(cpu));
-    figures.push(Figure::new(format!("{AT_ONCE} pods at once → all ready"), wall.as_secs_f64(), Unit::Seconds).budget(5.0).remark("a Deployment, with kubectl's own time"));
-    figures.push(Figure::new("… CPU a pod, control plane and node agent", millis(cpu.div_f64(AT_ONCE as f64)), Unit::Millis).remark("without shims and containers"));
+    figures.push(
+        Figure::new(format!("{AT_ONCE} pods at once → all ready"), wall.as_secs_f64(), Unit::Seconds)
+            .budget(5.0)
+            .remark("a Deployment, with kubectl's own time"),
+    );
+    figures.push(
+        Figure::new("… CPU a pod, control plane and node agent", millis(cpu.div_f64(AT_ONCE as f64)), Unit::Millis).remark("without shims and containers"),
+    );
     let shims = of.shims()?;
     ensure!(shims.len() >= AT_ONCE, "{} shims for {AT_ONCE} pods", shims.len());
     let median = shims.get(shims.len() / 2).copied().unwrap_or_default();
@@ -167,7 +177,9 @@ fn idled(of: &Subject, before: &Counted, seconds: f64) -> anyhow::Result<Vec<Fig
         Figure::new("idle: resident memory", resident as f64 / 1024.0, Unit::MiB).budget(60.0).remark(remark),
         Figure::new("idle: memory without the pages of files", anonymous as f64 / 1024.0, Unit::MiB),
         Figure::new("idle: CPU of a core", cpu, Unit::Percent).budget(0.3).remark(format!("over {seconds:.0} s")),
-        Figure::new("idle: disk writes", kilobytes / seconds * 3600.0, Unit::KilobytesAnHour).budget(60.0).remark(format!("extrapolated from {kilobytes:.0} KB in {seconds:.0} s")),
+        Figure::new("idle: disk writes", kilobytes / seconds * 3600.0, Unit::KilobytesAnHour)
+            .budget(60.0)
+            .remark(format!("extrapolated from {kilobytes:.0} KB in {seconds:.0} s")),
     ])
 }
 

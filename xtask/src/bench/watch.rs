@@ -19,7 +19,8 @@ const STACK: usize = 256 << 10;
 
 pub fn delivery(of: &Subject, watchers: usize) -> anyhow::Result<Vec<Figure>> {
     let client = &of.client;
-    let watches = (0..watchers).map(|_| client.connect()?.watch(&format!("{PATH}?watch=true"))).collect::<anyhow::Result<Vec<_>>>().context("open the watches")?;
+    let watches =
+        (0..watchers).map(|_| client.connect()?.watch(&format!("{PATH}?watch=true"))).collect::<anyhow::Result<Vec<_>>>().context("open the watches")?;
     let held = of.resident()?;
     let (start, cpu) = (Instant::now(), of.cpu()?);
     // When each write was sent, in nanoseconds after `start`.
@@ -39,7 +40,8 @@ pub fn delivery(of: &Subject, watchers: usize) -> anyhow::Result<Vec<Figure>> {
     Ok(vec![
         Figure::new(format!("{name}, p50"), millis(percentile(&times, 0.5)), Unit::Millis).remark(remark),
         Figure::new(format!("{name}, p99"), millis(percentile(&times, 0.99)), Unit::Millis).budget(50.0).remark(remark),
-        Figure::new("… server CPU an event and watcher", millis(cpu.div_f64(times.len().max(1) as f64)) * 1000.0, Unit::Micros).remark(format!("{:.0} MiB resident with the watches open", held as f64 / 1024.0)),
+        Figure::new("… server CPU an event and watcher", millis(cpu.div_f64(times.len().max(1) as f64)) * 1000.0, Unit::Micros)
+            .remark(format!("{:.0} MiB resident with the watches open", held as f64 / 1024.0)),
     ])
 }
 

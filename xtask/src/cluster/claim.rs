@@ -78,7 +78,12 @@ pub fn take(cluster: &Cluster) -> anyhow::Result<()> {
         let recorded = |dir: &Path| Cluster::record(dir).exists();
         match judge(&other.dir, &cluster.dir, other.owner.as_ref().map(Owner::lives), recorded) {
             Finding::Ours => {}
-            Finding::Taken => bail!("port {} belongs to the cluster in {}: end it with `cargo xtask cluster down --dir {}`, or take another port", other.port, other.dir.display(), other.dir.display()),
+            Finding::Taken => bail!(
+                "port {} belongs to the cluster in {}: end it with `cargo xtask cluster down --dir {}`, or take another port",
+                other.port,
+                other.dir.display(),
+                other.dir.display()
+            ),
             Finding::Abandoned => clear(&other).with_context(|| format!("take away what the cluster in {} left behind", other.dir.display()))?,
         }
     }

@@ -42,7 +42,10 @@ impl Node {
     fn program(&self) -> Process {
         let Some((netns, name)) = &self.apart else { return Process::new(&self.binary) };
         let mut enter = Process::new("nsenter");
-        enter.arg(format!("--net={}", netns.display())).args(["unshare", "--uts", "sh", "-c", "echo \"$0\" > /proc/sys/kernel/hostname && exec \"$@\"", name]).arg(&self.binary);
+        enter
+            .arg(format!("--net={}", netns.display()))
+            .args(["unshare", "--uts", "sh", "-c", "echo \"$0\" > /proc/sys/kernel/hostname && exec \"$@\"", name])
+            .arg(&self.binary);
         enter
     }
     /// Starts `skiff <role>` unless it runs; gives its process id.

@@ -167,7 +167,9 @@ mod tests {
         let answer = |uid: &str, revision: &str| Answer {
             status: 200,
             headers: vec![("date".into(), revision.into()), ("content-type".into(), "application/json".into())],
-            body: json!({"metadata": {"uid": uid, "resourceVersion": revision, "creationTimestamp": "2026-11-25T10:00:00Z"}, "t": "2026-01-01T00:00:00Z"}).to_string().into_bytes(),
+            body: json!({"metadata": {"uid": uid, "resourceVersion": revision, "creationTimestamp": "2026-11-25T10:00:00Z"}, "t": "2026-01-01T00:00:00Z"})
+                .to_string()
+                .into_bytes(),
         };
         let (a, b) = (document(&answer("0f6f3bd2-6cf6-4ac8-b7c2-0a3f1c5a9d11", "7")), document(&answer("1f6f3bd2-6cf6-4ac8-b7c2-0a3f1c5a9d11", "8")));
         assert_eq!(differences(&a, &b), []);

@@ -71,7 +71,12 @@ pub fn creates(kind: &Kind) -> Vec<Request> {
         requests.push(post(format!("create {}", seed.tag), seed.object.clone()));
         for place in places(&seed.object, kind) {
             let at = pointer(&place);
-            requests.extend(odd().into_iter().filter(|v| seed.object.pointer(&at) != Some(v)).map(|v| post(format!("create {}{at}={v}", seed.tag), edited(&seed.object, &[Edit::set(at.clone(), v)]))));
+            requests.extend(
+                odd()
+                    .into_iter()
+                    .filter(|v| seed.object.pointer(&at) != Some(v))
+                    .map(|v| post(format!("create {}{at}={v}", seed.tag), edited(&seed.object, &[Edit::set(at.clone(), v)]))),
+            );
             requests.push(post(format!("create {}{at} without", seed.tag), edited(&seed.object, &[Edit::remove(at)])));
         }
     }

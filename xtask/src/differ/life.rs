@@ -84,13 +84,38 @@ fn create(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
         post("create without apiVersion", "?dryRun=All", &[Edit::remove("/apiVersion")]),
         post("create without both", "?dryRun=All", &[Edit::remove("/kind"), Edit::remove("/apiVersion")]),
         post("create with a revision", "", &[Edit::set("/metadata/resourceVersion", "5")]),
-        post("create with uid", "?dryRun=All", &[Edit::set("/metadata/uid", "x"), Edit::set("/metadata/generation", 9), Edit::set("/metadata/selfLink", "x"), Edit::set("/metadata/creationTimestamp", "2020-01-01T00:00:00Z"), Edit::set("/metadata/deletionTimestamp", "2020-01-01T00:00:00Z"), Edit::set("/metadata/deletionGracePeriodSeconds", 3)]),
-        post("create with managedFields", "?dryRun=All", &[Edit::set("/metadata/managedFields", json!([{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:x": {}}}]))]),
+        post(
+            "create with uid",
+            "?dryRun=All",
+            &[
+                Edit::set("/metadata/uid", "x"),
+                Edit::set("/metadata/generation", 9),
+                Edit::set("/metadata/selfLink", "x"),
+                Edit::set("/metadata/creationTimestamp", "2020-01-01T00:00:00Z"),
+                Edit::set("/metadata/deletionTimestamp", "2020-01-01T00:00:00Z"),
+                Edit::set("/metadata/deletionGracePeriodSeconds", 3),
+            ],
+        ),
+        post(
+            "create with managedFields",
+            "?dryRun=All",
+            &[Edit::set(
+                "/metadata/managedFields",
+                json!([{"manager": "m", "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:x": {}}}]),
+            )],
+        ),
         post("create with bad managedFields", "?dryRun=All", &[Edit::set("/metadata/managedFields", json!([{"manager": "m", "operation": "No"}]))]),
         post("create, manager too long", &format!("?fieldManager={}", "m".repeat(129)), &[]),
         post("create, manager unprintable", "?fieldManager=a%01b", &[]),
         post("create with finalizers", "?dryRun=All", &[Edit::set("/metadata/finalizers", json!(["bad", "example.com/good", "orphan", "foregroundDeletion"]))]),
-        post("create with owners", "?dryRun=All", &[Edit::set("/metadata/ownerReferences", json!([{"apiVersion": "", "kind": "", "name": "", "uid": ""}, {"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u", "controller": true}, {"apiVersion": "v1", "kind": "B", "name": "b", "uid": "v", "controller": true}]))]),
+        post(
+            "create with owners",
+            "?dryRun=All",
+            &[Edit::set(
+                "/metadata/ownerReferences",
+                json!([{"apiVersion": "", "kind": "", "name": "", "uid": ""}, {"apiVersion": "v1", "kind": "A", "name": "a", "uid": "u", "controller": true}, {"apiVersion": "v1", "kind": "B", "name": "b", "uid": "v", "controller": true}]),
+            )],
+        ),
         post("create with bad labels", "?dryRun=All", &[Edit::set("/metadata/labels/a b", "c"), Edit::set("/metadata/annotations", json!({"X/y/z": "1"}))]),
         post("create with a bad label's value", "?dryRun=All", &[Edit::set("/metadata/labels/d", "e f")]),
         post("create, labels of numbers", "?dryRun=All", &[Edit::set("/metadata/labels/a", 5)]),
@@ -199,7 +224,12 @@ fn patch(kind: &Kind, p: &Paths) -> Vec<Request> {
         patch("merge patch of the kind", "", MERGE, r#"{"kind":"Other"}"#),
         patch("merge patch with an old revision", "", MERGE, r#"{"metadata":{"resourceVersion":"1","labels":{"m":"2"}}}"#),
         patch("merge patch with force", "?force=true", MERGE, "{}"),
-        patch("JSON patch", "?fieldManager=patcher", JSON_PATCH, r#"[{"op":"add","path":"/metadata/labels/j","value":"1"},{"op":"test","path":"/metadata/labels/j","value":"1"},{"op":"copy","from":"/metadata/labels/j","path":"/metadata/labels/k"},{"op":"move","from":"/metadata/labels/k","path":"/metadata/labels/l"},{"op":"replace","path":"/metadata/labels/l","value":"2"}]"#),
+        patch(
+            "JSON patch",
+            "?fieldManager=patcher",
+            JSON_PATCH,
+            r#"[{"op":"add","path":"/metadata/labels/j","value":"1"},{"op":"test","path":"/metadata/labels/j","value":"1"},{"op":"copy","from":"/metadata/labels/j","path":"/metadata/labels/k"},{"op":"move","from":"/metadata/labels/k","path":"/metadata/labels/l"},{"op":"replace","path":"/metadata/labels/l","value":"2"}]"#,
+        ),
         patch("JSON patch, test fails", "", JSON_PATCH, r#"[{"op":"test","path":"/metadata/labels/j","value":"2"}]"#),
         patch("JSON patch, missing path", "", JSON_PATCH, r#"[{"op":"remove","path":"/metadata/labels/zz"}]"#),
         patch("JSON patch, missing parent", "", JSON_PATCH, r#"[{"op":"add","path":"/nothing/here","value":1}]"#),
@@ -209,7 +239,12 @@ fn patch(kind: &Kind, p: &Paths) -> Vec<Request> {
         patch("JSON patch, unknown field", "?fieldValidation=Strict", JSON_PATCH, r#"[{"op":"add","path":"/bogus","value":7}]"#),
         patch("strategic patch", "?fieldManager=patcher", STRATEGIC, r#"{"metadata":{"annotations":{"s":"1"},"finalizers":["example.com/a"]}}"#),
         patch("strategic patch, a second element", "?fieldManager=patcher", STRATEGIC, r#"{"metadata":{"finalizers":["example.com/b"]}}"#),
-        patch("strategic patch, delete from a list", "?fieldManager=patcher", STRATEGIC, r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["example.com/a","example.com/b"]}}"#),
+        patch(
+            "strategic patch, delete from a list",
+            "?fieldManager=patcher",
+            STRATEGIC,
+            r#"{"metadata":{"$deleteFromPrimitiveList/finalizers":["example.com/a","example.com/b"]}}"#,
+        ),
         patch("strategic patch, replace", "?fieldManager=patcher", STRATEGIC, r#"{"metadata":{"annotations":{"$patch":"replace","t":"2"}}}"#),
         patch("strategic patch, delete", "?dryRun=All", STRATEGIC, r#"{"metadata":{"annotations":{"$patch":"delete"}}}"#),
         patch("strategic patch, unknown directive", "", STRATEGIC, r#"{"metadata":{"annotations":{"$patch":"paint"}}}"#),
@@ -230,7 +265,9 @@ fn apply(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
     let head = with(&json!({"apiVersion": seed["apiVersion"], "kind": seed["kind"]}), &[Edit::set("/metadata/name", p.name.clone())]);
     let apply = |name: &str, query: &str, object: Value| Request::new(name, "PATCH", format!("{}?{query}", p.item)).content(APPLY, Body::Json(object));
     let label = |v: &str| with(&head, &[Edit::set("/metadata/labels/applied", v)]);
-    let top = |v: &Value| -> Vec<String> { v.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str())).cloned().collect() };
+    let top = |v: &Value| -> Vec<String> {
+        v.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str())).cloned().collect()
+    };
     let first = top(seed).into_iter().next().unwrap_or_default();
     vec![
         apply("apply without a manager", "", label("1")),
@@ -253,10 +290,15 @@ fn apply(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
         apply("apply without a kind", "fieldManager=one", with(&head, &[Edit::remove("/kind")])),
         apply("apply without a name", "fieldManager=one&dryRun=All", with(&head, &[Edit::remove("/metadata")])),
         Request::new("apply, no YAML", "PATCH", format!("{}?fieldManager=one", p.item)).text(APPLY, "a: b: c"),
-        Request::new("apply, twice a key", "PATCH", format!("{}?fieldManager=one", p.item)).text(APPLY, format!("{{\"apiVersion\": {}, \"kind\": {}, \"metadata\": {{\"labels\": {{\"a\": \"1\", \"a\": \"2\"}}}}}}", seed["apiVersion"], seed["kind"])),
+        Request::new("apply, twice a key", "PATCH", format!("{}?fieldManager=one", p.item)).text(
+            APPLY,
+            format!("{{\"apiVersion\": {}, \"kind\": {}, \"metadata\": {{\"labels\": {{\"a\": \"1\", \"a\": \"2\"}}}}}}", seed["apiVersion"], seed["kind"]),
+        ),
         apply("apply, bad force", "fieldManager=one&force=maybe", label("1")),
-        Request::new("apply a new object", "PATCH", format!("{}/applied?fieldManager=one&dryRun=All", p.collection)).content(APPLY, Body::Json(with(seed, &[Edit::set("/metadata/name", "applied")]))),
-        Request::new("apply a new object with a revision", "PATCH", format!("{}/applied?fieldManager=one", p.collection)).content(APPLY, Body::Json(with(seed, &[Edit::set("/metadata/name", "applied"), Edit::set("/metadata/resourceVersion", "1")]))),
+        Request::new("apply a new object", "PATCH", format!("{}/applied?fieldManager=one&dryRun=All", p.collection))
+            .content(APPLY, Body::Json(with(seed, &[Edit::set("/metadata/name", "applied")]))),
+        Request::new("apply a new object with a revision", "PATCH", format!("{}/applied?fieldManager=one", p.collection))
+            .content(APPLY, Body::Json(with(seed, &[Edit::set("/metadata/name", "applied"), Edit::set("/metadata/resourceVersion", "1")]))),
         Request::get("get after applies", p.item.clone()),
     ]
 }
@@ -279,7 +321,11 @@ fn update(p: &Paths) -> Vec<Request> {
         put("update with empty managedFields", "?dryRun=All", &[Edit::set("/metadata/managedFields", json!([{}]))]),
         put("update with a bad label", "", &[Edit::set("/metadata/labels/u", "a b")]),
         put("update, unknown field", "?fieldValidation=Strict", &[Edit::set("/bogus", "a b")]),
-        Request::new("update of nothing there", "PUT", format!("{}/nothing", p.collection)).stored([Edit::set("/metadata/name", "nothing"), Edit::remove("/metadata/resourceVersion"), Edit::remove("/metadata/uid")]),
+        Request::new("update of nothing there", "PUT", format!("{}/nothing", p.collection)).stored([
+            Edit::set("/metadata/name", "nothing"),
+            Edit::remove("/metadata/resourceVersion"),
+            Edit::remove("/metadata/uid"),
+        ]),
         Request::new("update with nothing", "PUT", p.item.clone()).text(JSON, ""),
         Request::get("get after updates", p.item.clone()),
     ]
@@ -287,14 +333,29 @@ fn update(p: &Paths) -> Vec<Request> {
 
 fn status(p: &Paths, status: Option<&Value>) -> Vec<Request> {
     let path = format!("{}/status", p.item);
-    let mut all = vec![Request::get("get status", path.clone()), Request::get("get status as Table", path.clone()).accept(TABLE), Request::new("delete status", "DELETE", path.clone())];
+    let mut all = vec![
+        Request::get("get status", path.clone()),
+        Request::get("get status as Table", path.clone()).accept(TABLE),
+        Request::new("delete status", "DELETE", path.clone()),
+    ];
     if let Some(s) = status {
         all.push(Request::new("status by the object", "PUT", format!("{}?dryRun=All", p.item)).stored([Edit::set("/status", s.clone())]));
-        all.push(Request::new("status", "PUT", format!("{path}?fieldManager=status")).stored([Edit::set("/status", s.clone()), Edit::set("/metadata/labels/by-status", "1")]));
-        all.push(Request::new("status by a merge patch", "PATCH", format!("{path}?dryRun=All")).content(MERGE, Body::Json(json!({"status": s, "spec": {"x": 1}}))));
+        all.push(
+            Request::new("status", "PUT", format!("{path}?fieldManager=status"))
+                .stored([Edit::set("/status", s.clone()), Edit::set("/metadata/labels/by-status", "1")]),
+        );
+        all.push(
+            Request::new("status by a merge patch", "PATCH", format!("{path}?dryRun=All")).content(MERGE, Body::Json(json!({"status": s, "spec": {"x": 1}}))),
+        );
     }
-    all.push(Request::new("status, spec is left alone", "PUT", format!("{path}?dryRun=All")).stored([Edit::set("/spec", json!({})), Edit::set("/metadata/annotations/by-status", "1")]));
-    all.push(Request::new("apply status", "PATCH", format!("{path}?fieldManager=s&dryRun=All")).content(APPLY, Body::Stored(vec![Edit::remove("/metadata/managedFields"), Edit::remove("/spec")])));
+    all.push(
+        Request::new("status, spec is left alone", "PUT", format!("{path}?dryRun=All"))
+            .stored([Edit::set("/spec", json!({})), Edit::set("/metadata/annotations/by-status", "1")]),
+    );
+    all.push(
+        Request::new("apply status", "PATCH", format!("{path}?fieldManager=s&dryRun=All"))
+            .content(APPLY, Body::Stored(vec![Edit::remove("/metadata/managedFields"), Edit::remove("/spec")])),
+    );
     all.push(Request::get("get after status", p.item.clone()));
     all
 }
@@ -303,7 +364,8 @@ fn scale(p: &Paths) -> Vec<Request> {
     let path = format!("{}/scale", p.item);
     let patch = |name: &str, query: &str, media: &str, text: &str| Request::new(name, "PATCH", format!("{path}{query}")).text(media, text);
     let put = |name: &str, object: Value| Request::new(name, "PUT", path.clone()).json(object);
-    let scale = |replicas: Value, name: &str| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name}, "spec": {"replicas": replicas}});
+    let scale =
+        |replicas: Value, name: &str| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": name}, "spec": {"replicas": replicas}});
     vec![
         Request::get("get scale", path.clone()),
         put("scale", scale(json!(0), &p.name)),
@@ -326,7 +388,10 @@ fn delete(p: &Paths) -> Vec<Request> {
     let delete = |name: &str, query: &str, options: Option<Value>| {
         let request = Request::new(name, "DELETE", format!("{}{query}", p.item));
         match options {
-            Some(o) => request.json(with(&json!({"apiVersion": "v1", "kind": "DeleteOptions"}), &o.as_object().into_iter().flatten().map(|(k, v)| Edit::set(format!("/{k}"), v.clone())).collect::<Vec<_>>())),
+            Some(o) => request.json(with(
+                &json!({"apiVersion": "v1", "kind": "DeleteOptions"}),
+                &o.as_object().into_iter().flatten().map(|(k, v)| Edit::set(format!("/{k}"), v.clone())).collect::<Vec<_>>(),
+            )),
             None => request,
         }
     };
@@ -347,7 +412,8 @@ fn delete(p: &Paths) -> Vec<Request> {
         delete("delete, held", "", Some(json!({"gracePeriodSeconds": 0}))),
         delete("delete, held, again", "", None),
         Request::get("get, held", p.item.clone()),
-        Request::new("another finalizer while held", "PATCH", p.item.clone()).text(MERGE, r#"{"metadata":{"finalizers":["example.com/hold","example.com/more"]}}"#),
+        Request::new("another finalizer while held", "PATCH", p.item.clone())
+            .text(MERGE, r#"{"metadata":{"finalizers":["example.com/hold","example.com/more"]}}"#),
         Request::new("let go", "PUT", p.item.clone()).stored([Edit::set("/metadata/finalizers", json!([]))]),
         Request::get("get, gone", p.item.clone()),
         delete("delete, gone", "?gracePeriodSeconds=0", None),
@@ -357,7 +423,11 @@ fn delete(p: &Paths) -> Vec<Request> {
 /// The life of a further seed, short.
 fn other(kind: &Kind, p: &Paths, seed: &super::kinds::Seed) -> Vec<Request> {
     let tag = &seed.tag;
-    let mut all = vec![Request::new(format!("create {tag}"), "POST", p.collection.clone()).json(seed.object.clone()), Request::get(format!("get {tag}"), p.item.clone()), Request::get(format!("get {tag} as Table"), p.item.clone()).accept(TABLE)];
+    let mut all = vec![
+        Request::new(format!("create {tag}"), "POST", p.collection.clone()).json(seed.object.clone()),
+        Request::get(format!("get {tag}"), p.item.clone()),
+        Request::get(format!("get {tag} as Table"), p.item.clone()).accept(TABLE),
+    ];
     all.extend(fields::updates(kind, seed, &p.item));
     if let Some(s) = &seed.status {
         all.push(Request::new(format!("status {tag}"), "PUT", format!("{}/status", p.item)).stored([Edit::set("/status", s.clone())]));

@@ -76,7 +76,10 @@ impl<'a> Side<'a> {
             self.since = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
         } else if answer.status < 300 && !path.contains("dryRun") && !path.contains("watch=") {
             let object: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            if object["kind"] == kind.kind.as_str() && object["metadata"]["resourceVersion"].is_string() && object["apiVersion"].as_str().is_some_and(|v| v.ends_with(&kind.version)) {
+            if object["kind"] == kind.kind.as_str()
+                && object["metadata"]["resourceVersion"].is_string()
+                && object["apiVersion"].as_str().is_some_and(|v| v.ends_with(&kind.version))
+            {
                 self.stored = object;
             }
         }

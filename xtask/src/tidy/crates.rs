@@ -175,7 +175,14 @@ mod tests {
 
     #[test]
     fn arrows_point_down() {
-        let all = |uses: &[&str]| vec![krate("low", Some("api"), uses), krate("peer", Some("api"), &[]), krate("high", Some("node"), &["low", "serde"]), krate("tests", None, &["high"])];
+        let all = |uses: &[&str]| {
+            vec![
+                krate("low", Some("api"), uses),
+                krate("peer", Some("api"), &[]),
+                krate("high", Some("node"), &["low", "serde"]),
+                krate("tests", None, &["high"]),
+            ]
+        };
         assert!(arrows(&all(&["peer", "serde"])).is_empty());
         let found = arrows(&all(&["high"]));
         assert_eq!(found.len(), 1);

@@ -118,7 +118,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
         let ca = Authority::open(dir.path(), "server-ca", now).unwrap();
-        let mut profile = Profile { common_name: "kube-apiserver".into(), dns_names: vec!["localhost".into()], addresses: vec!["127.0.0.1".parse().unwrap()], usage: Usage::Server, ..Default::default() };
+        let mut profile = Profile {
+            common_name: "kube-apiserver".into(),
+            dns_names: vec!["localhost".into()],
+            addresses: vec!["127.0.0.1".parse().unwrap()],
+            usage: Usage::Server,
+            ..Default::default()
+        };
         let first = ca.leaf("api", &profile, now).unwrap();
         let again = Authority::open(dir.path(), "server-ca", now).unwrap();
         assert_eq!(again.leaf("api", &profile, now).unwrap().certificate, first.certificate);

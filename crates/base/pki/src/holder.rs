@@ -104,7 +104,13 @@ mod tests {
     fn a_request_says_what_the_profile_says() {
         use x509_parser::prelude::{FromDer, ParsedExtension, X509CertificationRequest};
         let address: IpAddr = "10.0.0.2".parse().unwrap();
-        let profile = Profile { common_name: "system:node:a".into(), organizations: vec!["system:nodes".into()], dns_names: vec!["a".into()], addresses: vec![address], usage: Usage::Server };
+        let profile = Profile {
+            common_name: "system:node:a".into(),
+            organizations: vec!["system:nodes".into()],
+            dns_names: vec!["a".into()],
+            addresses: vec![address],
+            usage: Usage::Server,
+        };
         let pem = request(&new_key().unwrap(), &profile).unwrap();
         let der = parse_x509_pem(pem.as_bytes()).unwrap().1.contents;
         let (_, csr) = X509CertificationRequest::from_der(&der).unwrap();
@@ -112,7 +118,10 @@ mod tests {
         let subject = &csr.certification_request_info.subject;
         assert_eq!(subject.iter_common_name().next().unwrap().as_str().unwrap(), "system:node:a");
         assert_eq!(subject.iter_organization().next().unwrap().as_str().unwrap(), "system:nodes");
-        let names = csr.requested_extensions().unwrap().find_map(|e| if let ParsedExtension::SubjectAlternativeName(s) = e { Some(s.general_names.len()) } else { None });
+        let names = csr
+            .requested_extensions()
+            .unwrap()
+            .find_map(|e| if let ParsedExtension::SubjectAlternativeName(s) = e { Some(s.general_names.len()) } else { None });
         assert_eq!(names, Some(2));
     }
 

@@ -72,7 +72,15 @@ impl Request {
     /// A request that only says who it is for, and cannot be signed: for tests of what decides.
     pub fn named<const N: usize>(common_name: &str, organizations: [&str; N]) -> Self {
         let organizations = organizations.iter().map(|o| (*o).to_owned()).collect();
-        Self { common_name: common_name.to_owned(), organizations, dns_names: Vec::new(), addresses: Vec::new(), emails: Vec::new(), uris: Vec::new(), der: Vec::new() }
+        Self {
+            common_name: common_name.to_owned(),
+            organizations,
+            dns_names: Vec::new(),
+            addresses: Vec::new(),
+            emails: Vec::new(),
+            uris: Vec::new(),
+            der: Vec::new(),
+        }
     }
 
     fn of(der: Vec<u8>) -> Result<Self, PkiError> {

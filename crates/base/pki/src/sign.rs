@@ -183,7 +183,10 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + DAY * 20_000;
         let ca = Authority::open(dir.path(), "ca", now).unwrap();
         let (r, usages) = (request(), Usages::of(&["digital signature", "key encipherment", "server auth"]).unwrap());
-        assert_eq!((r.common_name.as_str(), r.dns_names.as_slice(), r.organizations.as_slice()), ("system:node:n1", &["n1".to_owned()][..], &["system:nodes".to_owned()][..]));
+        assert_eq!(
+            (r.common_name.as_str(), r.dns_names.as_slice(), r.organizations.as_slice()),
+            ("system:node:n1", &["n1".to_owned()][..], &["system:nodes".to_owned()][..])
+        );
         let pem = ca.sign(&r, &Grant { usages, not_before: now, not_after: now + DAY * 9999, serial: [7; 16] }).unwrap();
         let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
         let (_, own) = x509_parser::pem::parse_x509_pem(ca.certificate().as_bytes()).unwrap();

@@ -26,7 +26,8 @@ fn group(api_version: &str) -> &str {
 /// What was applied before and is not wanted any more, the last first. Another version of the same group is the same
 /// object.
 pub fn stale(before: &[Identity], wanted: &[Identity]) -> Vec<Identity> {
-    let same = |a: &Identity, b: &Identity| group(&a.api_version) == group(&b.api_version) && a.kind == b.kind && a.namespace == b.namespace && a.name == b.name;
+    let same =
+        |a: &Identity, b: &Identity| group(&a.api_version) == group(&b.api_version) && a.kind == b.kind && a.namespace == b.namespace && a.name == b.name;
     before.iter().rev().filter(|b| !wanted.iter().any(|w| same(w, b))).cloned().collect()
 }
 

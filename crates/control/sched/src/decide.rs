@@ -117,7 +117,8 @@ impl FitError {
 
 /// Must fit with those who were promised the node, and without them: they may never come.
 pub(crate) fn fits_with_nominated(pod: &PodFacts, node: &NodeState, scene: &Scene<'_>, prepared: &Prepared) -> Option<Refusal> {
-    let promised: Vec<&PodFacts> = scene.nominated.iter().filter(|n| n.nominated == node.facts.name && n.priority >= pod.priority && n.uid != pod.uid).collect();
+    let promised: Vec<&PodFacts> =
+        scene.nominated.iter().filter(|n| n.nominated == node.facts.name && n.priority >= pod.priority && n.uid != pod.uid).collect();
     if !promised.is_empty() {
         let mut with = node.clone();
         promised.into_iter().for_each(|p| with.insert(std::sync::Arc::new(p.clone())));

@@ -96,7 +96,11 @@ impl PodFacts {
             started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(i64::MAX, |t| t.0.as_second()),
             terminating: m.deletion_timestamp.is_some(),
             preempted: m.deletion_timestamp.is_some()
-                && pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler")),
+                && pod
+                    .status
+                    .iter()
+                    .flat_map(|s| s.conditions.iter().flatten())
+                    .any(|c| c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler")),
             requests: of_pod(spec, status, false),
             scored: of_pod(spec, status, true),
             ports: containers(spec).flat_map(host_ports).collect(),
@@ -134,7 +138,9 @@ fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 }
 fn host_ports(c: &Container) -> Vec<HostPort> {
     let with_port = c.ports.iter().flatten().filter_map(|p| Some((p, p.host_port.filter(|&h| h > 0)?)));
-    with_port.map(|(p, port)| HostPort { ip: p.host_ip.clone().unwrap_or_default(), protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()), port }).collect()
+    with_port
+        .map(|(p, port)| HostPort { ip: p.host_ip.clone().unwrap_or_default(), protocol: p.protocol.clone().unwrap_or_else(|| "TCP".into()), port })
+        .collect()
 }
 fn claims(spec: &PodSpec, pod: &str) -> Vec<String> {
     let of = |v: &k8s_openapi::api::core::v1::Volume| match (&v.persistent_volume_claim, &v.ephemeral) {

@@ -95,7 +95,8 @@ pub(crate) fn untolerated<'a>(pod: &PodFacts, node: &'a NodeFacts, effects: &[&s
 }
 
 pub(crate) fn affinity_fits(pod: &PodFacts, node: &NodeFacts) -> bool {
-    pod.node_selector.iter().all(|(k, v)| node.labels.get(k) == Some(v)) && pod.node_terms.as_ref().is_none_or(|ts| ts.iter().any(|t| term_matches(t, &node.labels, &node.name)))
+    pod.node_selector.iter().all(|(k, v)| node.labels.get(k) == Some(v))
+        && pod.node_terms.as_ref().is_none_or(|ts| ts.iter().any(|t| term_matches(t, &node.labels, &node.name)))
 }
 
 /// The first plug-in's refusal, in upstream's order.

@@ -60,7 +60,12 @@ mod tests {
             json!({"metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}}),
         )
         .unwrap();
-        let mut all = vec![volume("big", "10Gi", json!({})), volume("small", "1Gi", json!({})), volume("fit", "2Gi", json!({})), volume("class", "2Gi", json!({"storageClassName": "x"}))];
+        let mut all = vec![
+            volume("big", "10Gi", json!({})),
+            volume("small", "1Gi", json!({})),
+            volume("fit", "2Gi", json!({})),
+            volume("class", "2Gi", json!({"storageClassName": "x"})),
+        ];
         assert_eq!(choose(&all, &c).unwrap().metadata.name.as_deref(), Some("fit"));
         all.push(volume("mine", "5Gi", json!({"claimRef": {"namespace": "n", "name": "c"}})));
         assert_eq!(choose(&all, &c).unwrap().metadata.name.as_deref(), Some("mine"));

@@ -87,7 +87,14 @@ pub fn preempt(pod: &PodFacts, scene: &Scene<'_>, error: &FitError, budgets: &[B
 }
 
 /// Takes all less important pods away, then puts back as many as fit, the most important and budget-protected first.
-fn victims(pod: &PodFacts, node: &NodeState, scene: &Scene<'_>, prepared: &Prepared, mut trial: Option<&mut Snapshot>, budgets: &[Budget]) -> Option<Preemption> {
+fn victims(
+    pod: &PodFacts,
+    node: &NodeState,
+    scene: &Scene<'_>,
+    prepared: &Prepared,
+    mut trial: Option<&mut Snapshot>,
+    budgets: &[Budget],
+) -> Option<Preemption> {
     let mut lower: Vec<Arc<PodFacts>> = node.pods.values().filter(|p| p.priority < pod.priority).cloned().collect();
     if lower.is_empty() {
         return None;

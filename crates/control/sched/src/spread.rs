@@ -21,7 +21,16 @@ pub fn with_defaults(mut pod: PodFacts, selectors: &[LabelSelector]) -> PodFacts
     }
     let mut selector = LabelSelector::everything();
     selectors.iter().for_each(|s| selector.requirements.extend(s.requirements.iter().cloned()));
-    let of = |key: &str, max_skew| Spread { default: true, key: key.into(), max_skew, min_domains: 1, hard: false, selector: selector.clone(), honor_affinity: true, honor_taints: false };
+    let of = |key: &str, max_skew| Spread {
+        default: true,
+        key: key.into(),
+        max_skew,
+        min_domains: 1,
+        hard: false,
+        selector: selector.clone(),
+        honor_affinity: true,
+        honor_taints: false,
+    };
     pod.spread = vec![of("kubernetes.io/hostname", 3), of("topology.kubernetes.io/zone", 5)];
     pod
 }

@@ -55,7 +55,9 @@ pub(crate) fn refuses_all(pod: &PodFacts, view: &VolumeView) -> Option<String> {
     let mut immediate = false;
     for name in &pod.claims {
         match view.get(&format!("{}/{name}", pod.namespace)).map(|c| &c.state) {
-            None | Some(ClaimState::Missing) if pod.ephemeral_claims.contains(name) => return Some(format!("waiting for ephemeral volume controller to create the persistentvolumeclaim {name:?}")),
+            None | Some(ClaimState::Missing) if pod.ephemeral_claims.contains(name) => {
+                return Some(format!("waiting for ephemeral volume controller to create the persistentvolumeclaim {name:?}"));
+            }
             None | Some(ClaimState::Missing) => return Some(format!("persistentvolumeclaim {name:?} not found")),
             Some(ClaimState::Deleting) => return Some(format!("persistentvolumeclaim {name:?} is being deleted")),
             Some(ClaimState::Lost { volume }) => return Some(format!("persistentvolumeclaim {name:?} bound to non-existent persistentvolume {volume:?}")),
@@ -75,7 +77,9 @@ fn fits(terms: &[NodeSelectorTerm], node: &NodeFacts) -> bool {
 pub fn choose(pod: &PodFacts, node: &NodeFacts, view: &VolumeView) -> Result<Vec<(String, Option<String>)>, &'static str> {
     let (mut plan, mut used) = (Vec::new(), BTreeSet::new());
     for name in &pod.claims {
-        let Some(ClaimState::WaitsForPod { provisions, topologies, volumes }) = view.get(&format!("{}/{name}", pod.namespace)).map(|c| &c.state) else { continue };
+        let Some(ClaimState::WaitsForPod { provisions, topologies, volumes }) = view.get(&format!("{}/{name}", pod.namespace)).map(|c| &c.state) else {
+            continue;
+        };
         let there = volumes.iter().find(|c| !used.contains(&c.volume) && c.terms.as_deref().is_none_or(|t| fits(t, node)));
         match there {
             Some(c) => {

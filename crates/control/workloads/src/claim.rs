@@ -56,7 +56,11 @@ mod tests {
         let owner = |deleting: bool| Meta { uid: "me".into(), deletion_timestamp: deleting.then_some(Time(1)), ..Default::default() };
         let candidate = |controller: &str, label: &str, deleting: bool| Meta {
             labels: [("a".to_owned(), label.to_owned())].into(),
-            owner_references: if controller.is_empty() { vec![] } else { vec![OwnerRef { uid: controller.into(), controller: Some(true), ..Default::default() }] },
+            owner_references: if controller.is_empty() {
+                vec![]
+            } else {
+                vec![OwnerRef { uid: controller.into(), controller: Some(true), ..Default::default() }]
+            },
             deletion_timestamp: deleting.then_some(Time(1)),
             ..Default::default()
         };

@@ -176,13 +176,17 @@ pub(crate) mod tests {
 
     /// `name phase ready-since node`; phase with a `-` is being deleted.
     pub(crate) fn pod(name: &str, phase: &str, ready: Option<i64>, node: &str) -> Pod {
-        let mut p: Pod = serde_json::from_value(json!({"metadata": {"name": name, "uid": name, "namespace": "n"}, "spec": {"nodeName": node}, "status": {"phase": phase.trim_end_matches('-')}})).unwrap();
+        let mut p: Pod = serde_json::from_value(
+            json!({"metadata": {"name": name, "uid": name, "namespace": "n"}, "spec": {"nodeName": node}, "status": {"phase": phase.trim_end_matches('-')}}),
+        )
+        .unwrap();
         p.metadata.creation_timestamp = Some(Time(0));
         if phase.ends_with('-') {
             p.metadata.deletion_timestamp = Some(Time(1));
         }
         if let Some(since) = ready {
-            p.status.conditions = vec![Condition { kind: "Ready".into(), status: "True".into(), last_transition_time: Some(Time(since)), ..Default::default() }];
+            p.status.conditions =
+                vec![Condition { kind: "Ready".into(), status: "True".into(), last_transition_time: Some(Time(since)), ..Default::default() }];
         }
         p
     }
@@ -191,7 +195,15 @@ pub(crate) mod tests {
     fn the_cheapest_go_first() {
         let mut dear = pod("dear", "Running", Some(1), "a");
         dear.metadata.annotations.insert("controller.kubernetes.io/pod-deletion-cost".into(), "100".into());
-        let all = [dear, pod("old", "Running", Some(1), "a"), pod("young", "Running", Some(900), "a"), pod("alone", "Running", Some(990), "b"), pod("unready", "Running", None, "b"), pod("pending", "Pending", None, "b"), pod("unassigned", "Pending", None, "")];
+        let all = [
+            dear,
+            pod("old", "Running", Some(1), "a"),
+            pod("young", "Running", Some(900), "a"),
+            pod("alone", "Running", Some(990), "b"),
+            pod("unready", "Running", None, "b"),
+            pod("pending", "Pending", None, "b"),
+            pod("unassigned", "Pending", None, ""),
+        ];
         let refs: Vec<&Pod> = all.iter().collect();
         let sibling = pod("sibling", "Running", None, "a");
         let related: Vec<&Pod> = refs.iter().copied().chain([&sibling]).collect();

@@ -204,7 +204,14 @@ async fn a_stateful_set_keeps_order_names_and_claims() {
     assert_eq!(c.pod_names().await, ["db-0", "db-1", "db-2"]);
     c.until(gvr("", "persistentvolumeclaims"), "data-db-2", |v| v["metadata"]["ownerReferences"][0]["name"] == "db").await;
     c.patch(s(), "db", json!({"spec": {"template": template("b")}})).await;
-    let v = c.until(s(), "db", |v| v["status"]["observedGeneration"] == 2 && v["status"]["updatedReplicas"] == 3 && v["status"]["readyReplicas"] == 3 && v["status"]["currentRevision"] == v["status"]["updateRevision"]).await;
+    let v = c
+        .until(s(), "db", |v| {
+            v["status"]["observedGeneration"] == 2
+                && v["status"]["updatedReplicas"] == 3
+                && v["status"]["readyReplicas"] == 3
+                && v["status"]["currentRevision"] == v["status"]["updateRevision"]
+        })
+        .await;
     assert_eq!(c.get(pods(), "db-0").await["metadata"]["labels"]["controller-revision-hash"], v["status"]["updateRevision"]);
     assert_eq!(c.list(gvr("apps", "controllerrevisions")).await.len(), 2);
     c.patch(s(), "db", json!({"spec": {"replicas": 1}})).await;
@@ -227,7 +234,10 @@ async fn a_daemon_set_follows_nodes_and_updates() {
     c.patch(d(), "agent", json!({"spec": {"template": template("b")}})).await;
     c.until(d(), "agent", |v| v["status"]["observedGeneration"] == 2 && v["status"]["updatedNumberScheduled"] == 1 && v["status"]["numberAvailable"] == 1).await;
     assert_eq!(c.list(pods()).await[0]["spec"]["containers"][0]["image"], "b");
-    c.client.patch_bytes(Target::new(gvr("", "nodes"), "", "n1"), PatchBody::merge(&json!({"spec": {"taints": [{"key": "x", "effect": "NoExecute"}]}}))).await.unwrap();
+    c.client
+        .patch_bytes(Target::new(gvr("", "nodes"), "", "n1"), PatchBody::merge(&json!({"spec": {"taints": [{"key": "x", "effect": "NoExecute"}]}})))
+        .await
+        .unwrap();
     c.until(d(), "agent", |v| v["status"]["desiredNumberScheduled"] == 0 && v["status"]["numberMisscheduled"] == 0).await;
 }
 
@@ -298,7 +308,11 @@ async fn a_cron_job_makes_a_job_that_runs() {
 #[tokio::test]
 async fn a_budget_follows_its_pods() {
     let c = Cluster::start(forever).await;
-    c.create(gvr("apps", "replicasets"), json!({"metadata": {"name": "rs", "namespace": "n"}, "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")}})).await;
+    c.create(
+        gvr("apps", "replicasets"),
+        json!({"metadata": {"name": "rs", "namespace": "n"}, "spec": {"replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")}}),
+    )
+    .await;
     let b = || gvr("policy", "poddisruptionbudgets");
     c.create(b(), json!({"metadata": {"name": "pdb", "namespace": "n"}, "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}})).await;
     let v = c.until(b(), "pdb", |v| v["status"]["currentHealthy"] == 3 && v["status"]["disruptionsAllowed"] == 1).await;

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_request() {
-        let csr = |status| serde_json::from_value::<CertificateSigningRequest>(json!({"metadata": {}, "spec": {"request": "", "signerName": "s"}, "status": status})).unwrap();
+        let csr = |status| {
+            serde_json::from_value::<CertificateSigningRequest>(json!({"metadata": {}, "spec": {"request": "", "signerName": "s"}, "status": status})).unwrap()
+        };
         assert_eq!(outcome(&csr(json!({}))).unwrap(), None);
         assert_eq!(outcome(&csr(json!({"certificate": "cGVt"}))).unwrap().as_deref(), Some("pem"));
         let e = outcome(&csr(json!({"conditions": [{"type": "Denied", "status": "True", "message": "no"}]}))).unwrap_err();

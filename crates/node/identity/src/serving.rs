@@ -44,7 +44,8 @@ impl Serving {
         for ca in CertificateDer::pem_slice_iter(client_ca.as_bytes()) {
             roots.add(ca.map_err(unusable(CLIENTS))?).map_err(unusable(CLIENTS))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build().map_err(unusable(CLIENTS))?;
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build().map_err(unusable(CLIENTS))?;
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(unusable("versions of TLS"))?;
         let mut config = builder.with_client_cert_verifier(verifier).with_cert_resolver(self.clone());
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -12,12 +12,19 @@ pub async fn run(agent: &Agent, c: &Container, id: &ContainerId, ip: Option<IpAd
         let command = e.command.as_deref().unwrap_or_default();
         return match agent.runtime.exec_sync(id, command, Duration::ZERO).await {
             Ok(out) if out.exit_code == 0 => Ok(()),
-            Ok(out) => Err(format!("Exec lifecycle hook ({command:?}) for Container {:?} failed - error: command exited with {}: {}", c.name, out.exit_code, String::from_utf8_lossy(&out.stderr))),
+            Ok(out) => Err(format!(
+                "Exec lifecycle hook ({command:?}) for Container {:?} failed - error: command exited with {}: {}",
+                c.name,
+                out.exit_code,
+                String::from_utf8_lossy(&out.stderr)
+            )),
             Err(e) => Err(e.full_message()),
         };
     }
     if let Some(get) = &h.http_get {
-        let Some(host) = get.host.clone().filter(|h| !h.is_empty()).or_else(|| ip.map(|ip| ip.to_string())) else { return Err("the pod has no address".into()) };
+        let Some(host) = get.host.clone().filter(|h| !h.is_empty()).or_else(|| ip.map(|ip| ip.to_string())) else {
+            return Err("the pod has no address".into());
+        };
         let (code, body) = check::http_get(get, c, &host, "kube-lifecycle/1.37", Duration::from_secs(3600)).await?;
         return if code < 400 { Ok(()) } else { Err(format!("HTTP lifecycle hook failed with statuscode: {code}: {body}")) };
     }

@@ -180,7 +180,8 @@ async fn relieve_memory(agent: &Agent) {
         }
     }
     let Some((_, slot)) = worst else { return };
-    let message = format!("The node was low on resource: memory. Threshold quantity: {}, available: {}Ki. ", agent.config.eviction.memory_available, available / 1024);
+    let message =
+        format!("The node was low on resource: memory. Threshold quantity: {}, available: {}Ki. ", agent.config.eviction.memory_available, available / 1024);
     if let Some(pod) = slot.pod() {
         agent.recorder.warning(&agent.about(&pod), "Evicted", message.clone());
     }

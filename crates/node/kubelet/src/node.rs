@@ -57,7 +57,13 @@ async fn run(agent: Arc<Agent>, server: Option<SocketAddr>) {
         name: agent.config.node_name.clone(),
         holder: agent.config.node_name.clone(),
         duration_seconds: i32::try_from(agent.config.lease_period.as_secs() * 4).unwrap_or(40),
-        owner: node.metadata.uid.clone().map(|uid| OwnerReference { api_version: "v1".into(), kind: "Node".into(), name: agent.config.node_name.clone(), uid, ..Default::default() }),
+        owner: node.metadata.uid.clone().map(|uid| OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: agent.config.node_name.clone(),
+            uid,
+            ..Default::default()
+        }),
     };
     tokio::spawn(lease.run(agent.config.lease_period, agent.shutdown.clone()));
     report_forever(&agent, server, node, &about).await;
@@ -134,7 +140,9 @@ async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Sta
     let c = &agent.config;
     let labels = labels(c, &agent.machine);
     if let Some(found) = agent.client.find::<Node>("", &c.node_name).await? {
-        let has = |have: &Option<BTreeMap<String, String>>, want: &BTreeMap<String, String>| want.iter().all(|(k, v)| have.as_ref().and_then(|h| h.get(k)) == Some(v));
+        let has = |have: &Option<BTreeMap<String, String>>, want: &BTreeMap<String, String>| {
+            want.iter().all(|(k, v)| have.as_ref().and_then(|h| h.get(k)) == Some(v))
+        };
         if !c.register_node || has(&found.metadata.labels, &labels) && has(&found.metadata.annotations, &c.annotations) {
             return Ok(found);
         }
@@ -214,7 +222,13 @@ async fn status(agent: &Agent, server: Option<SocketAddr>, old: Option<&NodeStat
         "containerRuntimeVersion": format!("{}://{}", agent.runtime_name, agent.runtime_version),
         "kubeletVersion": agent.config.version, "kubeProxyVersion": "", "operatingSystem": "linux", "architecture": m.architecture,
     });
-    let addresses: Vec<Value> = agent.config.node_ips.iter().map(|ip: &IpAddr| json!({"type": "InternalIP", "address": ip.to_string()})).chain([json!({"type": "Hostname", "address": agent.config.node_name})]).collect();
+    let addresses: Vec<Value> = agent
+        .config
+        .node_ips
+        .iter()
+        .map(|ip: &IpAddr| json!({"type": "InternalIP", "address": ip.to_string()}))
+        .chain([json!({"type": "Hostname", "address": agent.config.node_name})])
+        .collect();
     let value = json!({
         "capacity": quantities(capacity), "allocatable": quantities(allocatable), "addresses": addresses, "nodeInfo": info,
         "conditions": conditions(agent, &disk, old).await, "images": images(agent).await,

@@ -4,7 +4,9 @@ use crate::volumes::{MountedVolumes, VolumeError, Volumes};
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, ServiceAccount,
+};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use skiff_client::{Client, ListParams, Target, decode, resource_of};
 use skiff_controller::Clock;
@@ -123,7 +125,12 @@ impl Reader for ApiReader {
     }
     async fn token(&self, pod: &Pod, key: &TokenKey) -> Result<Token, String> {
         let account = view::spec(pod).service_account_name.as_deref().filter(|a| !a.is_empty()).unwrap_or("default");
-        let bound = BoundObjectReference { api_version: Some("v1".into()), kind: Some("Pod".into()), name: Some(view::name(pod).into()), uid: Some(view::uid(pod).into()) };
+        let bound = BoundObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Pod".into()),
+            name: Some(view::name(pod).into()),
+            uid: Some(view::uid(pod).into()),
+        };
         let spec = TokenRequestSpec {
             audiences: (!key.audience.is_empty()).then(|| vec![key.audience.clone()]),
             expiration_seconds: Some(key.seconds),

@@ -22,12 +22,22 @@ pub(crate) async fn ask(client: &Client, pod: &Pod, p: &PodCertificateProjection
     let spec = view::spec(pod);
     let account_name = spec.service_account_name.clone().filter(|a| !a.is_empty()).unwrap_or_else(|| "default".into());
     let node_name = spec.node_name.clone().unwrap_or_default();
-    let account: ServiceAccount = client.find(view::namespace(pod), &account_name).await.map_err(text)?.ok_or_else(|| format!("while fetching service account: serviceaccounts {account_name:?} not found"))?;
+    let account: ServiceAccount = client
+        .find(view::namespace(pod), &account_name)
+        .await
+        .map_err(text)?
+        .ok_or_else(|| format!("while fetching service account: serviceaccounts {account_name:?} not found"))?;
     let node: Node = client.find("", &node_name).await.map_err(text)?.ok_or_else(|| format!("nodes {node_name:?} not found"))?;
     let (key, proof) = skiff_pki::stub_request(&p.key_type).map_err(|e| e.to_string())?;
-    let owner = OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name: view::name(pod).into(), uid: view::uid(pod).into(), ..OwnerReference::default() };
+    let owner =
+        OwnerReference { api_version: "v1".into(), kind: "Pod".into(), name: view::name(pod).into(), uid: view::uid(pod).into(), ..OwnerReference::default() };
     let request = PodCertificateRequest {
-        metadata: ObjectMeta { namespace: Some(view::namespace(pod).into()), generate_name: Some("req-".into()), owner_references: Some(vec![owner]), ..ObjectMeta::default() },
+        metadata: ObjectMeta {
+            namespace: Some(view::namespace(pod).into()),
+            generate_name: Some("req-".into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
         spec: PodCertificateRequestSpec {
             signer_name: p.signer_name.clone(),
             pod_name: view::name(pod).into(),
@@ -62,7 +72,9 @@ fn outcome(request: &PodCertificateRequest) -> Answer {
     let Some(status) = &request.status else { return Answer::Waiting };
     for c in status.conditions.iter().flatten() {
         match (c.type_.as_str(), &status.certificate_chain, &status.begin_refresh_at, &status.not_after) {
-            (kind @ ("Denied" | "Failed"), ..) => return Answer::Refused(format!("PodCertificateRequest was permanently {}: reason={:?} message={:?}", kind.to_lowercase(), c.reason, c.message)),
+            (kind @ ("Denied" | "Failed"), ..) => {
+                return Answer::Refused(format!("PodCertificateRequest was permanently {}: reason={:?} message={:?}", kind.to_lowercase(), c.reason, c.message));
+            }
             ("Issued", Some(chain), Some(refresh), Some(expires)) => return Answer::Issued { chain: blocks(chain), refresh: refresh.0, expires: expires.0 },
             _ => {}
         }
@@ -95,9 +107,13 @@ mod tests {
             let v = serde_json::json!({"metadata": {}, "spec": {"signerName": "s", "podName": "", "podUID": "", "serviceAccountName": "", "serviceAccountUID": "", "nodeName": "", "nodeUID": "", "stubPKCS10Request": ""}, "status": status});
             outcome(&serde_json::from_value(v).unwrap())
         };
-        let condition = |kind: &str| serde_json::json!([{"type": kind, "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        let condition =
+            |kind: &str| serde_json::json!([{"type": kind, "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
         assert_eq!(of(serde_json::json!({})), Answer::Waiting);
-        assert_eq!(of(serde_json::json!({"conditions": condition("Denied")})), Answer::Refused("PodCertificateRequest was permanently denied: reason=\"R\" message=\"m\"".into()));
+        assert_eq!(
+            of(serde_json::json!({"conditions": condition("Denied")})),
+            Answer::Refused("PodCertificateRequest was permanently denied: reason=\"R\" message=\"m\"".into())
+        );
         let chain = "text\n-----BEGIN CERTIFICATE-----\nheader: x\n\nAAAA\n-----END CERTIFICATE-----\nmore\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----";
         let issued = of(serde_json::json!({"conditions": condition("Issued"), "certificateChain": chain, "beginRefreshAt": "2026-01-01T01:00:00Z", "notAfter": "2026-01-01T02:00:00Z"}));
         let want = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";

@@ -83,7 +83,9 @@ impl Slot {
     /// A typed view of the newest version.
     pub fn pod(&self) -> Option<Pod> {
         let bytes = self.bytes();
-        serde_json::from_slice(&bytes).map_err(|e| tracing::error!(target: "node", pod = self.name, namespace = self.namespace, error = %e, "pod cannot be decoded")).ok()
+        serde_json::from_slice(&bytes)
+            .map_err(|e| tracing::error!(target: "node", pod = self.name, namespace = self.namespace, error = %e, "pod cannot be decoded"))
+            .ok()
     }
     fn update(&self, pod: &Pod, bytes: Bytes) {
         let old = self.pod();

@@ -75,7 +75,16 @@ impl Prober {
                 return;
             }
         }
-        let task = Probing { agent: self.agent.clone(), slot: self.slot.clone(), results: self.results.clone(), container: c.clone(), id: id.clone(), kind, started, ip };
+        let task = Probing {
+            agent: self.agent.clone(),
+            slot: self.slot.clone(),
+            results: self.results.clone(),
+            container: c.clone(),
+            id: id.clone(),
+            kind,
+            started,
+            ip,
+        };
         self.tasks.insert(key, Task(tokio::spawn(task.run()).abort_handle()));
     }
 }

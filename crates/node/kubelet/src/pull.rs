@@ -79,7 +79,8 @@ impl Agent {
         match self.images.pull(name, &auths, None).await {
             Ok(image) => {
                 let took = |since: Timestamp| go_duration(self.now().duration_since(since));
-                let message = format!("Successfully pulled image {asked:?} in {} ({} including waiting). Image size: {} bytes.", took(fetching), took(began), image.size);
+                let message =
+                    format!("Successfully pulled image {asked:?} in {} ({} including waiting). Image size: {} bytes.", took(fetching), took(began), image.size);
                 self.recorder.normal(&about, "Pulled", message);
                 self.puller.last_errors.lock().remove(&key);
                 self.puller.backoff.lock().collect_garbage(self.now());

@@ -119,7 +119,11 @@ fn parse(bytes: &[u8], node: &str) -> Result<Pod, String> {
     spec.restart_policy.get_or_insert_with(|| "Always".into());
     spec.enable_service_links.get_or_insert(true);
     spec.dns_policy.get_or_insert_with(|| "ClusterFirst".into());
-    spec.tolerations.get_or_insert_default().push(k8s_openapi::api::core::v1::Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Default::default() });
+    spec.tolerations.get_or_insert_default().push(k8s_openapi::api::core::v1::Toleration {
+        operator: Some("Exists".into()),
+        effect: Some("NoExecute".into()),
+        ..Default::default()
+    });
     Ok(pod)
 }
 
@@ -144,7 +148,14 @@ async fn ensure_mirror(agent: &Agent, slot: &Slot, pod: &Pod) {
     mirror.metadata.annotations.get_or_insert_default().insert(names::CONFIG_MIRROR.into(), slot.uid.clone());
     if let Ok(Some(node)) = agent.client.find::<Node>("", &agent.config.node_name).await {
         let uid = node.metadata.uid.unwrap_or_default();
-        mirror.metadata.owner_references = Some(vec![OwnerReference { api_version: "v1".into(), kind: "Node".into(), name: agent.config.node_name.clone(), uid, controller: Some(true), block_owner_deletion: None }]);
+        mirror.metadata.owner_references = Some(vec![OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: agent.config.node_name.clone(),
+            uid,
+            controller: Some(true),
+            block_owner_deletion: None,
+        }]);
     }
     match agent.client.create(&mirror).await {
         Ok(made) => {

@@ -28,7 +28,11 @@ pub async fn pods(agent: &Agent) -> Vec<(String, String, String, SandboxStats, V
             let Ok(stats) = agent.runtime.sandbox_stats(&id).await else { continue };
             let filter = skiff_cri::ContainerFilter { sandbox: Some(id), state: Some(skiff_cri::ContainerState::Running), ..Default::default() };
             let running = agent.runtime.list_containers(&filter).await.unwrap_or_default();
-            let containers = stats.containers.iter().filter_map(|c| running.iter().find(|r| r.id == c.id).map(|r| (r.metadata.name.clone(), c.clone(), r.started_at))).collect();
+            let containers = stats
+                .containers
+                .iter()
+                .filter_map(|c| running.iter().find(|r| r.id == c.id).map(|r| (r.metadata.name.clone(), c.clone(), r.started_at)))
+                .collect();
             all.push((slot.namespace.clone(), slot.name.clone(), slot.uid.clone(), stats, containers));
         }
     }
@@ -43,7 +47,10 @@ pub fn node_usage(agent: &Agent) -> (CpuStats, MemoryStats) {
     let busy: u64 = ticks.iter().enumerate().filter(|(i, _)| !matches!(i, 3 | 4 | 8 | 9)).map(|(_, n)| n).sum();
     let available = machine::memory_available().unwrap_or_default();
     let used = u64::try_from(agent.machine.memory).unwrap_or_default().saturating_sub(available);
-    (CpuStats { timestamp: now, usage_nanos: busy.saturating_mul(10_000_000), ..Default::default() }, MemoryStats { timestamp: now, usage: used, working_set: used, ..Default::default() })
+    (
+        CpuStats { timestamp: now, usage_nanos: busy.saturating_mul(10_000_000), ..Default::default() },
+        MemoryStats { timestamp: now, usage: used, working_set: used, ..Default::default() },
+    )
 }
 
 pub async fn summary(agent: &Agent) -> Value {
@@ -83,8 +90,16 @@ pub async fn resource_metrics(agent: &Agent) -> String {
         pod_cpu += &format!("pod_cpu_usage_seconds_total{{{labels}}} {} {}\n", seconds(s.cpu.usage_nanos), s.cpu.timestamp / 1_000_000);
         pod_memory += &format!("pod_memory_working_set_bytes{{{labels}}} {} {}\n", s.memory.working_set, s.memory.timestamp / 1_000_000);
         for (container, c, _) in containers {
-            cpu_lines += &format!("container_cpu_usage_seconds_total{{container={container:?},{labels}}} {} {}\n", seconds(c.cpu.usage_nanos), c.cpu.timestamp / 1_000_000);
-            memory_lines += &format!("container_memory_working_set_bytes{{container={container:?},{labels}}} {} {}\n", c.memory.working_set, c.memory.timestamp / 1_000_000);
+            cpu_lines += &format!(
+                "container_cpu_usage_seconds_total{{container={container:?},{labels}}} {} {}\n",
+                seconds(c.cpu.usage_nanos),
+                c.cpu.timestamp / 1_000_000
+            );
+            memory_lines += &format!(
+                "container_memory_working_set_bytes{{container={container:?},{labels}}} {} {}\n",
+                c.memory.working_set,
+                c.memory.timestamp / 1_000_000
+            );
         }
     }
     out + &cpu_lines + &memory_lines + &pod_cpu + &pod_memory

@@ -144,7 +144,13 @@ fn changed_conditions(old: Option<&Value>, new: &Value) -> Value {
 /// Addresses merge by ip: those that are gone are deleted by name.
 fn replaced(old: Option<&Value>, new: &Value) -> Value {
     let new = new.as_array().cloned().unwrap_or_default();
-    let gone = old.and_then(Value::as_array).into_iter().flatten().filter(|o| !new.contains(o)).filter_map(|o| o.get("ip")).map(|ip| json!({"$patch": "delete", "ip": ip}));
+    let gone = old
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter(|o| !new.contains(o))
+        .filter_map(|o| o.get("ip"))
+        .map(|ip| json!({"$patch": "delete", "ip": ip}));
     let gone: Vec<Value> = gone.collect();
     Value::Array(gone.into_iter().chain(new).collect())
 }
@@ -154,15 +160,21 @@ mod tests {
     use super::*;
     #[test]
     fn only_what_changed_is_sent() {
-        let old: PodStatus = serde_json::from_str(r#"{"phase":"Pending","reason":"x","conditions":[{"type":"A","status":"True"},{"type":"B","status":"False","message":"m"}],"podIPs":[{"ip":"1"}]}"#).unwrap();
-        let new: PodStatus = serde_json::from_str(r#"{"phase":"Running","conditions":[{"type":"A","status":"True"},{"type":"B","status":"True"}],"podIPs":[{"ip":"2"}]}"#).unwrap();
+        let old: PodStatus = serde_json::from_str(
+            r#"{"phase":"Pending","reason":"x","conditions":[{"type":"A","status":"True"},{"type":"B","status":"False","message":"m"}],"podIPs":[{"ip":"1"}]}"#,
+        )
+        .unwrap();
+        let new: PodStatus =
+            serde_json::from_str(r#"{"phase":"Running","conditions":[{"type":"A","status":"True"},{"type":"B","status":"True"}],"podIPs":[{"ip":"2"}]}"#)
+                .unwrap();
         let want = json!({"conditions":[{"type":"B","status":"True","message":null}],"phase":"Running","podIPs":[{"$patch":"delete","ip":"1"},{"ip":"2"}],"reason":null});
         assert_eq!(changes(Some(&old), &new), Some(want));
         assert_eq!(changes(Some(&new), &new), None);
     }
     #[test]
     fn conditions_that_pass_are_taken_back() {
-        let old: PodStatus = serde_json::from_str(r#"{"conditions":[{"type":"PodResizeInProgress","status":"True"},{"type":"Others","status":"True"}]}"#).unwrap();
+        let old: PodStatus =
+            serde_json::from_str(r#"{"conditions":[{"type":"PodResizeInProgress","status":"True"},{"type":"Others","status":"True"}]}"#).unwrap();
         let new: PodStatus = serde_json::from_str(r#"{"conditions":[]}"#).unwrap();
         let delete = |kind: &str| json!({"$patch": "delete", "type": kind});
         assert_eq!(changes(Some(&old), &new), Some(json!({"conditions": [delete("PodResizeInProgress")]})));

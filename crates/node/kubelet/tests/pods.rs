@@ -63,7 +63,9 @@ impl World {
         Kubelet::start(config, parts).await.unwrap()
     }
     async fn create(&self, spec: &str) -> Pod {
-        let text = format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p","namespace":"ns"}},"spec":{{"nodeName":"n1","restartPolicy":"Always",{spec}}}}}"#);
+        let text = format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p","namespace":"ns"}},"spec":{{"nodeName":"n1","restartPolicy":"Always",{spec}}}}}"#
+        );
         self.client.create(&serde_json::from_str::<Pod>(&text).unwrap()).await.unwrap()
     }
     async fn pod(&self) -> Option<Pod> {

@@ -39,10 +39,18 @@ async fn logs_exec_and_the_gate() {
     config.container_log_links = None;
     config.listen = Some(([127, 0, 0, 1], 0).into());
     let runtime = Arc::new(FakeRuntime::new(Arc::new(FakeNetwork::default())));
-    let parts = Parts { client: client.clone(), runtime, images: Arc::new(FakeImages::default()), volumes: Arc::new(NoVolumes), clock: Arc::new(SystemClock), gate: Arc::new(Token) };
+    let parts = Parts {
+        client: client.clone(),
+        runtime,
+        images: Arc::new(FakeImages::default()),
+        volumes: Arc::new(NoVolumes),
+        clock: Arc::new(SystemClock),
+        gate: Arc::new(Token),
+    };
     let kubelet = Kubelet::start(config, parts).await.unwrap();
     let at = kubelet.address().unwrap();
-    let text = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","containers":[{"name":"a","image":"x:1"}]}}"#;
+    let text =
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","containers":[{"name":"a","image":"x:1"}]}}"#;
     client.create(&serde_json::from_str::<Pod>(text).unwrap()).await.unwrap();
     while client.get::<Pod>("ns", "p").await.unwrap().status.and_then(|s| s.phase).as_deref() != Some("Running") {
         tokio::task::yield_now().await;

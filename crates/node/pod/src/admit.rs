@@ -87,7 +87,8 @@ fn term_matches(t: &NodeSelectorTerm, node: &NodeRoom) -> bool {
     if expressions.is_empty() && fields.is_empty() {
         return false;
     }
-    expressions.iter().all(|r| requirement(r, node.labels.get(&r.key).map(String::as_str))) && fields.iter().all(|r| requirement(r, (r.key == "metadata.name").then_some(node.name.as_str())))
+    expressions.iter().all(|r| requirement(r, node.labels.get(&r.key).map(String::as_str)))
+        && fields.iter().all(|r| requirement(r, (r.key == "metadata.name").then_some(node.name.as_str())))
 }
 
 fn requirement(r: &NodeSelectorRequirement, value: Option<&str>) -> bool {
@@ -119,7 +120,11 @@ fn host_ports(pod: &Pod) -> Vec<(String, i32, String)> {
 fn port_conflict(pod: &Pod, others: &[&Pod]) -> bool {
     let mine = host_ports(pod);
     let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
-    !mine.is_empty() && others.iter().flat_map(|p| host_ports(p)).any(|(proto, port, ip)| mine.iter().any(|m| m.0 == proto && m.1 == port && (m.2 == ip || any(&m.2) || any(&ip))))
+    !mine.is_empty()
+        && others
+            .iter()
+            .flat_map(|p| host_ports(p))
+            .any(|(proto, port, ip)| mine.iter().any(|m| m.0 == proto && m.1 == port && (m.2 == ip || any(&m.2) || any(&ip))))
 }
 
 fn tolerated(pod: &Pod, taints: &[Taint]) -> bool {
@@ -144,7 +149,15 @@ mod tests {
 
     #[test]
     fn rejections() {
-        let node = NodeRoom { name: "n".into(), labels: BTreeMap::from([("disk".into(), "ssd".into())]), cpu: 1000, memory: 1 << 30, ephemeral_storage: 1 << 30, pods: 2, ..NodeRoom::default() };
+        let node = NodeRoom {
+            name: "n".into(),
+            labels: BTreeMap::from([("disk".into(), "ssd".into())]),
+            cpu: 1000,
+            memory: 1 << 30,
+            ephemeral_storage: 1 << 30,
+            pods: 2,
+            ..NodeRoom::default()
+        };
         let other = pod(r#"{"containers":[{"name":"a","ports":[{"containerPort":80,"hostPort":80}],"resources":{"requests":{"cpu":"600m"}}}]}"#);
         for (spec, want) in [
             (r#"{"containers":[{"name":"a"}]}"#, ""),
@@ -157,7 +170,10 @@ mod tests {
             let got = reject_reason(&pod(spec), &[&other], &node).map(|r| r.reason).unwrap_or_default();
             assert_eq!(got, want, "{spec}");
         }
-        assert!(kept_away(&pod(r#"{"nodeSelector":{"disk":"hdd"},"containers":[]}"#), &node) && !kept_away(&pod(r#"{"nodeSelector":{"disk":"ssd"},"containers":[]}"#), &node));
+        assert!(
+            kept_away(&pod(r#"{"nodeSelector":{"disk":"hdd"},"containers":[]}"#), &node)
+                && !kept_away(&pod(r#"{"nodeSelector":{"disk":"ssd"},"containers":[]}"#), &node)
+        );
         assert_eq!(reject_reason(&pod(r#"{"containers":[]}"#), &[&other, &other], &node).unwrap().reason, "OutOfpods");
     }
 }

@@ -48,7 +48,8 @@ fn hugepages(limits: Option<&ResourceList>) -> Vec<HugepageLimit> {
 }
 
 pub fn oom_score_adj(pod: &Pod, c: &Container, node_memory: i64) -> i32 {
-    let critical = matches!(view::spec(pod).priority_class_name.as_deref(), Some("system-node-critical")) || view::spec(pod).priority.is_some_and(|p| p >= 2_000_001_000);
+    let critical =
+        matches!(view::spec(pod).priority_class_name.as_deref(), Some("system-node-critical")) || view::spec(pod).priority.is_some_and(|p| p >= 2_000_001_000);
     match qos::of(pod) {
         _ if critical => -997,
         Qos::Guaranteed => -997,
@@ -128,7 +129,9 @@ mod tests {
     use crate::testpod::pod as make;
     #[test]
     fn values() {
-        let p = make(r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"250m","memory":"1Gi"},"limits":{"cpu":"500m","memory":"2Gi","hugepages-2Mi":"4Mi"}}}]}"#);
+        let p = make(
+            r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"250m","memory":"1Gi"},"limits":{"cpu":"500m","memory":"2Gi","hugepages-2Mi":"4Mi"}}}]}"#,
+        );
         let r = container(&p, &view::containers(&p)[0], 8 << 30);
         assert_eq!((r.cpu_shares, r.cpu_quota, r.memory_limit, r.oom_score_adj), (256, 50_000, 2 << 30, 875));
         assert_eq!(r.hugepages[0].page_size, "2MB");

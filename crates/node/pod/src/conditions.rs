@@ -59,7 +59,8 @@ pub fn conditions(i: &StatusInputs<'_>, s: &PodStatus, sandbox_problem: Option<&
 /// Both are there only while they are true.
 fn resizing(i: &StatusInputs<'_>) -> Vec<Answer> {
     let pending = i.resize_pending.map(|p| Answer { reason: p.reason, message: p.message.clone(), ..Answer::yes("PodResizePending") });
-    let progress = i.resize_progress.map(|e| Answer { reason: if e.is_empty() { "" } else { "Error" }, message: e.to_owned(), ..Answer::yes("PodResizeInProgress") });
+    let progress =
+        i.resize_progress.map(|e| Answer { reason: if e.is_empty() { "" } else { "Error" }, message: e.to_owned(), ..Answer::yes("PodResizeInProgress") });
     pending.into_iter().chain(progress).collect()
 }
 
@@ -148,7 +149,9 @@ fn initialized(pod: &Pod, init: &[ContainerStatus], regular: &[ContainerStatus],
         return Answer { reason: "PodCompleted", ..Answer::yes(KIND) };
     }
     let began = |s: &ContainerStatus| {
-        s.started == Some(true) || s.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some()) || s.last_state.as_ref().is_some_and(|l| l.terminated.is_some())
+        s.started == Some(true)
+            || s.state.as_ref().is_some_and(|s| s.running.is_some() || s.terminated.is_some())
+            || s.last_state.as_ref().is_some_and(|l| l.terminated.is_some())
     };
     if regular.iter().any(began) {
         return Answer::yes(KIND);

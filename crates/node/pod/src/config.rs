@@ -1,7 +1,10 @@
 //! What the runtime is asked for, out of the pod's object.
 use crate::{cgroup, expand::expand, names, security, view};
 use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod};
-use skiff_cri::{ContainerConfig, ContainerId, ContainerMetadata, Device, DnsConfig, HostPort, Image, Mount, Namespaces, PidMode, PodMetadata, Propagation, Protocol, SandboxConfig};
+use skiff_cri::{
+    ContainerConfig, ContainerId, ContainerMetadata, Device, DnsConfig, HostPort, Image, Mount, Namespaces, PidMode, PodMetadata, Propagation, Protocol,
+    SandboxConfig,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -29,7 +32,14 @@ pub fn sandbox_config(pod: &Pod, i: SandboxInputs<'_>) -> SandboxConfig {
         labels: names::pod_labels(pod),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),
         namespaces: Namespaces { host_network, host_ipc: spec.host_ipc == Some(true), pid: pid_mode(pod), user: None },
-        sysctls: spec.security_context.as_ref().and_then(|s| s.sysctls.as_ref()).into_iter().flatten().map(|s| (s.name.replace('/', "."), s.value.clone())).collect(),
+        sysctls: spec
+            .security_context
+            .as_ref()
+            .and_then(|s| s.sysctls.as_ref())
+            .into_iter()
+            .flatten()
+            .map(|s| (s.name.replace('/', "."), s.value.clone()))
+            .collect(),
         host_ports: every().flat_map(|c| c.ports.iter().flatten()).filter_map(host_port).collect(),
         cgroup_parent: cgroup::parent(pod, i.cgroup_root),
         resources: cgroup::pod(pod, i.pids_limit),
@@ -172,7 +182,9 @@ mod tests {
 
     #[test]
     fn a_container_as_the_runtime_sees_it() {
-        let p = pod(r#"{"containers":[{"name":"a","image":"x","command":["sh","-c","echo $(A)"],"volumeMounts":[{"name":"v","mountPath":"/etc/hosts","readOnly":true}]}]}"#);
+        let p = pod(
+            r#"{"containers":[{"name":"a","image":"x","command":["sh","-c","echo $(A)"],"volumeMounts":[{"name":"v","mountPath":"/etc/hosts","readOnly":true}]}]}"#,
+        );
         let image = Image { id: ImageId::new("sha256:1"), tags: vec![], digests: vec![], size: 1, user: String::new(), pinned: false };
         let hosts = Mount { host_path: "/h".into(), container_path: "/etc/hosts".into(), ..Mount::default() };
         let volumes = BTreeMap::from([("v".to_owned(), PathBuf::from("/vols/v"))]);
@@ -200,10 +212,20 @@ mod tests {
 
     #[test]
     fn a_sandbox() {
-        let p = pod(r#"{"shareProcessNamespace":true,"securityContext":{"sysctls":[{"name":"net/core/somaxconn","value":"1"}]},"containers":[{"name":"a","ports":[{"containerPort":80,"hostPort":8080},{"containerPort":81}]}]}"#);
+        let p = pod(
+            r#"{"shareProcessNamespace":true,"securityContext":{"sysctls":[{"name":"net/core/somaxconn","value":"1"}]},"containers":[{"name":"a","ports":[{"containerPort":80,"hostPort":8080},{"containerPort":81}]}]}"#,
+        );
         let s = sandbox_config(
             &p,
-            SandboxInputs { attempt: 0, hostname: "p".into(), dns: DnsConfig::default(), log_root: Path::new("/var/log/pods"), cgroup_root: "/kubepods", pids_limit: -1, runtime_handler: String::new() },
+            SandboxInputs {
+                attempt: 0,
+                hostname: "p".into(),
+                dns: DnsConfig::default(),
+                log_root: Path::new("/var/log/pods"),
+                cgroup_root: "/kubepods",
+                pids_limit: -1,
+                runtime_handler: String::new(),
+            },
         );
         assert_eq!((s.host_ports.len(), s.namespaces.pid.clone()), (1, PidMode::Pod));
         assert_eq!(s.log_directory, Path::new("/var/log/pods/ns_p_u1"));

@@ -3,8 +3,8 @@ use crate::restart::should_start;
 use crate::status::{StatusInputs, api_time};
 use crate::view::{self, Role};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus as ApiStatus, ContainerUser, LinuxContainerUser,
-    VolumeMountStatus,
+    Container, ContainerState as ApiState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus as ApiStatus, ContainerUser,
+    LinuxContainerUser, VolumeMountStatus,
 };
 use skiff_cri::{ContainerState, ContainerStatus, ExitReason};
 
@@ -59,7 +59,8 @@ fn unseen(i: &StatusInputs<'_>, c: &Container, old: Option<&ApiStatus>, default_
     let ended_before = s.last_state.as_ref().is_some_and(|l| l.terminated.is_some());
     if was.is_some_and(|s| s.running.is_some()) && !ended_before {
         let message = "The container could not be located when the pod was deleted.  The container used to be Running";
-        let lost = ContainerStateTerminated { reason: Some(ExitReason::Lost.as_str().into()), message: Some(message.into()), exit_code: 137, ..Default::default() };
+        let lost =
+            ContainerStateTerminated { reason: Some(ExitReason::Lost.as_str().into()), message: Some(message.into()), exit_code: 137, ..Default::default() };
         s.last_state = Some(ApiState { terminated: Some(lost), ..ApiState::default() });
         s.restart_count += i32::from(!view::deleted(i.pod));
     }
@@ -80,7 +81,8 @@ fn seen(i: &StatusInputs<'_>, c: &Container, cs: &ContainerStatus, old: Option<&
     let was_running = old.is_some_and(|o| o.state.as_ref().is_some_and(|s| s.running.is_some()));
     if cs.state == ContainerState::Unknown && was_running {
         let message = "The container could not be located when the pod was terminated";
-        let lost = ContainerStateTerminated { reason: Some(ExitReason::Lost.as_str().into()), message: Some(message.into()), exit_code: 137, ..Default::default() };
+        let lost =
+            ContainerStateTerminated { reason: Some(ExitReason::Lost.as_str().into()), message: Some(message.into()), exit_code: 137, ..Default::default() };
         s.state = Some(ApiState { terminated: Some(lost), ..ApiState::default() });
         s.restart_count = old.map_or(0, |o| o.restart_count) + 1;
     }
@@ -92,7 +94,11 @@ fn seen(i: &StatusInputs<'_>, c: &Container, cs: &ContainerStatus, old: Option<&
         s.resources = Some(Default::default());
     }
     s.user = cs.user.as_ref().map(|(uid, gid, groups)| ContainerUser {
-        linux: Some(LinuxContainerUser { uid: i64::from(*uid), gid: i64::from(*gid), supplemental_groups: Some(groups.iter().map(|g| i64::from(*g)).collect()) }),
+        linux: Some(LinuxContainerUser {
+            uid: i64::from(*uid),
+            gid: i64::from(*gid),
+            supplemental_groups: Some(groups.iter().map(|g| i64::from(*g)).collect()),
+        }),
     });
     s
 }

@@ -127,7 +127,11 @@ mod tests {
 
     #[test]
     fn policies() {
-        let node = NodeDns { cluster: vec!["10.43.0.10".into()], cluster_domain: "cluster.local".into(), host: parse("# x\nnameserver 1.1.1.1\nsearch corp.example. .\noptions rotate ndots:1 ndots:2\n") };
+        let node = NodeDns {
+            cluster: vec!["10.43.0.10".into()],
+            cluster_domain: "cluster.local".into(),
+            host: parse("# x\nnameserver 1.1.1.1\nsearch corp.example. .\noptions rotate ndots:1 ndots:2\n"),
+        };
         let cluster = "search ns.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.43.0.10\noptions ndots:5\n";
         let host = "search corp.example\nnameserver 1.1.1.1\noptions rotate ndots:2\n";
         for (spec, want) in [
@@ -136,7 +140,10 @@ mod tests {
             (r#""dnsPolicy":"ClusterFirst","hostNetwork":true,"#, host),
             (r#""dnsPolicy":"ClusterFirstWithHostNet","hostNetwork":true,"#, cluster),
             (r#""dnsPolicy":"Default","#, host),
-            (r#""dnsPolicy":"None","dnsConfig":{"nameservers":["9.9.9.9"],"searches":["a"],"options":[{"name":"ndots","value":"2"},{"name":"edns0"}]},"#, "search a\nnameserver 9.9.9.9\noptions ndots:2 edns0\n"),
+            (
+                r#""dnsPolicy":"None","dnsConfig":{"nameservers":["9.9.9.9"],"searches":["a"],"options":[{"name":"ndots","value":"2"},{"name":"edns0"}]},"#,
+                "search a\nnameserver 9.9.9.9\noptions ndots:2 edns0\n",
+            ),
         ] {
             let (d, warnings) = pod_dns(&pod(&format!(r#"{{{spec}"containers":[]}}"#)), &node);
             assert_eq!(resolv_conf(&d), want, "{spec}");
@@ -145,7 +152,8 @@ mod tests {
     }
     #[test]
     fn limits_warn() {
-        let (d, w) = pod_dns(&pod(r#"{"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1","2.2.2.2","3.3.3.3","4.4.4.4"]},"containers":[]}"#), &NodeDns::default());
+        let (d, w) =
+            pod_dns(&pod(r#"{"dnsPolicy":"None","dnsConfig":{"nameservers":["1.1.1.1","2.2.2.2","3.3.3.3","4.4.4.4"]},"containers":[]}"#), &NodeDns::default());
         assert_eq!((d.servers.len(), w.len()), (3, 1));
     }
 }

@@ -60,7 +60,13 @@ pub fn references(c: &Container) -> Vec<(RefKind, String)> {
 }
 
 /// Variables in the order of their declaration, then those of `envFrom` and of Services that nothing overrode.
-pub fn environment(pod: &Pod, c: &Container, sources: &Sources, services: &[(String, String)], node: &NodeFacts<'_>) -> Result<Vec<(String, String)>, EnvError> {
+pub fn environment(
+    pod: &Pod,
+    c: &Container,
+    sources: &Sources,
+    services: &[(String, String)],
+    node: &NodeFacts<'_>,
+) -> Result<Vec<(String, String)>, EnvError> {
     let mut known: BTreeMap<String, String> = from_whole(c, sources)?;
     let service: BTreeMap<&str, &str> = services.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let mut order: Vec<String> = Vec::new();

@@ -129,7 +129,9 @@ mod tests {
 
     #[test]
     fn fields_and_resources() {
-        let mut p = pod(r#"{"nodeName":"n1","serviceAccountName":"sa","containers":[{"name":"a","resources":{"requests":{"cpu":"250m"},"limits":{"memory":"64Mi"}}}]}"#);
+        let mut p = pod(
+            r#"{"nodeName":"n1","serviceAccountName":"sa","containers":[{"name":"a","resources":{"requests":{"cpu":"250m"},"limits":{"memory":"64Mi"}}}]}"#,
+        );
         p.metadata.labels = Some([("a".to_owned(), "x\"y".to_owned()), ("b".to_owned(), "2".to_owned())].into());
         let ips = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
         let node = NodeFacts { pod_ips: &ips, node_ips: &ips[..1], allocatable_cpu: Quantity::units(4), allocatable_memory: Quantity::bytes(8) };
@@ -145,7 +147,13 @@ mod tests {
             assert_eq!(field(&p, path, &node).unwrap(), want, "{path}");
         }
         assert!(field(&p, "spec.volumes", &node).is_err());
-        for (res, divisor, want) in [("requests.cpu", None, "1"), ("requests.cpu", Some("1m"), "250"), ("limits.memory", Some("1Mi"), "64"), ("limits.cpu", None, "4"), ("requests.memory", None, "0")] {
+        for (res, divisor, want) in [
+            ("requests.cpu", None, "1"),
+            ("requests.cpu", Some("1m"), "250"),
+            ("limits.memory", Some("1Mi"), "64"),
+            ("limits.cpu", None, "4"),
+            ("requests.memory", None, "0"),
+        ] {
             let r = ResourceFieldSelector {
                 resource: res.into(),
                 divisor: divisor.map(|d| k8s_openapi::apimachinery::pkg::api::resource::Quantity(d.to_owned())),

@@ -36,7 +36,9 @@ mod tests {
     use ContainerState::*;
     #[test]
     fn sidecars_last_in_reverse() {
-        let p = pod(r#"{"initContainers":[{"name":"once"},{"name":"s1","restartPolicy":"Always"},{"name":"s2","restartPolicy":"Always"}],"containers":[{"name":"a"},{"name":"b"}]}"#);
+        let p = pod(
+            r#"{"initContainers":[{"name":"once"},{"name":"s1","restartPolicy":"Always"},{"name":"s2","restartPolicy":"Always"}],"containers":[{"name":"a"},{"name":"b"}]}"#,
+        );
         let o = observed(&[("once", Exited, 0), ("s1", Running, 0), ("s2", Running, 0), ("a", Running, 0), ("b", Running, 0)]);
         let names: Vec<Vec<String>> = termination_order(&p, &o).into_iter().map(|s| s.0.into_iter().map(|(_, n)| n).collect()).collect();
         assert_eq!(names, [vec!["a", "b"], vec!["s2"], vec!["s1"]]);

@@ -193,7 +193,9 @@ fn init_step(pod: &Pod, c: &Container, s: &ContainerStatus, probes: &ProbeResult
             if c.startup_probe.is_some() {
                 match probes.get(&s.id, ProbeKind::Startup) {
                     Some(Verdict::Success) => {}
-                    Some(Verdict::Failure) => return Step::Start(Some(kill(format!("Init container {} failed startup probe", c.name), KillReason::StartupProbe))),
+                    Some(Verdict::Failure) => {
+                        return Step::Start(Some(kill(format!("Init container {} failed startup probe", c.name), KillReason::StartupProbe)));
+                    }
                     _ => return Step::Wait,
                 }
             }

@@ -21,7 +21,8 @@ fn line(p: &Plan) -> String {
 }
 
 const TWO: &str = r#"{"restartPolicy":"POLICY","containers":[{"name":"a"},{"name":"b"}]}"#;
-const INIT: &str = r#"{"restartPolicy":"POLICY","initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"},{"name":"j"}],"containers":[{"name":"a"}]}"#;
+const INIT: &str =
+    r#"{"restartPolicy":"POLICY","initContainers":[{"name":"i"},{"name":"s","restartPolicy":"Always"},{"name":"j"}],"containers":[{"name":"a"}]}"#;
 
 #[test]
 fn restart_policies() {

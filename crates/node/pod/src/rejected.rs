@@ -25,8 +25,11 @@ mod tests {
 
     #[test]
     fn nothing_is_said_of_what_never_was() {
-        let status: PodStatus = serde_json::from_value(json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "hostIP": "10.0.0.1",
-            "conditions": [{"type": "Ready", "status": "False"}, {"type": "example.com/mine", "status": "True"}], "containerStatuses": []})).unwrap();
+        let status: PodStatus = serde_json::from_value(
+            json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "hostIP": "10.0.0.1",
+            "conditions": [{"type": "Ready", "status": "False"}, {"type": "example.com/mine", "status": "True"}], "containerStatuses": []}),
+        )
+        .unwrap();
         let left = serde_json::to_value(rejected(status)).unwrap();
         assert_eq!(left, json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "example.com/mine", "status": "True"}]}));
     }

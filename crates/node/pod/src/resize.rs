@@ -162,7 +162,9 @@ pub fn both(before: &Resources, after: &Resources) -> Resources {
 fn restarts(c: &Container, had: &ResourceRequirements) -> bool {
     let wants = |resource: &str| c.resize_policy.iter().flatten().any(|p| p.resource_name == resource && p.restart_policy == "RestartContainer");
     ["cpu", "memory"].into_iter().any(|resource| {
-        let of = |r: Option<&ResourceRequirements>| (view::quantity(r.and_then(|r| r.requests.as_ref()), resource), view::quantity(r.and_then(|r| r.limits.as_ref()), resource));
+        let of = |r: Option<&ResourceRequirements>| {
+            (view::quantity(r.and_then(|r| r.requests.as_ref()), resource), view::quantity(r.and_then(|r| r.limits.as_ref()), resource))
+        };
         wants(resource) && of(c.resources.as_ref()) != of(Some(had))
     })
 }

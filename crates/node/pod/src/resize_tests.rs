@@ -64,7 +64,8 @@ fn a_group_holds_both_before_and_after() {
 fn events_tell_what_is_asked_for() {
     let mut p = one(r#"{"cpu":"100m"}"#, r#"{"cpu":"200m"}"#, "[]");
     p.metadata.generation = Some(2);
-    let text = r#"Pod resize Deferred: {"containers":[{"name":"a","resources":{"limits":{"cpu":"200m"},"requests":{"cpu":"100m"}}}],"generation":2,"error":"no"}"#;
+    let text =
+        r#"Pod resize Deferred: {"containers":[{"name":"a","resources":{"limits":{"cpu":"200m"},"requests":{"cpu":"100m"}}}],"generation":2,"error":"no"}"#;
     assert_eq!(event_text("Pod resize Deferred", &p, "no"), text);
     assert!(below_usage(Some("a"), 10, 20).is_some() && below_usage(None, 0, 20).is_none() && below_usage(None, 30, 20).is_none());
 }

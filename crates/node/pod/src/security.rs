@@ -106,12 +106,20 @@ mod tests {
     }
     #[test]
     fn merged() {
-        let s = of(r#"{"runAsUser":1000,"runAsGroup":3,"fsGroup":2000,"supplementalGroups":[7,2000]}"#, r#"{"runAsUser":5,"allowPrivilegeEscalation":false,"capabilities":{"add":["NET_ADMIN"],"drop":["ALL"]}}"#, "nginx").unwrap();
+        let s = of(
+            r#"{"runAsUser":1000,"runAsGroup":3,"fsGroup":2000,"supplementalGroups":[7,2000]}"#,
+            r#"{"runAsUser":5,"allowPrivilegeEscalation":false,"capabilities":{"add":["NET_ADMIN"],"drop":["ALL"]}}"#,
+            "nginx",
+        )
+        .unwrap();
         assert_eq!((s.user.uid, s.user.gid, s.user.name, s.user.supplemental_groups), (Some(5), Some(3), None, vec![2000, 7]));
         assert!(s.no_new_privs && s.capabilities.drop == ["ALL"]);
         assert_eq!(of("{}", "{}", "nginx").unwrap().user.name.as_deref(), Some("nginx"));
         assert_eq!(of("{}", r#"{"privileged":true}"#, "").unwrap().seccomp, Seccomp::Unconfined);
-        assert_eq!(of("{}", r#"{"seccompProfile":{"type":"Localhost","localhostProfile":"a.json"}}"#, "").unwrap().seccomp, Seccomp::Localhost("/seccomp/a.json".into()));
+        assert_eq!(
+            of("{}", r#"{"seccompProfile":{"type":"Localhost","localhostProfile":"a.json"}}"#, "").unwrap().seccomp,
+            Seccomp::Localhost("/seccomp/a.json".into())
+        );
     }
     #[test]
     fn non_root() {

@@ -81,7 +81,13 @@ fn carry_over(i: &StatusInputs<'_>, s: &mut PodStatus) {
 
 /// What the whole pod was given, and has: the old figures while that changes.
 fn whole(i: &StatusInputs<'_>, s: &mut PodStatus) {
-    let names: BTreeSet<&String> = view::init_containers(i.pod).iter().chain(view::containers(i.pod)).filter_map(|c| c.resources.as_ref()).chain(&view::spec(i.pod).resources).flat_map(|r| r.requests.iter().chain(&r.limits).flatten().map(|(k, _)| k)).collect();
+    let names: BTreeSet<&String> = view::init_containers(i.pod)
+        .iter()
+        .chain(view::containers(i.pod))
+        .filter_map(|c| c.resources.as_ref())
+        .chain(&view::spec(i.pod).resources)
+        .flat_map(|r| r.requests.iter().chain(&r.limits).flatten().map(|(k, _)| k))
+        .collect();
     let total = |of: &dyn Fn(&str) -> Option<skiff_meta::Quantity>| {
         let list: view::ResourceList = names.iter().filter_map(|n| Some(((*n).clone(), Quantity(of(n)?.to_string())))).collect();
         (!list.is_empty()).then_some(list)

@@ -16,7 +16,17 @@ struct Case<'a> {
 
 impl<'a> Case<'a> {
     fn new(pod: &'a Pod, observed: Observed) -> Self {
-        Self { pod, observed, probes: ProbeResults::default(), failures: BTreeMap::new(), old: PodStatus::default(), terminal: false, actuated: BTreeMap::new(), pending: None, progress: None }
+        Self {
+            pod,
+            observed,
+            probes: ProbeResults::default(),
+            failures: BTreeMap::new(),
+            old: PodStatus::default(),
+            terminal: false,
+            actuated: BTreeMap::new(),
+            pending: None,
+            progress: None,
+        }
     }
     fn status(&self) -> PodStatus {
         pod_status(&StatusInputs {

@@ -91,7 +91,9 @@ impl EmbeddedRuntime {
             let exit = crate::recovery::read_exit(&self.inner.container_folder(sandbox, &id));
             match Cgroup::open(&cgroup) {
                 Ok(cgroup) => cgroup.kill(),
-                Err(error) => tracing::warn!(target: "node::runtime", container = %id, error = %error.full_message(), "container without a supervisor not killed"),
+                Err(error) => {
+                    tracing::warn!(target: "node::runtime", container = %id, error = %error.full_message(), "container without a supervisor not killed")
+                }
             }
             let message = "the container's supervisor was lost".to_owned();
             let ended = exit.map_or(Ended { code: 137, reason: ExitReason::Lost, message, finished_at: now() }, |exit| Ended::from_exit(&exit));

@@ -46,7 +46,17 @@ enum Ready {
 impl Server {
     pub(crate) fn new(listener: UnixListener, signals: OwnedFd, pause: Option<OwnedFd>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self { listener, signals, connections: Vec::new(), containers: Vec::new(), execs: BTreeMap::new(), next_connection: 0, pause, resting: false, ending: false })
+        Ok(Self {
+            listener,
+            signals,
+            connections: Vec::new(),
+            containers: Vec::new(),
+            execs: BTreeMap::new(),
+            next_connection: 0,
+            pause,
+            resting: false,
+            ending: false,
+        })
     }
 
     /// Serves until a daemon asks for the end.

@@ -136,7 +136,9 @@ impl Outcome {
         Some(match self {
             Self::Exited(code) => {
                 let causes = json!([{"reason": "ExitCode", "message": code.to_string()}]);
-                json!({"metadata": {}, "status": "Failure", "message": text, "reason": "NonZeroExitCode", "details": {"causes": causes}}).to_string().into_bytes()
+                json!({"metadata": {}, "status": "Failure", "message": text, "reason": "NonZeroExitCode", "details": {"causes": causes}})
+                    .to_string()
+                    .into_bytes()
             }
             _ => Status::internal(format!("error executing command in container: {text}")).to_json(),
         })

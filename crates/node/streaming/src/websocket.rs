@@ -125,7 +125,12 @@ pub fn command<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(socket: WebS
     }
 }
 
-pub(crate) async fn write_all<W: futures::Sink<Message, Error = Error> + Unpin>(mut w: W, mut orders: mpsc::Receiver<Out>, base64: bool, gone: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn write_all<W: futures::Sink<Message, Error = Error> + Unpin>(
+    mut w: W,
+    mut orders: mpsc::Receiver<Out>,
+    base64: bool,
+    gone: CancellationToken,
+) -> Result<(), Error> {
     let mut pings = tokio::time::interval(PING);
     pings.tick().await;
     loop {

@@ -236,5 +236,10 @@ fn run_mount(fs_type: &str, source: &str, target: &Path, options: &[String]) -> 
         return Ok(());
     }
     let said = out.stderr.get(..out.stderr.len().min(1024)).unwrap_or_default();
-    Err(format!("mount failed: {}\nMounting command: mount\nMounting arguments: -t {fs_type} {source} {}\nOutput: {}", out.status, target.display(), String::from_utf8_lossy(said).trim()))
+    Err(format!(
+        "mount failed: {}\nMounting command: mount\nMounting arguments: -t {fs_type} {source} {}\nOutput: {}",
+        out.status,
+        target.display(),
+        String::from_utf8_lossy(said).trim()
+    ))
 }

@@ -68,7 +68,13 @@ impl Context<'_> {
         self.failed(&wanted).map_or(not_found, str::to_owned)
     }
 
-    fn entries(&self, entries: &BTreeMap<&str, &[u8]>, items: Option<&[KeyToPath]>, optional: bool, unknown: impl Fn(&str) -> String) -> Result<Payload, String> {
+    fn entries(
+        &self,
+        entries: &BTreeMap<&str, &[u8]>,
+        items: Option<&[KeyToPath]>,
+        optional: bool,
+        unknown: impl Fn(&str) -> String,
+    ) -> Result<Payload, String> {
         let file = |data: &[u8], mode| FileProjection { data: data.to_vec(), mode, user: None };
         let Some(items) = items.filter(|i| !i.is_empty()) else {
             return Ok(entries.iter().map(|(k, v)| ((*k).to_owned(), file(v, self.default_mode))).collect());
@@ -124,7 +130,11 @@ impl Context<'_> {
             self.downward(d.items.as_deref())
         } else if let Some(t) = &s.service_account_token {
             let key = token_key(t);
-            let token = self.sources.tokens.get(&key).ok_or_else(|| self.missing(Wanted::Token(key.clone()), "failed to fetch token: none was handed out".to_owned()))?;
+            let token = self
+                .sources
+                .tokens
+                .get(&key)
+                .ok_or_else(|| self.missing(Wanted::Token(key.clone()), "failed to fetch token: none was handed out".to_owned()))?;
             Ok(Payload::from([(t.path.clone(), self.private(token.clone().into_bytes()))]))
         } else if let Some(b) = &s.cluster_trust_bundle {
             let anchors = self.sources.trust_bundles.get(&(self.volume.to_owned(), n));
@@ -142,7 +152,11 @@ impl Context<'_> {
             Ok(Payload::from([(b.path.clone(), self.private(pem))]))
         } else if let Some(c) = &s.pod_certificate {
             let failed = self.sources.failure(|w| matches!(w, Wanted::Certificate(v, i, _) if v == self.volume && *i == n));
-            let bundle = self.sources.certificates.get(&(self.volume.to_owned(), n)).ok_or_else(|| failed.unwrap_or("credential bundle is not issued yet").to_owned())?;
+            let bundle = self
+                .sources
+                .certificates
+                .get(&(self.volume.to_owned(), n))
+                .ok_or_else(|| failed.unwrap_or("credential bundle is not issued yet").to_owned())?;
             let both = format!("{}{}", bundle.key, bundle.chain);
             let files = [(&c.credential_bundle_path, &both), (&c.key_path, &bundle.key), (&c.certificate_chain_path, &bundle.chain)];
             let wanted = files.into_iter().filter_map(|(path, data)| Some((path.clone().filter(|p| !p.is_empty())?, data)));
@@ -201,7 +215,19 @@ mod tests {
     use super::*;
     #[test]
     fn paths() {
-        for (path, want) in [("a", Some("a")), ("a/b/", Some("a/b")), ("./a//b", Some("a/b")), ("..a", None), ("./..data", None), ("a/../b", None), ("/a", None), ("", None), (".", None), ("a/..b", Some("a/..b")), ("a\0", None)] {
+        for (path, want) in [
+            ("a", Some("a")),
+            ("a/b/", Some("a/b")),
+            ("./a//b", Some("a/b")),
+            ("..a", None),
+            ("./..data", None),
+            ("a/../b", None),
+            ("/a", None),
+            ("", None),
+            (".", None),
+            ("a/..b", Some("a/..b")),
+            ("a\0", None),
+        ] {
             assert_eq!(clean_path(path).ok().as_deref(), want, "{path}");
         }
         assert!(clean_path(&"x".repeat(256)).is_err());

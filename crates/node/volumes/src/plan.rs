@@ -190,7 +190,8 @@ fn fs_user(pod: &Pod) -> Option<u32> {
 fn nested(pod: &Pod, volume: &str) -> Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     for c in every_container(pod) {
-        let all: Vec<(bool, PathBuf)> = c.volume_mounts.iter().flatten().map(|m| (m.name == volume, Path::new("/").join(&m.mount_path).components().collect())).collect();
+        let all: Vec<(bool, PathBuf)> =
+            c.volume_mounts.iter().flatten().map(|m| (m.name == volume, Path::new("/").join(&m.mount_path).components().collect())).collect();
         for (_, mine) in all.iter().filter(|(own, _)| *own) {
             let mut below: Vec<&Path> = all.iter().filter_map(|(_, p)| p.strip_prefix(mine).ok()).filter(|p| !p.as_os_str().is_empty()).collect();
             below.sort();

@@ -9,7 +9,8 @@ fn sources() -> Sources {
     let lost: PersistentVolumeClaim = serde_json::from_str(r#"{"metadata":{"uid":"c2"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap();
     let unbound: PersistentVolumeClaim = serde_json::from_str(r#"{"metadata":{"uid":"c3"},"status":{"phase":"Pending"}}"#).unwrap();
     let pv: PersistentVolume =
-        serde_json::from_str(r#"{"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/data/x","type":"DirectoryOrCreate"}}}"#).unwrap();
+        serde_json::from_str(r#"{"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/data/x","type":"DirectoryOrCreate"}}}"#)
+            .unwrap();
     Sources {
         config_maps: [("c".to_owned(), config)].into(),
         secrets: [("s".to_owned(), secret)].into(),
@@ -45,8 +46,18 @@ fn payloads() {
         (r#""configMap":{"name":"none","optional":true}"#, "", "configmap", ""),
         (r#""configMap":{"name":"c","optional":true,"items":[{"key":"nope","path":"n"}]}"#, "", "configmap", ""),
         (r#""secret":{"secretName":"s"}"#, "", "secret", "k=s:644"),
-        (r#""downwardAPI":{"items":[{"path":"n","fieldRef":{"fieldPath":"metadata.name"}},{"path":"d/l","fieldRef":{"fieldPath":"metadata.labels"}},{"path":"m","resourceFieldRef":{"containerName":"m","resource":"limits.memory","divisor":"1Mi"}}]}"#, "", "downward-api", "d/l=a=\\\"b\\\":644 m=1024:644 n=p:644"),
-        (r#""projected":{"defaultMode":420,"sources":[{"configMap":{"name":"c","items":[{"key":"a","path":"ca"}]}},{"secret":{"name":"s"}},{"serviceAccountToken":{"path":"token"}},{"downwardAPI":{"items":[{"path":"ns","fieldRef":{"fieldPath":"metadata.namespace"}}]}}]}"#, "", "projected", "ca=1:644 k=s:644 ns=ns:644 token=token:644"),
+        (
+            r#""downwardAPI":{"items":[{"path":"n","fieldRef":{"fieldPath":"metadata.name"}},{"path":"d/l","fieldRef":{"fieldPath":"metadata.labels"}},{"path":"m","resourceFieldRef":{"containerName":"m","resource":"limits.memory","divisor":"1Mi"}}]}"#,
+            "",
+            "downward-api",
+            "d/l=a=\\\"b\\\":644 m=1024:644 n=p:644",
+        ),
+        (
+            r#""projected":{"defaultMode":420,"sources":[{"configMap":{"name":"c","items":[{"key":"a","path":"ca"}]}},{"secret":{"name":"s"}},{"serviceAccountToken":{"path":"token"}},{"downwardAPI":{"items":[{"path":"ns","fieldRef":{"fieldPath":"metadata.namespace"}}]}}]}"#,
+            "",
+            "projected",
+            "ca=1:644 k=s:644 ns=ns:644 token=token:644",
+        ),
         (r#""projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}"#, r#","securityContext":{"fsGroup":7}"#, "projected", "token=token:600"),
         (r#""projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}"#, r#","securityContext":{"runAsUser":8}"#, "projected", "token=token:600:8"),
         (r#""projected":{"sources":[{"clusterTrustBundle":{"path":"ca","name":"none","optional":true}}]}"#, "", "projected", "ca=:644"),
@@ -118,14 +129,18 @@ fn names_that_are_no_folders() {
 #[test]
 fn mount_points_inside() {
     let mounts = |text: &str| pod(&format!(r#"{{"containers":[{{"name":"m","volumeMounts":[{text}]}}]}}"#));
-    let p = mounts(r#"{"name":"v","mountPath":"/d"},{"name":"a","mountPath":"/d/n"},{"name":"b","mountPath":"/d/n/o"},{"name":"c","mountPath":"/d/n-2/"},{"name":"e","mountPath":"/dx"}"#);
+    let p = mounts(
+        r#"{"name":"v","mountPath":"/d"},{"name":"a","mountPath":"/d/n"},{"name":"b","mountPath":"/d/n/o"},{"name":"c","mountPath":"/d/n-2/"},{"name":"e","mountPath":"/dx"}"#,
+    );
     assert_eq!(nested(&p, "v").unwrap(), [PathBuf::from("n"), PathBuf::from("n-2")]);
     assert!(nested(&mounts(r#"{"name":"v","mountPath":"/d"},{"name":"a","mountPath":"/d/../x"}"#), "v").is_err());
 }
 
 #[test]
 fn mounts_of_a_container() {
-    let p = pod(r#"{"containers":[{"name":"m","volumeMounts":[{"name":"v","mountPath":"d","readOnly":true,"recursiveReadOnly":"Enabled"},{"name":"c","mountPath":"/c","mountPropagation":"HostToContainer"},{"name":"v","mountPath":"/s","subPath":"x"}],"volumeDevices":[{"name":"b","devicePath":"/dev/x"}]}]}"#);
+    let p = pod(
+        r#"{"containers":[{"name":"m","volumeMounts":[{"name":"v","mountPath":"d","readOnly":true,"recursiveReadOnly":"Enabled"},{"name":"c","mountPath":"/c","mountPropagation":"HostToContainer"},{"name":"v","mountPath":"/s","subPath":"x"}],"volumeDevices":[{"name":"b","devicePath":"/dev/x"}]}]}"#,
+    );
     let mounted = crate::Mounted {
         paths: [("v".to_owned(), "/v".into()), ("c".to_owned(), "/cm".into())].into(),
         read_only: ["c".to_owned()].into(),
@@ -134,7 +149,10 @@ fn mounts_of_a_container() {
     };
     let c = &view::containers(&p)[0];
     let (mounts, devices) = crate::container_mounts(c, &mounted, &[(2, PathBuf::from("/sub"))].into()).unwrap();
-    let text: Vec<String> = mounts.iter().map(|m| format!("{}:{}:{}:{}:{:?}", m.host_path.display(), m.container_path.display(), m.readonly, m.recursive_readonly, m.propagation)).collect();
+    let text: Vec<String> = mounts
+        .iter()
+        .map(|m| format!("{}:{}:{}:{}:{:?}", m.host_path.display(), m.container_path.display(), m.readonly, m.recursive_readonly, m.propagation))
+        .collect();
     assert_eq!(text, ["/v:/d:true:true:Private", "/cm:/c:true:false:HostToContainer", "/sub:/s:false:false:Private"]);
     assert_eq!(devices[0].permissions, "rwm");
     assert!(crate::container_mounts(c, &crate::Mounted::default(), &Default::default()).unwrap_err().contains("cannot find volume \"v\""));

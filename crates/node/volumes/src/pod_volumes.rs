@@ -6,7 +6,9 @@ use crate::sources::{Sources, TokenKey, Wanted, wanted, wanted_volumes};
 use crate::tokens::{Token, Tokens};
 use crate::{plan, subpath, teardown};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret};
+use k8s_openapi::api::core::v1::{
+    ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret,
+};
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use skiff_pod::field::NodeFacts;

@@ -64,7 +64,9 @@ pub fn patches() -> Vec<Vec<u8>> {
 }
 
 pub fn field_sets() -> Vec<Vec<u8>> {
-    texts(&[r#"{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\",\"n\":1}":{".":{},"f:image":{}}},"f:list":{"v:\"x\"":{},"v:1.5":{},"i:3":{}}}}"#])
+    texts(&[
+        r#"{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\",\"n\":1}":{".":{},"f:image":{}}},"f:list":{"v:\"x\"":{},"v:1.5":{},"i:3":{}}}}"#,
+    ])
 }
 
 pub fn words() -> Vec<Vec<u8>> {
@@ -138,8 +140,22 @@ pub fn tars() -> Vec<Vec<u8>> {
         out
     };
     let end = vec![0; 1024];
-    let plain = [entry("a", b'0', "", b"hello"), entry("d/", b'5', "", b""), entry("d/l", b'2', "../a", b""), entry("h", b'1', "a", b""), entry("c", b'3', "", b""), end.clone()].concat();
-    let pax = [entry("x", b'x', "", b"30 mtime=1700000000.123456789\n12 path=bb\n25 SCHILY.xattr.user.a=b\n20 size=00000000005\n"), entry("short", b'0', "", b"hello"), entry("g", b'g', "", b"11 uid=100\n"), end.clone()].concat();
+    let plain = [
+        entry("a", b'0', "", b"hello"),
+        entry("d/", b'5', "", b""),
+        entry("d/l", b'2', "../a", b""),
+        entry("h", b'1', "a", b""),
+        entry("c", b'3', "", b""),
+        end.clone(),
+    ]
+    .concat();
+    let pax = [
+        entry("x", b'x', "", b"30 mtime=1700000000.123456789\n12 path=bb\n25 SCHILY.xattr.user.a=b\n20 size=00000000005\n"),
+        entry("short", b'0', "", b"hello"),
+        entry("g", b'g', "", b"11 uid=100\n"),
+        end.clone(),
+    ]
+    .concat();
     let gnu = [entry("././@LongLink", b'L', "", "n".repeat(300).as_bytes()), entry("n", b'0', "", b"x"), end].concat();
     let sparse = [entry("x", b'x', "", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n27 GNU.sparse.realsize=100\n"), entry("s", b'0', "", b"1\n0\n5\nhello")].concat();
     vec![plain, pax, gnu, sparse]
@@ -190,7 +206,9 @@ pub fn audit_policies() -> Vec<Vec<u8>> {
 }
 
 pub fn flow_control() -> Vec<Vec<u8>> {
-    texts(&[r#"{"levels":[{"metadata":{"name":"l","uid":"u"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":30,"lendablePercent":50,"borrowingLimitPercent":10,"limitResponse":{"type":"Queue","queuing":{"queues":8,"handSize":2,"queueLengthLimit":5}}}}},{"metadata":{"name":"exempt"},"spec":{"type":"Exempt","exempt":{}}}],"schemas":[{"metadata":{"name":"s"},"spec":{"matchingPrecedence":5,"priorityLevelConfiguration":{"name":"l"},"distinguisherMethod":{"type":"ByUser"},"rules":[{"subjects":[{"kind":"User","user":{"name":"*"}},{"kind":"ServiceAccount","serviceAccount":{"namespace":"a","name":"*"}}],"resourceRules":[{"verbs":["*"],"apiGroups":[""],"resources":["pods/log"],"namespaces":["*"],"clusterScope":true}],"nonResourceRules":[{"verbs":["get"],"nonResourceURLs":["/health*"]}]}]}}]}"#])
+    texts(&[
+        r#"{"levels":[{"metadata":{"name":"l","uid":"u"},"spec":{"type":"Limited","limited":{"nominalConcurrencyShares":30,"lendablePercent":50,"borrowingLimitPercent":10,"limitResponse":{"type":"Queue","queuing":{"queues":8,"handSize":2,"queueLengthLimit":5}}}}},{"metadata":{"name":"exempt"},"spec":{"type":"Exempt","exempt":{}}}],"schemas":[{"metadata":{"name":"s"},"spec":{"matchingPrecedence":5,"priorityLevelConfiguration":{"name":"l"},"distinguisherMethod":{"type":"ByUser"},"rules":[{"subjects":[{"kind":"User","user":{"name":"*"}},{"kind":"ServiceAccount","serviceAccount":{"namespace":"a","name":"*"}}],"resourceRules":[{"verbs":["*"],"apiGroups":[""],"resources":["pods/log"],"namespaces":["*"],"clusterScope":true}],"nonResourceRules":[{"verbs":["get"],"nonResourceURLs":["/health*"]}]}]}}]}"#,
+    ])
 }
 
 pub fn spdy() -> Vec<Vec<u8>> {

@@ -90,7 +90,8 @@ impl Server {
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let table = Arc::new(Table::builtin());
         let store = Arc::new(Memory::new(Arc::new(RowIndexer::new(table.clone()))));
-        let options = Options { authorizer: Arc::new(Everybody), admission: Vec::new(), now: now(), random: Arc::new(|| 4), tokens: None, services: Default::default() };
+        let options =
+            Options { authorizer: Arc::new(Everybody), admission: Vec::new(), now: now(), random: Arc::new(|| 4), tokens: None, services: Default::default() };
         let registry = {
             let _inside = runtime.enter();
             Registry::new(store, table, options)
@@ -122,7 +123,13 @@ fn with_server(f: impl FnOnce(&Server)) {
 fn target_of(body: &[u8]) -> Option<Target> {
     let meta = skiff_codec::type_meta(body).ok()?;
     let kind = meta.kind.to_lowercase();
-    let plural = if kind.ends_with('y') { format!("{}ies", kind.trim_end_matches('y')) } else if kind.ends_with('s') { format!("{kind}es") } else { format!("{kind}s") };
+    let plural = if kind.ends_with('y') {
+        format!("{}ies", kind.trim_end_matches('y'))
+    } else if kind.ends_with('s') {
+        format!("{kind}es")
+    } else {
+        format!("{kind}s")
+    };
     let resource = GroupVersionResource::new(meta.group().to_owned(), meta.version().to_owned(), plural);
     let object: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |p: &str| object.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -151,7 +158,10 @@ pub fn requests(data: &[u8]) {
 /// The query of a list: selectors, continue tokens, revisions.
 pub fn queries(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let call = text.split('&').filter_map(|p| p.split_once('=')).fold(Call::new(Verb::List, Target::new(GroupVersionResource::new("", "v1", "pods"), "", "")), |c, (k, v)| c.query(k, v));
+    let call = text
+        .split('&')
+        .filter_map(|p| p.split_once('='))
+        .fold(Call::new(Verb::List, Target::new(GroupVersionResource::new("", "v1", "pods"), "", "")), |c, (k, v)| c.query(k, v));
     with_server(|s| s.call(call));
 }
 

@@ -41,7 +41,12 @@ impl Histogram {
         f64::from_bits(self.sum.load(Ordering::Relaxed))
     }
     fn snapshot(&self) -> Snapshot {
-        Snapshot { bounds: self.bounds, counts: self.counts.iter().map(|c| c.load(Ordering::Relaxed)).collect(), sum: self.sum(), native: self.native.lock().clone() }
+        Snapshot {
+            bounds: self.bounds,
+            counts: self.counts.iter().map(|c| c.load(Ordering::Relaxed)).collect(),
+            sum: self.sum(),
+            native: self.native.lock().clone(),
+        }
     }
 }
 

@@ -174,8 +174,11 @@ fn all_terms_of_an_affinity_hold_for_one_pod() {
 fn volumes_that_wait_for_their_pod() {
     let s = cluster(&["a", "c"]);
     let p = pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}));
-    let on = |node: &str| serde_json::from_value(json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}])).unwrap();
-    let view = |provisions, volumes| VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::WaitsForPod { provisions, topologies: vec![], volumes }, exclusive: false })]);
+    let on =
+        |node: &str| serde_json::from_value(json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}])).unwrap();
+    let view = |provisions, volumes| {
+        VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::WaitsForPod { provisions, topologies: vec![], volumes }, exclusive: false })])
+    };
     let local = view(false, vec![crate::volumes::Candidate { volume: "pv".into(), terms: Some(on("c")) }]);
     assert_eq!(schedule(&p, &scene(&s, &local), 0), Decision::Bind("c".into()));
     let node_c = s.node("c").unwrap().facts.clone();

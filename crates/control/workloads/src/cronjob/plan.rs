@@ -62,7 +62,9 @@ fn follow(s: &Snapshot<'_>, p: &mut Plan) {
     for j in s.jobs {
         let listed = p.status.active.iter().any(|a| a.uid == j.metadata.uid);
         match over(&j.status) {
-            None if !listed => p.told.push(Told(Warning, "UnexpectedJob", format!("Saw a job that the controller did not create or forgot: {}", j.metadata.name))),
+            None if !listed => {
+                p.told.push(Told(Warning, "UnexpectedJob", format!("Saw a job that the controller did not create or forgot: {}", j.metadata.name)))
+            }
             None => {}
             Some(end) => {
                 if listed {
@@ -189,11 +191,17 @@ mod tests {
     fn cron(spec: Value, status: Value) -> CronJob {
         let mut full = json!({"schedule": "0 * * * *", "concurrencyPolicy": "Allow", "jobTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": {"x": 1}}});
         spec.as_object().unwrap().iter().for_each(|(k, v)| full[k] = v.clone());
-        serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "n", "uid": "u", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": full, "status": status})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "c", "namespace": "n", "uid": "u", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": full, "status": status}),
+        )
+        .unwrap()
     }
     fn job_of(name: &str, end: &str, start: i64) -> Job {
         let conditions = if end.is_empty() { json!([]) } else { json!([{"type": end, "status": "True"}]) };
-        serde_json::from_value(json!({"metadata": {"name": name, "uid": name}, "status": {"startTime": Time(start), "completionTime": Time(start + 1), "conditions": conditions}})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": name, "uid": name}, "status": {"startTime": Time(start), "completionTime": Time(start + 1), "conditions": conditions}}),
+        )
+        .unwrap()
     }
     fn reasons(p: &Plan) -> Vec<&str> {
         p.told.iter().map(|t| t.1).collect()

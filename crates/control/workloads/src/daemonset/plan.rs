@@ -93,7 +93,13 @@ impl<'a> Work<'a> {
         }
         // Pods for nodes that are gone and that will never be bound.
         let names: Vec<&str> = self.fits.iter().map(|(n, _)| n.metadata.name.as_str()).collect();
-        let lost: Vec<&Pod> = self.by_node.iter().filter(|(n, _)| !names.contains(n)).flat_map(|(_, pods)| pods.iter().copied()).filter(|p| p.spec.node_name.is_empty() && !p.metadata.deleting()).collect();
+        let lost: Vec<&Pod> = self
+            .by_node
+            .iter()
+            .filter(|(n, _)| !names.contains(n))
+            .flat_map(|(_, pods)| pods.iter().copied())
+            .filter(|p| p.spec.node_name.is_empty() && !p.metadata.deleting())
+            .collect();
         self.drop(lost.iter());
     }
     fn drop<'b>(&mut self, pods: impl Iterator<Item = &'b &'b Pod>) {
@@ -197,7 +203,12 @@ impl<'a> Work<'a> {
     }
     fn status(&mut self) -> DaemonSetStatus {
         let old = &self.s.ds.status;
-        let mut st = DaemonSetStatus { observed_generation: self.s.ds.metadata.generation, collision_count: old.collision_count, conditions: old.conditions.clone(), ..Default::default() };
+        let mut st = DaemonSetStatus {
+            observed_generation: self.s.ds.metadata.generation,
+            collision_count: old.collision_count,
+            conditions: old.conditions.clone(),
+            ..Default::default()
+        };
         let mut waiting = Vec::new();
         for (node, f) in &self.fits {
             let pods = self.on(&node.metadata.name);
@@ -231,7 +242,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn planned(strategy: Value, nodes: &str, pods: &str) -> Plan {
-        let ds: DaemonSet = serde_json::from_value(json!({"metadata": {"name": "d"}, "spec": {"updateStrategy": strategy, "template": {"spec": {"nodeSelector": {"on": "yes"}}}}})).unwrap();
+        let ds: DaemonSet = serde_json::from_value(
+            json!({"metadata": {"name": "d"}, "spec": {"updateStrategy": strategy, "template": {"spec": {"nodeSelector": {"on": "yes"}}}}}),
+        )
+        .unwrap();
         let nodes: Vec<Node> = nodes
             .split_whitespace()
             .map(|n| {
@@ -280,7 +294,11 @@ mod tests {
             (rolling(0, 1), "a b", "p@a:ready:old r@a:ready:new q@b:ready:old", vec![], vec!["p"]),
         ] {
             let p = planned(strategy.clone(), nodes, pods);
-            assert_eq!((p.create, p.delete), (create.iter().map(|s| s.to_string()).collect(), delete.iter().map(|s| s.to_string()).collect()), "{strategy} {nodes} {pods}");
+            assert_eq!(
+                (p.create, p.delete),
+                (create.iter().map(|s| s.to_string()).collect(), delete.iter().map(|s| s.to_string()).collect()),
+                "{strategy} {nodes} {pods}"
+            );
         }
     }
     #[test]

@@ -17,7 +17,13 @@ pub struct DaemonSetSpec {
 }
 impl Default for DaemonSetSpec {
     fn default() -> Self {
-        Self { selector: Selector::default(), template: Value::Null, update_strategy: UpdateStrategy::default(), min_ready_seconds: 0, revision_history_limit: 10 }
+        Self {
+            selector: Selector::default(),
+            template: Value::Null,
+            update_strategy: UpdateStrategy::default(),
+            min_ready_seconds: 0,
+            revision_history_limit: 10,
+        }
     }
 }
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

@@ -177,7 +177,13 @@ impl Work {
             }
             let changed = s.size != old.spec.replicas || annotations != old.metadata.annotations || s.rs.spec.min_ready_seconds != old.spec.min_ready_seconds;
             if changed {
-                out.push(Resize { name: old.metadata.name.clone(), from: old.spec.replicas, to: s.size, annotations, min_ready_seconds: s.rs.spec.min_ready_seconds });
+                out.push(Resize {
+                    name: old.metadata.name.clone(),
+                    from: old.spec.replicas,
+                    to: s.size,
+                    annotations,
+                    min_ready_seconds: s.rs.spec.min_ready_seconds,
+                });
             }
         }
         out

@@ -124,7 +124,10 @@ mod tests {
     use serde_json::json;
 
     fn spec(replicas: i64, surge: i64, unavailable: i64) -> DeploymentSpec {
-        serde_json::from_value(json!({"replicas": replicas, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}})).unwrap()
+        serde_json::from_value(
+            json!({"replicas": replicas, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}),
+        )
+        .unwrap()
     }
     /// Size, available, max annotation.
     fn set(name: &str, size: i64, available: i64, max: i64) -> Set {

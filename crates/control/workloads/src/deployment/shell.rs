@@ -88,7 +88,8 @@ impl Controller {
         owned::<ReplicaSetSpec, ReplicaSetStatus>(&self.deps.client, &resource::apps("replicasets"), &rows, owner, &selector, None).await
     }
     fn old_pods_run(&self, d: &Deployment, sets: &[ReplicaSet]) -> bool {
-        let new = sets.iter().filter(|s| Set::new((*s).clone()).runs(&d.spec.template)).min_by_key(|s| (s.metadata.creation_timestamp, s.metadata.name.clone()));
+        let new =
+            sets.iter().filter(|s| Set::new((*s).clone()).runs(&d.spec.template)).min_by_key(|s| (s.metadata.creation_timestamp, s.metadata.name.clone()));
         let old = sets.iter().filter(|s| new.is_none_or(|n| n.metadata.uid != s.metadata.uid));
         old.flat_map(|s| self.pods.owned_by(&s.metadata.uid.as_str().into())).filter_map(|r| Pod::of(&r).ok()).any(|p| !p.terminal())
     }

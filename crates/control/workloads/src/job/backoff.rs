@@ -64,7 +64,8 @@ mod tests {
     use serde_json::json;
 
     fn ended(at: i64) -> Pod {
-        serde_json::from_value(json!({"status": {"containerStatuses": [{"name": "c", "state": {"terminated": {"finishedAt": crate::view::Time(at)}}}]}})).unwrap()
+        serde_json::from_value(json!({"status": {"containerStatuses": [{"name": "c", "state": {"terminated": {"finishedAt": crate::view::Time(at)}}}]}}))
+            .unwrap()
     }
 
     #[test]

@@ -90,7 +90,9 @@ mod tests {
 
     #[test]
     fn text() {
-        for (text, limit, expected) in [("", 5, ""), ("1,3-5,7", 10, "1,3-5,7"), ("0-2,3", 10, "0-3"), ("1,2", 10, "1,2"), ("1,3-9", 5, "1,3,4"), ("x,2,4-y,3-", 9, "2")] {
+        for (text, limit, expected) in
+            [("", 5, ""), ("1,3-5,7", 10, "1,3-5,7"), ("0-2,3", 10, "0-3"), ("1,2", 10, "1,2"), ("1,3-9", 5, "1,3,4"), ("x,2,4-y,3-", 9, "2")]
+        {
             assert_eq!(Indexes::parse(text, limit).to_string(), expected, "{text}");
         }
         assert_eq!(Indexes::parse("1,3-5", 9).missing(4, 9), [0, 2, 6, 7]);

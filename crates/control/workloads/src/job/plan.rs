@@ -255,7 +255,8 @@ impl<'a> Work<'a> {
             None => self.succeeded > 0,
             Some(n) => self.succeeded >= n,
         };
-        (done && self.left_active() == 0).then(|| new_condition("SuccessCriteriaMet", "True", "CompletionsReached", "Reached expected number of succeeded pods", self.s.now))
+        (done && self.left_active() == 0)
+            .then(|| new_condition("SuccessCriteriaMet", "True", "CompletionsReached", "Reached expected number of succeeded pods", self.s.now))
     }
     fn suspension(&mut self) {
         let now = self.s.now;

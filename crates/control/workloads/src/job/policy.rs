@@ -29,7 +29,8 @@ pub fn judge(policy: Option<&FailurePolicy>, pod: &Pod) -> Verdict {
         Some(codes) => exited(pod, codes).map(|(name, code)| {
             verdict(rule, || format!("Container {name} for pod {} failed with exit code {code} matching {} rule at index {i}", pod.metadata.key(), rule.action))
         }),
-        None => conditioned(pod, rule).map(|kind| verdict(rule, || format!("Pod {} has condition {kind} matching {} rule at index {i}", pod.metadata.key(), rule.action))),
+        None => conditioned(pod, rule)
+            .map(|kind| verdict(rule, || format!("Pod {} has condition {kind} matching {} rule at index {i}", pod.metadata.key(), rule.action))),
     };
     rules.iter().enumerate().find_map(hit).unwrap_or(Verdict::Count)
 }
@@ -94,7 +95,10 @@ mod tests {
             let conditions = if disrupted { json!([{"type": "DisruptionTarget", "status": "True"}]) } else { json!([]) };
             serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "p"}, "status": {"conditions": conditions, "containerStatuses": [{"name": name, "state": {"terminated": {"exitCode": code}}}]}})).unwrap()
         };
-        assert_eq!(judge(Some(&policy), &pod("main", 42, true)), Verdict::FailJob("Container main for pod n/p failed with exit code 42 matching FailJob rule at index 0".into()));
+        assert_eq!(
+            judge(Some(&policy), &pod("main", 42, true)),
+            Verdict::FailJob("Container main for pod n/p failed with exit code 42 matching FailJob rule at index 0".into())
+        );
         assert_eq!(judge(Some(&policy), &pod("main", 1, true)), Verdict::Ignore);
         assert_eq!(judge(Some(&policy), &pod("side", 42, false)), Verdict::FailIndex);
         assert_eq!(judge(Some(&policy), &pod("main", 1, false)), Verdict::Count);
@@ -103,7 +107,9 @@ mod tests {
     }
     #[test]
     fn success_by_indexes_or_count() {
-        let policy: SuccessPolicy = serde_json::from_value(json!({"rules": [{"succeededIndexes": "0-2", "succeededCount": 2}, {"succeededIndexes": "4"}, {"succeededCount": 4}]})).unwrap();
+        let policy: SuccessPolicy =
+            serde_json::from_value(json!({"rules": [{"succeededIndexes": "0-2", "succeededCount": 2}, {"succeededIndexes": "4"}, {"succeededCount": 4}]}))
+                .unwrap();
         for (done, expected) in [("0", None), ("0,2", Some(0)), ("4", Some(1)), ("2,3,5,6", Some(2))] {
             let expected = expected.map(|i: i32| format!("Matched rules at index {i}"));
             assert_eq!(success(Some(&policy), 10, &Indexes::parse(done, 10)), expected, "{done}");

@@ -61,7 +61,10 @@ mod tests {
         let job: Job = serde_json::from_value(json!({"metadata": {"name": "j"}, "spec": {"completionMode": "Indexed", "backoffLimitPerIndex": 1}})).unwrap();
         let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "c"}]}});
         complete(&job, &mut pod, &NewPod { index: Some(3), failures: 1, ignored: 0 });
-        assert_eq!(pod["metadata"], json!({"finalizers": [FINALIZER], "labels": {INDEX: "3"}, "annotations": {INDEX: "3", FAILURES: "1"}, "generateName": "j-3-"}));
+        assert_eq!(
+            pod["metadata"],
+            json!({"finalizers": [FINALIZER], "labels": {INDEX: "3"}, "annotations": {INDEX: "3", FAILURES: "1"}, "generateName": "j-3-"})
+        );
         assert_eq!(pod["spec"]["hostname"], "j-3");
         assert_eq!(pod["spec"]["containers"][0]["env"][0]["name"], "JOB_COMPLETION_INDEX");
         assert_eq!(prefix(&"x".repeat(80), 12).len(), 58);

@@ -107,7 +107,14 @@ fn conditions(rs: &ReplicaSet, active: i64, failure: Option<&str>, now: Time) ->
                 std::cmp::Ordering::Greater => "FailedDelete",
                 std::cmp::Ordering::Equal => "",
             };
-            all.push(Condition { kind: FAILURE.into(), status: "True".into(), reason: reason.into(), message: message.into(), last_transition_time: Some(now), ..Default::default() });
+            all.push(Condition {
+                kind: FAILURE.into(),
+                status: "True".into(),
+                reason: reason.into(),
+                message: message.into(),
+                last_transition_time: Some(now),
+                ..Default::default()
+            });
         }
         (None, Some(_)) => all.retain(|c| c.kind != FAILURE),
         _ => {}
@@ -122,12 +129,16 @@ mod tests {
     use serde_json::json;
 
     fn rs(replicas: i64) -> ReplicaSet {
-        serde_json::from_value(json!({"metadata": {"generation": 3}, "spec": {"replicas": replicas, "minReadySeconds": 10, "template": {"metadata": {"labels": {"a": "b"}}}}})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"generation": 3}, "spec": {"replicas": replicas, "minReadySeconds": 10, "template": {"metadata": {"labels": {"a": "b"}}}}}),
+        )
+        .unwrap()
     }
 
     #[test]
     fn counts_are_brought_to_what_is_asked() {
-        let pods = [pod("run", "Running", Some(1), "x"), pod("pend", "Pending", None, ""), pod("gone", "Running-", Some(1), "x"), pod("over", "Failed", None, "x")];
+        let pods =
+            [pod("run", "Running", Some(1), "x"), pod("pend", "Pending", None, ""), pod("gone", "Running-", Some(1), "x"), pod("over", "Failed", None, "x")];
         for (replicas, create, delete) in [(2, 0, vec![]), (4, 2, vec![]), (1, 0, vec!["pend"]), (0, 0, vec!["run", "pend"]), (2000, 500, vec![])] {
             let p = plan(&rs(replicas), &pods, Vec::new, Time(100));
             let names: Vec<&str> = p.delete.iter().map(|p| p.metadata.name.as_str()).collect();

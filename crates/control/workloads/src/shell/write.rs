@@ -34,7 +34,13 @@ pub(crate) async fn put_annotated(
     put_with(client, resource, row, status, Some(annotation)).await
 }
 
-async fn put_with(client: &Client, resource: &GroupVersionResource, row: &Row, status: &impl Serialize, annotation: Option<(&str, &str)>) -> Result<Option<Row>, Failed> {
+async fn put_with(
+    client: &Client,
+    resource: &GroupVersionResource,
+    row: &Row,
+    status: &impl Serialize,
+    annotation: Option<(&str, &str)>,
+) -> Result<Option<Row>, Failed> {
     let what = row.key.clone();
     let mut object = parse(row).at("read", &what)?;
     let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;

@@ -62,7 +62,9 @@ struct Work<'a> {
 
 pub fn plan(s: &Snapshot<'_>) -> Plan {
     let mut status = counts(s);
-    let again = (status.ready_replicas != status.available_replicas).then(|| next_available(&s.pods.iter().collect::<Vec<_>>(), s.set.spec.min_ready_seconds, s.now)).flatten();
+    let again = (status.ready_replicas != status.available_replicas)
+        .then(|| next_available(&s.pods.iter().collect::<Vec<_>>(), s.set.spec.min_ready_seconds, s.now))
+        .flatten();
     let mut acts = Vec::new();
     if !s.set.metadata.deleting() {
         let mut w = Work::new(s);
@@ -217,7 +219,14 @@ impl<'a> Work<'a> {
         let unavailable = self.replicas.iter().filter(|(_, p)| !self.usable(*p)).count() as i64;
         let mut budget = self.s.set.spec.max_unavailable() - unavailable;
         let partition = usize::try_from(self.s.set.spec.partition()).unwrap_or(0);
-        let old: Vec<&Pod> = self.replicas.iter().skip(partition).rev().filter_map(|(_, p)| *p).filter(|p| revision(p) != self.s.update.name && !p.metadata.deleting()).collect();
+        let old: Vec<&Pod> = self
+            .replicas
+            .iter()
+            .skip(partition)
+            .rev()
+            .filter_map(|(_, p)| *p)
+            .filter(|p| revision(p) != self.s.update.name && !p.metadata.deleting())
+            .collect();
         let mut gone = 0;
         for p in old {
             let free = self.parallel() && !self.available(p);
@@ -270,7 +279,16 @@ mod tests {
         let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": spec})).unwrap();
         let version = |n: &str| Version { name: n.into(), ..Default::default() };
         let pods = pods(existing);
-        let s = Snapshot { set: &set, pods: &pods, current: &version("v1"), update: &version(update), collisions: 0, claims_differ: &|_| false, claims_stale: &|_| false, now: Time(100) };
+        let s = Snapshot {
+            set: &set,
+            pods: &pods,
+            current: &version("v1"),
+            update: &version(update),
+            collisions: 0,
+            claims_differ: &|_| false,
+            claims_stale: &|_| false,
+            now: Time(100),
+        };
         let show = |a: &Act| match a {
             Act::Create { ordinal, update } => format!("+{ordinal}{}", if *update { "" } else { "old" }),
             Act::Delete { pod } => format!("-{}", pod.trim_start_matches("db-")),
@@ -300,13 +318,15 @@ mod tests {
     }
     #[test]
     fn in_parallel() {
-        for (n, existing, expected) in [(3, "", vec!["+0", "+1", "+2"]), (1, "0:ready 1:ready 2:pending", vec!["-2", "-1"]), (2, "0:failed", vec!["-0", "+1"])] {
+        for (n, existing, expected) in [(3, "", vec!["+0", "+1", "+2"]), (1, "0:ready 1:ready 2:pending", vec!["-2", "-1"]), (2, "0:failed", vec!["-0", "+1"])]
+        {
             assert_eq!(acts(n, "Parallel", json!({}), existing, "v1"), expected, "{n} {existing}");
         }
     }
     #[test]
     fn updates_go_from_the_highest_down() {
-        let rolling = |partition: i64, most: i64| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": most}}});
+        let rolling =
+            |partition: i64, most: i64| json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": partition, "maxUnavailable": most}}});
         for (policy, extra, existing, expected) in [
             ("OrderedReady", json!({}), "0:ready 1:ready 2:ready", vec!["-2"]),
             ("OrderedReady", json!({}), "0:ready 1:ready 2:ready:v2", vec!["-1"]),
@@ -335,7 +355,16 @@ mod tests {
         let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": {"replicas": 2}})).unwrap();
         let version = |n: &str| Version { name: n.into(), ..Default::default() };
         let pods = pods("0:ready:v2 1:ready:v2");
-        let s = Snapshot { set: &set, pods: &pods, current: &version("v1"), update: &version("v2"), collisions: 0, claims_differ: &|_| false, claims_stale: &|_| false, now: Time(100) };
+        let s = Snapshot {
+            set: &set,
+            pods: &pods,
+            current: &version("v1"),
+            update: &version("v2"),
+            collisions: 0,
+            claims_differ: &|_| false,
+            claims_stale: &|_| false,
+            now: Time(100),
+        };
         let status = plan(&s).status;
         assert_eq!((status.current_revision.as_str(), status.current_replicas, status.updated_replicas), ("v2", 2, 2));
     }

@@ -176,8 +176,18 @@ impl Controller {
     fn tell(&self, pass: &Pass<'_>, verb: &str, what: &str, failed: Option<&Status>) {
         let (name, r) = (&pass.set.metadata.name, &self.deps.recorder);
         match failed {
-            None => r.event(&pass.about, skiff_controller::EventType::Normal, &format!("Successful{verb}"), format!("{verb} {what} in StatefulSet {name} successful")),
-            Some(e) => r.event(&pass.about, skiff_controller::EventType::Warning, &format!("Failed{verb}"), format!("{verb} {what} in StatefulSet {name} failed error: {e}")),
+            None => r.event(
+                &pass.about,
+                skiff_controller::EventType::Normal,
+                &format!("Successful{verb}"),
+                format!("{verb} {what} in StatefulSet {name} successful"),
+            ),
+            Some(e) => r.event(
+                &pass.about,
+                skiff_controller::EventType::Warning,
+                &format!("Failed{verb}"),
+                format!("{verb} {what} in StatefulSet {name} failed error: {e}"),
+            ),
         }
     }
     async fn create(&self, pass: &Pass<'_>, n: i64, version: &Version) -> Result<(), Failed> {

@@ -86,7 +86,10 @@ mod tests {
     }
     #[test]
     fn others_claims_are_left_alone() {
-        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db", "uid": "s"}, "spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}})).unwrap();
+        let set: StatefulSet = serde_json::from_value(
+            json!({"metadata": {"name": "db", "uid": "s"}, "spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}}),
+        )
+        .unwrap();
         let pod = Meta { name: "db-1".into(), uid: "p".into(), ..Default::default() };
         let other = [OwnerRef { uid: "x".into(), controller: Some(true), ..Default::default() }];
         let held = Held { set: &set, pod: &pod, in_range: true, owners: &other };

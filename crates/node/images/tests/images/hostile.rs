@@ -110,7 +110,13 @@ fn kinds_modes_and_times_are_kept() {
         [length.to_string().into_bytes(), body].concat()
     };
     let long = "long/".repeat(60);
-    let records = [record("SCHILY.xattr.user.bin", value), record("SCHILY.xattr.trusted.overlay.redirect", b"/"), record("path", format!("{long}f").as_bytes()), record("mtime", b"12.5")].concat();
+    let records = [
+        record("SCHILY.xattr.user.bin", value),
+        record("SCHILY.xattr.trusted.overlay.redirect", b"/"),
+        record("path", format!("{long}f").as_bytes()),
+        record("mtime", b"12.5"),
+    ]
+    .concat();
     layer = layer.entry(EntryType::XHeader, "pax", "", 0o644, &records).file("short", "content");
     unpacked(layer, |layer, _, result| {
         assert_eq!(result, Ok(()));

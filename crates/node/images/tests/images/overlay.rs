@@ -23,7 +23,16 @@ async fn whiteouts_and_opaque_directories_hide_what_is_below() {
     if !root() {
         return;
     }
-    let base = Layer::new().dir("tmp", 0o1777).dir("d", 0o755).file("d/gone", "1").file("d/kept", "2").dir("o", 0o755).file("o/old", "3").dir("r", 0o755).file("r/old", "4").tar();
+    let base = Layer::new()
+        .dir("tmp", 0o1777)
+        .dir("d", 0o755)
+        .file("d/gone", "1")
+        .file("d/kept", "2")
+        .dir("o", 0o755)
+        .file("o/old", "3")
+        .dir("r", 0o755)
+        .file("r/old", "4")
+        .tar();
     let top = Layer::new()
         .file("d/.wh.gone", "")
         .dir("o", 0o755)
@@ -35,7 +44,9 @@ async fn whiteouts_and_opaque_directories_hide_what_is_below() {
         .file("tmp/x", "7")
         .tar();
     let (bench, container, path) = mounted(vec![base, top]).await;
-    for (file, expected) in [("d/gone", None), ("d/kept", Some("2")), ("o/old", None), ("o/new", Some("5")), ("r/old", None), ("r/new", Some("6")), ("tmp/x", Some("7"))] {
+    for (file, expected) in
+        [("d/gone", None), ("d/kept", Some("2")), ("o/old", None), ("o/new", Some("5")), ("r/old", None), ("r/new", Some("6")), ("tmp/x", Some("7"))]
+    {
         assert_eq!(fs::read_to_string(path.join(file)).ok().as_deref(), expected, "{file}");
     }
     // The upper layer only passes through /tmp: its mode is that of the layer below.

@@ -48,7 +48,11 @@ async fn container(agent: &Agent, at: &At) -> Result<ContainerId, Status> {
 }
 
 /// Switches protocols; the streams live in a task of their own.
-pub(super) fn switch<F>(mut request: Request<Incoming>, negotiated: Negotiated, run: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>, Negotiated) -> F + Send + 'static) -> Response<Body>
+pub(super) fn switch<F>(
+    mut request: Request<Incoming>,
+    negotiated: Negotiated,
+    run: impl FnOnce(TokioIo<hyper::upgrade::Upgraded>, Negotiated) -> F + Send + 'static,
+) -> Response<Body>
 where
     F: std::future::Future<Output = ()> + Send + 'static,
 {
@@ -119,7 +123,11 @@ struct Forward {
 #[async_trait::async_trait]
 impl portforward::Connect for Forward {
     async fn connect(&self, port: u16) -> Result<Box<dyn AsyncDuplex>, String> {
-        self.agent.runtime.port_forward(&self.sandbox, port).await.map_err(|e| format!("error forwarding port {port} to pod {}: {}", self.pod, e.full_message()))
+        self.agent
+            .runtime
+            .port_forward(&self.sandbox, port)
+            .await
+            .map_err(|e| format!("error forwarding port {port} to pod {}: {}", self.pod, e.full_message()))
     }
 }
 
@@ -128,7 +136,11 @@ pub async fn port_forward(agent: Arc<Agent>, at: At, request: Request<Incoming>)
         Some(uid) => agent.pods.get(uid),
         None => agent.pods.named(&at.namespace, &at.pod),
     };
-    let filter = |uid: &str| skiff_cri::SandboxFilter { labels: BTreeMap::from([(names::POD_UID.to_owned(), uid.to_owned())]), state: Some(skiff_cri::SandboxState::Ready), ..Default::default() };
+    let filter = |uid: &str| skiff_cri::SandboxFilter {
+        labels: BTreeMap::from([(names::POD_UID.to_owned(), uid.to_owned())]),
+        state: Some(skiff_cri::SandboxState::Ready),
+        ..Default::default()
+    };
     let sandbox = match &slot {
         Some(s) => agent.runtime.list_sandboxes(&filter(&s.uid)).await.unwrap_or_default().into_iter().next(),
         None => None,

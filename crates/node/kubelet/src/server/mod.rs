@@ -123,7 +123,9 @@ async fn handle(agent: Arc<Agent>, gate: Arc<dyn Gate>, mut peer: Peer, request:
         Route::Summary => answer::json(&crate::stats::summary(&agent).await),
         Route::ResourceMetrics | Route::Cadvisor => answer::metrics(crate::stats::resource_metrics(&agent).await),
         Route::Metrics => answer::metrics(own_metrics(&agent)),
-        Route::Logs { namespace, pod, container } if request.headers().contains_key(http::header::UPGRADE) => log::upgraded(&agent, &namespace, &pod, &container, request).await,
+        Route::Logs { namespace, pod, container } if request.headers().contains_key(http::header::UPGRADE) => {
+            log::upgraded(&agent, &namespace, &pod, &container, request).await
+        }
         Route::Logs { namespace, pod, container } => log::serve(&agent, &namespace, &pod, &container, request.uri().query().unwrap_or_default()).await,
         Route::Exec(at) => exec::exec(agent, at, request).await,
         Route::Attach(at) => exec::attach(agent, at, request).await,

@@ -59,7 +59,9 @@ pub fn of(path: &str) -> Option<Route> {
         ["metrics"] | ["metrics", "probes"] => Some(Route::Metrics),
         ["metrics", "resource"] => Some(Route::ResourceMetrics),
         ["metrics", "cadvisor"] => Some(Route::Cadvisor),
-        ["containerLogs", namespace, pod, container] => Some(Route::Logs { namespace: (*namespace).into(), pod: (*pod).into(), container: (*container).into() }),
+        ["containerLogs", namespace, pod, container] => {
+            Some(Route::Logs { namespace: (*namespace).into(), pod: (*pod).into(), container: (*container).into() })
+        }
         ["exec", rest @ ..] => at(rest, true).map(Route::Exec),
         ["attach", rest @ ..] => at(rest, true).map(Route::Attach),
         ["run", rest @ ..] => at(rest, true).map(Route::Run),

@@ -74,7 +74,15 @@ impl Worker {
     }
 
     /// Hook, signal, grace, kill. `probe` is the one that condemned it; `grace` what is left of the pod's time.
-    pub(super) async fn kill_container(&self, pod: &Pod, id: &ContainerId, name: &str, message: &str, probe: Option<ProbeKind>, grace: Option<Duration>) -> Result<(), String> {
+    pub(super) async fn kill_container(
+        &self,
+        pod: &Pod,
+        id: &ContainerId,
+        name: &str,
+        message: &str,
+        probe: Option<ProbeKind>,
+        grace: Option<Duration>,
+    ) -> Result<(), String> {
         let container = view::find_container(pod, name).map(|(_, c)| c);
         self.agent.recorder.normal(&self.agent.about_container(pod, name), "Killing", message);
         let own = || {
@@ -93,7 +101,9 @@ impl Worker {
                     tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, container = name, error = e, "PreStop hook failed");
                     self.agent.recorder.warning(&self.agent.about_container(pod, name), "FailedPreStopHook", "PreStopHook failed");
                 }
-                Err(_) => tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, container = name, "PreStop hook took the whole grace period"),
+                Err(_) => {
+                    tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, container = name, "PreStop hook took the whole grace period")
+                }
             }
             left = left.saturating_sub(began.elapsed());
         }

@@ -90,7 +90,10 @@ impl Worker {
         Self {
             status: StatusWriter::spawn(agent.clone(), slot.clone()),
             prober: Prober::new(agent.clone(), slot.clone()),
-            backoff: Backoff::new(SignedDuration::from_secs(10), SignedDuration::try_from(agent.config.max_restart_backoff).unwrap_or(SignedDuration::from_secs(300))),
+            backoff: Backoff::new(
+                SignedDuration::from_secs(10),
+                SignedDuration::try_from(agent.config.max_restart_backoff).unwrap_or(SignedDuration::from_secs(300)),
+            ),
             stage: Stage::Syncing,
             failures: pod.status.as_ref().map(image_failures).unwrap_or_default(),
             retries: Vec::new(),

@@ -186,7 +186,15 @@ impl Worker {
         write.await.map_err(|e| format!("write hosts file of pod: {e}"))
     }
 
-    async fn start_containers(&mut self, pod: &Pod, observed: &Observed, plan: &Plan, sandbox: &SandboxId, ips: &[IpAddr], volumes: &MountedVolumes) -> Result<(), String> {
+    async fn start_containers(
+        &mut self,
+        pod: &Pod,
+        observed: &Observed,
+        plan: &Plan,
+        sandbox: &SandboxId,
+        ips: &[IpAddr],
+        volumes: &MountedVolumes,
+    ) -> Result<(), String> {
         self.write_hosts(pod, ips).await?;
         let ephemeral = view::ephemeral_containers(pod);
         for c in plan.start_ephemeral.iter().filter_map(|i| ephemeral.get(*i)) {
@@ -209,7 +217,16 @@ impl Worker {
 
     /// False when it did not start; the reason is kept for the status.
     #[expect(clippy::too_many_arguments, reason = "all of them differ from container to container or sync to sync")]
-    async fn try_start(&mut self, pod: &Pod, observed: &Observed, c: &Container, sandbox: &SandboxId, ips: &[IpAddr], volumes: &MountedVolumes, target: Option<ContainerId>) -> bool {
+    async fn try_start(
+        &mut self,
+        pod: &Pod,
+        observed: &Observed,
+        c: &Container,
+        sandbox: &SandboxId,
+        ips: &[IpAddr],
+        volumes: &MountedVolumes,
+        target: Option<ContainerId>,
+    ) -> bool {
         if self.slot.ending.is_cancelled() {
             return false;
         }
@@ -242,7 +259,11 @@ impl Worker {
             return None;
         };
         let pod_name = view::full_name(pod);
-        self.agent.recorder.warning(&self.agent.about_container(pod, &c.name), "BackOff", format!("Back-off restarting failed container {} in pod {pod_name}", c.name));
+        self.agent.recorder.warning(
+            &self.agent.about_container(pod, &c.name),
+            "BackOff",
+            format!("Back-off restarting failed container {} in pod {pod_name}", c.name),
+        );
         let delay = crate::pull::go_duration(self.backoff.delay(&key));
         let message = format!("back-off {delay} restarting failed container={} pod={pod_name}", c.name);
         Some((failure("CrashLoopBackOff", message), Some(until)))
@@ -311,7 +332,16 @@ impl Worker {
     }
 
     #[expect(clippy::too_many_arguments, reason = "see try_start")]
-    async fn configure(&mut self, pod: &Pod, c: &Container, image: &Image, attempt: u32, ips: &[IpAddr], volumes: &MountedVolumes, target: Option<ContainerId>) -> Result<skiff_cri::ContainerConfig, String> {
+    async fn configure(
+        &mut self,
+        pod: &Pod,
+        c: &Container,
+        image: &Image,
+        attempt: u32,
+        ips: &[IpAddr],
+        volumes: &MountedVolumes,
+        target: Option<ContainerId>,
+    ) -> Result<skiff_cri::ContainerConfig, String> {
         if let Some(digest) = image.digests.first() {
             self.digests.insert(image.id.to_string(), digest.clone());
         }

@@ -43,7 +43,10 @@ pub async fn seccomp_holds_for_exec_too(bed: &Bed) {
         let (code, text) = bed.exec(&id, script).await;
         assert_ne!(code, 0, "a new user namespace is refused: {text}");
         assert!(text.contains("Operation not permitted"), "{text}");
-        assert_eq!((field(&text, "Seccomp"), field(&text, "NoNewPrivs"), field(&text, "CapBnd")), ("2", if no_new_privs { "1" } else { "0" }, "00000000a80425fb"));
+        assert_eq!(
+            (field(&text, "Seccomp"), field(&text, "NoNewPrivs"), field(&text, "CapBnd")),
+            ("2", if no_new_privs { "1" } else { "0" }, "00000000a80425fb")
+        );
     }
     let mut config = idle("free");
     config.security.seccomp = Seccomp::Unconfined;

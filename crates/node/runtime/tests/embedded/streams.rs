@@ -46,7 +46,13 @@ async fn until(condition: impl Fn() -> bool) {
 pub async fn a_terminal_has_the_size_that_was_set(bed: &Bed) {
     let sandbox = bed.sandbox("tty").await;
     let id = bed.create(&sandbox, &idle("main")).await;
-    let options = ExecOptions { argv: shell("read x; stty size; tty=$(readlink /proc/self/fd/0); echo at $tty; exit 5"), tty: true, stdin: true, stdout: true, stderr: false };
+    let options = ExecOptions {
+        argv: shell("read x; stty size; tty=$(readlink /proc/self/fd/0); echo at $tty; exit 5"),
+        tty: true,
+        stdin: true,
+        stdout: true,
+        stderr: false,
+    };
     let mut stream = bed.runtime.exec(&id, &options).await.expect("exec");
     assert!(stream.stderr.is_none());
     stream.resize.send(TerminalSize { columns: 132, rows: 43 }).await.expect("resize");

@@ -72,7 +72,12 @@ pub fn serve<IO: AsyncRead + AsyncWrite + Send + 'static>(io: IO) -> Spdy {
     Spdy { streams, orders, gone, written }
 }
 
-async fn read_all<R: AsyncRead + Unpin>(mut r: R, streams: mpsc::Sender<Stream>, orders: mpsc::Sender<Out>, replies: mpsc::Sender<Reply>) -> Result<(), FrameError> {
+async fn read_all<R: AsyncRead + Unpin>(
+    mut r: R,
+    streams: mpsc::Sender<Stream>,
+    orders: mpsc::Sender<Out>,
+    replies: mpsc::Sender<Reply>,
+) -> Result<(), FrameError> {
     let mut inflate = Inflater::new();
     let mut open: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
     while let Some(frame) = frame::read(&mut r, &mut inflate).await? {
@@ -113,7 +118,12 @@ async fn read_all<R: AsyncRead + Unpin>(mut r: R, streams: mpsc::Sender<Stream>,
     Ok(())
 }
 
-async fn write_all<W: AsyncWrite + Unpin>(mut w: W, mut orders: mpsc::Receiver<Out>, mut replies: mpsc::Receiver<Reply>, gone: CancellationToken) -> Result<(), FrameError> {
+async fn write_all<W: AsyncWrite + Unpin>(
+    mut w: W,
+    mut orders: mpsc::Receiver<Out>,
+    mut replies: mpsc::Receiver<Reply>,
+    gone: CancellationToken,
+) -> Result<(), FrameError> {
     let mut deflate = Deflater::new()?;
     loop {
         tokio::select! {

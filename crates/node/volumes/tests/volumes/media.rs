@@ -66,7 +66,9 @@ fn memory_is_limited_and_mounted_once() {
         return;
     }
     let node = Node::make();
-    let p = pod(r#"{"containers":[],"volumes":[{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}},{"name":"s","secret":{"secretName":"s","defaultMode":384}}]}"#);
+    let p = pod(
+        r#"{"containers":[],"volumes":[{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}},{"name":"s","secret":{"secretName":"s","defaultMode":384}}]}"#,
+    );
     let mut sources = skiff_volumes::Sources::default();
     sources.secrets.insert("s".into(), serde_json::from_str(r#"{"data":{"k":"c2VjcmV0"}}"#).unwrap());
     node.set_up(&p, &sources).unwrap();
@@ -88,7 +90,9 @@ fn the_pods_group() {
         return;
     }
     let node = Node::make();
-    let p = pod(r#"{"containers":[],"securityContext":{"fsGroup":4242},"volumes":[{"name":"v","configMap":{"name":"c","defaultMode":384}},{"name":"e","emptyDir":{}}]}"#);
+    let p = pod(
+        r#"{"containers":[],"securityContext":{"fsGroup":4242},"volumes":[{"name":"v","configMap":{"name":"c","defaultMode":384}},{"name":"e","emptyDir":{}}]}"#,
+    );
     node.set_up(&p, &config_map(&[("a", "1")])).unwrap();
     let file = fs::metadata(node.volume("configmap", "v").join("a")).unwrap();
     assert_eq!((file.gid(), file.mode() & 0o7777), (4242, 0o640));
@@ -157,7 +161,9 @@ fn the_root_speaks_for_the_whole_volume() {
     sources.claims.insert("c".into(), serde_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap());
     let pv = format!(r#"{{"metadata":{{"name":"pv"}},"spec":{{"claimRef":{{"uid":"c1"}},"local":{{"path":"{}"}}}}}}"#, disk.display());
     sources.volumes.insert("pv".into(), serde_json::from_str(&pv).unwrap());
-    let p = pod(r#"{"containers":[],"securityContext":{"fsGroup":77,"fsGroupChangePolicy":"OnRootMismatch"},"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]}"#);
+    let p = pod(
+        r#"{"containers":[],"securityContext":{"fsGroup":77,"fsGroupChangePolicy":"OnRootMismatch"},"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]}"#,
+    );
     node.set_up(&p, &sources).unwrap();
     assert_eq!(mode(&disk.join("f")), 0o600);
 }

@@ -1,7 +1,9 @@
 //! The node's own way through: a reader of objects, tokens that are renewed, images.
 use crate::{Node, pod, root};
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret};
+use k8s_openapi::api::core::v1::{
+    ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret,
+};
 use k8s_openapi::jiff::Timestamp;
 use skiff_pod::field::NodeFacts;
 use skiff_volumes::{Answer, Asked, PodVolumes, Reader, Token, TokenKey};
@@ -32,7 +34,9 @@ impl Reader for Api {
     async fn token(&self, pod: &Pod, key: &TokenKey) -> Result<Token, String> {
         match self.made.load(Ordering::Relaxed) {
             made if made < 0 => Err("down".into()),
-            made => Ok(Token { token: format!("{}-{made}", pod.metadata.uid.as_deref().unwrap()), expires: Timestamp::from_second(made + key.seconds).unwrap() }),
+            made => {
+                Ok(Token { token: format!("{}-{made}", pod.metadata.uid.as_deref().unwrap()), expires: Timestamp::from_second(made + key.seconds).unwrap() })
+            }
         }
     }
     async fn trust_bundle(&self, _: &ClusterTrustBundleProjection) -> Result<Option<Vec<u8>>, String> {
@@ -59,7 +63,11 @@ async fn certificates_come_as_files() {
     let node = Node::make();
     let volumes = PodVolumes::new(Api { made: AtomicI64::new(0) });
     let facts = NodeFacts::default();
-    let of = |signer: &str| pod(&format!(r#"{{"containers":[],"volumes":[{{"name":"t","projected":{{"sources":[{{"podCertificate":{{"signerName":"{signer}","keyType":"ECDSAP256","credentialBundlePath":"both","keyPath":"key","certificateChainPath":"chain"}}}}]}}}}]}}"#));
+    let of = |signer: &str| {
+        pod(&format!(
+            r#"{{"containers":[],"volumes":[{{"name":"t","projected":{{"sources":[{{"podCertificate":{{"signerName":"{signer}","keyType":"ECDSAP256","credentialBundlePath":"both","keyPath":"key","certificateChainPath":"chain"}}}}]}}}}]}}"#
+        ))
+    };
     let (_, due) = volumes.set_up(&of("quick"), &node.pod_dir(), &facts, Timestamp::from_second(100).unwrap()).await.unwrap();
     assert_eq!(due, Some(Duration::from_secs(900)));
     let read = |name: &str| std::fs::read_to_string(node.volume("projected", "t").join(name)).unwrap();
@@ -76,7 +84,9 @@ async fn from_objects_to_files() {
     }
     let node = Node::make();
     let volumes = PodVolumes::new(Api { made: AtomicI64::new(0) });
-    let p = pod(r#"{"containers":[],"volumes":[{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token"}},{"clusterTrustBundle":{"path":"ca","name":"x"}}]}},{"name":"i","image":{"reference":"r"}},{"name":"c","persistentVolumeClaim":{"claimName":"claim"}}]}"#);
+    let p = pod(
+        r#"{"containers":[],"volumes":[{"name":"t","projected":{"sources":[{"serviceAccountToken":{"path":"token"}},{"clusterTrustBundle":{"path":"ca","name":"x"}}]}},{"name":"i","image":{"reference":"r"}},{"name":"c","persistentVolumeClaim":{"claimName":"claim"}}]}"#,
+    );
     let facts = NodeFacts::default();
     let set_up = async |now| volumes.set_up(&p, &node.pod_dir(), &facts, Timestamp::from_second(now).unwrap()).await;
     let token = || std::fs::read_to_string(node.volume("projected", "t").join("token")).unwrap();
