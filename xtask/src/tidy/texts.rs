@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn wide_lines_are_found_unless_a_string_makes_them() {
-        assert_eq!(findings("a.rs", &format!("let x = {};", "f(a) + ".repeat(30))).len(), 1);
+        assert_eq!(findings("a.rs", &format!("let x = {};", "f(a) + ".repeat(WIDE / 6))).len(), 1);
         assert!(findings("a.rs", &format!("    error(\"{}\");", "word ".repeat(40))).is_empty());
         assert!(findings("a.rs", &"a".repeat(WIDE)).is_empty());
         assert!(findings("a.txt", &"a".repeat(WIDE * 2)).is_empty());
