@@ -2,6 +2,8 @@
 
 mod admin;
 mod agent;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod allocator;
 mod check;
 mod cli;
 mod config_file;

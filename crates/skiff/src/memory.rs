@@ -1,5 +1,5 @@
-//! Memory that a burst took goes back to the machine. The allocator keeps what was freed for the next burst, which on a
-//! quiet cluster may never come. The start is the first burst.
+//! Memory that a burst took goes back to the machine. [`crate::allocator`] gives back what is freed by itself; the C library's
+//! allocator, which SQLite uses, keeps it for the next burst, which on a quiet cluster may never come. The start is the first.
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_secs(30);
