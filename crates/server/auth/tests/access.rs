@@ -116,7 +116,7 @@ async fn a_node_reaches_what_its_pods_need() {
         }
     }
     let Decision::NoOpinion(why) = chain.authorize(&n2, &action("get secrets ns/s")).await else { panic!("allowed") };
-    assert_eq!(why, "no relationship found between node 'n2' and this object");
+    assert_eq!(why, "node: no relationship found between node 'n2' and this object");
     world.put("pods", "ns", "q", pod("n2")).await;
     assert!(allowed(&chain, &n2, "get secrets ns/s").await);
     world.delete("pods", "ns", "p").await;
