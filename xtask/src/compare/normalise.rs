@@ -14,7 +14,9 @@ const RULES: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
     (r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(/\d{1,2})?\b", "IP"),
-    (r#"("?resourceVersion"?: )"\d+""#, "${1}RV"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} UTC", "TIME"),
+    // As JSON, as YAML, as JSON inside of JSON.
+    (r#"(\\*"?resourceVersion\\*"?: ?)\\*"\d+\\*""#, "${1}RV"),
     (r"\b(\d+[dhms]|\d+m\d+s|\d+h\d+m|\d+d\d+h)\b", "AGE"),
     // Template hashes and the suffixes of generated names have this alphabet.
     (r"-[bcdfghjklmnpqrstvwxz2456789]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-HASH-RAND"),
@@ -92,6 +94,8 @@ mod tests {
             ("creationTimestamp: \"2026-11-25T09:10:57Z\"", "creationTimestamp: \"TIME\"\n"),
             ("Start Time:   Wed, 25 Nov 2026 09:10:57 +0000", "Start Time:  TIME\n"),
             ("  resourceVersion: \"4711\"", "  resourceVersion: RV\n"),
+            (r#"{\"resourceVersion\":\"448\",\"uid\""#, "{\\\"resourceVersion\\\":RV,\\\"uid\\\"\n"),
+            ("Created on:  2026-11-25 18:15:48 +0000 UTC", "Created on:  TIME\n"),
             ("IP:   10.244.0.17", "IP:  IP\n"),
         ] {
             assert_eq!(normalise(text), expected);
