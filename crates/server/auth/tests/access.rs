@@ -36,7 +36,7 @@ async fn rbac_follows_the_store() {
     assert!(!allowed(&chain, &jane, "get pods ns/x").await);
     world.bind("rolebindings", "ns", "b", "Role", "reader", json!([{"kind": "Group", "name": "dev"}, {"kind": "ServiceAccount", "name": "app"}])).await;
     let Decision::NoOpinion(why) = chain.authorize(&jane, &action("get pods ns/x")).await else { panic!("allowed") };
-    assert_eq!(why, r#"RBAC: role.rbac.authorization.k8s.io "reader" not found"#);
+    assert_eq!(why, r#"rbac: RBAC: role.rbac.authorization.k8s.io "reader" not found"#);
     world.rbac("roles", "ns", "reader", json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]})).await;
     assert!(allowed(&chain, &jane, "get pods ns/x").await && allowed(&chain, &app, "get pods ns/x").await);
     assert_eq!(
