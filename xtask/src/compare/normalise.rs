@@ -14,7 +14,9 @@ const RULES: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z?", "TIME"),
     (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
     (r"\b\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}(/\d{1,2})?\b", "IP"),
-    (r#"("?resourceVersion"?: )"\d+""#, "${1}RV"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4} UTC", "TIME"),
+    // As JSON, as YAML, as JSON inside of JSON.
+    (r#"(\\*"?resourceVersion\\*"?: ?)\\*"\d+\\*""#, "${1}RV"),
     (r"\b(\d+[dhms]|\d+m\d+s|\d+h\d+m|\d+d\d+h)\b", "AGE"),
     // Template hashes and the suffixes of generated names have this alphabet.
     (r"-[bcdfghjklmnpqrstvwxz2456789]{8,10}-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-HASH-RAND"),
@@ -22,10 +24,15 @@ const RULES: &[(&str, &str)] = &[
     // Five letters at a name's end are generated; a word of five consonants and digits is none.
     (r"-[bcdfghjklmnpqrstvwxz2456789]{5}\b", "-RAND"),
     (r"(Resource Version: +)\d+", "${1}RV"),
-    (r"((template|revision)-hash[=:] ?)[bcdfghjklmnpqrstvwxz2456789]{8,10}", "${1}HASH"),
+    (r"((template-|revision-|controller\.kubernetes\.io/)hash[=:] ?)[bcdfghjklmnpqrstvwxz2456789]{8,10}", "${1}HASH"),
     (r"v1\.37\.2\S*", "v1.37.2"),
     (r"eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", "JWT"),
     (r"\.[0-9a-f]{16}\b", ".EVENT"),
+    // Ports that the kernel chose, files that a program named, times of logs and of answers.
+    (r"Handling connection for \d+", "Handling connection for PORT"),
+    (r"kubectl-edit-\d+", "kubectl-edit-N"),
+    (r"\b([IWE])\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ ", "${1}TIME "),
+    (r"Date: (Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT", "Date: TIME"),
     (r"https://(IP|localhost)(:\d+)?", "https://SERVER"),
     (r"[ \t]*\t[ \t]*| {2,}", "  "),
 ];
@@ -92,6 +99,11 @@ mod tests {
             ("creationTimestamp: \"2026-11-25T09:10:57Z\"", "creationTimestamp: \"TIME\"\n"),
             ("Start Time:   Wed, 25 Nov 2026 09:10:57 +0000", "Start Time:  TIME\n"),
             ("  resourceVersion: \"4711\"", "  resourceVersion: RV\n"),
+            (r#"{\"resourceVersion\":\"448\",\"uid\""#, "{\\\"resourceVersion\\\":RV,\\\"uid\\\"\n"),
+            ("Created on:  2026-11-25 18:15:48 +0000 UTC", "Created on:  TIME\n"),
+            ("Handling connection for 39407", "Handling connection for PORT\n"),
+            ("W1125 18:29:07.181339   31500 prune.go:71] Deprecated", "WTIME prune.go:71] Deprecated\n"),
+            ("controller.kubernetes.io/hash: 58c8549c47", "controller.kubernetes.io/hash: HASH\n"),
             ("IP:   10.244.0.17", "IP:  IP\n"),
         ] {
             assert_eq!(normalise(text), expected);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A step that takes longer is ended (exit code 124).
-const STEP_SECONDS: &str = "60";
+const STEP_SECONDS: &str = "180";
 /// How long a step is repeated until it succeeds.
 const PATIENCE: Duration = Duration::from_secs(45);
 

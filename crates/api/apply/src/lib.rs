@@ -12,6 +12,7 @@
 mod compare;
 mod conflict;
 mod element;
+mod last_applied;
 mod managed;
 mod merge;
 mod operation;

@@ -1,6 +1,7 @@
 //! The field manager: what the registry calls around each write.
 use crate::updater::{self, Outcome, Scope};
 use crate::compare::compare;
+use crate::last_applied::{self, KUBECTL, LAST_APPLIED};
 use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
 use serde_json::{Map, Value};
 use skiff_meta::Status;
@@ -28,10 +29,6 @@ pub struct Tracker<'a> {
     subresource: &'a str,
     ignored: FieldSet,
 }
-
-/// The manager that goes over from client-side to server-side apply, and where it left what it applied.
-const KUBECTL: &str = "kubectl";
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Metadata that the server sets: nobody owns it.
 const SERVER_SET: [&str; 8] = ["name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion"];
@@ -107,7 +104,8 @@ impl<'a> Tracker<'a> {
             Outcome::Merged { mut object, changed } => {
                 managed.cap();
                 put(&mut object, managed.write());
-                Ok((object, changed))
+                let synced = manager == KUBECTL && last_applied::sync(&mut object, config);
+                Ok((object, changed || synced))
             }
         }
     }

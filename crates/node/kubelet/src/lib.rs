@@ -36,6 +36,7 @@ mod static_pods;
 mod stats;
 mod status;
 mod trust_anchors;
+mod used_volumes;
 mod volumes;
 mod worker;
 

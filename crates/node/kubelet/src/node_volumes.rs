@@ -1,5 +1,6 @@
 //! skiff-volumes behind the seam: what volumes show is read from the API under the node's identity.
 use crate::trust_anchors::normalized;
+use crate::used_volumes::with_used_volumes;
 use crate::volumes::{MountedVolumes, VolumeError, Volumes};
 use async_trait::async_trait;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -44,7 +45,7 @@ impl NodeVolumes {
 impl Volumes for NodeVolumes {
     async fn set_up(&self, pod: &Pod, pod_dir: &Path, pod_ips: &[IpAddr]) -> Result<MountedVolumes, VolumeError> {
         let facts = NodeFacts { pod_ips, node_ips: &self.node_ips, allocatable_cpu: self.allocatable_cpu, allocatable_memory: self.allocatable_memory };
-        match self.volumes.set_up(pod, pod_dir, &facts, self.now()).await {
+        match self.volumes.set_up(&with_used_volumes(pod), pod_dir, &facts, self.now()).await {
             Ok((m, refresh_in)) => {
                 for w in &m.warnings {
                     tracing::warn!(target: "volumes", pod = view::name(pod), namespace = view::namespace(pod), error = %w, "volume not brought up to date");

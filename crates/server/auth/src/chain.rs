@@ -14,20 +14,23 @@ use std::sync::Arc;
 pub struct Chain {
     pub nodes: Arc<Nodes>,
     pub rbac: Arc<Rbac>,
-    order: RwLock<Arc<Vec<Arc<dyn Authorizer>>>>,
+    order: RwLock<Arc<Vec<Named>>>,
 }
+
+/// An authoriser and what it is called where its reasons are told.
+pub type Named = (String, Arc<dyn Authorizer>);
 
 impl Chain {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let (nodes, rbac) = (Arc::new(Nodes::new(store.clone())), Arc::new(Rbac::new(store)));
-        let order: Vec<Arc<dyn Authorizer>> = vec![nodes.clone(), rbac.clone()];
+        let order: Vec<Named> = vec![("node".into(), nodes.clone()), ("rbac".into(), rbac.clone())];
         Self { nodes, rbac, order: RwLock::new(Arc::new(order)) }
     }
     /// Asks these from now on.
-    pub fn set_order(&self, order: Vec<Arc<dyn Authorizer>>) {
+    pub fn set_order(&self, order: Vec<Named>) {
         *self.order.write() = Arc::new(order);
     }
-    fn order(&self) -> Arc<Vec<Arc<dyn Authorizer>>> {
+    fn order(&self) -> Arc<Vec<Named>> {
         self.order.read().clone()
     }
 }
@@ -39,10 +42,10 @@ impl Authorizer for Chain {
             return Decision::Allow;
         }
         let mut reasons = Vec::new();
-        for each in self.order().iter() {
+        for (name, each) in self.order().iter() {
             match each.authorize(user, action).await {
                 Decision::NoOpinion(why) if why.is_empty() => {}
-                Decision::NoOpinion(why) => reasons.push(why),
+                Decision::NoOpinion(why) => reasons.push(format!("{name}: {why}")),
                 decided => return decided,
             }
         }
@@ -53,13 +56,13 @@ impl Authorizer for Chain {
             return Verdict { decision: Decision::Allow, reason: String::new(), error: String::new() };
         }
         let (mut reasons, mut errors) = (Vec::new(), Vec::new());
-        for each in self.order().iter() {
+        for (name, each) in self.order().iter() {
             let said = each.verdict(user, action).await;
             errors.extend(Some(said.error).filter(|e| !e.is_empty()));
-            reasons.extend(Some(said.reason).filter(|r| !r.is_empty()));
             if !matches!(said.decision, Decision::NoOpinion(_)) {
-                return Verdict { decision: said.decision, reason: reasons.pop().unwrap_or_default(), error: told(errors) };
+                return Verdict { decision: said.decision, reason: said.reason, error: told(errors) };
             }
+            reasons.extend(Some(said.reason).filter(|r| !r.is_empty()).map(|r| format!("{name}: {r}")));
         }
         let reason = reasons.join("\n");
         Verdict { decision: Decision::NoOpinion(reason.clone()), reason, error: told(errors) }
@@ -67,7 +70,7 @@ impl Authorizer for Chain {
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>) {
         let (mut resources, mut paths) = (Vec::new(), Vec::new());
         // The rules of `system:masters` are those of the role that the group is bound to.
-        for each in self.order().iter() {
+        for (_, each) in self.order().iter() {
             let (more, and) = each.rules(user, namespace).await;
             resources.extend(more);
             paths.extend(and);
@@ -75,7 +78,7 @@ impl Authorizer for Chain {
         (resources, paths)
     }
     fn untold(&self, user: &User) -> Option<String> {
-        let all: Vec<String> = self.order().iter().filter_map(|each| each.untold(user)).collect();
+        let all: Vec<String> = self.order().iter().filter_map(|(_, each)| each.untold(user)).collect();
         (!all.is_empty()).then(|| told(all))
     }
 }

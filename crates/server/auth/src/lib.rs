@@ -21,7 +21,7 @@ mod rbac;
 pub mod token;
 
 pub use authenticate::{BootstrapTokens, Certificates, FrontProxy, Refusal, Union, anonymous, Impersonator, impersonate};
-pub use chain::{Chain, forbidden};
+pub use chain::{Chain, Named, forbidden};
 pub use lookup::StoreLookup;
 pub use node::Nodes;
 pub use rbac::{Guard, Rbac, RoleRef, Rule, Subject, bootstrap, uncovered};

@@ -36,7 +36,7 @@ async fn rbac_follows_the_store() {
     assert!(!allowed(&chain, &jane, "get pods ns/x").await);
     world.bind("rolebindings", "ns", "b", "Role", "reader", json!([{"kind": "Group", "name": "dev"}, {"kind": "ServiceAccount", "name": "app"}])).await;
     let Decision::NoOpinion(why) = chain.authorize(&jane, &action("get pods ns/x")).await else { panic!("allowed") };
-    assert_eq!(why, r#"RBAC: role.rbac.authorization.k8s.io "reader" not found"#);
+    assert_eq!(why, r#"rbac: RBAC: role.rbac.authorization.k8s.io "reader" not found"#);
     world.rbac("roles", "ns", "reader", json!({"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]})).await;
     assert!(allowed(&chain, &jane, "get pods ns/x").await && allowed(&chain, &app, "get pods ns/x").await);
     assert_eq!(
@@ -116,7 +116,7 @@ async fn a_node_reaches_what_its_pods_need() {
         }
     }
     let Decision::NoOpinion(why) = chain.authorize(&n2, &action("get secrets ns/s")).await else { panic!("allowed") };
-    assert_eq!(why, "no relationship found between node 'n2' and this object");
+    assert_eq!(why, "node: no relationship found between node 'n2' and this object");
     world.put("pods", "ns", "q", pod("n2")).await;
     assert!(allowed(&chain, &n2, "get secrets ns/s").await);
     world.delete("pods", "ns", "p").await;

@@ -35,6 +35,10 @@ async fn creations_are_refused_in_upstreams_words() {
         let s = c.create("configmaps", v.clone()).await.unwrap_err();
         assert!(s.code == code && s.message.contains(text), "{v}: {} {}", s.code, s.message);
     }
+    let service = |name: &str| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}});
+    let s = c.create("services", service("Bad")).await.unwrap_err();
+    assert!(s.message.contains("metadata.name: Invalid value: \"Bad\": a lowercase RFC 1123 label must"), "{}", s.message);
+    c.create("services", service("1-begins-with-a-digit")).await.unwrap();
     let s = c.call_as("nobody", Call::new(Verb::List, target("pods", "", ""))).await.err().unwrap();
     assert_eq!(s.message, "pods is forbidden: User \"nobody\" cannot list resource \"pods\" in API group \"\" in the namespace \"a\"");
 }

@@ -3,9 +3,9 @@ use crate::server::outside::Outside;
 use crate::server::reload::{self, File};
 use anyhow::Context;
 use parking_lot::RwLock;
-use skiff_auth::Chain;
+use skiff_auth::{Chain, Named};
 use skiff_delegate::{AccessWebhook, Anonymous, AuthenticationConfig, AuthorizationConfig, AuthorizerEntry, Connection, Issuers, TokenWebhook};
-use skiff_policy::{Authenticator, Authorizer};
+use skiff_policy::Authenticator;
 use skiff_request::User;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,12 +81,12 @@ impl Access {
     fn authorization(&self, path: &Path) -> anyhow::Result<()> {
         let told = || format!("read the authorization configuration {}", path.display());
         let config = AuthorizationConfig::parse(&File::read(path).with_context(told)?).with_context(told)?;
-        let mut order: Vec<Arc<dyn Authorizer>> = Vec::new();
+        let mut order: Vec<Named> = Vec::new();
         for entry in config.authorizers {
             order.push(match entry {
-                AuthorizerEntry::Node => self.chain.nodes.clone(),
-                AuthorizerEntry::Rbac => self.chain.rbac.clone(),
-                AuthorizerEntry::Webhook(settings) => Arc::new(AccessWebhook::new(*settings).with_context(told)?),
+                AuthorizerEntry::Node(name) => (name, self.chain.nodes.clone()),
+                AuthorizerEntry::Rbac(name) => (name, self.chain.rbac.clone()),
+                AuthorizerEntry::Webhook(settings) => (settings.name.clone(), Arc::new(AccessWebhook::new(*settings).with_context(told)?)),
             });
         }
         self.chain.set_order(order);

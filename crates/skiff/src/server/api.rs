@@ -33,6 +33,8 @@ pub struct Api {
     pub definitions: Arc<skiff_crd::Definitions>,
     /// The registry as components of this process ask it: their calls are recorded, too.
     pub service: Arc<dyn Service>,
+    /// Where nodes answer DNS: the address of the Service `kube-dns`.
+    pub dns: IpAddr,
     auditor: Option<Arc<Auditor>>,
     handle: Handle,
     /// Ends what keeps the objects of the server itself.
@@ -98,7 +100,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
     let definitions = skiff_crd::Definitions::load(registry.clone(), webhooks);
-    bootstrap::ensure(&client(service.clone(), master(), "kube-apiserver"), &*store, s).await?;
+    let dns = bootstrap::ensure(&client(service.clone(), master(), "kube-apiserver"), &*store, s).await?;
     kubeconfig::write(s, &keys)?;
     let handle = Server::start(config)
         .await
@@ -106,7 +108,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let stop = CancellationToken::new();
     tokio::spawn(skiff_apiserver::keep(registry.clone(), facts, stop.clone()));
     let encryption = Encryption::new(sealer, store.clone(), s);
-    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, auditor, handle, stop })
+    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, dns, auditor, handle, stop })
 }
 
 /// Where the `kubernetes` Service is, if it was made already.

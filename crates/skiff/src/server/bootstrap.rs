@@ -8,11 +8,12 @@ use skiff_auth::bootstrap::{self, Step};
 use skiff_client::{Client, Target};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_store::Store;
+use std::net::IpAddr;
 use tokio::task::JoinSet;
 
 /// Makes what is missing; what a user has changed stays, but for the addresses of the `kubernetes` Service. All of it is
-/// written at the same time: then it waits for the disk together.
-pub async fn ensure(client: &Client, store: &dyn Store, s: &Settings) -> anyhow::Result<()> {
+/// written at the same time: then it waits for the disk together. Returns where nodes answer DNS.
+pub async fn ensure(client: &Client, store: &dyn Store, s: &Settings) -> anyhow::Result<IpAddr> {
     let mut steps: JoinSet<_> = bootstrap::plan(store).into_iter().map(|step| roles(client.clone(), step)).collect();
     let steps = async {
         while let Some(done) = steps.join_next().await {
@@ -24,7 +25,7 @@ pub async fn ensure(client: &Client, store: &dyn Store, s: &Settings) -> anyhow:
         "metadata": {"name": "local-path", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
         "provisioner": skiff_cluster::PROVISIONER, "reclaimPolicy": "Delete", "volumeBindingMode": "WaitForFirstConsumer"});
     let class = make(client, "storage.k8s.io", "storageclasses", class);
-    futures::try_join!(steps, rights(client), class, dns(client, s)).map(drop)
+    futures::try_join!(steps, rights(client), class, dns(client, s)).map(|((), (), (), address)| address)
 }
 
 /// The rights of our own controllers, which upstream's default roles do not know, and of nodes to certificates, as
@@ -73,12 +74,25 @@ async fn bind(client: &Client, name: &str, role: &str, subject: Value) -> anyhow
     make(client, RBAC, "clusterrolebindings", binding).await
 }
 
-/// The Service of the cluster's DNS, which each node answers itself.
-async fn dns(client: &Client, s: &Settings) -> anyhow::Result<()> {
-    let dns = json!({"apiVersion": "v1", "kind": "Service",
+/// The Service of the cluster's DNS, which each node answers itself. Its address is kept through restarts with other flags:
+/// running pods have it in their `resolv.conf`.
+async fn dns(client: &Client, s: &Settings) -> anyhow::Result<IpAddr> {
+    let service = json!({"apiVersion": "v1", "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
         "spec": {"clusterIP": s.dns, "ports": [{"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
-    make(client, "", "services", dns).await
+    let there = target("", "services", &service);
+    make(client, "", "services", service).await?;
+    let bytes = client.get_bytes(there).await.context("read services kube-dns")?;
+    let address = cluster_ip(&bytes).unwrap_or(s.dns);
+    if address != s.dns {
+        tracing::info!(target: "dns", %address, flags = %s.dns, "the Service kube-dns keeps its address, nodes answer there; delete the Service before a restart to move it");
+    }
+    Ok(address)
+}
+
+/// A Service's address; None of a headless one.
+fn cluster_ip(service: &[u8]) -> Option<IpAddr> {
+    serde_json::from_slice::<Value>(service).ok()?.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
 }
 
 fn target(group: &'static str, resource: &'static str, object: &Value) -> Target {

@@ -49,7 +49,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
     api.encryption.follow(&tasks, &stop);
     api.access.follow(&tasks, &stop);
-    let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate()), tokens::Tokens::new(&api)?);
+    let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate(), api.dns), tokens::Tokens::new(&api)?);
     let informers = control::start(&api, &settings, &tasks, &stop);
     let joining = async { joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join") };
     let agent = async {

@@ -16,6 +16,7 @@ pub struct Settings {
     pub pods: Vec<IpNet>,
     pub services: Vec<IpNet>,
     pub node_ports: (u16, u16),
+    /// Where the Service of DNS is made; one that is there already keeps its address.
     pub dns: IpAddr,
     pub domain: String,
     pub data: PathBuf,
@@ -81,9 +82,9 @@ impl Settings {
     pub fn api_service(&self) -> anyhow::Result<IpAddr> {
         nth(self.services.first().context("--service-cidr is empty")?, 1)
     }
-    /// What nodes must know.
-    pub fn facts(&self, client_ca: &str) -> Facts {
-        Facts { pods: self.pods.clone(), services: self.services.clone(), dns: self.dns, domain: self.domain.clone(), client_ca: client_ca.to_owned() }
+    /// What nodes must know; DNS is where the cluster's Service of it is.
+    pub fn facts(&self, client_ca: &str, dns: IpAddr) -> Facts {
+        Facts { pods: self.pods.clone(), services: self.services.clone(), dns, domain: self.domain.clone(), client_ca: client_ca.to_owned() }
     }
     /// What `skiff stop` must know.
     pub fn traces(&self, facts: &Facts) -> Traces {

@@ -114,6 +114,8 @@ fn kubectl_takes_over_what_its_client_side_apply_set() {
     assert!(matches!(tracker().apply(&live, &wish, "other", false, T1), Err(ApplyError::Conflict(_))));
     let (taken, _) = tracker().apply(&live, &wish, "kubectl", false, T1).unwrap();
     assert_eq!((&taken["spec"]["replicas"], owners(&taken).contains(&"kubectl/Apply".to_owned())), (&json!(2), true));
+    let told: Value = serde_json::from_str(taken["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
+    assert_eq!(told, wish, "who goes back to the client's apply finds what was applied");
     let mut scaled = live.clone();
     scaled["spec"]["replicas"] = 7.into();
     tracker().update(&live, &mut scaled, "scaler", T0);

@@ -14,8 +14,9 @@ pub struct AuthorizationConfig {
 
 #[derive(Debug)]
 pub enum AuthorizerEntry {
-    Node,
-    Rbac,
+    /// With the name that the file gives it.
+    Node(String),
+    Rbac(String),
     Webhook(Box<WebhookSettings>),
 }
 
@@ -145,8 +146,8 @@ fn entry(at: &str, e: Entry, wrong: &mut Vec<String>) -> Option<AuthorizerEntry>
             wrong.push(format!("{at}.webhook: Invalid value: \"non-null\": may only be specified when type=Webhook"));
             None
         }
-        ("Node", None) => Some(AuthorizerEntry::Node),
-        _ => Some(AuthorizerEntry::Rbac),
+        ("Node", None) => Some(AuthorizerEntry::Node(e.name)),
+        _ => Some(AuthorizerEntry::Rbac(e.name)),
     }
 }
 

@@ -104,7 +104,6 @@ impl Default for Strategy {
 pub enum NameRule {
     Subdomain,
     Label,
-    Label1035,
     /// Anything that is one step of a path: RBAC's names with colons.
     PathSegment,
 }
@@ -114,7 +113,6 @@ impl NameRule {
         match self {
             NameRule::Subdomain => skiff_meta::is_dns1123_subdomain(name),
             NameRule::Label => skiff_meta::is_dns1123_label(name),
-            NameRule::Label1035 => skiff_meta::is_dns1035_label(name),
             NameRule::PathSegment => path_segment(name),
         }
     }

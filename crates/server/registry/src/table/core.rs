@@ -101,7 +101,7 @@ pub fn rows() -> Vec<Resource> {
             .fields(fields::SERVICE)
             .strategy(|s| {
                 s.create_on_update = true;
-                s.name = NameRule::Label1035;
+                s.name = NameRule::Label;
                 s.answers_object = true;
                 s.allocates = true;
                 s.prepare_update = Some(strategy::service::prepare_update);
