@@ -14,21 +14,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-/// Connections at once, of all ports together; more wait in the listeners' queues.
+/// Connections at once to one port; what comes beyond is closed.
 const MOST: usize = 1024;
 /// Rest after a connection that could not be accepted.
 const REST: Duration = Duration::from_millis(100);
 
 /// Listens as long as it is there.
+#[derive(Default)]
 pub struct LocalPorts {
     open: BTreeMap<u16, (SocketAddr, JoinHandle<()>)>,
-    room: Arc<Semaphore>,
-}
-
-impl Default for LocalPorts {
-    fn default() -> Self {
-        Self { open: BTreeMap::new(), room: Arc::new(Semaphore::new(MOST)) }
-    }
 }
 
 impl LocalPorts {
@@ -48,7 +42,7 @@ impl LocalPorts {
             }
             match TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).await {
                 Ok(listener) => {
-                    let task = tokio::spawn(serve(listener, *to, self.room.clone()));
+                    let task = tokio::spawn(serve(listener, *to, MOST));
                     self.open.insert(*port, (*to, task));
                 }
                 Err(error) => refused.push((*port, error)),
@@ -64,13 +58,14 @@ impl Drop for LocalPorts {
     }
 }
 
-async fn serve(listener: TcpListener, to: SocketAddr, room: Arc<Semaphore>) {
+async fn serve(listener: TcpListener, to: SocketAddr, most: usize) {
+    let room = Arc::new(Semaphore::new(most));
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         let Ok((client, _)) = listener.accept().await else {
             tokio::time::sleep(REST).await;
             continue;
         };
+        let Ok(place) = room.clone().try_acquire_owned() else { continue };
         tokio::spawn(async move {
             let _place = place;
             // A Service without endpoints refuses; dropping the client tells it so.
@@ -123,6 +118,23 @@ mod tests {
         while TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_beyond_the_limit_is_closed_and_the_port_goes_on() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listen");
+        let port = listener.local_addr().expect("address").port();
+        let serving = tokio::spawn(serve(listener, echo().await, 1));
+        let mut first = TcpStream::connect(("127.0.0.1", port)).await.expect("connect");
+        first.write_all(b"x").await.expect("write");
+        first.read_exact(&mut [0]).await.expect("the echo");
+        let mut second = TcpStream::connect(("127.0.0.1", port)).await.expect("connect");
+        assert!(matches!(second.read(&mut [0]).await, Ok(0) | Err(_)));
+        drop(first);
+        while ask(port).await.ok().as_deref() != Some("hello") {
+            tokio::task::yield_now().await;
+        }
+        serving.abort();
     }
 
     #[tokio::test]

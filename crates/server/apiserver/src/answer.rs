@@ -6,9 +6,12 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
-use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use futures::StreamExt;
+use http_body::Body;
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::BoxBody};
 use skiff_meta::{GroupVersionKind, Reason, Status};
 use skiff_request::{Answer, ListAnswer};
+use tokio_util::sync::CancellationToken;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Reply = BoxBody<Bytes, Failure>;
@@ -20,6 +23,15 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Reply {
 /// A backend's body, passed on as it comes; a break in it breaks ours.
 pub(crate) fn relayed(body: hyper::body::Incoming) -> Reply {
     body.map_err(Failure::from).boxed()
+}
+
+/// A body of no known length that ends with the server: a log that is followed would else hold up its stop.
+pub(crate) fn until(body: Reply, stop: CancellationToken) -> Reply {
+    if body.size_hint().exact().is_some() {
+        return body;
+    }
+    let frames = BodyStream::new(body).take_until(stop.cancelled_owned());
+    BodyExt::boxed(StreamBody::new(stream::SyncStream::new(frames)))
 }
 
 /// What rendering knows beside the answer.
@@ -126,4 +138,22 @@ pub(crate) fn warn(headers: &mut http::HeaderMap, text: &str) {
 /// A warning's text inside quotes, at most 256 bytes of printable characters.
 fn quoted(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(256).flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Frame;
+
+    #[tokio::test]
+    async fn a_body_without_end_ends_with_the_server() {
+        let stop = CancellationToken::new();
+        let endless = futures::stream::iter([Ok(Frame::data(Bytes::from_static(b"a")))]).chain(futures::stream::pending());
+        let mut body = until(BodyExt::boxed(StreamBody::new(stream::SyncStream::new(endless))), stop.clone());
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        stop.cancel();
+        assert!(body.frame().await.is_none());
+        let whole = until(full("known"), stop).collect().await.unwrap().to_bytes();
+        assert_eq!(whole, "known");
+    }
 }

@@ -171,17 +171,22 @@ impl Server {
         }
         if let Some((a, place)) = self.elsewhere(&asked.route, parts.uri.path()) {
             self.allowed_elsewhere(parts, &user, &asked, passage).await?;
-            return a.forward(place, parts, &user, body, upgrade).await;
+            return self.relayed(a.forward(place, parts, &user, body, upgrade).await);
         }
         match &asked.route {
             Route::Resource { target, rest, .. } if self.connects(target) => {
                 let notes = passage.notes().map(|n| &**n);
                 let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target, rest, query: &asked.query, user: &user, notes };
-                c.serve(body, upgrade).await
+                self.relayed(c.serve(body, upgrade).await)
             }
             Route::Resource { .. } => self.resource(parts, body, user, asked, passage).await,
             _ => self.path(parts, &user, asked, passage).await,
         }
+    }
+
+    /// What others stream through this server ends when it stops.
+    fn relayed(&self, answer: Result<Response<Reply>, Status>) -> Result<Response<Reply>, Status> {
+        answer.map(|r| r.map(|body| answer::until(body, self.stop.clone())))
     }
 
     /// Who asks.

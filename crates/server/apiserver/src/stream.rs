@@ -88,10 +88,10 @@ fn line(kind: WatchKind, object: &Bytes) -> Bytes {
 }
 
 /// hyper's boxed bodies must be `Sync`; a stream that is only ever polled through `&mut` is safe to share.
-struct SyncStream<S>(parking_lot::Mutex<std::pin::Pin<Box<S>>>);
+pub(crate) struct SyncStream<S>(parking_lot::Mutex<std::pin::Pin<Box<S>>>);
 
 impl<S> SyncStream<S> {
-    fn new(s: S) -> Self {
+    pub(crate) fn new(s: S) -> Self {
         Self(parking_lot::Mutex::new(Box::pin(s)))
     }
 }
