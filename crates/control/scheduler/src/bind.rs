@@ -2,7 +2,7 @@
 use crate::PodQueue;
 use crate::cluster::Cluster;
 use crate::storage::device_claims;
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference};
 use serde_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
@@ -163,8 +163,7 @@ impl Binder {
         if same && promise == Promise::Keep {
             return;
         }
-        let since = said.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref()).map_or_else(|| self.clock.seconds().to_string(), |t| skiff_meta::Timestamp(t.0.as_second()).to_string());
-        let mut status = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": since}]});
+        let mut status = json!({"conditions": [not_scheduled(pod, said, reason, message, &self.clock.seconds().to_string())]});
         match promise {
             Promise::Keep => {}
             Promise::Set(node) => status["nominatedNodeName"] = node.into(),
@@ -174,5 +173,26 @@ impl Binder {
         if let Err(e) = self.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&json!({"status": status}))).await {
             tracing::debug!(target: "scheduler", pod = name, error = %e, "condition not written");
         }
+    }
+}
+
+/// The condition of a pod that has no node, since when it says so, and of which generation.
+fn not_scheduled(pod: &Pod, said: Option<&PodCondition>, reason: &str, message: &str, now: &str) -> serde_json::Value {
+    let since = said.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref()).map_or_else(|| now.to_owned(), |t| skiff_meta::Timestamp(t.0.as_second()).to_string());
+    json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": since, "observedGeneration": pod.metadata.generation})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_tells_its_generation_and_keeps_its_time() {
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"generation": 3}})).unwrap();
+        let first = not_scheduled(&pod, None, "Unschedulable", "m", "2026-01-01T00:00:09Z");
+        assert_eq!(first, json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "m", "lastTransitionTime": "2026-01-01T00:00:09Z", "observedGeneration": 3}));
+        let said: PodCondition = serde_json::from_value(first).unwrap();
+        let again = not_scheduled(&pod, Some(&said), "Unschedulable", "other", "2026-01-01T00:00:20Z");
+        assert_eq!((&again["lastTransitionTime"], &again["message"]), (&json!("2026-01-01T00:00:09Z"), &json!("other")));
     }
 }
