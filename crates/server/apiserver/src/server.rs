@@ -76,11 +76,20 @@ async fn stopped(work: impl Future<Output = ()>, stop: CancellationToken) {
 }
 
 impl Server {
+    /// Takes the address; who connects waits until [`Server::start_on`] answers.
+    pub async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+        TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+    }
+
+    /// Listens and serves at once.
     pub async fn start(config: Config) -> Result<Handle, StartError> {
-        let address = config.address;
-        let listen = |source| StartError::Listen { address, source };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let listener = Self::listen(config.address).await?;
+        Self::start_on(config, listener)
+    }
+
+    /// Answers on what [`Server::listen`] took.
+    pub fn start_on(config: Config, listener: TcpListener) -> Result<Handle, StartError> {
+        let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.address, source })?;
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let flow = Arc::new(Flow::new(&config.registry, config.seats));
         tasks.spawn(flow::follow(flow.clone(), config.registry.clone(), stop.clone()));

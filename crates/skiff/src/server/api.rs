@@ -42,6 +42,10 @@ pub struct Api {
 }
 
 pub async fn start(s: &Settings) -> anyhow::Result<Api> {
+    // First of all: who has the port may be another cluster's server, whose kubeconfig is to stay as it is.
+    let listener = Server::listen(s.listen)
+        .await
+        .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
     let table = Arc::new(Table::builtin());
     let indexer = Arc::new(RowIndexer::new(table.clone()));
     let sealer = encryption::open(s).await?;
@@ -102,9 +106,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let definitions = skiff_crd::Definitions::load(registry.clone(), webhooks);
     let dns = bootstrap::ensure(&client(service.clone(), master(), "kube-apiserver"), &*store, s).await?;
     kubeconfig::write(s, &keys)?;
-    let handle = Server::start(config)
-        .await
-        .with_context(|| format!("serve the API on {} (is another server running? choose another --https-listen-port)", s.listen))?;
+    let handle = Server::start_on(config, listener).with_context(|| format!("serve the API on {}", s.listen))?;
     let stop = CancellationToken::new();
     tokio::spawn(skiff_apiserver::keep(registry.clone(), facts, stop.clone()));
     let encryption = Encryption::new(sealer, store.clone(), s);
