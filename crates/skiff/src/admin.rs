@@ -83,8 +83,9 @@ pub struct TokenLine {
     pub expires: String,
 }
 
-/// What `skiff stop` and others must know of the server that ran last, kept in the run folder.
-#[derive(Serialize, Deserialize, Debug, Default)]
+/// What `skiff stop` and others must know of the server that ran last, kept in the run folder. All paths are absolute;
+/// an empty one was not recorded by the version that wrote this.
+#[derive(Serialize, Deserialize, Debug, Default, Clone, PartialEq)]
 pub struct Traces {
     pub kubeconfig: PathBuf,
     pub cgroup: String,
@@ -96,6 +97,53 @@ pub struct Traces {
     /// Where a server is reached; empty for an agent.
     #[serde(default)]
     pub url: String,
+    /// Whose containers these are.
+    #[serde(default)]
+    pub data: PathBuf,
+    /// Where volumes are mounted.
+    #[serde(default)]
+    pub kubelet: PathBuf,
+    /// Where containers' logs are.
+    #[serde(default)]
+    pub logs: PathBuf,
+}
+
+impl Traces {
+    /// Whether there may be containers.
+    pub fn has_node(&self) -> bool {
+        !self.prefix.is_empty()
+    }
+    /// What is to be recorded when this follows what `old` tells: the node of an earlier start stays known until `skiff stop`.
+    pub fn after(self, old: Option<Self>) -> Self {
+        match old {
+            Some(old) if old.has_node() && !self.has_node() => Self { kubeconfig: self.kubeconfig, url: self.url, ..old },
+            _ => self,
+        }
+    }
+    /// Fails when the containers of this run folder belong to another state folder: they are not to be taken for orphans.
+    fn belongs(&self, run: &Path, data: &Path) -> anyhow::Result<()> {
+        if !self.has_node() || self.data.as_os_str().is_empty() || self.data == data {
+            return Ok(());
+        }
+        let (run, theirs) = (run.display(), self.data.display());
+        bail!("the containers of {run} belong to the server or agent with --data-dir {theirs}: end them first (skiff stop --all --run-dir {run}), or give this one another --run-dir")
+    }
+}
+
+/// Fails when a server with this state folder must leave the run folder alone. For who holds both locks.
+pub fn own(run: &Path, data: &Path) -> anyhow::Result<()> {
+    read_traces(run)?.map_or(Ok(()), |t| t.belongs(run, &absolute(data)))
+}
+
+/// Writes down what `skiff stop` must know. Before any container is started.
+pub fn record(run: &Path, known: Traces) -> anyhow::Result<()> {
+    let known = known.after(read_traces(run)?);
+    Ok(skiff_pki::write_private(&traces(run), &serde_json::to_vec(&known)?)?)
+}
+
+/// The path as others find it from other folders, and without links as far as it exists.
+pub fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 
 pub fn socket(run: &Path) -> PathBuf {
@@ -125,5 +173,42 @@ pub fn ask(run: &Path, what: &Ask) -> anyhow::Result<Told> {
     match serde_json::from_str(&answer).context("read the server's answer")? {
         Told::Failed(why) => bail!(why),
         told => Ok(told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(data: &str, prefix: &str) -> Traces {
+        Traces { data: data.into(), prefix: prefix.into(), ..Traces::default() }
+    }
+
+    #[test]
+    fn containers_belong_to_one_state_folder() {
+        let run = Path::new("/run/skiff");
+        let told = of("/a", "skiff").belongs(run, Path::new("/b")).unwrap_err().to_string();
+        assert!(told.contains("--data-dir /a") && told.contains("skiff stop --all --run-dir /run/skiff"), "{told}");
+        for (recorded, why) in [(of("/b", "skiff"), "its own"), (of("/a", ""), "no containers"), (of("", "skiff"), "an older version's")] {
+            assert!(recorded.belongs(run, Path::new("/b")).is_ok(), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_node_stays_known_to_a_server_that_runs_none() {
+        let server = Traces { url: "https://a:1".into(), ..of("/a", "") };
+        let merged = server.clone().after(Some(of("/a", "skiff")));
+        assert_eq!((merged.prefix.as_str(), merged.url.as_str()), ("skiff", "https://a:1"));
+        assert_eq!(of("/a", "new").after(Some(of("/a", "skiff"))).prefix, "new");
+        assert_eq!(server.clone().after(None), server);
+    }
+
+    #[test]
+    fn a_record_of_an_older_version_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(traces(dir.path()), r#"{"kubeconfig":"/k","cgroup":"/skiff","prefix":"skiff","node":"n","pods":["10.42.0.0/16"],"services":[],"registries":"/r"}"#).unwrap();
+        let t = read_traces(dir.path()).unwrap().unwrap();
+        assert!(t.has_node() && t.data.as_os_str().is_empty() && t.kubelet.as_os_str().is_empty());
+        own(dir.path(), Path::new("/b")).unwrap();
     }
 }

@@ -39,6 +39,9 @@ pub enum Command {
     Check {
         #[arg(long, value_enum, default_value_t)]
         output: Output,
+        /// The machine is to be an agent [default: when the configuration file is an agent's]
+        #[arg(long)]
+        agent: bool,
         #[command(flatten)]
         places: Places,
     },
@@ -189,6 +192,9 @@ pub const DATA_DIR: &str = "/var/lib/skiff";
 /// Where Skiff keeps its files.
 #[derive(Args, Debug, Clone)]
 pub struct Places {
+    /// Configuration file: the long names of the flags of `server` or `agent` as YAML keys [default: <config-dir>/config.yaml]
+    #[arg(long, short = 'c', env = "SKIFF_CONFIG_FILE")]
+    pub config: Option<PathBuf>,
     /// Folder of state: datastore, certificates, images, volumes
     #[arg(long, short = 'd', env = "SKIFF_DATA_DIR", default_value = DATA_DIR)]
     pub data_dir: PathBuf,
@@ -202,9 +208,6 @@ pub struct Places {
 
 #[derive(Args, Debug, Clone)]
 pub struct ServerArgs {
-    /// Configuration file: the long names of these flags as YAML keys [default: <config-dir>/config.yaml]
-    #[arg(long, short = 'c', env = "SKIFF_CONFIG_FILE")]
-    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub places: Places,
     /// Address to serve the API on
@@ -284,13 +287,10 @@ pub struct ServerArgs {
 
 #[derive(Args, Debug, Clone)]
 pub struct AgentArgs {
-    /// Configuration file: the long names of these flags as YAML keys [default: <config-dir>/config.yaml]
-    #[arg(long, short = 'c', env = "SKIFF_CONFIG_FILE")]
-    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub places: Places,
     /// The server to join, https://HOST:PORT
-    #[arg(long, short = 's', env = "SKIFF_URL")]
+    #[arg(long, short = 's', env = "SKIFF_URL", value_parser = url)]
     pub server: String,
     /// Token of the server; seen by everybody on this machine, --token-file is not
     #[arg(long, short = 't', env = "SKIFF_TOKEN", hide_env_values = true)]
@@ -358,6 +358,12 @@ pub enum LogFormat {
     Json,
 }
 
+/// What an agent can reach a server by.
+fn url(text: &str) -> Result<String, String> {
+    skiff_client::tls::check_url(text).map_err(|e| e.to_string())?;
+    Ok(text.to_owned())
+}
+
 /// An address and the length of its prefix, with no bits set beyond that.
 fn network(text: &str) -> Result<IpNet, String> {
     let form = "a network is written like 10.42.0.0/16 or fd00:42::/56";
@@ -375,6 +381,14 @@ fn network(text: &str) -> Result<IpNet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_servers_url_is_told_from_other_words() {
+        assert!(url("https://192.0.2.10:6443").is_ok() && url("https://[fd00::1]:6443").is_ok());
+        for bad in ["foo", "foo:6443", "http://foo:6443", "https://", ""] {
+            assert!(url(bad).is_err_and(|e| e.contains("https://host:port")), "{bad}");
+        }
+    }
 
     #[test]
     fn networks_are_told_what_is_wrong_with_them() {

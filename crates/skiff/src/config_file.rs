@@ -4,25 +4,64 @@ use anyhow::{Context, bail};
 use clap::CommandFactory;
 use serde_json::Value;
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+type Map = serde_json::Map<String, Value>;
 
 /// Larger files are refused, bytes.
 const MAX_SIZE: u64 = 1 << 20;
 
-/// The arguments with what the configuration file of a `server` or an `agent` says put in. Other commands have none.
+/// Of every command: where files are.
+const PLACES: [&str; 3] = ["data-dir", "run-dir", "config-dir"];
+
+/// What the commands are that take flags of the file, by where these go in the arguments.
+const ROLES: [&str; 2] = ["server", "agent"];
+const ALONE: [&str; 4] = ["check", "stop", "kubeconfig", "log-level"];
+const WITH_SUBCOMMAND: [&str; 3] = ["image", "token", "secrets-encrypt"];
+
+/// The arguments with what the configuration file says put in: all of it for a `server` or an `agent`, where files are for
+/// the others, which so find the server that runs.
 pub fn with_config(args: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
-    let Some(role) = ["server", "agent"].into_iter().find(|r| args.get(1).is_some_and(|a| a == r)) else { return Ok(args) };
-    let (path, given) = path_of(&args);
-    let text = match std::fs::metadata(&path) {
-        Ok(m) if m.len() > MAX_SIZE => bail!("read {}: the file is larger than {MAX_SIZE} bytes", path.display()),
-        Ok(_) => std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound && !given => return Ok(args),
+    let Some(command) = args.get(1).and_then(|a| a.to_str()) else { return Ok(args) };
+    let role = ROLES.into_iter().find(|r| *r == command);
+    let at = match command {
+        _ if role.is_some() || ALONE.contains(&command) => 2,
+        _ if WITH_SUBCOMMAND.contains(&command) && args.get(2).is_some_and(|a| a != "help") => 3,
+        _ => return Ok(args),
+    };
+    let Some((path, map)) = file(&args, role.is_none())? else { return Ok(args) };
+    let flags = match role {
+        Some(role) => flags_of(role, map),
+        None => places_of(map),
+    };
+    let flags = flags.with_context(|| format!("read {}", path.display()))?;
+    let mut out = args;
+    out.splice(at..at, flags.into_iter().map(OsString::from));
+    Ok(out)
+}
+
+/// Whose the file is that these arguments lead to: an agent's when it has a key that only an agent has.
+pub fn role(args: &[OsString]) -> anyhow::Result<&'static str> {
+    let Some((_, map)) = file(args, true)? else { return Ok("server") };
+    let [server, agent] = ROLES.map(|r| longs(r, |_| true));
+    let agents = map.keys().any(|k| agent.contains(k) && !server.contains(k));
+    Ok(if agents { "agent" } else { "server" })
+}
+
+/// What the file holds; None when there is none and nobody asked for one. `lenient`: nor when it is not for this user, who
+/// then goes by the flags.
+fn file(args: &[OsString], lenient: bool) -> anyhow::Result<Option<(PathBuf, Map)>> {
+    let (path, given) = path_of(args);
+    let text = match std::fs::metadata(&path).and_then(|m| if m.len() > MAX_SIZE { Ok(None) } else { std::fs::read_to_string(&path).map(Some) }) {
+        Ok(Some(text)) => text,
+        Ok(None) => bail!("read {}: the file is larger than {MAX_SIZE} bytes", path.display()),
+        Err(e) if e.kind() == ErrorKind::NotFound && !given => return Ok(None),
+        Err(e) if e.kind() == ErrorKind::PermissionDenied && !given && lenient => return Ok(None),
         Err(e) => return Err(e).with_context(|| format!("read {}", path.display())),
     };
-    let flags = flags_of(role, &text).with_context(|| format!("read {}", path.display()))?;
-    let mut out = args;
-    out.splice(2..2, flags.into_iter().map(OsString::from));
-    Ok(out)
+    let map = parse(&text).with_context(|| format!("read {}", path.display()))?;
+    Ok(Some((path, map)))
 }
 
 /// Where the file is, and whether somebody asked for it.
@@ -43,27 +82,40 @@ fn path_of(args: &[OsString]) -> (PathBuf, bool) {
     (Path::new(&dir).join("config.yaml"), false)
 }
 
-fn flags_of(role: &str, text: &str) -> anyhow::Result<Vec<String>> {
+fn parse(text: &str) -> anyhow::Result<Map> {
     let config: Value = if text.trim().is_empty() { Value::Null } else { serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!("it is no YAML: {e}"))? };
-    let map = match config {
-        Value::Null => return Ok(Vec::new()),
-        Value::Object(m) => m,
+    match config {
+        Value::Null => Ok(Map::new()),
+        Value::Object(m) => Ok(m),
         _ => bail!("it must be a map of flag names to values"),
-    };
-    let command = crate::cli::Cli::command();
-    let server = command.find_subcommand(role).with_context(|| format!("the {role} command is missing"))?;
-    let known: Vec<&str> = server.get_arguments().filter_map(|a| a.get_long()).filter(|n| *n != "config").collect();
-    let switches: Vec<&str> = server.get_arguments().filter(|a| !a.get_action().takes_values()).filter_map(|a| a.get_long()).collect();
+    }
+}
+
+/// The long names of a command's flags.
+fn longs(command: &str, which: impl Fn(&clap::Arg) -> bool) -> Vec<String> {
+    let cli = crate::cli::Cli::command();
+    let arguments = cli.find_subcommand(command).into_iter().flat_map(|c| c.get_arguments());
+    arguments.filter(|a| which(a)).filter_map(|a| a.get_long()).map(str::to_owned).collect()
+}
+
+/// The file may be a server's or an agent's: other keys are for that one to judge.
+fn places_of(map: Map) -> anyhow::Result<Vec<String>> {
+    map.into_iter().filter(|(key, _)| PLACES.contains(&key.as_str())).map(|(key, value)| Ok(format!("--{key}={}", scalar(&key, &value)?))).collect()
+}
+
+fn flags_of(role: &str, map: Map) -> anyhow::Result<Vec<String>> {
+    let known = longs(role, |a| a.get_long() != Some("config"));
+    let switches = longs(role, |a| !a.get_action().takes_values());
     let mut flags = Vec::new();
     for (key, value) in map {
-        if !known.contains(&key.as_str()) {
+        if !known.contains(&key) {
             if let Some(means) = crate::k3s_flags::meaning(&key) {
                 bail!("key {key:?} is a flag of k3s that Skiff does not have: {means}");
             }
             let near = known.iter().min_by_key(|k| strsim::damerau_levenshtein(k, &key)).filter(|k| strsim::damerau_levenshtein(k, &key) <= 4);
             bail!("unknown key {key:?}{}", near.map(|n| format!(", did you mean {n:?}?")).unwrap_or_default());
         }
-        match (switches.contains(&key.as_str()), value) {
+        match (switches.contains(&key), value) {
             (true, Value::Bool(true)) => flags.push(format!("--{key}")),
             (true, Value::Bool(false) | Value::Null) => {}
             (true, other) => bail!("key {key:?} must be true or false, not {other}"),
@@ -92,6 +144,7 @@ mod tests {
     use super::*;
     #[test]
     fn keys_become_flags() {
+        let flags_of = |role, text| parse(text).and_then(|map| flags_of(role, map));
         let flags = flags_of("server", "tls-san: [a, b]\nhttps-listen-port: 7443\ndisable-agent: true\n").unwrap();
         assert_eq!(flags, ["--tls-san=a", "--tls-san=b", "--https-listen-port=7443", "--disable-agent"]);
         assert!(flags_of("server", "").unwrap().is_empty());
@@ -104,5 +157,28 @@ mod tests {
         for bad in ["[1]", "a: [", "disable-agent: 3", "tls-san: {a: b}"] {
             assert!(flags_of("server", bad).is_err(), "{bad}");
         }
+    }
+
+    fn given(dir: &Path, words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).chain(["--config-dir".into(), dir.into()]).collect()
+    }
+
+    #[test]
+    fn other_commands_learn_where_files_are() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("config.yaml"), "server: https://a:1\ntoken-file: /t\ndata-dir: /d\nrun-dir: /r\n").unwrap();
+        for (words, at) in [(&["skiff", "stop", "--all"][..], 2), (&["skiff", "image", "list"], 3), (&["skiff", "token", "create", "--ttl", "1d"], 3)] {
+            let args = with_config(given(dir.path(), words)).unwrap();
+            assert_eq!(args[at..at + 2], ["--data-dir=/d", "--run-dir=/r"], "{words:?}");
+            assert_eq!(args[at + 2..], given(dir.path(), words)[at..], "the command line comes later and wins");
+        }
+        for words in [&["skiff"][..], &["skiff", "completion"]] {
+            assert_eq!(with_config(given(dir.path(), words)).unwrap(), given(dir.path(), words));
+        }
+        assert_eq!(role(&given(dir.path(), &["skiff", "check"])).unwrap(), "agent");
+        std::fs::write(dir.path().join("config.yaml"), "data-dir: /d\n").unwrap();
+        assert_eq!(role(&given(dir.path(), &["skiff", "check"])).unwrap(), "server");
+        std::fs::write(dir.path().join("config.yaml"), "run-dir: [/a]\n").unwrap();
+        assert!(with_config(given(dir.path(), &["skiff", "stop"])).is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! `skiff image …`: asks the running server; without one, works on the image store itself.
 use crate::admin::{Ask, Image, Told, ask, read_traces, socket};
 use crate::cli::{ImageCommand, Output, Places};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use std::path::Path;
 
 pub fn run(command: ImageCommand) -> anyhow::Result<()> {
@@ -60,6 +60,11 @@ fn human(bytes: u64) -> String {
 fn tell(places: &Places, what: Ask) -> anyhow::Result<Told> {
     if socket(&places.run_dir).exists() && std::os::unix::net::UnixStream::connect(socket(&places.run_dir)).is_ok() {
         return ask(&places.run_dir, &what);
+    }
+    // Who only looks makes nothing.
+    let (store, makes) = (crate::node::image_store(&places.data_dir), matches!(what, Ask::ImageImport(_) | Ask::ImagePull(_)));
+    if !makes && !store.is_dir() {
+        bail!("there is no image store in {}; does the server run with another --run-dir, or was it another --data-dir?", places.data_dir.display());
     }
     let _lock = crate::lock::take(&places.data_dir)?;
     let registries = read_traces(&places.run_dir)?.map_or_else(|| places.config_dir.join("registries.yaml"), |t| t.registries);

@@ -72,7 +72,7 @@ fn run() -> anyhow::Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "skiff", &mut std::io::stdout());
             Ok(())
         }
-        Command::Check { output, places } => check::run(output, &places),
+        Command::Check { output, agent, places } => check::run(output, agent, &places),
         Command::Stop { all, places } => stop::run(all, &places),
         Command::Image { command } => image::run(command),
         Command::Kubeconfig { places } => {

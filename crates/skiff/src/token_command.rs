@@ -11,7 +11,7 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
                 println!("{token}");
                 // On standard error, so that $(skiff token create) is the token alone.
                 if let Some(traces) = crate::admin::read_traces(&places.run_dir)?.filter(|t| !t.url.is_empty()) {
-                    eprintln!("{}", join_line(&traces.url, &token));
+                    eprintln!("{}", join_line(&traces.url));
                 }
             }
         }
@@ -31,9 +31,9 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What to type on the other machine.
-fn join_line(url: &str, token: &str) -> String {
-    format!("On the machine that is to join, as root:\n  skiff agent --server {url} --token {token}")
+/// What to type on the other machine. Not the token itself: arguments are seen by everybody there.
+fn join_line(url: &str) -> String {
+    format!("On the machine that is to join, as root, with the token in a file that only root can read:\n  skiff agent --server {url} --token-file /etc/skiff/token")
 }
 
 fn seconds(text: &str) -> Option<u64> {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn the_line_to_join_can_be_copied() {
-        assert!(join_line("https://192.0.2.10:6443", "K10ab::c").ends_with("\n  skiff agent --server https://192.0.2.10:6443 --token K10ab::c"));
+        assert!(join_line("https://192.0.2.10:6443").ends_with("\n  skiff agent --server https://192.0.2.10:6443 --token-file /etc/skiff/token"));
     }
 
     #[test]

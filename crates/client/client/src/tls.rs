@@ -12,7 +12,7 @@ mod read;
 mod url;
 
 pub use authority::authority_of;
-pub use connect::{Endpoint, Identity, TlsStream, TokenSource};
+pub use connect::{Endpoint, Identity, TlsStream, TokenSource, check_url};
 
 use crate::{Answer, Call, Transport, Verb};
 use bytes::Bytes;

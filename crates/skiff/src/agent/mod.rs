@@ -9,7 +9,7 @@ mod join;
 
 use crate::cli::{AgentArgs, LogFormat};
 use crate::node::{self, Wiring, door, settings::NodeSettings};
-use crate::{lock, process};
+use crate::{admin, lock, process};
 use anyhow::Context;
 use skiff_client::{Client, tls::Https};
 use skiff_identity::{Serving, keep_client, keep_serving};
@@ -27,7 +27,8 @@ pub fn run(args: AgentArgs) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
     let node = NodeSettings::of(&args.node, &args.places, args.bind_address)?;
     crate::check::required(&node.data)?;
-    let _lock = lock::take(&node.data)?;
+    let _locks = (lock::take(&node.data)?, lock::take_run(&node.run)?);
+    admin::own(&node.run, &node.data)?;
     let token = join::token(&args)?;
     process::run(serve(args, node, token))
 }
@@ -57,8 +58,9 @@ async fn serve(args: AgentArgs, n: NodeSettings, token: Option<crate::token::Tok
     };
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep_client(client.clone(), https, n.name.clone(), kept.client())));
     tasks.spawn(stop.clone().run_until_cancelled_owned(keep_serving(client, serving, n.name.clone(), n.address, kept.serving())));
+    admin::record(&n.run, n.traces(&facts))?;
     let agent = node::start(&n, &facts, wiring, &tasks, &stop).await?;
-    door::open(&n.run, &n.traces(&facts), door::Door { images: Some(agent.images.clone()), runtime: Some(agent.runtime.clone()), ..Default::default() }, &tasks, &stop)?;
+    door::open(&n.run, door::Door { images: Some(agent.images.clone()), runtime: Some(agent.runtime.clone()), ..Default::default() }, &tasks, &stop)?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(target: "skiff", server = args.server, node = n.name, "ready");
     end.wait().await;

@@ -9,6 +9,7 @@ use crate::cli::{Cli, Command, Output, Places};
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
@@ -105,14 +106,15 @@ fn probed(data: &Path) -> Vec<Finding> {
     ]
 }
 
-/// The ports that a server needs, unless one runs here already.
-fn ports(listen: IpAddr, api: u16, kubelet: u16) -> Vec<Finding> {
+/// The ports that a server needs, or an agent, which has no API.
+fn ports(listen: IpAddr, api: Option<u16>, kubelet: u16) -> Vec<Finding> {
     let advice = |flag: &str| format!("end the program that has it (ss -lptn says which), or choose another by {flag}");
     let tcp = |port, flag| need(format!("TCP port {port} is free"), TcpListener::bind((listen, port)).is_ok(), advice(flag));
     let overlay = skiff_network::VXLAN_PORT;
     let udp = UdpSocket::bind(SocketAddr::new(listen, overlay)).is_ok();
     let other = "another overlay network (flannel, k3s) has it: end that one before nodes join";
-    vec![tcp(api, "--https-listen-port"), tcp(kubelet, "--kubelet-port"), wish(format!("UDP port {overlay} is free"), udp, other)]
+    let api = api.map(|port| tcp(port, "--https-listen-port"));
+    api.into_iter().chain([tcp(kubelet, "--kubelet-port"), wish(format!("UDP port {overlay} is free"), udp, other)]).collect()
 }
 
 fn room(data: &Path) -> anyhow::Result<Finding> {
@@ -123,18 +125,39 @@ fn room(data: &Path) -> anyhow::Result<Finding> {
     Ok(wish("room for images and volumes", free >= ROOM, advice))
 }
 
-/// Everything, for a server with the flags of the configuration file.
-fn findings(places: &Places) -> anyhow::Result<Vec<Finding>> {
-    let words = ["skiff", "server", "--config-dir"].map(Into::into).into_iter().chain([places.config_dir.clone().into()]).collect();
-    let args = Cli::try_parse_from(crate::config_file::with_config(words)?).context("read the configuration file")?;
-    let Command::Server(server) = args.command else { bail!("the configuration file is no server's") };
-    let data = if server.places.data_dir == Path::new(crate::cli::DATA_DIR) { &places.data_dir } else { &server.places.data_dir };
+/// Where the role of this machine listens: address, the API's port, the node agent's.
+type Listens = (IpAddr, Option<u16>, u16);
+
+/// As the configuration file says.
+fn listens(agent: bool, places: &Places) -> anyhow::Result<Listens> {
+    let file = match &places.config {
+        Some(file) => ["--config".into(), file.clone().into()],
+        None => ["--config-dir".into(), places.config_dir.clone().into()],
+    };
+    let words = |role: &str| ["skiff".into(), role.into()].into_iter().chain(file.clone()).collect::<Vec<OsString>>();
+    let role = if agent { "agent" } else { crate::config_file::role(&words("server"))? };
+    let mut args = crate::config_file::with_config(words(role))?;
+    if role == "agent" {
+        // Nobody asks this server; it may be given on the command line of the agent alone.
+        args.push("--server=https://localhost".into());
+    }
+    Ok(match Cli::try_parse_from(args).context("read the configuration file")?.command {
+        Command::Server(s) => (s.bind_address, Some(s.https_listen_port), s.node.kubelet_port),
+        Command::Agent(a) => (a.bind_address, None, a.node.kubelet_port),
+        _ => bail!("the configuration file is neither a server's nor an agent's"),
+    })
+}
+
+/// Everything, for a server or an agent with the flags of the configuration file.
+fn findings(agent: bool, places: &Places) -> anyhow::Result<Vec<Finding>> {
+    let (listen, api, kubelet) = listens(agent, places)?;
+    let data = &places.data_dir;
     let mut all = seen();
     all.extend(if rustix::process::geteuid().is_root() { probed(data) } else { spoken(data) });
     all.push(room(data)?);
     let runs = std::os::unix::net::UnixStream::connect(crate::admin::socket(&places.run_dir)).is_ok();
     if !runs {
-        all.extend(ports(server.bind_address, server.https_listen_port, server.node.kubelet_port));
+        all.extend(ports(listen, api, kubelet));
     }
     Ok(all)
 }
@@ -149,8 +172,8 @@ pub fn required(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub fn run(output: Output, places: &Places) -> anyhow::Result<()> {
-    let all = findings(places)?;
+pub fn run(output: Output, agent: bool, places: &Places) -> anyhow::Result<()> {
+    let all = findings(agent, places)?;
     if output == Output::Json {
         println!("{}", serde_json::to_string_pretty(&all)?);
     } else {
@@ -175,9 +198,22 @@ mod tests {
     fn a_port_that_another_program_has_is_found() {
         let taken = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = taken.local_addr().expect("address").port();
-        let found = ports([127, 0, 0, 1].into(), port, 0);
+        let found = ports([127, 0, 0, 1].into(), Some(port), 0);
         assert_eq!(found.iter().take(2).map(|f| f.ok).collect::<Vec<_>>(), [false, true]);
         assert!(found[0].what.contains(&port.to_string()) && found[0].advice.contains("--https-listen-port"));
+    }
+
+    #[test]
+    fn an_agent_is_known_by_its_file_or_told() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let places = |config| Places { config, data_dir: "/d".into(), run_dir: "/r".into(), config_dir: dir.path().into() };
+        assert!(listens(false, &places(None)).expect("no file").1.is_some());
+        assert!(listens(true, &places(None)).expect("no file").1.is_none());
+        let file = dir.path().join("agent.yaml");
+        std::fs::write(&file, "token-file: /t\nkubelet-port: 7\n").expect("written");
+        assert_eq!(listens(false, &places(Some(file))).expect("an agent's"), ([0, 0, 0, 0].into(), None, 7));
+        std::fs::write(dir.path().join("config.yaml"), "https-listen-port: 9\nbind-address: 127.0.0.1\n").expect("written");
+        assert_eq!(listens(false, &places(None)).expect("a server's"), ([127, 0, 0, 1].into(), Some(9), 10250));
     }
 
     #[test]

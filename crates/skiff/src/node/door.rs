@@ -1,5 +1,5 @@
 //! Answers on the private door of a server or an agent.
-use crate::admin::{Ask, Image, MAX_LINE, Told, Traces, socket, traces};
+use crate::admin::{Ask, Image, MAX_LINE, Told, socket};
 use crate::server::encryption::Encryption;
 use crate::server::tokens::Tokens;
 use anyhow::{Context, bail};
@@ -26,9 +26,8 @@ pub struct Door {
     pub encryption: Option<Encryption>,
 }
 
-/// Writes down what `skiff stop` must know, and opens the door.
-pub fn open(run: &Path, known: &Traces, door: Door, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
-    skiff_pki::write_private(&traces(run), &serde_json::to_vec(known)?)?;
+/// Opens the door.
+pub fn open(run: &Path, door: Door, tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<()> {
     let path = socket(run);
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).with_context(|| format!("listen on {}", path.display()))?;

@@ -6,7 +6,6 @@ pub mod settings;
 
 use crate::facts::Facts;
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Taint;
 use skiff_controller::SystemClock;
 use skiff_cri::{Network, Runtime, Snapshots};
 use skiff_images::{ImageService, Options, limits::Limits, manifest::Platform};
@@ -26,10 +25,15 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// The kubelet of the Kubernetes that this is.
 const VERSION: &str = concat!("v1.37.2+skiff", env!("CARGO_PKG_VERSION"));
 
+/// Where images are kept.
+pub fn image_store(data: &std::path::Path) -> std::path::PathBuf {
+    data.join("agent/images-store")
+}
+
 /// What `skiff image` and the server both open. Blocking.
 pub fn images(data: &std::path::Path, registries: &std::path::Path) -> anyhow::Result<ImageService> {
     let clock = Arc::new(|| skiff_meta::Timestamp::from_system(SystemTime::now()).0);
-    let options = Options { dir: data.join("agent/images-store"), registries: registries.to_owned(), limits: Limits::default(), platform: Platform::host(), clock };
+    let options = Options { dir: image_store(data), registries: registries.to_owned(), limits: Limits::default(), platform: Platform::host(), clock };
     ImageService::open(options).context("open the image store")
 }
 
@@ -107,7 +111,7 @@ fn memory() -> i64 {
 }
 
 fn config_of(n: &NodeSettings, facts: &Facts, tls: Arc<rustls::ServerConfig>) -> anyhow::Result<skiff_kubelet::Config> {
-    let mut c = skiff_kubelet::Config::new(n.name.clone(), vec![n.address], n.data.join("agent/kubelet"));
+    let mut c = skiff_kubelet::Config::new(n.name.clone(), vec![n.address], settings::kubelet(&n.data));
     c.log_dir.clone_from(&n.logs);
     if n.logs != std::path::Path::new("/var/log/pods") {
         c.container_log_links = None;
@@ -118,7 +122,7 @@ fn config_of(n: &NodeSettings, facts: &Facts, tls: Arc<rustls::ServerConfig>) ->
     c.max_pods = n.max_pods;
     c.listen = Some(SocketAddr::new(n.listen, n.port));
     c.labels = n.labels.iter().cloned().collect();
-    c.taints = n.taints.iter().map(|t| taint(t)).collect::<anyhow::Result<_>>()?;
+    c.taints.clone_from(&n.taints);
     c.annotations = [(skiff_cluster::STORAGE_PATH.to_owned(), n.storage.display().to_string())].into();
     c.manifests = Some(n.data.join("agent/pod-manifests"));
     c.version = VERSION.into();
@@ -133,12 +137,4 @@ pub fn subject(der: &[u8]) -> Option<(String, Vec<String>)> {
     let (_, cert) = X509Certificate::from_der(der).ok()?;
     let name = cert.subject().iter_common_name().next()?.as_str().ok()?.to_owned();
     Some((name, cert.subject().iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect()))
-}
-
-/// `key=value:effect`, `key:effect`.
-fn taint(text: &str) -> anyhow::Result<Taint> {
-    let (left, effect) = text.rsplit_once(':').with_context(|| format!("--node-taint {text:?} is not of the form key=value:effect"))?;
-    anyhow::ensure!(["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect), "--node-taint {text:?}: the effect is one of NoSchedule, PreferNoSchedule, NoExecute");
-    let (key, value) = left.split_once('=').map_or((left, None), |(k, v)| (k, Some(v.to_owned())));
-    Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })
 }

@@ -21,7 +21,7 @@ mod settings;
 pub mod tokens;
 
 use crate::cli::{LogFormat, ServerArgs};
-use crate::{lock, node::door};
+use crate::{admin, lock, node::door};
 use anyhow::Context;
 use settings::Settings;
 use std::time::Duration;
@@ -38,7 +38,8 @@ pub fn run(args: ServerArgs) -> anyhow::Result<()> {
     if settings.node.is_some() {
         crate::check::required(&settings.data)?;
     }
-    let _lock = lock::take(&settings.data)?;
+    let _locks = (lock::take(&settings.data)?, lock::take_run(&settings.run)?);
+    admin::own(&settings.run, &settings.data)?;
     crate::process::run(serve(settings))
 }
 
@@ -51,6 +52,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     api.access.follow(&tasks, &stop);
     let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate(), api.dns), tokens::Tokens::new(&api)?);
     let informers = control::start(&api, &settings, &tasks, &stop);
+    admin::record(&settings.run, settings.traces(&facts))?;
     let joining = async { joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join") };
     let agent = async {
         let Some(n) = &settings.node else { return Ok(None) };
@@ -61,7 +63,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ((), agent) = tokio::try_join!(joining, agent)?;
     let (images, runtime) = agent.as_ref().map(|a| (a.images.clone(), a.runtime.clone())).unzip();
     let door = door::Door { images, runtime, tokens: Some(tokens), encryption: Some(api.encryption.clone()) };
-    door::open(&settings.run, &settings.traces(&facts), door, &tasks, &stop)?;
+    door::open(&settings.run, door, &tasks, &stop)?;
     manifests::follow(&api, &settings, &tasks, &stop);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(target: "skiff", kubeconfig = %settings.kubeconfig.display(), "ready");

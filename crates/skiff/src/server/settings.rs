@@ -1,5 +1,5 @@
 //! What the flags mean: parsed, completed, checked against each other.
-use crate::admin::Traces;
+use crate::admin::{Traces, absolute};
 use crate::cli::ServerArgs;
 use crate::facts::Facts;
 use crate::node::settings::{NodeSettings, address};
@@ -90,7 +90,8 @@ impl Settings {
     pub fn traces(&self, facts: &Facts) -> Traces {
         let node = self.node.as_ref().map(|n| n.traces(facts));
         let url = format!("https://{}", SocketAddr::new(self.advertise, self.listen.port()));
-        Traces { kubeconfig: self.kubeconfig.clone(), url, ..node.unwrap_or_else(|| Traces { pods: self.pods.clone(), services: self.services.clone(), ..Traces::default() }) }
+        let none = || Traces { pods: self.pods.clone(), services: self.services.clone(), data: absolute(&self.data), ..Traces::default() };
+        Traces { kubeconfig: absolute(&self.kubeconfig), url, ..node.unwrap_or_else(none) }
     }
     /// The service account tokens' issuer.
     pub fn issuer(&self) -> String {

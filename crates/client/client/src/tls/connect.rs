@@ -70,6 +70,18 @@ impl From<ClientConfig> for Configs {
     }
 }
 
+fn url(server: &str) -> Result<(Uri, Authority), HttpsError> {
+    let wrong = || HttpsError::Url(server.to_owned());
+    let uri: Uri = server.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().filter(|a| uri.scheme_str() == Some("https") && !a.host().is_empty()).cloned().ok_or_else(wrong)?;
+    Ok((uri, authority))
+}
+
+/// Fails for what is not the URL of a server; nothing is asked of it.
+pub fn check_url(server: &str) -> Result<(), HttpsError> {
+    url(server).map(drop)
+}
+
 impl Connector {
     pub(super) fn new(e: &Endpoint) -> Result<Self, HttpsError> {
         Self::with(e, config(e)?)
@@ -77,8 +89,7 @@ impl Connector {
     /// With a TLS configuration of one's own; that which the endpoint would give is not looked at.
     pub(super) fn with(e: &Endpoint, config: ClientConfig) -> Result<Self, HttpsError> {
         let wrong = || HttpsError::Url(e.server.clone());
-        let uri: Uri = e.server.parse().map_err(|_| wrong())?;
-        let authority = uri.authority().filter(|_| uri.scheme_str() == Some("https")).cloned().ok_or_else(wrong)?;
+        let (uri, authority) = url(&e.server)?;
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let name = e.server_name.clone().unwrap_or_else(|| host.clone());
         Ok(Self {
