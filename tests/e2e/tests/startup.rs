@@ -1,13 +1,14 @@
 //! What keeps a server from starting is told at once, by name, with what to do.
 use anyhow::ensure;
 use skiff_e2e::program::{Ended, ended, places, skiff};
-use skiff_e2e::{binary, lacks, serve, with_server};
+use skiff_e2e::{IMAGE, binary, lacks, serve, with_cluster, with_server};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+use xtask::cluster::Cluster;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -30,6 +31,8 @@ fn mistyped_flags_and_keys_are_told_with_the_nearest_name() {
     let dir = tempfile::tempdir().unwrap();
     failed(&server(dir.path(), &["--https-listen-prot", "7000"]), &["--https-listen-prot", "--https-listen-port"]);
     failed(&ended(&mut skiff(&["sever"]), SOON).unwrap(), &["sever", "server"]);
+    failed(&server(dir.path(), &["--node-taint", "a"]), &["--node-taint", "key=value:effect"]);
+    failed(&ended(skiff(&["agent", "--server", "foo"]).args(places(dir.path())), SOON).unwrap(), &["foo", "https://host:port"]);
     failed(&server(dir.path(), &["--log-level", "node=debgu"]), &["debgu", "did you mean debug"]);
     std::fs::create_dir_all(dir.path().join("etc")).unwrap();
     let config = dir.path().join("etc/config.yaml");
@@ -54,7 +57,11 @@ fn a_port_in_use_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
+    let kubeconfig = dir.path().join("etc/skiff.yaml");
+    std::fs::create_dir_all(dir.path().join("etc")).unwrap();
+    std::fs::write(&kubeconfig, "of the cluster that has the port").unwrap();
     failed(&server(dir.path(), &["--disable-agent", "--https-listen-port", &port]), &[&format!(":{port}"), "in use", "--https-listen-port"]);
+    assert_eq!(std::fs::read_to_string(&kubeconfig).unwrap(), "of the cluster that has the port");
 }
 
 #[test]
@@ -82,6 +89,61 @@ fn one_server_a_state_folder() {
         ensure!(c.port_answers(), "the first one is disturbed");
         Ok(())
     });
+}
+
+/// `skiff` with these words, on the run folder of this cluster and folders beside its own.
+fn astray(c: &Cluster, words: &[&str]) -> Ended {
+    let mut command = skiff(words);
+    command.args(places(&c.dir.join("astray"))).arg("--run-dir").arg(c.dir.join("run"));
+    ended(&mut command, SOON).expect("it ends by itself")
+}
+
+#[test]
+fn one_server_a_run_folder() {
+    with_server(16519, |c| {
+        let pid = serve(c)?;
+        let record = || std::fs::read(c.dir.join("run/server.json"));
+        let before = record()?;
+        failed(&astray(c, &["server", "--disable-agent", "--https-listen-port", "16522"]), &["another skiff", &pid.to_string(), "--run-dir"]);
+        failed(&astray(c, &["stop", "--all"]), &["stop the server first", &pid.to_string()]);
+        ensure!(record()? == before, "the record was changed");
+        ensure!(c.port_answers(), "the first one is disturbed");
+        Ok(())
+    });
+}
+
+#[test]
+fn containers_belong_to_the_server_that_started_them() {
+    with_cluster(16524, |c| {
+        c.kubectl(&["run", "a", "--image", IMAGE, "--restart=Never", "--command", "--", "sleep", "3600"])?;
+        c.kubectl(&["wait", "--for=condition=Ready", "pod/a", "--timeout=60s"])?;
+        failed(&astray(c, &["stop", "--all"]), &["stop the server first"]);
+        c.end_server(false)?;
+        let sandboxes = || std::fs::read_dir(c.dir.join("run/containers/sandboxes")).map(Iterator::count);
+        let before = sandboxes()?;
+        ensure!(before > 0, "no container is left running");
+        let data = format!("--data-dir {}", c.dir.join("data").display());
+        for extra in [&["server", "--disable-agent", "--https-listen-port", "16526"][..], &["server", "--https-listen-port", "16526", "--kubelet-port", "16527"]] {
+            failed(&astray(c, extra), &[&data, "skiff stop --all", "--run-dir"]);
+        }
+        ensure!(sandboxes()? == before, "another server ended containers");
+        // Whatever state folder is named: the containers and mounts of the record go.
+        let stop = astray(c, &["stop", "--all"]);
+        ensure!(stop.success && stop.text.contains(&c.dir.join("data").display().to_string()), "{stop:?}");
+        ensure!(!c.dir.join("run").exists(), "the run folder is left");
+        Ok(())
+    });
+}
+
+#[test]
+fn who_only_looks_makes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for words in [&["image", "list"][..], &["image", "rm", "a"]] {
+        failed(&ended(skiff(words).args(places(dir.path())), SOON).unwrap(), &["no image store", "--run-dir"]);
+    }
+    let stop = ended(skiff(&["stop", "--all"]).args(places(dir.path())), SOON).unwrap();
+    assert!(stop.success && stop.text.contains("nothing of Skiff is here"), "{stop:?}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
