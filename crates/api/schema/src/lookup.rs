@@ -83,6 +83,13 @@ mod tests {
         assert_eq!(volume.fields.first().map(|f| f.name), Some("name"));
     }
 
+    /// Heads and tables stop reading metadata there (`skiff_meta::Head`, the API server's `sparse`).
+    #[test]
+    fn managed_fields_come_last_in_metadata() {
+        let meta = types().iter().find(|t| t.short_name() == "ObjectMeta").expect("ObjectMeta");
+        assert_eq!(meta.fields.last().map(|f| f.name), Some("managedFields"));
+    }
+
     #[test]
     fn facts_of_container_ports() {
         let container = by_name("io.k8s.api.core.v1.Container").expect("Container");

@@ -57,6 +57,10 @@ fn observe(of: &Steps, step: Step, rejected: bool, took: Duration) {
     }
 }
 
+/// Definitions come and go: past so many series of writes the others are counted together.
+const SERIES: usize = 4096;
+const OTHERS: &str = "others";
+
 impl Counts {
     pub fn new(plugins: impl Iterator<Item = &'static str>) -> Self {
         let authorizations = std::array::from_fn(|_| Histogram::new(AUTHORIZATION));
@@ -85,7 +89,11 @@ impl Counts {
     pub fn wrote(&self, group: &str, resource: &str, operation: &'static str, took: Duration) {
         let key = (group.to_owned(), resource.to_owned(), operation);
         let known = self.writes.read().get(&key).cloned();
-        let h = known.unwrap_or_else(|| self.writes.write().entry(key).or_insert_with(|| Arc::new(Histogram::new(STORE))).clone());
+        let h = known.unwrap_or_else(|| {
+            let mut writes = self.writes.write();
+            let key = if writes.len() < SERIES { key } else { (String::new(), OTHERS.to_owned(), operation) };
+            writes.entry(key).or_insert_with(|| Arc::new(Histogram::new(STORE))).clone()
+        });
         h.observe(took.as_secs_f64());
     }
 
@@ -134,6 +142,17 @@ fn each(of: &Steps, mut tell: impl FnMut(&[LabelPair<'_>], &Histogram)) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn series_of_writes_are_bounded() {
+        let counts = Counts::new(std::iter::empty());
+        for i in 0..SERIES + 10 {
+            counts.wrote("x", &i.to_string(), "create", Duration::from_millis(1));
+        }
+        let writes = counts.writes.read();
+        assert_eq!(writes.len(), SERIES + 1);
+        assert_eq!(writes[&(String::new(), OTHERS.to_owned(), "create")].count(), 10);
+    }
 
     #[test]
     fn what_was_counted_is_shown_under_its_labels() {
