@@ -65,6 +65,7 @@ pub enum Command {
     },
     /// Change the log levels of the running server or agent, such as `node=debug,api=warn`
     LogLevel {
+        /// A level for all (`debug`), or COMPONENT=LEVEL, several with commas between
         levels: String,
         #[command(flatten)]
         places: Places,

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CHECK: Duration = Duration::from_secs(10);
+/// How often, and how many times, a node that comes back looks whether it is whole.
+const BACK_PAUSE: Duration = Duration::from_millis(50);
+const BACK_TRIES: usize = 100;
 const MAX_IMAGES: usize = 50;
 
 pub fn labels(config: &Config, machine: &Machine) -> BTreeMap<String, String> {
@@ -69,7 +72,21 @@ async fn run(agent: Arc<Agent>, server: Option<SocketAddr>) {
     report_forever(&agent, server, node, &about).await;
 }
 
+/// A node that comes back and was ready says nothing until its runtime and network are there again, for a while: pods need
+/// not learn of a moment.
+async fn come_back(agent: &Agent, node: &Node) {
+    let is_ready = |n: &Node| condition(n.status.as_ref(), "Ready").is_some_and(|c| c.status == "True");
+    for _ in 0..BACK_TRIES {
+        let well = agent.runtime.status().await.is_ok_and(|s| s.runtime_problem.is_none() && s.network_problem.is_none());
+        if well || !is_ready(node) {
+            return;
+        }
+        tokio::time::sleep(BACK_PAUSE).await;
+    }
+}
+
 async fn report_forever(agent: &Agent, server: Option<SocketAddr>, node: Node, about: &Regarding) {
+    come_back(agent, &node).await;
     let mut known = node;
     let mut sent_at = agent.now();
     let mut failures = 0u32;

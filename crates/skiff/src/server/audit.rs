@@ -50,7 +50,7 @@ pub struct AuditArgs {
     #[arg(long)]
     pub audit_log_compress: bool,
     /// Form of the log: json, legacy
-    #[arg(long, default_value = "json", value_parser = format)]
+    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = format)]
     pub audit_log_format: bool,
     /// Who waits for the log: nobody (batch), requests (blocking), and they fail with it (blocking-strict)
     #[arg(long, default_value = "batch", value_parser = mode)]
