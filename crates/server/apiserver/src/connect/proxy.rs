@@ -88,6 +88,12 @@ fn unavailable(why: String) -> Status {
 }
 
 /// A ready endpoint of the service's port, by name or number.
+/// Whether the endpoint is this pod of the namespace: whoever writes slices by hand shall not lead the server elsewhere.
+fn is_of(endpoint: &Value, namespace: &str, pod: &Value) -> bool {
+    let ips = pod["status"]["podIPs"].as_array().into_iter().flatten();
+    endpoint["targetRef"]["namespace"] == namespace && endpoint["addresses"][0].is_string() && ips.into_iter().any(|ip| ip["ip"] == endpoint["addresses"][0])
+}
+
 fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Backend, Status> {
     let v = c.object("services", &c.target.namespace, name)?;
     let ports = v["spec"]["ports"].as_array().map_or(&[][..], Vec::as_slice);
@@ -108,6 +114,7 @@ fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Back
         let same = |p: &&Value| p["name"].as_str().unwrap_or_default() == chosen["name"].as_str().unwrap_or_default();
         let Some(port) = slice["ports"].as_array().into_iter().flatten().find(same).and_then(|p| u16::try_from(p["port"].as_u64()?).ok()) else { continue };
         let ready = slice["endpoints"].as_array().into_iter().flatten().filter(|e| e["conditions"]["ready"] != false);
+        let ready = ready.filter(|e| c.object("pods", &c.target.namespace, e["targetRef"]["name"].as_str().unwrap_or_default()).is_ok_and(|pod| is_of(e, &c.target.namespace, &pod)));
         all.extend(ready.filter_map(|e| Some((e["addresses"][0].as_str()?.to_owned(), port))));
     }
     if all.is_empty() {
@@ -187,6 +194,23 @@ async fn page(base: Base, response: Response<Reply>, packed: bool) -> Result<Res
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn endpoints_are_pods_of_the_namespace() {
+        let pod = json!({"status": {"podIPs": [{"ip": "10.42.0.7"}]}});
+        let endpoint = |namespace: &str, ip: &str| json!({"addresses": [ip], "targetRef": {"kind": "Pod", "namespace": namespace, "name": "p"}});
+        for (e, good) in [
+            (endpoint("a", "10.42.0.7"), true),
+            (endpoint("b", "10.42.0.7"), false),
+            (endpoint("a", "192.0.2.1"), false),
+            (json!({"addresses": ["10.42.0.7"]}), false),
+            (json!({"targetRef": {"namespace": "a"}}), false),
+        ] {
+            assert_eq!(is_of(&e, "a", &pod), good, "{e}");
+        }
+    }
+
     #[test]
     fn names_of_backends() {
         assert_eq!(split("web"), Some(("", "web", "")));
