@@ -1,11 +1,12 @@
 //! The kernel's side: apply a transaction, read a table back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use skiff_netlink::{NetlinkError, Socket};
 
 use crate::observe::{observe, open};
-use crate::{Family, Observed, Op, Transaction, encode};
+use crate::{Family, Observed, Op, Ruleset, Transaction, encode};
 
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
@@ -26,6 +27,10 @@ pub enum NftError {
         source: NetlinkError,
     },
 }
+
+/// Between two readings of sets whose hashes the kernel may be moving.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LAST_PAUSE: Duration = Duration::from_millis(160);
 
 /// A netfilter socket in the namespace of the thread that opened it.
 pub struct Nft {
@@ -109,6 +114,26 @@ impl Nft {
     pub fn observe(&mut self, family: Family, table: &str) -> Result<Observed, NftError> {
         let read = observe(&mut self.socket, family as u8, table);
         read.map_err(|source| NftError::Read { table: table.to_owned(), source })
+    }
+
+    /// True when the kernel's table is what `ruleset` says, whatever packets have changed in it.
+    ///
+    /// A set that has just grown is moved into a larger hash in the kernel's own time, and a listing made meanwhile may miss elements. So when
+    /// nothing but elements differs, it is read again, for 0.3 s at most.
+    pub fn holds(&mut self, ruleset: &Ruleset) -> Result<bool, NftError> {
+        let lingering = self.lingering(&ruleset.table);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let seen = self.observe(ruleset.family, &ruleset.table)?;
+            if seen.matches(ruleset, &lingering) {
+                return Ok(true);
+            }
+            if pause > LAST_PAUSE || !seen.same_rules(ruleset, &lingering) {
+                return Ok(false);
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
     }
 
     /// Chains of the table that are empty and wait to be deleted.

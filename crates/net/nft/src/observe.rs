@@ -1,6 +1,7 @@
 //! What the kernel has of a table, in as much detail as verification needs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use skiff_netlink::{Attribute, Attributes, Message, Protocol, Result, Socket};
 
@@ -28,16 +29,8 @@ pub struct ObservedValue {
 
 impl Observed {
     /// True when nothing but packets has changed the table since `ruleset` was applied. Chains named in `lingering` may be there still.
-    pub fn matches(&self, ruleset: &Ruleset, lingering: &[std::sync::Arc<str>]) -> bool {
-        let extra = |name: &String| !ruleset.chains.contains_key(name.as_str()) && !lingering.iter().any(|l| **l == **name);
-        if self.chains.keys().any(extra) || self.sets.len() != ruleset.sets.len() {
-            return false;
-        }
-        let chains = ruleset.chains.iter().all(|(name, chain)| {
-            let found = self.chains.get(&**name);
-            found.is_some_and(|digests| digests.iter().copied().eq(chain.rules.iter().map(|rule| Some(rule.digest()))))
-        });
-        chains
+    pub fn matches(&self, ruleset: &Ruleset, lingering: &[Arc<str>]) -> bool {
+        self.same_rules(ruleset, lingering)
             && ruleset.sets.iter().all(|(name, set)| {
                 let Some(found) = self.sets.get(&**name) else { return false };
                 set.timeout.is_some()
@@ -46,6 +39,18 @@ impl Observed {
                             found.get(&key.padded(&set.key)).is_some_and(|found| same_value(found, value, &set.data))
                         })
             })
+    }
+
+    /// The chains with their rules, and the names of the sets, whatever is in these.
+    pub(crate) fn same_rules(&self, ruleset: &Ruleset, lingering: &[Arc<str>]) -> bool {
+        let extra = |name: &String| !ruleset.chains.contains_key(name.as_str()) && !lingering.iter().any(|l| **l == **name);
+        if self.chains.keys().any(extra) || !self.sets.keys().map(String::as_str).eq(ruleset.sets.keys().map(|name| &**name)) {
+            return false;
+        }
+        ruleset.chains.iter().all(|(name, chain)| {
+            let found = self.chains.get(&**name);
+            found.is_some_and(|digests| digests.iter().copied().eq(chain.rules.iter().map(|rule| Some(rule.digest()))))
+        })
     }
 }
 

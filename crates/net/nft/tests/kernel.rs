@@ -72,7 +72,7 @@ fn the_kernel_takes_a_ruleset_and_its_changes_and_says_so() {
         let mut nft = Nft::open().unwrap();
         let mut first = sample();
         nft.apply(create(&first)).unwrap();
-        assert!(nft.observe(Family::Inet, "sample").unwrap().matches(&first, &[]));
+        assert!(holds(&mut nft, &first));
 
         let mut second = first.clone();
         second.chains.remove("svc");
@@ -82,21 +82,19 @@ fn the_kernel_takes_a_ruleset_and_its_changes_and_says_so() {
         let key = Key::new().ip([10, 43, 0, 1].into()).proto(17).port(53);
         second.insert("services", key, Value::Verdict(Verdict::Drop));
         nft.apply(diff(&first, &second)).unwrap();
-        let lingering = nft.lingering("sample");
-        let seen = nft.observe(Family::Inet, "sample").unwrap();
-        assert!(seen.matches(&second, &lingering) && !seen.matches(&first, &[]));
+        assert!(holds(&mut nft, &second) && !nft.holds(&first).unwrap());
         if let Some(listing) = nft_program() {
             assert_eq!(listing.matches("\"drop\"").count(), 1, "{listing}");
         }
 
         nft.apply(diff(&second, &first)).unwrap();
-        assert!(nft.observe(Family::Inet, "sample").unwrap().matches(&first, &[]));
+        assert!(holds(&mut nft, &first));
         // A refused transaction names its operation and changes nothing.
         let bad = Op::DeleteSet { set: "services".into() };
         let ops = vec![Op::FlushChain { chain: "input".into() }, bad];
         let error = nft.apply(Transaction { family: Family::Inet, table: "sample".into(), ops }).unwrap_err();
         assert_eq!(error.to_string(), "table sample: delete set services");
-        assert!(nft.observe(Family::Inet, "sample").unwrap().matches(&first, &[]));
+        assert!(holds(&mut nft, &first));
 
         // Twenty thousand elements go in one batch.
         for port in 0..20_000 {
@@ -104,12 +102,17 @@ fn the_kernel_takes_a_ruleset_and_its_changes_and_says_so() {
             first.insert("services", key, Value::Verdict(Verdict::Accept));
         }
         nft.apply(create(&first)).unwrap();
-        assert!(nft.observe(Family::Inet, "sample").unwrap().matches(&first, &[]));
+        assert!(holds(&mut nft, &first));
 
         nft.delete_table(Family::Inet, "sample").unwrap();
         nft.delete_table(Family::Inet, "sample").unwrap();
         assert_eq!(nft.observe(Family::Inet, "sample").unwrap(), Observed::default());
     });
+}
+
+/// The kernel moves grown sets when it finds the time: reads until it has, or until it won't.
+fn holds(nft: &mut Nft, rules: &Ruleset) -> bool {
+    (0..100).any(|_| nft.holds(rules).unwrap())
 }
 
 /// The ruleset as the nft program reads it, in this namespace.

@@ -92,29 +92,28 @@ impl ServiceProxy {
     /// The kernel may have the very same rules from before a restart: then nothing is touched.
     fn take_over(&mut self, target: Ruleset) -> Result<SyncOutcome, NftError> {
         let lingering = self.nft.lingering(&self.node.table);
-        let outcome = match self.nft.observe(Family::Inet, &self.node.table) {
-            Ok(seen) if seen.matches(&target, &lingering) => SyncOutcome::Unchanged,
-            _ => {
-                self.nft.apply(create(&target))?;
-                SyncOutcome::Rebuilt
-            }
-        };
-        self.applied = Some(target);
-        Ok(outcome)
+        let seen = self.nft.observe(Family::Inet, &self.node.table);
+        let held = seen.is_ok_and(|seen| seen.matches(&target, &lingering));
+        self.keep_or_rebuild(target, held)
     }
 
     /// Reads the table back and makes it anew if somebody else changed it. To be called every few minutes.
     pub fn verify(&mut self) -> Result<SyncOutcome, NftError> {
-        match self.applied.take() {
-            Some(target) => {
-                let outcome = self.take_over(target)?;
-                if outcome == SyncOutcome::Rebuilt {
-                    tracing::warn!(target: "proxy", table = %self.node.table, "table was changed by someone else and is made anew");
-                }
-                Ok(outcome)
-            }
-            None => Ok(SyncOutcome::Unchanged),
+        let Some(target) = self.applied.take() else { return Ok(SyncOutcome::Unchanged) };
+        let held = self.nft.holds(&target).unwrap_or(false);
+        let outcome = self.keep_or_rebuild(target, held)?;
+        if outcome == SyncOutcome::Rebuilt {
+            tracing::warn!(target: "proxy", table = %self.node.table, "table was changed by someone else and is made anew");
         }
+        Ok(outcome)
+    }
+
+    fn keep_or_rebuild(&mut self, target: Ruleset, held: bool) -> Result<SyncOutcome, NftError> {
+        if !held {
+            self.nft.apply(create(&target))?;
+        }
+        self.applied = Some(target);
+        Ok(if held { SyncOutcome::Unchanged } else { SyncOutcome::Rebuilt })
     }
 
     /// Removes the table.
