@@ -5,21 +5,32 @@
 //!             ▲                  │
 //!             └──back-off over───┴──fits nowhere──▶ parked ──a change that could help──▶ active, after its back-off
 //! ```
+//!
+//! Who only waits for the back-off of a pod that fitted nowhere is taken before its time when nothing else is to be done, as upstream's
+//! `SchedulerPopFromBackoffQ` has it (KEP-5142). Back-offs after errors are waited for.
 use parking_lot::Mutex;
 use skiff_sched::Wakes;
-use std::{cmp::Reverse, collections::{BTreeSet, HashMap}, sync::Arc, time::Duration};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{cmp::Reverse, sync::Arc, time::Duration};
 use tokio::{sync::Notify, time::Instant};
 
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(10);
+/// Back-offs that end in one such window are taken by importance.
+const WINDOW: Duration = Duration::from_secs(1);
 /// Parked pods are tried again after so long whatever happens.
 const PARKED_AT_MOST: Duration = Duration::from_secs(300);
 
-#[derive(Default)]
 struct State {
-    active: BTreeSet<(Reverse<i32>, u64, Arc<str>)>,
     waiting: HashMap<Arc<str>, Waiting>,
+    active: BTreeSet<(Reverse<i32>, u64, Arc<str>)>,
+    /// When back-offs end and what is parked is tried anyway.
+    due: BTreeSet<(Instant, Arc<str>)>,
+    /// Back-offs that need not be waited for, by the window they end in.
+    early: BTreeSet<(u64, Reverse<i32>, Instant, Arc<str>)>,
+    parked: HashSet<Arc<str>>,
     sequence: u64,
+    started: Instant,
     /// Every kind of change seen during turns that still run; a turn that one of them could help does not park.
     seen: HashMap<Arc<str>, Wakes>,
 }
@@ -29,19 +40,35 @@ struct Waiting {
     attempts: u32,
     place: Place,
 }
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Place {
-    Active,
+    Active { sequence: u64 },
     Turn,
-    Backoff { until: Instant },
+    Backoff { until: Instant, failed: bool },
     Parked { until: Instant, ready: Instant, wakes: Wakes },
 }
 
 /// The queue; clones share it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct PodQueue {
     state: Arc<Mutex<State>>,
     wake: Arc<Notify>,
+}
+
+impl Default for PodQueue {
+    fn default() -> Self {
+        let state = State {
+            waiting: HashMap::new(),
+            active: BTreeSet::new(),
+            due: BTreeSet::new(),
+            early: BTreeSet::new(),
+            parked: HashSet::new(),
+            sequence: 0,
+            started: Instant::now(),
+            seen: HashMap::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), wake: Arc::default() }
+    }
 }
 
 impl PodQueue {
@@ -61,7 +88,7 @@ impl PodQueue {
             Some(w) if w.place == Place::Turn => drop(s.seen.insert(key, Wakes::ALL)),
             Some(_) => {}
             None => {
-                s.waiting.insert(key.clone(), Waiting { priority, attempts: 0, place: Place::Active });
+                s.waiting.insert(key.clone(), Waiting { priority, attempts: 0, place: Place::Turn });
                 s.activate(&key);
             }
         }
@@ -70,9 +97,11 @@ impl PodQueue {
     /// The pod is bound or gone.
     pub fn remove(&self, key: &str) {
         let mut s = self.state.lock();
-        s.waiting.remove(key);
         s.seen.remove(key);
-        s.active.retain(|(_, _, k)| &**k != key);
+        let Some((key, _)) = s.waiting.get_key_value(key) else { return };
+        let key = key.clone();
+        s.put(&key, Place::Turn);
+        s.waiting.remove(&key);
     }
     /// Something changed that could let those parked pods fit which wait for changes of this kind.
     pub fn changed(&self, kind: Wakes) {
@@ -81,8 +110,8 @@ impl PodQueue {
         for seen in s.seen.values_mut() {
             *seen = seen.and(kind);
         }
-        let helped = |w: &Waiting| matches!(w.place, Place::Parked { wakes, .. } if wakes.meets(kind));
-        let parked: Vec<Arc<str>> = s.waiting.iter().filter(|(_, w)| helped(w)).map(|(k, _)| k.clone()).collect();
+        let helped = |key: &&Arc<str>| matches!(s.waiting.get(*key), Some(Waiting { place: Place::Parked { wakes, .. }, .. }) if wakes.meets(kind));
+        let parked: Vec<Arc<str>> = s.parked.iter().filter(helped).cloned().collect();
         parked.iter().for_each(|k| s.release(k, now));
         if !parked.is_empty() {
             self.wake.notify_one();
@@ -92,19 +121,18 @@ impl PodQueue {
     pub fn park(&self, key: &str, wakes: Wakes) {
         let mut s = self.state.lock();
         let (now, seen) = (Instant::now(), s.seen.remove(key).unwrap_or_default());
-        let Some(w) = s.waiting.get_mut(key) else { return };
-        w.attempts += 1;
-        let ready = now + backoff(w.attempts);
-        w.place = if seen.meets(wakes) || seen == Wakes::ALL { Place::Backoff { until: ready } } else { Place::Parked { until: now + PARKED_AT_MOST, ready, wakes } };
+        let Some((key, attempts)) = s.failed(key) else { return };
+        let ready = now + backoff(attempts);
+        let helped = seen.meets(wakes) || seen == Wakes::ALL;
+        s.put(&key, if helped { Place::Backoff { until: ready, failed: false } } else { Place::Parked { until: now + PARKED_AT_MOST, ready, wakes } });
         self.wake.notify_one();
     }
     /// The turn failed for another reason: try again after a back-off.
     pub fn retry(&self, key: &str) {
         let mut s = self.state.lock();
         s.seen.remove(key);
-        if let Some(w) = s.waiting.get_mut(key) {
-            w.attempts += 1;
-            w.place = Place::Backoff { until: Instant::now() + backoff(w.attempts) };
+        if let Some((key, attempts)) = s.failed(key) {
+            s.put(&key, Place::Backoff { until: Instant::now() + backoff(attempts), failed: true });
         }
         self.wake.notify_one();
     }
@@ -130,35 +158,72 @@ impl PodQueue {
 }
 
 impl State {
-    fn activate(&mut self, key: &Arc<str>) {
+    /// Moves a pod from where it waits to another place, in every index.
+    fn put(&mut self, key: &Arc<str>, place: Place) {
         let Some(w) = self.waiting.get_mut(key) else { return };
-        w.place = Place::Active;
-        self.sequence += 1;
-        self.active.insert((Reverse(w.priority), self.sequence, key.clone()));
+        let (old, importance) = (std::mem::replace(&mut w.place, place), Reverse(w.priority));
+        match old {
+            Place::Active { sequence } => drop(self.active.remove(&(importance, sequence, key.clone()))),
+            Place::Turn => {}
+            Place::Backoff { until, .. } => {
+                self.due.remove(&(until, key.clone()));
+                self.early.remove(&(self.window(until), importance, until, key.clone()));
+            }
+            Place::Parked { until, .. } => {
+                self.due.remove(&(until, key.clone()));
+                self.parked.remove(key);
+            }
+        }
+        match place {
+            Place::Active { sequence } => drop(self.active.insert((importance, sequence, key.clone()))),
+            Place::Turn => {}
+            Place::Backoff { until, failed } => {
+                self.due.insert((until, key.clone()));
+                if !failed {
+                    self.early.insert((self.window(until), importance, until, key.clone()));
+                }
+            }
+            Place::Parked { until, .. } => {
+                self.due.insert((until, key.clone()));
+                self.parked.insert(key.clone());
+            }
+        }
     }
+    fn window(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.started).as_secs() / WINDOW.as_secs()
+    }
+    fn activate(&mut self, key: &Arc<str>) {
+        self.sequence += 1;
+        self.put(key, Place::Active { sequence: self.sequence });
+    }
+    /// A parked pod may be tried, when its back-off is over.
     fn release(&mut self, key: &Arc<str>, now: Instant) {
-        let Some(w) = self.waiting.get_mut(key) else { return };
-        match w.place {
-            Place::Parked { ready, .. } if ready > now => w.place = Place::Backoff { until: ready },
+        match self.waiting.get(key).map(|w| w.place) {
+            Some(Place::Parked { ready, .. }) if ready > now => self.put(key, Place::Backoff { until: ready, failed: false }),
             _ => self.activate(key),
         }
     }
+    /// Counts a turn without success; the attempts up to now.
+    fn failed(&mut self, key: &str) -> Option<(Arc<str>, u32)> {
+        let key = self.waiting.get_key_value(key)?.0.clone();
+        let w = self.waiting.get_mut(&key)?;
+        w.attempts += 1;
+        Some((key, w.attempts))
+    }
     /// The next key, or when to look again.
     fn take(&mut self, now: Instant) -> (Option<Arc<str>>, Option<Instant>) {
-        let due = |w: &Waiting| match w.place {
-            Place::Backoff { until } | Place::Parked { until, .. } => Some(until),
-            _ => None,
-        };
-        let over: Vec<Arc<str>> = self.waiting.iter().filter(|(_, w)| due(w).is_some_and(|u| u <= now)).map(|(k, _)| k.clone()).collect();
-        over.iter().for_each(|k| self.activate(k));
-        while let Some((_, _, key)) = self.active.pop_first() {
-            if let Some(w) = self.waiting.get_mut(&key) {
-                w.place = Place::Turn;
-                self.seen.insert(key.clone(), Wakes::default());
-                return (Some(key), None);
-            }
+        while let Some((until, key)) = self.due.first().cloned()
+            && until <= now
+        {
+            self.activate(&key);
         }
-        (None, self.waiting.values().filter_map(due).min())
+        let next = self.active.first().map(|(_, _, key)| key).or_else(|| self.early.first().map(|(_, _, _, key)| key));
+        let Some(key) = next.cloned() else {
+            return (None, self.due.first().map(|(until, _)| *until));
+        };
+        self.put(&key, Place::Turn);
+        self.seen.insert(key.clone(), Wakes::default());
+        (Some(key), None)
     }
 }
 
@@ -180,9 +245,35 @@ mod tests {
         assert_eq!(&*q.next().await.unwrap(), "a");
         q.remove("a");
         let start = Instant::now();
+        q.changed(Wakes::POD_GONE);
         q.changed(Wakes::NODE);
         assert_eq!(&*q.next().await.unwrap(), "b");
+        assert_eq!(start.elapsed().as_secs(), 0, "nothing else is to be done");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn back_offs_after_errors_are_waited_for_and_others_when_there_is_work() {
+        let q = PodQueue::new();
+        for (key, priority) in [("failed", 0), ("early", 1), ("important", 2)] {
+            q.add(key, priority);
+        }
+        for key in ["important", "early"] {
+            assert_eq!(&*q.next().await.unwrap(), key);
+            q.park(key, Wakes::NODE);
+        }
+        q.changed(Wakes::NODE);
+        let start = Instant::now();
+        assert_eq!(&*q.next().await.unwrap(), "failed", "the active ones come first");
+        q.retry("failed");
+        assert_eq!(&*q.next().await.unwrap(), "important");
+        q.remove("early");
+        assert_eq!(&*q.next().await.unwrap(), "failed");
         assert_eq!(start.elapsed().as_secs(), 1);
+        q.remove("important");
+        q.remove("failed");
+        assert!(q.is_empty());
+        let s = q.state.lock();
+        assert!(s.active.is_empty() && s.due.is_empty() && s.early.is_empty() && s.parked.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -194,10 +285,10 @@ mod tests {
         q.park("a", Wakes::POD_GONE.and(Wakes::NODE));
         let start = Instant::now();
         assert_eq!(&*q.next().await.unwrap(), "a");
-        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(start.elapsed().as_secs(), 0);
         q.park("a", Wakes::NODE);
         q.next().await;
-        assert_eq!(start.elapsed().as_secs(), 301);
+        assert_eq!(start.elapsed().as_secs(), 300);
     }
 
     #[tokio::test(start_paused = true)]
@@ -222,6 +313,6 @@ mod tests {
         q.park("a", Wakes::NODE);
         let start = Instant::now();
         q.next().await;
-        assert_eq!(start.elapsed().as_secs(), 1);
+        assert_eq!(start.elapsed().as_secs(), 0);
     }
 }
