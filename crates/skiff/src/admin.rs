@@ -157,14 +157,17 @@ pub fn read_traces(run: &Path) -> anyhow::Result<Option<Traces>> {
     let path = traces(run);
     match std::fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        other => Ok(Some(serde_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).with_context(|| format!("read {}", path.display()))?)),
+        other => {
+            Ok(Some(serde_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).with_context(|| format!("read {}", path.display()))?))
+        }
     }
 }
 
 /// Asks the running server. Err when none runs.
 pub fn ask(run: &Path, what: &Ask) -> anyhow::Result<Told> {
     let path = socket(run);
-    let mut stream = UnixStream::connect(&path).with_context(|| format!("reach the server at {} (does `skiff server` or `skiff agent` run, with this --run-dir?)", path.display()))?;
+    let mut stream = UnixStream::connect(&path)
+        .with_context(|| format!("reach the server at {} (does `skiff server` or `skiff agent` run, with this --run-dir?)", path.display()))?;
     let mut line = serde_json::to_vec(what)?;
     line.push(b'\n');
     stream.write_all(&line)?;
@@ -206,7 +209,11 @@ mod tests {
     #[test]
     fn a_record_of_an_older_version_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(traces(dir.path()), r#"{"kubeconfig":"/k","cgroup":"/skiff","prefix":"skiff","node":"n","pods":["10.42.0.0/16"],"services":[],"registries":"/r"}"#).unwrap();
+        std::fs::write(
+            traces(dir.path()),
+            r#"{"kubeconfig":"/k","cgroup":"/skiff","prefix":"skiff","node":"n","pods":["10.42.0.0/16"],"services":[],"registries":"/r"}"#,
+        )
+        .unwrap();
         let t = read_traces(dir.path()).unwrap().unwrap();
         assert!(t.has_node() && t.data.as_os_str().is_empty() && t.kubelet.as_os_str().is_empty());
         own(dir.path(), Path::new("/b")).unwrap();

@@ -37,7 +37,9 @@ impl Facts {
     /// The error names the key.
     pub fn of(data: &BTreeMap<String, String>) -> anyhow::Result<Self> {
         let text = |key: &str| data.get(key).filter(|v| !v.is_empty()).cloned().with_context(|| format!("{key} is missing"));
-        let nets = |key: &str| -> anyhow::Result<Vec<IpNet>> { text(key)?.split(',').map(|n| n.parse().with_context(|| format!("{key}: {n:?} is no network"))).collect() };
+        let nets = |key: &str| -> anyhow::Result<Vec<IpNet>> {
+            text(key)?.split(',').map(|n| n.parse().with_context(|| format!("{key}: {n:?} is no network"))).collect()
+        };
         let domain = text("cluster-domain")?;
         is_dns1123_subdomain(&domain).map_err(|_| anyhow::anyhow!("cluster-domain: {domain:?} is no domain"))?;
         let dns = text("cluster-dns")?;

@@ -40,7 +40,9 @@ pub fn run(command: ImageCommand) -> anyhow::Result<()> {
 fn print(images: &[Image]) {
     let rows: Vec<(String, &str, String)> = images
         .iter()
-        .map(|i| (i.references.first().cloned().unwrap_or_else(|| "<none>".into()), i.id.split(':').next_back().map_or("", |d| &d[..d.len().min(12)]), human(i.size)))
+        .map(|i| {
+            (i.references.first().cloned().unwrap_or_else(|| "<none>".into()), i.id.split(':').next_back().map_or("", |d| &d[..d.len().min(12)]), human(i.size))
+        })
         .collect();
     let width = rows.iter().map(|r| r.0.len()).max().unwrap_or(9).max(9);
     println!("{:width$}  {:12}  SIZE", "REFERENCE", "ID");

@@ -61,7 +61,12 @@ mod tests {
     #[test]
     fn none_of_them_is_ours() {
         let command = crate::cli::Cli::command();
-        let ours: Vec<&str> = ["server", "agent"].iter().filter_map(|r| command.find_subcommand(r)).flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_long).collect();
+        let ours: Vec<&str> = ["server", "agent"]
+            .iter()
+            .filter_map(|r| command.find_subcommand(r))
+            .flat_map(clap::Command::get_arguments)
+            .filter_map(clap::Arg::get_long)
+            .collect();
         assert!(KNOWN.iter().all(|(name, _)| !ours.contains(name)));
     }
 }

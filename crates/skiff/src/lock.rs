@@ -41,7 +41,14 @@ fn make(dir: &Path, mode: u32) -> std::io::Result<()> {
 fn hold(path: &Path, dir: &Path, flag: &str) -> anyhow::Result<File> {
     let start = Instant::now();
     loop {
-        let mut file = OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(path).with_context(|| format!("open {}", path.display()))?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .mode(0o600)
+            .open(path)
+            .with_context(|| format!("open {}", path.display()))?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             // `skiff stop` takes the file away with the folder while it holds it.
             if !same(&file, path) {

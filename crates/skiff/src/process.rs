@@ -10,7 +10,13 @@ fn workers() -> usize {
 
 pub fn run(role: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     crate::memory::few_arenas(workers());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).max_blocking_threads(64).thread_name("skiff").enable_all().build().context("start the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .max_blocking_threads(64)
+        .thread_name("skiff")
+        .enable_all()
+        .build()
+        .context("start the async runtime")?;
     runtime.spawn(crate::memory::give_back());
     let ended = runtime.block_on(role);
     runtime.shutdown_timeout(Duration::from_secs(2));

@@ -77,7 +77,14 @@ mod tests {
         assert_eq!(Token::parse(&format!("{token}\n")).unwrap(), token);
         assert!(!format!("{token:?}").contains(&token.secret));
         let f = "ab".repeat(32);
-        for bad in [String::new(), "abcdef.0123456789abcdef".into(), format!("K10{f}::abcdef"), format!("K10{f}::ABCDEF.0123456789abcdef"), format!("K10{f}::server:0123"), "K10ab::abcdef.0123456789abcdef".into()] {
+        for bad in [
+            String::new(),
+            "abcdef.0123456789abcdef".into(),
+            format!("K10{f}::abcdef"),
+            format!("K10{f}::ABCDEF.0123456789abcdef"),
+            format!("K10{f}::server:0123"),
+            "K10ab::abcdef.0123456789abcdef".into(),
+        ] {
             assert!(Token::parse(&bad).is_err(), "{bad}");
         }
     }

@@ -61,7 +61,9 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, want) in [("0", Some(0)), ("90s", Some(90)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("5", None), ("h", None), ("1w", None), ("-1s", None)] {
+        for (text, want) in
+            [("0", Some(0)), ("90s", Some(90)), ("24h", Some(86_400)), ("7d", Some(604_800)), ("5", None), ("h", None), ("1w", None), ("-1s", None)]
+        {
             assert_eq!(seconds(text), want, "{text}");
         }
     }

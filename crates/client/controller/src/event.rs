@@ -101,7 +101,8 @@ impl Recorder {
         self.event(about, EventType::Warning, reason, message);
     }
     pub fn event(&self, about: &Regarding, kind: EventType, reason: &str, message: impl Into<String>) {
-        let told = Told { component: self.component.clone(), host: self.host.clone(), about: about.clone(), kind, reason: reason.into(), message: message.into() };
+        let told =
+            Told { component: self.component.clone(), host: self.host.clone(), about: about.clone(), kind, reason: reason.into(), message: message.into() };
         if self.to.try_send(told).is_err() {
             tracing::debug!(target: "events", reason, "event dropped");
         }

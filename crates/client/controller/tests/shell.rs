@@ -40,7 +40,15 @@ async fn events_are_written_and_counted() {
 async fn a_lease_is_made_and_renewed() {
     let client = Fake::new().client();
     let clock = Arc::new(HeldClock::at(100));
-    let beat = Heartbeat { client: client.clone(), clock: clock.clone(), namespace: "kube-node-lease".into(), name: "n1".into(), holder: "n1".into(), duration_seconds: 40, owner: None };
+    let beat = Heartbeat {
+        client: client.clone(),
+        clock: clock.clone(),
+        namespace: "kube-node-lease".into(),
+        name: "n1".into(),
+        holder: "n1".into(),
+        duration_seconds: 40,
+        owner: None,
+    };
     beat.beat().await.unwrap();
     clock.set(110);
     beat.beat().await.unwrap();

@@ -103,7 +103,8 @@ impl Binder {
         let m = &pod.metadata;
         let (namespace, uid) = (m.namespace.as_deref().unwrap_or_default(), m.uid.clone().unwrap_or_default());
         for name in device_claims(pod).into_iter().flatten() {
-            let consumer = ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            let consumer =
+                ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
             change_status::<ResourceClaim>(&self.client, namespace, &name, |c| {
                 let all = c.status.get_or_insert_default().reserved_for.get_or_insert_default();
                 let known = all.iter().any(|r| r.uid == uid);
@@ -150,7 +151,8 @@ impl Binder {
         let displaced: Vec<PodFacts> = self.cluster.nominated.lock().values().filter(theirs).cloned().collect();
         for p in displaced {
             self.cluster.nominated.lock().remove(&p.key());
-            if let Err(e) = self.client.patch_status::<Pod>(&p.namespace, &p.name, PatchBody::strategic(&json!({"status": {"nominatedNodeName": null}}))).await {
+            if let Err(e) = self.client.patch_status::<Pod>(&p.namespace, &p.name, PatchBody::strategic(&json!({"status": {"nominatedNodeName": null}}))).await
+            {
                 tracing::debug!(target: "scheduler", pod = p.key(), error = %e, "promise not withdrawn");
             }
             self.queue.changed(Wakes::POD_GONE);
@@ -178,7 +180,10 @@ impl Binder {
 
 /// The condition of a pod that has no node, since when it says so, and of which generation.
 fn not_scheduled(pod: &Pod, said: Option<&PodCondition>, reason: &str, message: &str, now: &str) -> serde_json::Value {
-    let since = said.filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref()).map_or_else(|| now.to_owned(), |t| skiff_meta::Timestamp(t.0.as_second()).to_string());
+    let since = said
+        .filter(|c| c.status == "False")
+        .and_then(|c| c.last_transition_time.as_ref())
+        .map_or_else(|| now.to_owned(), |t| skiff_meta::Timestamp(t.0.as_second()).to_string());
     json!({"type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastTransitionTime": since, "observedGeneration": pod.metadata.generation})
 }
 

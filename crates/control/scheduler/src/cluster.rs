@@ -86,7 +86,11 @@ fn node_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
             let mut s = snapshot.lock();
             let same = s.node(&facts.name).is_some_and(|n| {
                 let f = &n.facts;
-                f.labels == facts.labels && f.taints == facts.taints && f.unschedulable == facts.unschedulable && f.allocatable == facts.allocatable && f.max_pods == facts.max_pods
+                f.labels == facts.labels
+                    && f.taints == facts.taints
+                    && f.unschedulable == facts.unschedulable
+                    && f.allocatable == facts.allocatable
+                    && f.max_pods == facts.max_pods
             });
             s.set_node(facts);
             if same {

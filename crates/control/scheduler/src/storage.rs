@@ -30,7 +30,8 @@ fn class_of_free(row: &Row) -> Vec<String> {
 
 impl Storage {
     pub fn start(informers: &Informers, changed: impl Fn() + Clone + Send + 'static, devices_changed: impl Fn() + Send + 'static) -> Self {
-        let (claims, volumes, classes, devices) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
+        let (claims, volumes, classes, devices) =
+            (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
         volumes.index("free by class", class_of_free);
         let promised: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let (kept, tell) = (promised.clone(), changed.clone());
@@ -83,7 +84,9 @@ impl Storage {
     }
     fn unbound(&self, c: &PersistentVolumeClaim) -> ClaimState {
         let name = c.spec.as_ref().and_then(|s| s.storage_class_name.as_deref()).unwrap_or_default();
-        let Some(class) = self.classes.get("", name).filter(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")) else { return ClaimState::Immediate };
+        let Some(class) = self.classes.get("", name).filter(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")) else {
+            return ClaimState::Immediate;
+        };
         let own = key_of(c.metadata.namespace.as_deref().unwrap_or_default(), c.metadata.name.as_deref().unwrap_or_default());
         let promised = self.promised.lock().clone();
         let free = |v: &PersistentVolume| promised.get(v.metadata.name.as_deref().unwrap_or_default()).is_none_or(|c| *c == own);
@@ -92,7 +95,11 @@ impl Storage {
         // What names the claim already goes before all others.
         all.sort_by_key(|v| (!fit::names(v, c), fit::capacity(v)));
         let volumes = all.iter().map(|v| Candidate { volume: v.metadata.name.clone().unwrap_or_default(), terms: terms(v) }).collect();
-        ClaimState::WaitsForPod { provisions: class.provisioner != NO_PROVISIONER, topologies: class.allowed_topologies.iter().flatten().map(topology).collect(), volumes }
+        ClaimState::WaitsForPod {
+            provisions: class.provisioner != NO_PROVISIONER,
+            topologies: class.allowed_topologies.iter().flatten().map(topology).collect(),
+            volumes,
+        }
     }
 
     /// What is known of the devices that the pod claims.

@@ -51,7 +51,13 @@ pub(crate) async fn take(binder: &Arc<Binder>, key: &str) {
     }
 }
 
-fn make_room(binder: &Binder, facts: &PodFacts, error: &FitError, (view, devices): (&VolumeView, &Devices), nominated: &[PodFacts]) -> Option<Result<Preemption, NoRoom>> {
+fn make_room(
+    binder: &Binder,
+    facts: &PodFacts,
+    error: &FitError,
+    (view, devices): (&VolumeView, &Devices),
+    nominated: &[PodFacts],
+) -> Option<Result<Preemption, NoRoom>> {
     if error.nodes == 0 {
         return None;
     }

@@ -296,7 +296,11 @@ mod tests {
     fn local_node_ports_are_tcp_and_ipv4() {
         let port = |protocol, port, node_port| ServicePort { protocol, port, node_port, ..ServicePort::default() };
         let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
-        let web = Service { cluster_ips: vec![ip("fd00::1"), ip("10.43.0.9")], ports: vec![port(6, 80, 30080), port(17, 53, 30053), port(6, 81, 0)], ..Service::default() };
+        let web = Service {
+            cluster_ips: vec![ip("fd00::1"), ip("10.43.0.9")],
+            ports: vec![port(6, 80, 30080), port(17, 53, 30053), port(6, 81, 0)],
+            ..Service::default()
+        };
         let six = Service { cluster_ips: vec![ip("fd00::2")], ports: vec![port(6, 80, 30081)], ..Service::default() };
         let found = local_node_ports([&web, &six]);
         assert_eq!(found, BTreeMap::from([(30080, SocketAddr::new(ip("10.43.0.9"), 80))]));

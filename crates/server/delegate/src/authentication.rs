@@ -136,12 +136,27 @@ fn authenticator(at: &str, j: Jwt, own: &[String], wrong: &mut Wrong) -> Option<
     let username = username.filter(|_| wrong.0.len() == before)?;
     let some = |s: String| Some(s).filter(|s| !s.is_empty());
     let i = j.issuer;
-    Some(JwtAuthenticator { issuer: i.url, discovery: some(i.discovery_url), ca: some(i.certificate_authority), audiences: i.audiences, algorithms: ALGORITHMS.to_vec(), username, groups, uid, extra, required, claim_rules, user_rules })
+    Some(JwtAuthenticator {
+        issuer: i.url,
+        discovery: some(i.discovery_url),
+        ca: some(i.certificate_authority),
+        audiences: i.audiences,
+        algorithms: ALGORITHMS.to_vec(),
+        username,
+        groups,
+        uid,
+        extra,
+        required,
+        claim_rules,
+        user_rules,
+    })
 }
 
 /// `claims.email`, not `claims.email_verified`.
 fn uses_email(source: &str) -> bool {
-    ["claims.email", "claims.?email"].iter().any(|n| source.match_indices(n).any(|(i, n)| !source[i + n.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')))
+    ["claims.email", "claims.?email"]
+        .iter()
+        .any(|n| source.match_indices(n).any(|(i, n)| !source[i + n.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')))
 }
 
 fn issuer(at: &str, i: &IssuerGiven, own: &[String], wrong: &mut Wrong) {

@@ -97,8 +97,17 @@ impl Connection {
         let unusable = |why: String| ConnectionError::Unusable { what: path.display().to_string(), why };
         let text = read(path)?;
         let config: Kubeconfig = serde_saphyr::from_str(&String::from_utf8_lossy(&text)).map_err(|e| unusable(e.to_string()))?;
-        let context = config.contexts.iter().find(|c| c.name == config.current_context).or(config.contexts.first()).ok_or_else(|| unusable("it has no context".into()))?;
-        let cluster = config.clusters.iter().find(|c| c.name == context.context.cluster).ok_or_else(|| unusable(format!("it has no cluster {:?}", context.context.cluster)))?;
+        let context = config
+            .contexts
+            .iter()
+            .find(|c| c.name == config.current_context)
+            .or(config.contexts.first())
+            .ok_or_else(|| unusable("it has no context".into()))?;
+        let cluster = config
+            .clusters
+            .iter()
+            .find(|c| c.name == context.context.cluster)
+            .ok_or_else(|| unusable(format!("it has no cluster {:?}", context.context.cluster)))?;
         let user = config.users.iter().find(|u| u.name == context.context.user).map(|u| &u.user);
         if cluster.cluster.insecure_skip_tls_verify {
             return Err(unusable("insecure-skip-tls-verify is not supported: name the certificate-authority".into()));
@@ -132,16 +141,28 @@ impl Connection {
 
     /// Posts a review and gives the one that comes back.
     pub(crate) async fn review(&self, body: &Value, timeout: Duration) -> Result<Value, Failed> {
-        let mut request = self.client.post(self.url.clone()).timeout(timeout).header("accept", "application/json").header("content-type", "application/json").body(body.to_string());
+        let mut request = self
+            .client
+            .post(self.url.clone())
+            .timeout(timeout)
+            .header("accept", "application/json")
+            .header("content-type", "application/json")
+            .body(body.to_string());
         if let Some(a) = &self.authorization {
             request = request.header("authorization", a);
         }
-        let response = request.send().await.map_err(|e| Failed { why: format!("Post {:?}: {}", self.url.as_str(), root(&e)), again: !e.is_timeout() && !e.is_builder() })?;
+        let response = request
+            .send()
+            .await
+            .map_err(|e| Failed { why: format!("Post {:?}: {}", self.url.as_str(), root(&e)), again: !e.is_timeout() && !e.is_builder() })?;
         let status = response.status();
         let bytes = limited(response).await.map_err(|why| Failed { why, again: false })?;
         if !status.is_success() {
             let again = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-            return Err(Failed { why: format!("the server answered {status}: {}", String::from_utf8_lossy(bytes.get(..bytes.len().min(500)).unwrap_or_default())), again });
+            return Err(Failed {
+                why: format!("the server answered {status}: {}", String::from_utf8_lossy(bytes.get(..bytes.len().min(500)).unwrap_or_default())),
+                again,
+            });
         }
         serde_json::from_slice(&bytes).map_err(|e| Failed { why: format!("its answer is no JSON: {e}"), again: false })
     }

@@ -164,7 +164,10 @@ async fn claims_map_and_are_checked_by_expressions() {
         claims[k] = v;
     }
     let user = issuers.recognise(&key.token(&claims)).await.unwrap().unwrap();
-    assert_eq!((user.name.as_str(), user.groups, user.uid.as_str(), &user.extra["example.com/tenant"]), ("ext:jane", vec!["a".to_owned(), "b".into()], "7", &vec!["t1".to_owned()]));
+    assert_eq!(
+        (user.name.as_str(), user.groups, user.uid.as_str(), &user.extra["example.com/tenant"]),
+        ("ext:jane", vec!["a".to_owned(), "b".into()], "7", &vec!["t1".to_owned()])
+    );
     for (claim, v, why) in [
         ("hd", json!("home"), "required claim hd value does not match. Got = home, want = corp"),
         ("iat", json!(NOW - 9000), "validation expression 'claims.exp - claims.iat <= 3600' failed: too long"),
@@ -176,7 +179,13 @@ async fn claims_map_and_are_checked_by_expressions() {
         assert!(got.contains(why), "{claim}: {got}");
     }
     // Another configuration takes hold at once.
-    let flags = OidcFlags { issuer: issuer.server.url.clone(), client_id: "kubernetes".into(), ca: Some(issuer.server.ca.clone()), algorithms: vec!["ES256".into()], ..OidcFlags::default() };
+    let flags = OidcFlags {
+        issuer: issuer.server.url.clone(),
+        client_id: "kubernetes".into(),
+        ca: Some(issuer.server.ca.clone()),
+        algorithms: vec!["ES256".into()],
+        ..OidcFlags::default()
+    };
     issuers.configure(vec![flags.authenticator(&[]).unwrap()]).unwrap();
     assert_eq!(issuers.recognise(&key.token(&claims)).await.unwrap().unwrap().name, format!("{}#jane", issuer.server.url));
     issuers.configure(Vec::new()).unwrap();

@@ -71,8 +71,21 @@ impl Delegated {
             return Ok(known);
         }
         let text = |s: &str| Some(s.to_owned());
-        let attributes = ResourceAttributes { group: text(""), version: text("v1"), resource: text("nodes"), name: text(&self.node), subresource: text(subresource), verb: text(verb), ..ResourceAttributes::default() };
-        let spec = SubjectAccessReviewSpec { user: text(&user.name), groups: Some(user.groups.iter().map(ToString::to_string).collect()), resource_attributes: Some(attributes), ..SubjectAccessReviewSpec::default() };
+        let attributes = ResourceAttributes {
+            group: text(""),
+            version: text("v1"),
+            resource: text("nodes"),
+            name: text(&self.node),
+            subresource: text(subresource),
+            verb: text(verb),
+            ..ResourceAttributes::default()
+        };
+        let spec = SubjectAccessReviewSpec {
+            user: text(&user.name),
+            groups: Some(user.groups.iter().map(ToString::to_string).collect()),
+            resource_attributes: Some(attributes),
+            ..SubjectAccessReviewSpec::default()
+        };
         let status = self.client.create(&SubjectAccessReview { spec, ..SubjectAccessReview::default() }).await?.status.unwrap_or_default();
         let answer = if status.allowed { None } else { Some(status.reason.unwrap_or_default()) };
         self.access.lock().put(key, answer.clone(), now, now + if answer.is_none() { ALLOWED } else { DENIED });

@@ -83,7 +83,9 @@ pub async fn start(n: &NodeSettings, facts: &Facts, w: Wiring, tasks: &TaskTrack
         clock,
         gate: w.gate,
     };
-    let handle = Kubelet::start(skiff_kubelet::Config { network: health, ..config_of(n, facts, w.tls)? }, parts).await.with_context(|| format!("start the node agent with --kubelet-port {}", n.port))?;
+    let handle = Kubelet::start(skiff_kubelet::Config { network: health, ..config_of(n, facts, w.tls)? }, parts)
+        .await
+        .with_context(|| format!("start the node agent with --kubelet-port {}", n.port))?;
     tasks.spawn(skiff_cluster::reclaim_on_node(w.reclaim, w.informers, n.name.clone(), n.storage.clone(), stop.clone()));
     Ok(Agent { handle, images, runtime })
 }

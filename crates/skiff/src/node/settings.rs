@@ -29,7 +29,9 @@ pub struct NodeSettings {
 
 impl NodeSettings {
     pub fn of(n: &NodeArgs, places: &Places, listen: IpAddr) -> anyhow::Result<Self> {
-        let label = |l: &String| l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).with_context(|| format!("--node-label {l:?} is not of the form key=value"));
+        let label = |l: &String| {
+            l.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).with_context(|| format!("--node-label {l:?} is not of the form key=value"))
+        };
         let host = || rustix::system::uname().nodename().to_string_lossy().to_lowercase();
         let name = n.node_name.clone().unwrap_or_else(host);
         skiff_meta::is_dns1123_subdomain(&name).map_err(|e| anyhow::anyhow!("the node's name {name:?} is of no use: {}", e[0]))?;

@@ -44,7 +44,16 @@ impl Access {
             }
             None => None,
         };
-        let this = Self { issuers, webhook, anonymous: Arc::default(), chain, own, authentication: o.authentication.clone(), authorization: o.authorization.clone(), nobody: o.anonymous == Some(false) };
+        let this = Self {
+            issuers,
+            webhook,
+            anonymous: Arc::default(),
+            chain,
+            own,
+            authentication: o.authentication.clone(),
+            authorization: o.authorization.clone(),
+            nobody: o.anonymous == Some(false),
+        };
         if let Some(path) = &this.authentication {
             this.authentication(path)?;
         }
@@ -96,7 +105,10 @@ impl Access {
     /// Follows the files; what is wrong changes nothing.
     pub fn follow(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let this = self.clone();
-        let files = [(self.authentication.clone(), Access::authentication as fn(&Access, &Path) -> anyhow::Result<()>), (self.authorization.clone(), Access::authorization)];
+        let files = [
+            (self.authentication.clone(), Access::authentication as fn(&Access, &Path) -> anyhow::Result<()>),
+            (self.authorization.clone(), Access::authorization),
+        ];
         for (path, take) in files {
             let Some(path) = path else { continue };
             let (this, mut file) = (this.clone(), File::new(path));

@@ -50,7 +50,8 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let indexer = Arc::new(RowIndexer::new(table.clone()));
     let sealer = encryption::open(s).await?;
     let config = skiff_sqlite::Config { sealing: sealer.clone(), ..skiff_sqlite::Config::new(s.data.join("server/db")) };
-    let store: Arc<dyn Store> = Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
+    let store: Arc<dyn Store> =
+        Arc::new(tokio::task::spawn_blocking(move || skiff_sqlite::Sqlite::open(config, indexer)).await?.context("open the datastore")?);
     let service = service_address(&*store);
     let keys = Arc::new(tokio::task::block_in_place(|| Keys::open(s, service))?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
@@ -65,7 +66,12 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let rbac = chain.rbac.clone();
     let random: Arc<dyn Fn() -> u32 + Send + Sync> = Arc::new(rand::random::<u32>);
     let webhooks = Arc::new(skiff_webhook::Client::new(Arc::new(backends::Backends(store.clone()))));
-    let mut admission = skiff_admission::defaults(&skiff_admission::Options { random: random.clone(), now: now.clone(), authorizer: chain.clone(), webhooks: webhooks.clone() });
+    let mut admission = skiff_admission::defaults(&skiff_admission::Options {
+        random: random.clone(),
+        now: now.clone(),
+        authorizer: chain.clone(),
+        webhooks: webhooks.clone(),
+    });
     admission.push(Arc::new(Guard::new(rbac, chain.clone())));
     let options = Options {
         authorizer: chain,
@@ -101,7 +107,13 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         audit: auditor.clone(),
         seats: s.seats,
     };
-    let facts = skiff_apiserver::Facts { address: s.advertise, port: s.listen.port(), service_address: s.api_service()?, networks: s.services.iter().map(ToString::to_string).collect(), authentication: authentication(&keys) };
+    let facts = skiff_apiserver::Facts {
+        address: s.advertise,
+        port: s.listen.port(),
+        service_address: s.api_service()?,
+        networks: s.services.iter().map(ToString::to_string).collect(),
+        authentication: authentication(&keys),
+    };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
     let definitions = skiff_crd::Definitions::load(registry.clone(), webhooks);
     let dns = bootstrap::ensure(&client(service.clone(), master(), "kube-apiserver"), &*store, s).await?;

@@ -133,7 +133,8 @@ impl AuditArgs {
 
     fn log(&self) -> anyhow::Result<Option<LogOptions>> {
         let Some(path) = self.audit_log_path.clone() else { return Ok(None) };
-        let batching = Batching { buffer: self.audit_log_batch_buffer_size, size: self.audit_log_batch_max_size, wait: self.audit_log_batch_max_wait, throttle: None };
+        let batching =
+            Batching { buffer: self.audit_log_batch_buffer_size, size: self.audit_log_batch_max_size, wait: self.audit_log_batch_max_wait, throttle: None };
         let truncation = truncation("log", self.audit_log_truncate_enabled, self.audit_log_truncate_max_event_size, self.audit_log_truncate_max_batch_size)?;
         positive("log", &batching)?;
         Ok(Some(LogOptions {
@@ -155,8 +156,14 @@ impl AuditArgs {
         if throttle.is_some_and(|(qps, burst)| qps <= 0.0 || burst == 0) {
             bail!("--audit-webhook-batch-throttle-qps and -burst must be positive");
         }
-        let batching = Batching { buffer: self.audit_webhook_batch_buffer_size, size: self.audit_webhook_batch_max_size, wait: self.audit_webhook_batch_max_wait, throttle };
-        let truncation = truncation("webhook", self.audit_webhook_truncate_enabled, self.audit_webhook_truncate_max_event_size, self.audit_webhook_truncate_max_batch_size)?;
+        let batching = Batching {
+            buffer: self.audit_webhook_batch_buffer_size,
+            size: self.audit_webhook_batch_max_size,
+            wait: self.audit_webhook_batch_max_wait,
+            throttle,
+        };
+        let truncation =
+            truncation("webhook", self.audit_webhook_truncate_enabled, self.audit_webhook_truncate_max_event_size, self.audit_webhook_truncate_max_batch_size)?;
         positive("webhook", &batching)?;
         Ok(Some(WebhookOptions { config, initial_backoff: self.audit_webhook_initial_backoff, mode: self.audit_webhook_mode, batching, truncation }))
     }
@@ -195,8 +202,13 @@ mod tests {
         assert!(setup(&[]).unwrap().is_none());
         let s = setup(&["--audit-log-path", "/x/audit.log", "--audit-log-maxage=3", "--audit-log-mode=blocking-strict", "--audit-log-truncate-enabled"]).unwrap().unwrap();
         let log = s.log.unwrap();
-        assert_eq!((log.max_age, log.max_backups, log.max_size, log.mode, log.truncation), (3, 100, 100, Mode::BlockingStrict, Some(Truncation { event: 102_400, batch: 10_485_760 })));
-        let s = setup(&["--audit-webhook-config-file=/x/hook", "--audit-webhook-batch-max-wait=1m30s", "--audit-webhook-batch-throttle-enable=false"]).unwrap().unwrap();
+        assert_eq!(
+            (log.max_age, log.max_backups, log.max_size, log.mode, log.truncation),
+            (3, 100, 100, Mode::BlockingStrict, Some(Truncation { event: 102_400, batch: 10_485_760 }))
+        );
+        let s = setup(&["--audit-webhook-config-file=/x/hook", "--audit-webhook-batch-max-wait=1m30s", "--audit-webhook-batch-throttle-enable=false"])
+            .unwrap()
+            .unwrap();
         assert_eq!(s.webhook.unwrap().batching, Batching { wait: Duration::from_secs(90), throttle: None, ..Batching::WEBHOOK });
         for bad in [&["--audit-log-mode=never"][..], &["--audit-log-format=xml"], &["--audit-webhook-initial-backoff=5"], &["--audit-log-path=/x", "--audit-log-batch-max-size=0"], &["--audit-policy-file=/nowhere/x"]] {
             assert!(setup(bad).is_err(), "{bad:?}");

@@ -8,10 +8,15 @@ pub struct Backends(pub Arc<dyn Store>);
 
 impl Resolve for Backends {
     fn resolve(&self, namespace: &str, name: &str, port: u16) -> Result<Endpoint, String> {
-        let service = self.0.get(&format!("services/{namespace}/{name}")).and_then(|e| serde_json::from_slice(&e.bytes).ok()).ok_or_else(|| format!("service {name:?} not found"))?;
+        let service = self
+            .0
+            .get(&format!("services/{namespace}/{name}"))
+            .and_then(|e| serde_json::from_slice(&e.bytes).ok())
+            .ok_or_else(|| format!("service {name:?} not found"))?;
         let prefix = format!("endpointslices.discovery.k8s.io/{namespace}/");
         let slices = self.0.list(&ListQuery { prefix, ..Default::default() }).entries;
-        let slices: Vec<Value> = slices.iter().filter(|e| e.row.label("kubernetes.io/service-name") == Some(name)).filter_map(|e| serde_json::from_slice(&e.bytes).ok()).collect();
+        let slices: Vec<Value> =
+            slices.iter().filter(|e| e.row.label("kubernetes.io/service-name") == Some(name)).filter_map(|e| serde_json::from_slice(&e.bytes).ok()).collect();
         endpoint(&service, &slices, port, rand::random::<u32>())
     }
 }

@@ -73,5 +73,9 @@ fn collectable(table: &Table) -> Vec<(GroupVersionResource, bool)> {
     let whole = |r: &&Arc<Resource>| r.computed.is_none() && ["delete", "list", "watch"].iter().all(|v| r.allows(v));
     // The two Event resources share their storage.
     let own = |r: &&Arc<Resource>| r.storage == r.group_resource().to_string();
-    rows.all().filter(whole).filter(own).filter_map(|r| Some((GroupVersionResource::new(r.group.clone(), r.versions.first()?.clone(), r.plural.clone()), r.namespaced))).collect()
+    rows.all()
+        .filter(whole)
+        .filter(own)
+        .filter_map(|r| Some((GroupVersionResource::new(r.group.clone(), r.versions.first()?.clone(), r.plural.clone()), r.namespaced)))
+        .collect()
 }

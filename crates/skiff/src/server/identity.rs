@@ -33,8 +33,14 @@ impl Keys {
     /// Each authority with its leaves on a thread of its own: at a first start nearly all the time is waiting for the disk.
     pub fn open(s: &Settings, service: Option<IpAddr>) -> anyhow::Result<Self> {
         let (dir, now) = (s.data.join("server/tls"), SystemTime::now());
-        let client = |name: &str, groups: &[&str]| Profile { common_name: name.into(), organizations: groups.iter().map(|g| (*g).to_owned()).collect(), usage: Usage::Client, ..Default::default() };
-        let make_tokens = || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
+        let client = |name: &str, groups: &[&str]| Profile {
+            common_name: name.into(),
+            organizations: groups.iter().map(|g| (*g).to_owned()).collect(),
+            usage: Usage::Client,
+            ..Default::default()
+        };
+        let make_tokens =
+            || skiff_auth::token::Keys::generate().map_err(|e| skiff_pki::PkiError::Unusable { path: dir.join("service.key"), why: e.to_string() });
         let api = api_profile(s, service)?;
         let of_server = || -> Result<_, PkiError> {
             let ca = Authority::open(&dir, "server-ca", now)?;

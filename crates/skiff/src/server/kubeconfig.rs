@@ -18,5 +18,6 @@ pub fn write(s: &Settings, keys: &Keys) -> anyhow::Result<()> {
         b64(&keys.admin.key),
     );
     skiff_pki::write_private(&s.kubeconfig, text.as_bytes())?;
-    std::fs::set_permissions(&s.kubeconfig, std::fs::Permissions::from_mode(s.kubeconfig_mode)).with_context(|| format!("set the mode of {}", s.kubeconfig.display()))
+    std::fs::set_permissions(&s.kubeconfig, std::fs::Permissions::from_mode(s.kubeconfig_mode))
+        .with_context(|| format!("set the mode of {}", s.kubeconfig.display()))
 }

@@ -31,6 +31,10 @@ fn tls(api: &Api, n: &NodeSettings) -> anyhow::Result<Arc<rustls::ServerConfig>>
         usage: Usage::Server,
     };
     let leaf = api.keys.server_ca.leaf("serving-kubelet", &profile, SystemTime::now())?;
-    let tls = skiff_apiserver::TlsMaterial { certificate: leaf.certificate.into(), key: leaf.key.into(), client_ca: api.keys.client_ca.certificate().as_bytes().to_vec() };
+    let tls = skiff_apiserver::TlsMaterial {
+        certificate: leaf.certificate.into(),
+        key: leaf.key.into(),
+        client_ca: api.keys.client_ca.certificate().as_bytes().to_vec(),
+    };
     Ok(skiff_apiserver::Tls::new(&tls)?.config_without_http2())
 }

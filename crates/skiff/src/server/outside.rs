@@ -32,7 +32,11 @@ const KNOWN: [&str; 15] = [
 impl Outside {
     pub fn of(a: &ServerArgs) -> anyhow::Result<Self> {
         let mut out = Self::parse(&a.kube_apiserver_arg)?;
-        for (own, flag) in [(&mut out.encryption, &a.encryption_provider_config), (&mut out.authentication, &a.authentication_config), (&mut out.authorization, &a.authorization_config)] {
+        for (own, flag) in [
+            (&mut out.encryption, &a.encryption_provider_config),
+            (&mut out.authentication, &a.authentication_config),
+            (&mut out.authorization, &a.authorization_config),
+        ] {
             if flag.is_some() {
                 own.clone_from(flag);
             }
@@ -51,7 +55,8 @@ impl Outside {
         let (mut oidc, mut any) = (OidcFlags::default(), false);
         let (mut webhook, mut holds, mut version) = (None, Duration::from_secs(120), "v1beta1");
         for arg in args {
-            let (name, value) = arg.trim_start_matches("--").split_once('=').with_context(|| format!("--kube-apiserver-arg {arg:?} is not of the form name=value"))?;
+            let (name, value) =
+                arg.trim_start_matches("--").split_once('=').with_context(|| format!("--kube-apiserver-arg {arg:?} is not of the form name=value"))?;
             let text = || value.to_owned();
             any |= name.starts_with("oidc-");
             match name {
@@ -109,7 +114,10 @@ mod tests {
     fn upstreams_flags() {
         let o = of(&["oidc-issuer-url=https://a", "--oidc-client-id=c", "oidc-required-claim=a=b,c=d", "oidc-signing-algs=RS256,ES256", "anonymous-auth=false"]).unwrap();
         let oidc = o.oidc.unwrap();
-        assert_eq!((oidc.issuer.as_str(), oidc.client_id.as_str(), oidc.required.len(), oidc.algorithms.len(), o.anonymous), ("https://a", "c", 2, 2, Some(false)));
+        assert_eq!(
+            (oidc.issuer.as_str(), oidc.client_id.as_str(), oidc.required.len(), oidc.algorithms.len(), o.anonymous),
+            ("https://a", "c", 2, 2, Some(false))
+        );
         let o = of(&["authentication-token-webhook-config-file=/k", "authentication-token-webhook-cache-ttl=10s"]).unwrap();
         assert_eq!(o.token_webhook, Some(TokenWebhookFlags { kubeconfig: "/k".into(), version: "v1beta1", holds: Duration::from_secs(10) }));
         assert!(o.oidc.is_none());

@@ -373,7 +373,14 @@ mod tests {
 
     #[test]
     fn patterns_and_spans() {
-        for (pattern, resource, hit) in [("secrets", "secrets", true), ("secrets", "secrets.x", false), ("*.", "pods", true), ("*.", "a.b", false), ("*.b.c", "a.b.c", true), ("*.*", "pods", true)] {
+        for (pattern, resource, hit) in [
+            ("secrets", "secrets", true),
+            ("secrets", "secrets.x", false),
+            ("*.", "pods", true),
+            ("*.", "a.b", false),
+            ("*.b.c", "a.b.c", true),
+            ("*.*", "pods", true),
+        ] {
             assert_eq!(matches(pattern, resource), hit, "{pattern} {resource}");
         }
         assert_eq!((span("1m30s"), span("500ms"), span("3"), span("")), (Some(Duration::from_secs(90)), Some(Duration::from_millis(500)), None, None));

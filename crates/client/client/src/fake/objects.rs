@@ -130,7 +130,14 @@ impl Objects {
             new["metadata"]["generation"] = (old["metadata"]["generation"].as_i64().unwrap_or(0) + 1).into();
         }
         if old == new {
-            return Ok(Change { kind: WatchKind::Bookmark, target: target.clone(), before: None, bytes: old.to_string().into(), object: old, revision: self.revision });
+            return Ok(Change {
+                kind: WatchKind::Bookmark,
+                target: target.clone(),
+                before: None,
+                bytes: old.to_string().into(),
+                object: old,
+                revision: self.revision,
+            });
         }
         let finalizers = new["metadata"]["finalizers"].as_array().map_or(0, Vec::len);
         if new["metadata"]["deletionTimestamp"].is_string() && finalizers == 0 && grace(&new) == 0 {
@@ -150,7 +157,8 @@ impl Objects {
         }
         let on_node = target.resource.resource == "pods" && old["spec"]["nodeName"].is_string();
         let over = matches!(old["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
-        let period = if on_node && !over { options["gracePeriodSeconds"].as_i64().or(old["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30) } else { 0 };
+        let period =
+            if on_node && !over { options["gracePeriodSeconds"].as_i64().or(old["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30) } else { 0 };
         let mut new = old.clone();
         let held = old["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty());
         if !held && period == 0 {
@@ -175,7 +183,14 @@ impl Objects {
     fn record(&mut self, kind: WatchKind, target: Target, before: Option<Value>, mut object: Value) -> Change {
         self.revision += 1;
         object["metadata"]["resourceVersion"] = self.revision.to_string().into();
-        let make = || Change { kind, target: target.clone(), before: before.clone(), bytes: object.to_string().into(), object: object.clone(), revision: self.revision };
+        let make = || Change {
+            kind,
+            target: target.clone(),
+            before: before.clone(),
+            bytes: object.to_string().into(),
+            object: object.clone(),
+            revision: self.revision,
+        };
         let change = make();
         let logged = Arc::new(make());
         self.log.push(logged);

@@ -42,7 +42,14 @@ impl std::fmt::Debug for Pinned {
 }
 
 impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(&self, leaf: &CertificateDer<'_>, chain: &[CertificateDer<'_>], name: &ServerName<'_>, ocsp: &[u8], now: UnixTime) -> Result<ServerCertVerified, Error> {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
         let authority = chain.iter().find(|c| (self.known)(c)).ok_or(CertificateError::UnknownIssuer)?.clone().into_owned();
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;

@@ -47,7 +47,8 @@ impl Frames {
 
 fn event(line: &Bytes) -> Result<WatchEvent, String> {
     let frame: Frame<'_> = serde_json::from_slice(line).map_err(|e| format!("read a watch frame: {e}"))?;
-    let kind = [WatchKind::Added, WatchKind::Modified, WatchKind::Deleted, WatchKind::Bookmark, WatchKind::Error].into_iter().find(|k| k.as_str() == frame.kind);
+    let kind =
+        [WatchKind::Added, WatchKind::Modified, WatchKind::Deleted, WatchKind::Bookmark, WatchKind::Error].into_iter().find(|k| k.as_str() == frame.kind);
     let kind = kind.ok_or_else(|| format!("a watch frame is of the unknown type {:?}", frame.kind))?;
     let object = line.slice_ref(frame.object.get().as_bytes());
     let revision = match kind {

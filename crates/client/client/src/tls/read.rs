@@ -145,7 +145,10 @@ mod tests {
         let l = list(&body).unwrap();
         assert_eq!((l.kind.kind.as_ref(), l.revision.0, l.continue_token.as_str(), l.remaining), ("Pod", 5, "c", Some(2)));
         let items: Vec<&str> = l.items.iter().map(|b| std::str::from_utf8(b).unwrap()).collect();
-        assert_eq!(items, [r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#, r#"{"apiVersion":"v1","kind":"Pod"}"#, r#"{"kind":"X","apiVersion":"v2","a":1}"#]);
+        assert_eq!(
+            items,
+            [r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#, r#"{"apiVersion":"v1","kind":"Pod"}"#, r#"{"kind":"X","apiVersion":"v2","a":1}"#]
+        );
         assert!(list(&Bytes::from_static(br#"{"kind":"PodList","items":null}"#)).unwrap().items.is_empty());
     }
 }

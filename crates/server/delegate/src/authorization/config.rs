@@ -159,11 +159,14 @@ fn webhook(at: &str, name: String, w: Webhook, wrong: &mut Vec<String>) -> Optio
         _ => {}
     }
     // Upstream's defaults; zero is no value there.
-    let ttl = |given: Option<Duration>, default, kept: Option<bool>| if kept == Some(false) { Duration::ZERO } else { given.filter(|d| !d.is_zero()).unwrap_or(Duration::from_secs(default)) };
+    let ttl = |given: Option<Duration>, default, kept: Option<bool>| {
+        if kept == Some(false) { Duration::ZERO } else { given.filter(|d| !d.is_zero()).unwrap_or(Duration::from_secs(default)) }
+    };
     let mut one_of = |field: &str, given: &str, all: &[&str]| match given {
         "" => wrong.push(format!("{at}.{field}: Required value")),
         v if all.contains(&v) => {}
-        v => wrong.push(format!("{at}.{field}: Unsupported value: {v:?}: supported values: {}", all.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(", "))),
+        v => wrong
+            .push(format!("{at}.{field}: Unsupported value: {v:?}: supported values: {}", all.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(", "))),
     };
     one_of("subjectAccessReviewVersion", &w.subject_access_review_version, &["v1", "v1beta1"]);
     one_of("failurePolicy", &w.failure_policy, &["NoOpinion", "Deny"]);
@@ -238,7 +241,11 @@ mod tests {
         let file = std::env::current_exe().unwrap();
         let whole = "timeout: 3s, subjectAccessReviewVersion: v1, matchConditionSubjectAccessReviewVersion: v1, failurePolicy: Deny";
         let kept: Vec<&str> = whole.split(", ").filter(|p| !part.starts_with(p.split(':').next().unwrap())).collect();
-        let info = if part.contains("connectionInfo") { String::new() } else { format!(", connectionInfo: {{type: KubeConfigFile, kubeConfigFile: {}}}", file.display()) };
+        let info = if part.contains("connectionInfo") {
+            String::new()
+        } else {
+            format!(", connectionInfo: {{type: KubeConfigFile, kubeConfigFile: {}}}", file.display())
+        };
         told(&format!("[{{type: Webhook, name: a, webhook: {{{}, {part}{info}}}}}]", kept.join(", ")))
     }
 

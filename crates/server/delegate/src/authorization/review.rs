@@ -9,7 +9,15 @@ pub(super) fn spec(user: &User, action: &Action, beta: bool) -> Value {
     let mut spec = Map::new();
     match action {
         Action::Resource { verb, target: t, selectors } => {
-            let parts = [("namespace", &*t.namespace), ("verb", verb), ("group", &t.resource.group), ("version", &t.resource.version), ("resource", &t.resource.resource), ("subresource", &*t.subresource), ("name", &*t.name)];
+            let parts = [
+                ("namespace", &*t.namespace),
+                ("verb", verb),
+                ("group", &t.resource.group),
+                ("version", &t.resource.version),
+                ("resource", &t.resource.resource),
+                ("subresource", &*t.subresource),
+                ("name", &*t.name),
+            ];
             let mut a: Map<String, Value> = parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.into())).collect();
             add_selectors(&mut a, selectors);
             spec.insert("resourceAttributes".into(), Value::Object(a));
@@ -33,7 +41,8 @@ pub(super) fn spec(user: &User, action: &Action, beta: bool) -> Value {
 
 fn add_selectors(a: &mut Map<String, Value>, s: &Selectors) {
     if !s.fields.is_empty() {
-        let all: Vec<Value> = s.fields.iter().map(|(key, value, equal)| json!({"key": key, "operator": if *equal { "In" } else { "NotIn" }, "values": [value]})).collect();
+        let all: Vec<Value> =
+            s.fields.iter().map(|(key, value, equal)| json!({"key": key, "operator": if *equal { "In" } else { "NotIn" }, "values": [value]})).collect();
         a.insert("fieldSelector".into(), json!({"requirements": all}));
     }
     // Others narrow further: leaving them out asks for more.
@@ -66,7 +75,15 @@ pub(super) fn request(user: &User, action: &Action) -> Value {
     match action {
         Action::Resource { verb, target: t, selectors } => {
             let mut a = Map::new();
-            for (k, x) in [("namespace", &*t.namespace), ("verb", verb), ("group", &t.resource.group), ("version", &t.resource.version), ("resource", &t.resource.resource), ("subresource", &*t.subresource), ("name", &*t.name)] {
+            for (k, x) in [
+                ("namespace", &*t.namespace),
+                ("verb", verb),
+                ("group", &t.resource.group),
+                ("version", &t.resource.version),
+                ("resource", &t.resource.resource),
+                ("subresource", &*t.subresource),
+                ("name", &*t.name),
+            ] {
                 a.insert(k.to_owned(), x.into());
             }
             add_selectors(&mut a, selectors);

@@ -9,7 +9,8 @@ const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
 
 /// Err says which claim or rule it is that does not fit, in upstream's words.
 pub(super) fn user(s: &JwtAuthenticator, claims: &Value) -> Result<User, String> {
-    let mut user = User { name: username(&s.username, claims)?, groups: groups(s.groups.as_ref(), claims)?, uid: uid(s.uid.as_ref(), claims)?, extra: BTreeMap::new() };
+    let mut user =
+        User { name: username(&s.username, claims)?, groups: groups(s.groups.as_ref(), claims)?, uid: uid(s.uid.as_ref(), claims)?, extra: BTreeMap::new() };
     if let Some(id) = claims["jti"].as_str().filter(|id| !id.is_empty()) {
         user.extra.insert(CREDENTIAL.into(), vec![format!("JTI={id}")]);
     }
@@ -105,7 +106,11 @@ fn texts(e: &Expression, claims: &Value) -> Result<Vec<String>, String> {
     match json_of(e, claims)? {
         Value::Null => Ok(Vec::new()),
         Value::String(s) => Ok(Some(s).filter(|s| !s.is_empty()).into_iter().collect()),
-        Value::Array(all) => all.into_iter().map(|v| if let Value::String(s) = v { Ok(s) } else { Err(wrong()) }).filter(|s| s.as_ref().map_or(true, |s| !s.is_empty())).collect(),
+        Value::Array(all) => all
+            .into_iter()
+            .map(|v| if let Value::String(s) = v { Ok(s) } else { Err(wrong()) })
+            .filter(|s| s.as_ref().map_or(true, |s| !s.is_empty()))
+            .collect(),
         _ => Err(wrong()),
     }
 }

@@ -60,14 +60,24 @@ struct Discovered {
 impl KeySet {
     pub fn new(s: &JwtAuthenticator, patience: Duration) -> Result<Self, String> {
         let discovery = s.discovery.clone().unwrap_or_else(|| format!("{}/.well-known/openid-configuration", s.issuer.trim_end_matches('/')));
-        Ok(Self { client: connection::client(s.ca.as_deref().map(str::as_bytes), None)?, issuer: s.issuer.clone(), discovery, patience, state: Mutex::default() })
+        Ok(Self {
+            client: connection::client(s.ca.as_deref().map(str::as_bytes), None)?,
+            issuer: s.issuer.clone(),
+            discovery,
+            patience,
+            state: Mutex::default(),
+        })
     }
 
     /// Err says why the signature is not believed.
     pub async fn verify(&self, algorithm: &str, kid: Option<&str>, message: &[u8], signature: &[u8]) -> Result<(), String> {
         let good = |keys: &[Jwk]| fitting(keys, kid).any(|k| k.verify(algorithm, message, signature).is_some());
         let known = self.state.lock().await.keys.clone();
-        if good(&known) || good(&self.fetched(known).await?) { Ok(()) } else { Err("verify token: failed to verify signature: failed to verify id token signature".into()) }
+        if good(&known) || good(&self.fetched(known).await?) {
+            Ok(())
+        } else {
+            Err("verify token: failed to verify signature: failed to verify id token signature".into())
+        }
     }
 
     /// Newer keys than `known`: those that somebody else has fetched meanwhile, or fetched now. Not asked for too often.

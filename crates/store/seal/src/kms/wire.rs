@@ -181,7 +181,11 @@ impl EncryptedObject {
         if size > ANNOTATIONS {
             return Err(format!("its annotations are of {size} bytes, more than {ANNOTATIONS}"));
         }
-        match self.annotations.iter().find(|(k, _)| !k.contains('.') || !k.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-'))) {
+        match self
+            .annotations
+            .iter()
+            .find(|(k, _)| !k.contains('.') || !k.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-')))
+        {
             Some((k, _)) => Err(format!("its annotation {k:?} has no fully qualified domain name")),
             None => Ok(()),
         }
@@ -198,7 +202,8 @@ mod tests {
 
     #[test]
     fn messages_come_back_and_cut_ones_are_errors() {
-        let object = EncryptedObject { data: vec![1; 300], key_id: "k".into(), source: vec![2; 40], annotations: vec![("a.b".into(), vec![3])], source_type: 1 };
+        let object =
+            EncryptedObject { data: vec![1; 300], key_id: "k".into(), source: vec![2; 40], annotations: vec![("a.b".into(), vec![3])], source_type: 1 };
         let bytes = object.encode();
         assert_eq!(EncryptedObject::decode(&bytes).unwrap(), object);
         assert!(object.check().is_ok());
