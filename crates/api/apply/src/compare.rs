@@ -13,13 +13,6 @@ impl Comparison {
     pub fn is_same(&self) -> bool {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
-    /// Without what lies in or under `ignored`.
-    pub fn exclude(mut self, ignored: &FieldSet) -> Self {
-        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
-            set.cut(ignored);
-        }
-        self
-    }
 }
 
 /// The same of one field: whether it was added, modified or removed itself, and what changed below it.
@@ -28,6 +21,8 @@ struct Change {
     own: [bool; 3],
     below: Level,
 }
+
+static NOTHING: FieldSet = FieldSet::empty();
 
 const ADDED: usize = 0;
 const MODIFIED: usize = 1;
@@ -52,8 +47,9 @@ impl Level {
     }
 }
 
-pub(crate) fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
-    let Level(below) = node(Some(old), Some(new), shape).below;
+/// What lies in or under the fields of `ignored` is not looked at.
+pub(crate) fn compare(old: &Value, new: &Value, shape: Shape<'_>, ignored: &FieldSet) -> Comparison {
+    let Level(below) = node(Some(old), Some(new), shape, ignored).below;
     let [added, modified, removed] = below.map(FieldSet::of);
     Comparison { added, modified, removed }
 }
@@ -70,15 +66,16 @@ fn common(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Result<
 
 /// A field or item that at least one side has. A whole map or list that comes or goes is in the set itself, beside
 /// what is below it; one that both sides have is not.
-fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Change {
+fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, ignored: &FieldSet) -> Change {
     let mut change = Change::default();
-    if old == new {
+    // Maps are compared on the way down, once.
+    if !matches!((old, new), (Some(Value::Object(_)), Some(Value::Object(_)))) && old == new {
         return change;
     }
     match common(old, new, shape) {
         Ok(r) if r == Relation::Atomic || (hollow(old) && hollow(new)) => change.own = leaf(old, new),
         Ok(r) => {
-            below(r, old, new, shape, &mut change.below);
+            below(r, old, new, shape, ignored, &mut change.below);
             match (old, new) {
                 (None, _) => change.own[ADDED] = true,
                 (_, None) => change.own[REMOVED] = true,
@@ -88,8 +85,8 @@ fn node(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> Change {
         // A change of type: what was below goes, what is below comes.
         Err((o, n)) => {
             change.own = leaf(old, new);
-            below(o, old, None, shape, &mut change.below);
-            below(n, None, new, shape, &mut change.below);
+            below(o, old, None, shape, ignored, &mut change.below);
+            below(n, None, new, shape, ignored, &mut change.below);
         }
     }
     change
@@ -112,14 +109,19 @@ fn leaf(old: Option<&Value>, new: Option<&Value>) -> [bool; 3] {
     }
 }
 
-fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, level: &mut Level) {
+fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, ignored: &FieldSet, level: &mut Level) {
     match r {
         Relation::Atomic => {}
         Relation::Map => {
             let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
             let fresh = new.into_iter().flatten().map(|(name, _)| name).filter(|name| !old.is_some_and(|m| m.contains_key(*name)));
             for name in old.into_iter().flatten().map(|(name, _)| name).chain(fresh) {
-                let change = node(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), shape.field(name));
+                let skip = ignored.field(name);
+                if skip.is_some_and(|n| n.member) {
+                    continue;
+                }
+                let under = skip.map_or(&NOTHING, |n| &n.below);
+                let change = node(old.and_then(|m| m.get(name)), new.and_then(|m| m.get(name)), shape.field(name), under);
                 level.put(|| Element::field(name), change);
             }
         }
@@ -138,18 +140,18 @@ fn lists(old: &[Value], new: &[Value], shape: Shape<'_>, level: &mut Level) {
         let (o, n) = (run(&mut was, e), run(&mut is, e));
         let mut change = Change::default();
         match (o, n) {
-            ([] | [_], [] | [_]) => change = node(first(o), first(n), shape.item()),
+            ([] | [_], [] | [_]) => change = node(first(o), first(n), shape.item(), &NOTHING),
             // Duplicates are owned as one: any difference modifies the item as a whole.
             ([_, _, ..], [_, _, ..]) => change.own[MODIFIED] = o.len() != n.len() || o.iter().zip(n).any(|((_, a), (_, b))| !same(a, b)),
             ([_, _, ..], _) => {
                 if let Some(v) = first(n) {
-                    change = node(None, Some(v), shape.item());
+                    change = node(None, Some(v), shape.item(), &NOTHING);
                 }
                 change.own[REMOVED] = true;
             }
             (_, _) => {
                 if let Some(v) = first(o) {
-                    change = node(Some(v), None, shape.item());
+                    change = node(Some(v), None, shape.item(), &NOTHING);
                 }
                 change.own[ADDED] = true;
             }

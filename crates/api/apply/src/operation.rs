@@ -5,6 +5,7 @@ use crate::last_applied::{self, KUBECTL, LAST_APPLIED};
 use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
 use serde_json::{Map, Value};
 use skiff_meta::Status;
+use std::sync::LazyLock;
 use thiserror::Error;
 
 #[derive(Debug, Error)]
@@ -28,6 +29,7 @@ pub struct Tracker<'a> {
     /// Empty for the object itself.
     subresource: &'a str,
     ignored: FieldSet,
+    folded: bool,
 }
 
 /// Metadata that the server sets: nobody owns it.
@@ -44,7 +46,21 @@ impl<'a> Tracker<'a> {
         for name in SERVER_SET {
             ignored.insert(&[Element::field("metadata"), Element::field(name)]);
         }
-        Self { shape, api_version, subresource, ignored }
+        Self { shape, api_version, subresource, ignored, folded: false }
+    }
+    /// Writes managers with their fields as a text, for [`skiff_meta::unfold`].
+    pub fn folded(self, folded: bool) -> Self {
+        Self { folded, ..self }
+    }
+    fn read(&self, list: Option<&Value>, me: &ManagerId) -> Option<Managed> {
+        let mut managed = Managed::read_for(list, Some(me))?;
+        for e in managed.0.values_mut() {
+            e.set.reconcile(self.shape);
+        }
+        Some(managed)
+    }
+    fn list(&self, managed: &Managed) -> Vec<Value> {
+        if self.folded { managed.write_folded() } else { managed.write() }
     }
     fn manager(&self, name: &str, operation: Operation) -> ManagerId {
         let api_version = if operation == Operation::Apply { String::new() } else { self.api_version.to_owned() };
@@ -61,37 +77,50 @@ impl<'a> Tracker<'a> {
         let given = take(new);
         let live = old.pointer("/metadata/managedFields");
         let reset = given.as_ref().is_some_and(|g| matches!(g.as_array().map(Vec::as_slice), Some([e]) if e.as_object().is_some_and(|m| m.is_empty())) || g.as_array().is_some_and(Vec::is_empty));
+        let me = self.manager(manager, Operation::Update);
         let mut managed = match (&given, reset) {
             (_, true) => {
                 put(new, Vec::new());
                 return;
             }
-            (Some(g), _) => Managed::read(Some(g)).or_else(|| Managed::read(live)).unwrap_or_default(),
-            (None, _) => Managed::read(live).unwrap_or_default(),
+            (Some(g), _) => self.read(Some(g), &me).or_else(|| self.read(live, &me)).unwrap_or_default(),
+            (None, _) => self.read(live, &me).unwrap_or_default(),
         };
         // An object that nobody's fields were recorded of stays so until it is applied.
-        if managed.0.is_empty() && old.pointer("/metadata/uid").is_some() {
+        if managed.is_empty() && old.pointer("/metadata/uid").is_some() {
             put(new, Vec::new());
             return;
         }
-        self.bring_up(&mut managed);
-        let stripped = without_managed(old);
-        updater::update(&stripped, new, self.scope(), &mut managed, &self.manager(manager, Operation::Update), self.api_version, now);
+        updater::update(object(old), new, self.scope(), &mut managed, &me, self.api_version, now);
         managed.cap();
-        put(new, managed.write());
+        put(new, self.list(&managed));
     }
 
     /// A server-side apply of `config` onto `live` (Null: it creates). Returns the new object with its managers, and
     /// whether anything changed.
     pub fn apply(&self, live: &Value, config: &Value, manager: &str, force: bool, now: &str) -> Result<(Value, bool), ApplyError> {
+        self.applied(&mut live.clone(), config, manager, force, now)
+    }
+    /// The same; `live` lacks its managers meanwhile, which spares a copy of it.
+    pub fn apply_to(&self, live: &mut Value, config: &Value, manager: &str, force: bool, now: &str) -> Result<Value, ApplyError> {
+        self.applied(live, config, manager, force, now).map(|(object, _)| object)
+    }
+    fn applied(&self, live: &mut Value, config: &Value, manager: &str, force: bool, now: &str) -> Result<(Value, bool), ApplyError> {
+        let managers = take(live);
+        let applied = self.applied_bare(live, managers.as_ref(), config, manager, force, now);
+        if let (Some(managers), Some(meta)) = (managers, live.get_mut("metadata").and_then(Value::as_object_mut)) {
+            meta.insert("managedFields".into(), managers);
+        }
+        applied
+    }
+    fn applied_bare(&self, live: &Value, managers: Option<&Value>, config: &Value, manager: &str, force: bool, now: &str) -> Result<(Value, bool), ApplyError> {
         if config.pointer("/metadata/managedFields").is_some_and(|v| !v.is_null() && v.as_array().is_none_or(|a| !a.is_empty())) {
             return Err(ApplyError::ManagedFieldsGiven);
         }
-        let mut managed = Managed::read(live.pointer("/metadata/managedFields")).unwrap_or_default();
-        self.bring_up(&mut managed);
-        self.adopt_unmanaged(live, &mut managed);
         let me = self.manager(manager, Operation::Apply);
-        let mut run = |force| updater::apply(&without_managed(live), config, self.scope(), &mut managed, &me, self.api_version, force, now);
+        let mut managed = self.read(managers, &me).unwrap_or_default();
+        self.adopt_unmanaged(live, &mut managed);
+        let mut run = |force| updater::apply(object(live), config, self.scope(), &mut managed, &me, self.api_version, force, now);
         let outcome = match run(force)? {
             Outcome::Conflicts(found) if manager == KUBECTL => match self.not_last_applied(live, found) {
                 left if left.is_empty() => run(true)?,
@@ -103,7 +132,7 @@ impl<'a> Tracker<'a> {
             Outcome::Conflicts(found) => Err(ApplyError::Conflict(conflict::status(&conflict::conflicts_of(&found)))),
             Outcome::Merged { mut object, changed } => {
                 managed.cap();
-                put(&mut object, managed.write());
+                put(&mut object, self.list(&managed));
                 let synced = manager == KUBECTL && last_applied::sync(&mut object, config);
                 Ok((object, changed || synced))
             }
@@ -118,36 +147,27 @@ impl<'a> Tracker<'a> {
         let Some(last) = last else { return found };
         let Ok(set) = walk::to_set(&last, self.shape, false) else { return found };
         // What has changed since is not of that apply.
-        let since = compare(&last, &without_managed(live), self.shape);
+        let since = compare(&last, object(live), self.shape, &FieldSet::empty());
         let set = set.difference(&since.modified).difference(&since.added).difference(&since.removed);
         found.into_iter().map(|(id, e, fields)| (id, e, fields.difference(&set))).filter(|(_, _, fields)| !fields.is_empty()).collect()
     }
 
     /// An object from before fields were tracked: all that it has belongs to `before-first-apply`.
     fn adopt_unmanaged(&self, live: &Value, managed: &mut Managed) {
-        if !managed.0.is_empty() || live.is_null() {
+        if !managed.is_empty() || live.is_null() {
             return;
         }
         let empty = Value::Object(Default::default());
         let me = self.manager("before-first-apply", Operation::Update);
         let time = live.pointer("/metadata/creationTimestamp").and_then(Value::as_str).unwrap_or_default();
-        updater::update(&empty, &without_managed(live), self.scope(), managed, &me, self.api_version, time);
-    }
-    fn bring_up(&self, managed: &mut Managed) {
-        for e in managed.0.values_mut() {
-            e.set.reconcile(self.shape);
-        }
+        updater::update(&empty, live, self.scope(), managed, &me, self.api_version, time);
     }
 }
 
-fn without_managed(v: &Value) -> Value {
-    let Value::Object(all) = v else { return if v.is_null() { Value::Object(Default::default()) } else { v.clone() } };
-    let without = |meta: &Map<String, Value>| meta.iter().filter(|(k, _)| *k != "managedFields").map(|(k, v)| (k.clone(), v.clone())).collect();
-    let part = |(k, v): (&String, &Value)| match v {
-        Value::Object(meta) if k == "metadata" => (k.clone(), Value::Object(without(meta))),
-        v => (k.clone(), v.clone()),
-    };
-    Value::Object(all.iter().map(part).collect())
+/// What is absent counts as an object with nothing in it.
+fn object(v: &Value) -> &Value {
+    static NOTHING: LazyLock<Value> = LazyLock::new(|| Value::Object(Map::new()));
+    if v.is_null() { &NOTHING } else { v }
 }
 fn take(v: &mut Value) -> Option<Value> {
     v.get_mut("metadata")?.as_object_mut()?.shift_remove("managedFields")

@@ -24,7 +24,7 @@ pub fn managers_of_scale(object: Option<&Value>, desired: &str) -> Vec<Value> {
     let path = in_object(desired);
     let all = Managed::read(object).unwrap_or_default();
     let owners = all.0.into_iter().filter(|(_, e)| e.set.has(&path));
-    Managed(owners.map(|(id, e)| (id, Entry { api_version: SCALE.into(), set: set_of(&in_scale()), time: e.time })).collect()).write()
+    Managed(owners.map(|(id, e)| (id, Entry { api_version: SCALE.into(), set: set_of(&in_scale()), time: e.time })).collect(), Vec::new()).write()
 }
 
 /// The object's managers after its Scale has those of `scale`. A manager of the object that the Scale no longer knows has

@@ -40,6 +40,9 @@ fn join<'a>(a: &'a [Node], b: &'a [Node], mut f: impl FnMut(Option<&'a Node>, Op
 }
 
 impl FieldSet {
+    pub(crate) const fn empty() -> Self {
+        Self { nodes: Vec::new() }
+    }
     /// Of nodes in any order; what is said twice of an element is put together.
     pub(crate) fn of(mut nodes: Vec<Node>) -> Self {
         if !nodes.is_sorted_by(|a, b| a.element < b.element) {

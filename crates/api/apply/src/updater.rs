@@ -21,20 +21,21 @@ pub(crate) enum Outcome {
 
 /// Takes what `new` changed away from every other manager; with `force` off, what they own is a conflict.
 fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, force: bool) -> Result<Comparison, Vec<(ManagerId, Entry, FieldSet)>> {
-    let c = compare(old, new, scope.shape).exclude(scope.ignored);
+    let c = compare(old, new, scope.shape, scope.ignored);
+    managed.wake_touched(scope.shape, [&c.modified, &c.added, &c.removed]);
     let others = || managed.0.iter().filter(|(id, _)| *id != me);
     if others().next().is_none() {
         return Ok(c);
     }
     let changed = c.modified.union(&c.added);
-    let found: Vec<_> = others().map(|(id, e)| (id, e, e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).map(|(id, e, s)| (id.clone(), e.clone(), s)).collect();
-    if !force && !found.is_empty() {
-        return Err(found);
-    }
-    for (id, e) in managed.0.iter_mut().filter(|(id, _)| *id != me) {
-        if let Some((_, _, lost)) = found.iter().find(|(f, _, _)| f == id) {
-            e.set.subtract(lost);
+    if !force {
+        let found: Vec<_> = others().map(|(id, e)| (id, e, e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).map(|(id, e, s)| (id.clone(), e.clone(), s)).collect();
+        if !found.is_empty() {
+            return Err(found);
         }
+    }
+    for (_, e) in managed.0.iter_mut().filter(|(id, _)| *id != me) {
+        e.set.subtract(&changed);
         e.set.subtract(&c.removed);
     }
     managed.0.retain(|id, e| id == me || !e.set.is_empty());
@@ -68,27 +69,30 @@ pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut M
 
 /// `config` is applied by `me`: merged in, what `me` applied before and no longer does and nobody else owns goes.
 pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
-    let before = managed.clone();
+    let count = managed.len();
     let merged = merge(live, config, scope.shape);
     let all = to_set(config, scope.shape, true)?;
-    let last = managed.0.get(me).map(|e| e.set.clone());
-    let time = managed.0.get(me).and_then(|e| e.time.clone());
+    let before = managed.0.remove(me);
+    let last = before.as_ref().map(|e| &e.set);
+    let time = before.as_ref().and_then(|e| e.time.clone());
     // What nobody may own (a name) is the applier's while the rest is pruned, or it went with its parent.
     let own = |set| Entry { api_version: api_version.to_owned(), set, time: time.clone() };
     managed.0.insert(me.clone(), own(all.clone()));
-    let merged = prune(merged, managed, me, last.as_ref(), scope.shape)?;
+    let merged = prune(merged, managed, me, last, scope.shape)?;
     managed.0.insert(me.clone(), own(owned(all, scope)));
     let c = match settle(live, &merged, scope, managed, me, force) {
         Ok(c) => c,
         Err(found) => {
-            *managed = before;
+            // Nothing was taken from anybody yet.
+            managed.0.remove(me);
+            managed.0.extend(before.map(|e| (me.clone(), e)));
             return Ok(Outcome::Conflicts(found));
         }
     };
     if managed.0.get(me).is_some_and(|e| e.set.is_empty()) {
         managed.0.remove(me);
     }
-    let changed = !c.is_same() || *managed != before;
+    let changed = !c.is_same() || managed.len() != count || managed.0.get(me) != before.as_ref();
     // An apply that leaves the object as it is has no time, though it may own more now.
     if !c.is_same() && let Some(e) = managed.0.get_mut(me) {
         e.time = Some(now.to_owned());
@@ -97,12 +101,13 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
 }
 
 /// Removes what the last apply had, then puts back what is still owned and what was never the applier's.
-fn prune(merged: Value, managed: &Managed, me: &ManagerId, last: Option<&FieldSet>, shape: Shape<'_>) -> Result<Value, WalkError> {
+fn prune(merged: Value, managed: &mut Managed, me: &ManagerId, last: Option<&FieldSet>, shape: Shape<'_>) -> Result<Value, WalkError> {
     let Some(last) = last.filter(|s| !s.is_empty()) else { return Ok(merged) };
     // Nothing was withdrawn when all of it is owned still.
     if managed.0.get(me).is_some_and(|e| last.is_subset(&e.set)) {
         return Ok(merged);
     }
+    managed.wake(shape, |_| true);
     let named = |s: &FieldSet| s.with_named_parents(shape);
     let last = named(last);
     let mut pruned = remove(&merged, &last, shape);

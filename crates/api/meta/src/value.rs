@@ -68,6 +68,8 @@ pub fn remove(v: &mut Value, path: &str) -> Option<Value> {
 /// Makes `a.b.c` what it is in `from`, absence included.
 pub fn copy(v: &mut Value, from: &Value, path: &str) {
     match at(from, path) {
+        // Most often it is there already, and comparing takes no memory.
+        Some(x) if at(v, path) == Some(x) => {}
         Some(x) => set(v, path, x.clone()),
         None => {
             remove(v, path);

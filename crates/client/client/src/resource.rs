@@ -1,7 +1,7 @@
 //! Typed views of bytes.
 use k8s_openapi::{Metadata, NamespaceResourceScope, Resource, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::{Serialize, de::DeserializeOwned};
-use skiff_meta::{GroupVersionResource, Status};
+use skiff_meta::{GroupVersionResource, Status, unmanaged};
 
 /// A kind with a typed view in k8s-openapi.
 pub trait Object: Resource + Metadata<Ty = ObjectMeta> + DeserializeOwned + Serialize + Send + Sync + 'static {}
@@ -16,9 +16,11 @@ pub fn resource_of<K: Resource>() -> GroupVersionResource {
     GroupVersionResource::new(K::GROUP, K::VERSION, K::URL_PATH_SEGMENT)
 }
 
-/// A typed view of canonical JSON; the error names the kind.
+/// A typed view of canonical JSON, without the managed fields: they would be most of the work, and what is written without
+/// them keeps the stored ones. The error names the kind.
 pub fn decode<K: Object>(bytes: &[u8]) -> Result<K, Status> {
     let failed = |e| Status::internal(format!("decode {}: {e}", K::KIND));
+    let bytes = &*unmanaged(bytes);
     match serde_json::from_slice(bytes) {
         Ok(k) => Ok(k),
         // Go writes times that are not set as null where the views want a time.
@@ -55,5 +57,11 @@ mod tests {
         let bytes = br#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"s","creationTimestamp":null},"status":{"conditions":[{"type":"a","status":"True","reason":"r","message":"","lastTransitionTime":null}]}}"#;
         let s: k8s_openapi::api::core::v1::Service = decode(bytes).unwrap();
         assert_eq!(s.metadata.name.as_deref(), Some("s"));
+    }
+    #[test]
+    fn a_view_has_no_managed_fields() {
+        let bytes = br#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"s","managedFields":[{"manager":"a","fieldsV1":{"f:spec":{}}}]},"spec":{"type":"ClusterIP"}}"#;
+        let s: k8s_openapi::api::core::v1::Service = decode(bytes).unwrap();
+        assert_eq!((s.metadata.managed_fields, s.spec.and_then(|s| s.type_).as_deref()), (None, Some("ClusterIP")));
     }
 }

@@ -114,7 +114,7 @@ impl<S: DeserializeOwned + Default, T: DeserializeOwned + Default> View<S, T> {
         Self::read(&row.bytes)
     }
     pub fn read(bytes: &[u8]) -> Result<Self, Status> {
-        serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("read an object: {e}")))
+        serde_json::from_slice(&skiff_meta::unmanaged(bytes)).map_err(|e| Status::internal(format!("read an object: {e}")))
     }
 }
 

@@ -1,9 +1,11 @@
 //! Priority: a pod gets the number of its priority class, and there is one default class.
 use crate::{
-    request::{Operation, about, all, creates, forbidden, operation, stored, updates},
+    request::{Operation, about, creates, forbidden, operation, stored, updates},
     value,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
@@ -66,9 +68,19 @@ fn keep(a: &mut Attributes<'_>) {
     }
 }
 
+/// Whether a class is the default one: every new pod asks it of all of them.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Marked {
+    global_default: bool,
+}
+
 /// Of several defaults (a race made them) the one of the lowest value counts.
 fn default_class(a: &Attributes<'_>) -> Option<Class> {
-    all(a, CLASSES, "").iter().filter(|c| value::flag(c, "globalDefault")).map(Class::of).min_by_key(|c| c.value)
+    let marked = |b: &Bytes| serde_json::from_slice::<Marked>(b).is_ok_and(|m| m.global_default);
+    let classes = a.lookup.list(CLASSES, "");
+    let defaults = classes.iter().filter(|b| marked(b)).filter_map(|b| serde_json::from_slice(b).ok());
+    defaults.map(|v: Value| Class::of(&v)).min_by_key(|c| c.value)
 }
 
 fn class_of(a: &Attributes<'_>, name: &str) -> Result<Class, Status> {

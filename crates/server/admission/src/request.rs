@@ -1,6 +1,6 @@
 //! What plug-ins ask of a request, and how they refuse it.
 use serde_json::Value;
-use skiff_meta::Status;
+use skiff_meta::{Status, unmanaged};
 use skiff_policy::Attributes;
 use skiff_request::Verb;
 
@@ -52,14 +52,14 @@ pub(crate) fn forbidden(a: &Attributes<'_>, why: impl AsRef<str>) -> Status {
     Status::forbidden(&a.target.group_resource(), &a.target.name, why.as_ref())
 }
 
-/// A stored object, decoded for a moment.
+/// A stored object without its managed fields, decoded for a moment.
 pub(crate) fn stored(a: &Attributes<'_>, resource: &str, namespace: &str, name: &str) -> Option<Value> {
-    serde_json::from_slice(&a.lookup.get(resource, namespace, name)?).ok()
+    serde_json::from_slice(&unmanaged(&a.lookup.get(resource, namespace, name)?)).ok()
 }
 
-/// All stored objects of a resource, decoded for a moment.
+/// All stored objects of a resource without their managed fields, decoded for a moment.
 pub(crate) fn all(a: &Attributes<'_>, resource: &str, namespace: &str) -> Vec<Value> {
-    a.lookup.list(resource, namespace).iter().filter_map(|b| serde_json::from_slice(b).ok()).collect()
+    a.lookup.list(resource, namespace).iter().filter_map(|b| serde_json::from_slice(&unmanaged(b)).ok()).collect()
 }
 
 /// Several errors in one text, as Go's aggregate prints them.

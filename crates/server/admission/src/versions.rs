@@ -1,6 +1,6 @@
 //! The object of a request in the versions that webhooks and policies want to see it in.
 use serde_json::Value;
-use skiff_meta::{GroupVersionKind, Status};
+use skiff_meta::{GroupVersionKind, Status, unfold};
 use skiff_policy::Attributes;
 
 /// Old and new object as one kind.
@@ -32,7 +32,11 @@ impl Views {
 
 async fn optional(a: &Attributes<'_>, v: Option<&Value>, to: &GroupVersionKind) -> Result<Option<Value>, Status> {
     match v {
-        Some(v) => converted(a, v.clone(), a.kind, to).await.map(Some),
+        Some(v) => {
+            let mut v = v.clone();
+            unfold(&mut v);
+            converted(a, v, a.kind, to).await.map(Some)
+        }
         None => Ok(None),
     }
 }
@@ -47,6 +51,7 @@ pub(crate) async fn replace(a: &mut Attributes<'_>, kind: &GroupVersionKind, cha
     let v = a.lookup.complete(a.target, changed, kind)?;
     let v = converted(a, v, kind, a.kind).await?;
     let Some(object) = a.object.as_deref_mut() else { return Ok(false) };
+    unfold(object);
     let differs = *object != v;
     *object = v;
     Ok(differs)

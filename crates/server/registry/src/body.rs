@@ -1,5 +1,6 @@
 //! Canonical bytes of an object, with the hole where the store writes the revision.
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use skiff_store::Body;
 
@@ -29,6 +30,32 @@ fn empty(v: &Value) -> bool {
     }
 }
 
+/// Entries whose fields are folded, or are not.
+fn managed(out: &mut Vec<u8>, entries: &[Value]) {
+    let mut opening = b'[';
+    for entry in entries {
+        out.push(std::mem::replace(&mut opening, b','));
+        let Value::Object(members) = entry else {
+            let _ = serde_json::to_writer(&mut *out, entry);
+            continue;
+        };
+        let mut first = true;
+        out.push(b'{');
+        for (key, value) in members {
+            match value {
+                // Whatever came here: only an object may stand there as it is.
+                Value::String(text) if key == "fieldsV1" && text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                    out.extend_from_slice(if std::mem::take(&mut first) { b"\"fieldsV1\":" } else { b",\"fieldsV1\":" });
+                    out.extend_from_slice(text.as_bytes());
+                }
+                value => member(out, &mut first, key, value),
+            }
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
 fn metadata(out: &mut Vec<u8>, meta: &Map<String, Value>) -> usize {
     let (mut at, mut first) = (0, true);
     out.push(b'{');
@@ -41,6 +68,10 @@ fn metadata(out: &mut Vec<u8>, meta: &Map<String, Value>) -> usize {
         }
         match meta.get(key) {
             Some(v) if key == "generation" && v.as_i64() == Some(0) => {}
+            Some(Value::Array(entries)) if key == "managedFields" && !entries.is_empty() => {
+                out.extend_from_slice(if std::mem::take(&mut first) { b"\"managedFields\":" } else { b",\"managedFields\":" });
+                managed(out, entries);
+            }
             Some(v) if !empty(v) => member(out, &mut first, key, v),
             _ => {}
         }
@@ -87,6 +118,12 @@ mod tests {
     use super::*;
     use serde_json::json;
     use skiff_meta::Revision;
+    #[test]
+    fn managed_fields_are_written_out() {
+        let v = json!({"kind": "K", "metadata": {"name": "n", "managedFields": [{"manager": "a", "fieldsV1": "{\"f:a\":{}}", "subresource": "s"}, {"fieldsV1": {"f:b": {}}}, {"fieldsV1": "{]"}]}});
+        let wanted = r#"{"kind":"K","metadata":{"name":"n","resourceVersion":"","managedFields":[{"manager":"a","fieldsV1":{"f:a":{}},"subresource":"s"},{"fieldsV1":{"f:b":{}}},{"fieldsV1":"{]"}]}}"#;
+        assert_eq!(encode(&v).bytes, wanted);
+    }
     #[test]
     fn bytes_are_canonical_and_have_a_hole() {
         let v = json!({"spec": {"a": 1}, "metadata": {"labels": {"x": "y"}, "name": "n", "resourceVersion": "7"}, "apiVersion": "v1", "kind": "K", "status": null});

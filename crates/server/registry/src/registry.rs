@@ -255,6 +255,7 @@ impl Lookup for Registry {
         let row = self.table.get(&target.resource.group, &target.resource.resource).filter(|row| *row.kind == *kind.kind);
         let shape = row.map_or_else(crate::shape::builtin, |row| row.shape.clone());
         let mut v = shape.decode_value(kind, v)?.value;
+        skiff_meta::distrust(&mut v);
         v["apiVersion"] = kind.api_version().into();
         v["kind"] = kind.kind.as_ref().into();
         shape.default(kind, &mut v, &self.now().to_string());

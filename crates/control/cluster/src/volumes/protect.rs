@@ -3,11 +3,12 @@ use crate::edit::edit;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::json;
 use skiff_client::{Object, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed, key_of, split_key};
-use skiff_meta::{Head, Reason, Status};
+use skiff_meta::{Head, Reason, Status, unmanaged};
 use std::sync::Arc;
 
 const CLAIMS: &str = "kubernetes.io/pvc-protection";
@@ -35,21 +36,49 @@ struct Claims {
     pods: Typed<Pod>,
 }
 
+/// As much of a pod as tells which claims it uses.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Using {
+    spec: UsingSpec,
+    status: UsingStatus,
+}
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsingSpec {
+    node_name: String,
+    volumes: Option<Vec<UsingVolume>>,
+}
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UsingStatus {
+    phase: String,
+}
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsingVolume {
+    name: String,
+    persistent_volume_claim: Option<UsingClaim>,
+    ephemeral: Option<IgnoredAny>,
+}
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct UsingClaim {
+    claim_name: String,
+}
+
 /// Names of the claims that a pod uses, read from its bytes.
 fn claims_of(row: &Row) -> Vec<String> {
-    let Ok(pod) = row.decode::<Pod>() else { return Vec::new() };
-    let over = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-    let unplaced = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default().is_empty();
-    if over || unplaced {
+    let Ok(pod) = serde_json::from_slice::<Using>(&unmanaged(&row.bytes)) else { return Vec::new() };
+    if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || pod.spec.node_name.is_empty() {
         return Vec::new();
     }
-    let name = row.name().to_owned();
-    let of = |v: k8s_openapi::api::core::v1::Volume| match (v.persistent_volume_claim, v.ephemeral) {
+    let of = |v: UsingVolume| match (v.persistent_volume_claim, v.ephemeral) {
         (Some(c), _) => Some(c.claim_name),
-        (None, Some(_)) => Some(format!("{name}-{}", v.name)),
+        (None, Some(_)) => Some(format!("{}-{}", row.name(), v.name)),
         _ => None,
     };
-    pod.spec.and_then(|s| s.volumes).unwrap_or_default().into_iter().filter_map(of).map(|c| key_of(row.namespace(), &c)).collect()
+    pod.spec.volumes.unwrap_or_default().into_iter().filter_map(of).map(|c| key_of(row.namespace(), &c)).collect()
 }
 
 pub(crate) fn start_claims(deps: Deps) -> Started {

@@ -8,11 +8,12 @@ use serde_json::Value;
 use skiff_client::{Client, PatchBody, Target};
 use skiff_controller::{At, Failed};
 use skiff_informer::Row;
-use skiff_meta::{GroupVersionResource, Head, LabelSelector, Reason, Status};
+use skiff_meta::{GroupVersionResource, Head, LabelSelector, Reason, Status, unmanaged};
 use std::sync::Arc;
 
+/// Without the managed fields: the server keeps those that it has when none are sent.
 fn parse(row: &Row) -> Result<Value, Status> {
-    serde_json::from_slice(&row.bytes).map_err(Status::internal)
+    serde_json::from_slice(&unmanaged(&row.bytes)).map_err(Status::internal)
 }
 fn target(resource: &GroupVersionResource, row: &Row) -> Target {
     Target::new(resource.clone(), row.namespace(), row.name())

@@ -65,6 +65,9 @@ impl Mutating {
         for params in &with.params {
             let name = |path| params.as_ref().map_or("", |p| value::text(p, path));
             let key = format!("{key}/{}/{}", name("metadata.namespace"), name("metadata.name"));
+            if let Some(object) = a.object.as_deref_mut() {
+                skiff_meta::unfold(object);
+            }
             let before = a.object.as_deref().cloned();
             match self.invoke_with(a, policy, with, params.as_ref(), &key, views, round).await {
                 Ok(false) => continue,

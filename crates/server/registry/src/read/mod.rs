@@ -64,8 +64,11 @@ pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> R
     bodies.zip(entries).map(|(body, e)| Ok(body?.stamped(e.revision))).collect()
 }
 
+/// A stored object; of built-in kinds with its managed fields folded.
 fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Status> {
-    let mut v: Value = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
+    // What converts custom resources gets them as they are.
+    let read = if row.custom.is_none() { skiff_meta::folded(bytes) } else { serde_json::from_slice(bytes) };
+    let mut v = read.map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
     if row.rereads(written) {
         // What was stored before the stored version changed is still of the old one.
         let own = GroupVersion::parse(crate::value::text(&v, "apiVersion")).unwrap_or_else(|| row.stored.clone());

@@ -11,6 +11,7 @@ use serde_json::Value;
 use skiff_apply::{ApplyError, Tracker};
 use skiff_meta::{GroupVersion, GroupVersionKind, Status};
 use skiff_store::Entry;
+use std::borrow::Cow;
 
 /// What the object's own endpoint does not write, and what a status does not.
 fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
@@ -34,12 +35,18 @@ impl Registry {
     pub(crate) fn track_update(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>) -> Result<(), Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());
         let api_version = kind.api_version();
-        let mut before = old.cloned().unwrap_or_else(|| ctx.row.shape.empty(&kind));
-        if old.is_some() {
-            ctx.row.convert(&mut before, &ctx.row.working(ctx.version()), &kind.group_version());
-        }
+        let (working, to) = (ctx.row.working(ctx.version()), kind.group_version());
+        let before = match old {
+            Some(old) if working == to => Cow::Borrowed(old),
+            Some(old) => {
+                let mut old = old.clone();
+                ctx.row.convert(&mut old, &working, &to);
+                Cow::Owned(old)
+            }
+            None => Cow::Owned(ctx.row.shape.empty(&kind)),
+        };
         let shape = ctx.row.shape.merging(&kind);
-        Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).update(&before, v, &options.manager, &now);
+        Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).folded(ctx.row.custom.is_none()).update(&before, v, &options.manager, &now);
         Ok(())
     }
 
@@ -59,8 +66,8 @@ impl Registry {
         }
         let shape = ctx.row.shape.merging(&kind);
         let api_version = kind.api_version();
-        let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx));
-        let (v, _) = tracker.apply(&live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
+        let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).folded(ctx.row.custom.is_none());
+        let v = tracker.apply_to(&mut live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
         let mut incoming = decode::patched(ctx, options, v, Vec::new())?;
         match options.validation {
             FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),

@@ -2,7 +2,7 @@
 use super::options::{FieldValidation, WriteOptions};
 use crate::{registry::Context, shape::Decoded, value};
 use serde_json::Value;
-use skiff_meta::{GroupVersionKind, Status};
+use skiff_meta::{GroupVersionKind, Status, distrust};
 
 /// An object and the warnings that it came with.
 #[derive(Clone)]
@@ -18,7 +18,8 @@ pub(crate) struct Incoming {
 /// Decodes the body as the row's kind in the version of the path.
 pub(crate) fn body(ctx: &Context<'_>, options: &WriteOptions) -> Result<Incoming, Status> {
     let kind = ctx.row.gvk(ctx.version());
-    let decoded = ctx.row.shape.decode(&kind, &ctx.call.content_type, &ctx.call.body)?;
+    let mut decoded = ctx.row.shape.decode(&kind, &ctx.call.content_type, &ctx.call.body)?;
+    distrust(&mut decoded.value);
     let incoming = strict(decoded, options, &kind)?;
     typed(incoming, &kind)
 }

@@ -7,7 +7,7 @@ use crate::{
     value,
 };
 use serde_json::Value;
-use skiff_meta::{GroupVersion, Reason, Status};
+use skiff_meta::{GroupVersion, Reason, Status, distrust, unfold};
 use skiff_patch::PatchError;
 use skiff_request::{Answer, PatchType};
 use skiff_store::Entry;
@@ -46,14 +46,23 @@ impl Registry {
         let mut v = opened(ctx.row, ctx.version(), entry).await?;
         let to = GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned());
         ctx.row.convert(&mut v, &ctx.row.working(ctx.version()), &to);
-        let v = match kind {
+        // What a patch may reach into must be there, and what it brings is not ours.
+        let patch = if kind == PatchType::Json { Value::Null } else { decode_patch(&ctx.call.body)? };
+        let reached = kind == PatchType::Json || patch.pointer("/metadata/managedFields").is_some();
+        if reached {
+            unfold(&mut v);
+        }
+        let mut v = match kind {
             PatchType::Json => skiff_patch::json_patch(&v, &ctx.call.body).map_err(refused)?,
-            PatchType::Merge => skiff_patch::merge_patch(&v, &decode_patch(&ctx.call.body)?),
+            PatchType::Merge => skiff_patch::merge_patch(&v, &patch),
             _ => {
                 let ty = ctx.row.shape.table(&ctx.row.gvk(ctx.version())).ok_or_else(|| unsupported(ctx))?;
-                skiff_patch::strategic_patch(&v, &decode_patch(&ctx.call.body)?, ty).map_err(refused)?
+                skiff_patch::strategic_patch(&v, &patch, ty).map_err(refused)?
             }
         };
+        if reached {
+            distrust(&mut v);
+        }
         let named = (value::text(&v, "apiVersion").to_owned(), value::text(&v, "kind").to_owned());
         let own = ctx.row.gvk(ctx.version());
         if named != (own.api_version(), own.kind.to_string()) {
@@ -97,10 +106,12 @@ pub(crate) fn refused(e: PatchError) -> Status {
 /// strategic one, the patch.
 fn unfit(ctx: &Context<'_>, kind: PatchType, made: &Value, why: &str) -> Status {
     let patch: Value = serde_json::from_slice(&ctx.call.body).unwrap_or_default();
+    let mut made = made.clone();
+    unfold(&mut made);
     let shown = match kind {
         PatchType::Strategic => skiff_patch::shown(&patch),
-        PatchType::Json => ordered(made, &touched(&patch)).to_string(),
-        _ => ordered(made, &patch).to_string(),
+        PatchType::Json => ordered(&made, &touched(&patch)).to_string(),
+        _ => ordered(&made, &patch).to_string(),
     };
     let cause = skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", Value::String(shown)), field: "patch".into() };
     Status::invalid("", "", "", vec![cause])

@@ -27,15 +27,17 @@ impl Registry {
             return Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({})", ctx.name())));
         }
         value::set(&mut incoming.value, "metadata.name", ctx.name());
-        let asked = value::text(&incoming.value, "metadata.resourceVersion").to_owned();
+        // Without a revision to hold it to, an overwrite wins in the end.
+        let unheld = value::text(&incoming.value, "metadata.resourceVersion").is_empty();
         for race in 0.. {
             let Some(entry) = self.store.get(&ctx.row.key(ctx.namespace(), ctx.name())) else {
                 return self.create_by_update(ctx, &options, incoming, role).await;
             };
-            let answer = self.replace(ctx, &options, &entry, incoming.clone(), role).await;
-            match answer {
-                // Without a revision to hold it to, an overwrite wins in the end.
-                Err(s) if s.is(Reason::Conflict) && asked.is_empty() && race < RACES => {}
+            if !unheld || race == RACES {
+                return self.replace(ctx, &options, &entry, incoming, role).await;
+            }
+            match self.replace(ctx, &options, &entry, incoming.clone(), role).await {
+                Err(s) if s.is(Reason::Conflict) => {}
                 answer => return answer,
             }
         }
@@ -99,6 +101,7 @@ impl Registry {
     }
 }
 
+/// A stored object of a built-in kind, its managed fields folded.
 pub(crate) fn stored(entry: &Entry) -> Result<Value, Status> {
-    serde_json::from_slice(&entry.bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", entry.key)))
+    skiff_meta::folded(&entry.bytes).map_err(|e| Status::internal(format!("decode stored {}: {e}", entry.key)))
 }
