@@ -7,7 +7,7 @@ use skiff_meta::go;
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::decode::MAGIC;
-use super::wire::{put_bytes, put_double, put_int, put_nested};
+use super::wire::{put_bytes, put_double, put_int, put_length, put_nested};
 use crate::error::DecodeError;
 use crate::json::scan::Scanner;
 use crate::json::{base64, time};
@@ -26,15 +26,23 @@ pub fn encode_protobuf(ty: &Type, api_version: &str, kind: &str, json: &[u8]) ->
 
 /// Wraps a message: the magic bytes, then a runtime.Unknown with the type and the raw bytes.
 pub fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut out = envelope_head(api_version, kind, raw.len() + ENVELOPE_END.len());
+    put_bytes(2, raw, &mut out);
+    out.extend_from_slice(ENVELOPE_END);
+    out
+}
+
+/// Encoding and type of the raw bytes, which stay empty: fields 3 and 4 of a runtime.Unknown.
+const ENVELOPE_END: &[u8] = &[3 << 3 | 2, 0, 4 << 3 | 2, 0];
+
+/// The envelope before its raw bytes, with room for so many more.
+fn envelope_head(api_version: &str, kind: &str, more: usize) -> Vec<u8> {
     let mut meta = Vec::with_capacity(api_version.len() + kind.len() + 4);
     put_bytes(1, api_version.as_bytes(), &mut meta);
     put_bytes(2, kind.as_bytes(), &mut meta);
-    let mut out = Vec::with_capacity(raw.len() + meta.len() + 24);
+    let mut out = Vec::with_capacity(more + meta.len() + 24);
     out.extend_from_slice(MAGIC);
     put_bytes(1, &meta, &mut out);
-    put_bytes(2, raw, &mut out);
-    put_bytes(3, b"", &mut out);
-    put_bytes(4, b"", &mut out);
     out
 }
 
@@ -50,16 +58,21 @@ pub struct ProtobufList<'a> {
     api_version: &'a str,
     kind: &'a str,
     item: &'static Type,
+    /// What is done, each of at least `size` bytes.
+    done: Vec<Vec<u8>>,
+    size: usize,
     raw: Vec<u8>,
 }
 
 impl<'a> ProtobufList<'a> {
-    /// Begins a list of a list kind such as `PodList`; `metadata` is its ListMeta as JSON.
+    /// Begins a list of a list kind such as `PodList`; `metadata` is its ListMeta as JSON. It is made in pieces of some
+    /// `piece` bytes, so that long lists need no long allocations and go piece by piece.
     pub fn new(
         list: &'static Type,
         api_version: &'a str,
         kind: &'a str,
         metadata: &[u8],
+        piece: usize,
     ) -> Result<Self> {
         let unknown = || DecodeError::UnknownKind {
             version: api_version.to_owned(),
@@ -69,18 +82,30 @@ impl<'a> ProtobufList<'a> {
         let meta = list.field("metadata").and_then(|f| f.ty.struct_type()).ok_or_else(unknown)?;
         let mut raw = Vec::new();
         put_nested(1, &mut raw, |out| encode_message(meta, metadata, out))?;
-        Ok(Self { api_version, kind, item, raw })
+        Ok(Self { api_version, kind, item, done: Vec::new(), size: piece, raw })
     }
 
     /// Appends one item.
     pub fn push(&mut self, json: &[u8]) -> Result<()> {
         let item = self.item;
-        put_nested(2, &mut self.raw, |out| encode_message(item, json, out))
+        put_nested(2, &mut self.raw, |out| encode_message(item, json, out))?;
+        if self.raw.len() >= self.size {
+            // The next one is about as long.
+            let next = Vec::with_capacity(self.raw.len() + self.raw.len() / 8);
+            self.done.push(std::mem::replace(&mut self.raw, next));
+        }
+        Ok(())
     }
 
-    /// The whole answer, in its envelope.
-    pub fn finish(self) -> Vec<u8> {
-        envelope(self.api_version, self.kind, &self.raw)
+    /// The pieces of the whole answer, in its envelope.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        let length = self.done.iter().map(Vec::len).sum::<usize>() + self.raw.len();
+        let mut head = envelope_head(self.api_version, self.kind, 0);
+        put_length(2, length, &mut head);
+        self.raw.extend_from_slice(ENVELOPE_END);
+        self.done.insert(0, head);
+        self.done.push(self.raw);
+        self.done
     }
 }
 

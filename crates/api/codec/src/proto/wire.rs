@@ -88,9 +88,14 @@ pub fn put_double(tag: u32, value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+/// The tag of a field of bytes, and how many follow.
+pub fn put_length(tag: u32, length: usize, out: &mut Vec<u8>) {
     put_varint(u64::from(tag) << 3 | 2, out);
-    put_varint(bytes.len() as u64, out);
+    put_varint(length as u64, out);
+}
+
+pub fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    put_length(tag, bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
