@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use skiff_meta::Status;
 use std::{
+    collections::VecDeque,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -42,27 +43,58 @@ pub(crate) struct Unfinished;
 
 /// A body, and whether all of it is made.
 pub(crate) fn body(mut parts: impl Parts) -> Result<(Reply, Option<Unfinished>), Status> {
-    let left = parts.length();
-    let (first, over) = piece(&mut parts)?;
+    let (left, mut buffers) = (parts.length(), Buffers::default());
+    let (first, over) = piece(&mut parts, &mut buffers)?;
     if over {
         return Ok((full(first), None));
     }
-    Ok((InPieces { parts, first: Some(first), left, over }.boxed(), Some(Unfinished)))
+    Ok((InPieces { parts, buffers, first: Some(first), left, over }.boxed(), Some(Unfinished)))
 }
 
 /// The next piece, and whether it is the last.
-fn piece(parts: &mut impl Parts) -> Result<(Bytes, bool), Status> {
-    let mut out = Vec::with_capacity(PIECE + SLACK);
+fn piece(parts: &mut impl Parts, buffers: &mut Buffers) -> Result<(Bytes, bool), Status> {
+    let mut out = buffers.free();
     while out.len() < PIECE {
         if !parts.next(&mut out)? {
             return Ok((out.into(), true));
         }
     }
-    Ok((out.into(), false))
+    Ok((buffers.lend(out), false))
+}
+
+/// The memory of pieces that were sent is that of the next ones: what one thread allocates and another frees, as a
+/// connection moves between them, allocators pile up.
+#[derive(Default)]
+struct Buffers {
+    lent: VecDeque<Bytes>,
+}
+
+impl Buffers {
+    /// As many as wait for the client at once.
+    const MOST: usize = 6;
+
+    fn free(&mut self) -> Vec<u8> {
+        match self.lent.iter().position(Bytes::is_unique).and_then(|i| self.lent.remove(i)) {
+            Some(back) => {
+                let mut back = Vec::from(back);
+                back.clear();
+                back
+            }
+            None => Vec::with_capacity(PIECE + SLACK),
+        }
+    }
+    fn lend(&mut self, piece: Vec<u8>) -> Bytes {
+        let piece = Bytes::from(piece);
+        if self.lent.len() < Self::MOST {
+            self.lent.push_back(piece.clone());
+        }
+        piece
+    }
 }
 
 struct InPieces<P> {
     parts: P,
+    buffers: Buffers,
     first: Option<Bytes>,
     left: Option<u64>,
     over: bool,
@@ -73,16 +105,17 @@ impl<P: Parts> Body for InPieces<P> {
     type Error = Failure;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let made = match self.first.take() {
+        let this = &mut *self;
+        let made = match this.first.take() {
             Some(first) => first,
-            None if self.over => return Poll::Ready(None),
-            None => match piece(&mut self.parts) {
+            None if this.over => return Poll::Ready(None),
+            None => match piece(&mut this.parts, &mut this.buffers) {
                 Ok((made, over)) => {
-                    self.over = over;
+                    this.over = over;
                     made
                 }
                 Err(status) => {
-                    self.over = true;
+                    this.over = true;
                     tracing::error!(target: "api", error = %status.message, "an answer broke off");
                     return Poll::Ready(Some(Err(status.message.into())));
                 }
@@ -91,7 +124,7 @@ impl<P: Parts> Body for InPieces<P> {
         if made.is_empty() {
             return Poll::Ready(None);
         }
-        self.left = self.left.map(|left| left.saturating_sub(made.len() as u64));
+        this.left = this.left.map(|left| left.saturating_sub(made.len() as u64));
         Poll::Ready(Some(Ok(Frame::data(made))))
     }
 

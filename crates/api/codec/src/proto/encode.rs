@@ -7,13 +7,16 @@ use skiff_meta::go;
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::decode::MAGIC;
-use super::wire::{put_bytes, put_double, put_int, put_length, put_nested};
+use super::wire::{put_bytes, put_double, put_int, put_length, put_long, put_nested, varint_size};
 use crate::error::DecodeError;
 use crate::json::scan::Scanner;
 use crate::json::{base64, time};
 
 const JSON_SCHEMA_PROPS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+
+/// Fields of a message that is taken to be longer than 127 bytes.
+const LONG: usize = 7;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -88,7 +91,7 @@ impl<'a> ProtobufList<'a> {
     /// Appends one item.
     pub fn push(&mut self, json: &[u8]) -> Result<()> {
         let item = self.item;
-        put_nested(2, &mut self.raw, |out| encode_message(item, json, out))?;
+        put_long(2, &mut self.raw, |out| encode_message(item, json, out))?;
         if self.raw.len() >= self.size {
             // The next one is about as long.
             let next = Vec::with_capacity(self.raw.len() + self.raw.len() / 8);
@@ -111,22 +114,22 @@ impl<'a> ProtobufList<'a> {
 
 fn message(ty: &Type, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
     if scanner.peek() != Some(b'{') {
-        scanner.skip()?;
+        scanner.pass()?;
         return Ok(());
     }
     scanner.open()?;
     let mut first = true;
     let mut next = 0;
-    while let Some(key) = scanner.next_key(first)? {
+    while let Some(key) = scanner.quick_key(first)? {
         first = false;
         // Canonical bytes have the fields in the table's order.
-        let ahead = ty.fields.iter().skip(next).position(|f| f.name == key);
-        let index = ahead.map(|at| next + at).or_else(|| ty.field_index(&key));
+        let ahead = ty.fields.iter().skip(next).position(|f| f.name.as_bytes() == &*key);
+        let index = ahead.map(|at| next + at).or_else(|| ty.field_index(std::str::from_utf8(&key).ok()?));
         next = index.map_or(next, |index| index + 1);
         match index.and_then(|index| ty.fields.get(index)) {
             Some(field) if field.tag != 0 => embedded(field, scanner, out)?,
             _ => {
-                scanner.skip()?;
+                scanner.pass()?;
             }
         }
     }
@@ -157,6 +160,8 @@ fn value(ty: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Res
         Kind::List(item) if ty.boxed => put_nested(tag, out, |out| list(item, 1, scanner, out)),
         Kind::List(item) => list(item, tag, scanner, out),
         Kind::Map(map) => entries(&map.value, tag, scanner, out),
+        // What has many fields is seldom short.
+        Kind::Ref(inner) if inner.fields.len() > LONG => put_long(tag, out, |out| message(inner, scanner, out)),
         Kind::Ref(inner) => put_nested(tag, out, |out| message(inner, scanner, out)),
         _ => scalar_value(ty.kind, tag, scanner, out),
     }
@@ -177,10 +182,10 @@ fn entries(item: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) ->
     expect(scanner, b'{', "an object")?;
     scanner.open()?;
     let mut first = true;
-    while let Some(key) = scanner.next_key(first)? {
+    while let Some(key) = scanner.quick_key(first)? {
         first = false;
         put_nested(tag, out, |out| {
-            put_bytes(1, key.as_bytes(), out);
+            put_bytes(1, &key, out);
             value(item, 2, scanner, out)
         })?;
     }
@@ -189,7 +194,10 @@ fn entries(item: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) ->
 
 fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
     match kind {
-        Kind::String => put_bytes(tag, text(scanner)?.as_bytes(), out),
+        Kind::String => {
+            expect(scanner, b'"', "a string")?;
+            put_bytes(tag, &scanner.quick_text()?, out);
+        }
         Kind::Bytes => {
             let bytes = base64::decode(&text(scanner)?).map_err(DecodeError::Value)?;
             put_bytes(tag, &bytes, out);
@@ -221,11 +229,9 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
             either(kind, tag, scanner, out)?;
         }
         _ => {
-            let raw = scanner.skip()?;
-            put_nested(tag, out, |out| {
-                put_bytes(1, raw, out);
-                Ok(())
-            })?;
+            let raw = scanner.pass()?;
+            put_length(tag, 1 + varint_size(raw.len() as u64) + raw.len(), out);
+            put_bytes(1, raw, out);
         }
     }
     Ok(())
