@@ -1,6 +1,7 @@
 //! Lists in JSON, made item by item out of stored bytes: as they are, as rows of a Table, as bare metadata.
 use crate::{
     pieces::Parts,
+    sparse::Unread,
     table::{self, Source},
 };
 use bytes::Bytes;
@@ -81,20 +82,21 @@ impl Parts for Objects {
 pub(crate) struct Rows {
     items: Items,
     source: Source,
+    unread: Unread,
 }
 
 impl Rows {
     pub fn new(source: &Source, mut list: ListAnswer) -> Result<Self, Status> {
         table::sort(source, &mut list.items)?;
         let opening = table::opening(source, &list.meta(), true);
-        Ok(Self { items: Items::new(opening, list.items), source: source.clone() })
+        Ok(Self { items: Items::new(opening, list.items), source: source.clone(), unread: source.unread() })
     }
 }
 
 impl Parts for Rows {
     fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Status> {
-        let source = &self.source;
-        self.items.next(out, |item, out| table::row(source, item, out))
+        let Self { items, source, unread } = self;
+        items.next(out, |item, out| table::row(source, unread, item, out))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tables and bare metadata: what kubectl prints, made from stored bytes for a moment.
-use crate::sparse::{self, Object};
+use crate::sparse::{self, Object, Unread};
 use bytes::Bytes;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Status, Timestamp};
 use skiff_registry::print::{Column, Columns};
 
@@ -29,14 +29,22 @@ fn definition(c: &Column) -> Value {
     json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
 }
 
-fn sparse<'a>(bytes: &'a [u8], unread: &[&str]) -> Result<Object<'a>, Status> {
+impl Source {
+    /// What no cell shows.
+    pub fn unread(&self) -> Unread {
+        Unread::new(self.columns.unread)
+    }
+}
+
+fn sparse<'a>(bytes: &'a [u8], unread: &Unread) -> Result<Object<'a>, Status> {
     sparse::object(bytes, unread).map_err(|e| Status::internal(format!("decode an object for its table row: {e}")))
 }
 
 /// Brings a list's items into the order that their rows have.
 pub(crate) fn sort(source: &Source, items: &mut Vec<Bytes>) -> Result<(), Status> {
     let Some(by) = source.columns.order else { return Ok(()) };
-    let ordered = items.drain(..).map(|i| Ok((by(&sparse(&i, source.columns.unread)?.value), i)));
+    let unread = source.unread();
+    let ordered = items.drain(..).map(|i| Ok((by(&sparse(&i, &unread)?.value), i)));
     let mut ordered = ordered.collect::<Result<Vec<_>, Status>>()?;
     ordered.sort_by_key(|(order, _)| *order);
     items.extend(ordered.into_iter().map(|(_, i)| i));
@@ -44,23 +52,27 @@ pub(crate) fn sort(source: &Source, items: &mut Vec<Bytes>) -> Result<(), Status
 }
 
 /// Appends an object's row as JSON.
-pub(crate) fn row(source: &Source, bytes: &Bytes, row: &mut Vec<u8>) -> Result<(), Status> {
-    let Object { value: v, metadata } = sparse(bytes, source.columns.unread)?;
-    let mut cells = (source.columns.cells)(&v, source.now);
+pub(crate) fn row(source: &Source, unread: &Unread, bytes: &Bytes, row: &mut Vec<u8>) -> Result<(), Status> {
+    write_row(source, bytes, &sparse(bytes, unread)?, row)
+}
+
+fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Object<'_>, row: &mut Vec<u8>) -> Result<(), Status> {
+    let mut cells = (source.columns.cells)(v, source.now);
     cells.resize(source.columns.columns.len(), Value::Null);
-    row.extend_from_slice(format!("{{\"cells\":{}", Value::Array(cells)).as_bytes());
+    row.extend_from_slice(b"{\"cells\":");
+    serde_json::to_writer(&mut *row, &cells).map_err(Status::internal)?;
     match source.include {
         Include::None => row.extend_from_slice(b",\"object\":null"),
         Include::Metadata => {
             row.extend_from_slice(b",\"object\":");
-            partial(metadata, row);
+            partial(*metadata, row);
         }
         Include::Object => {
             row.extend_from_slice(b",\"object\":");
             row.extend_from_slice(bytes);
         }
     }
-    if let Some(c) = completed(&v) {
+    if let Some(c) = completed(v) {
         row.extend_from_slice(format!(",\"conditions\":{c}").as_bytes());
     }
     row.push(b'}');
@@ -87,9 +99,10 @@ pub(crate) fn of_object(source: &Source, bytes: &Bytes) -> Result<Bytes, Status>
 
 /// A watch's table: without column definitions after the first row, as upstream sends them.
 pub(crate) fn of_event(source: &Source, bytes: &Bytes, first: bool) -> Result<Bytes, Status> {
-    let meta = json!({"resourceVersion": sparse(bytes, source.columns.unread)?.value["metadata"]["resourceVersion"]});
+    let object = sparse(bytes, &source.unread())?;
+    let meta = json!({"resourceVersion": object.value["metadata"]["resourceVersion"]});
     let mut out = opening(source, &meta, first).into_bytes();
-    row(source, bytes, &mut out)?;
+    write_row(source, bytes, &object, &mut out)?;
     out.extend_from_slice(b"]}");
     Ok(out.into())
 }
@@ -100,22 +113,16 @@ pub(crate) fn opening(source: &Source, meta: &Value, defined: bool) -> String {
     format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
 }
 
-fn partial(metadata: Option<&RawValue>, out: &mut Vec<u8>) {
+fn partial(metadata: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
-    out.extend_from_slice(metadata.map_or("null", RawValue::get).as_bytes());
+    out.extend_from_slice(metadata.unwrap_or(b"null"));
     out.push(b'}');
-}
-
-#[derive(serde::Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
 }
 
 /// Appends an object's metadata alone.
 pub(crate) fn metadata(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
-    let object: Metadata<'_> = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
-    partial(object.metadata, out);
+    let metadata = sparse::metadata(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
+    partial(metadata, out);
     Ok(())
 }
 
