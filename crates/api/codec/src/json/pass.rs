@@ -15,6 +15,37 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// The value at a path of keys, as it is written; what stands beside the path is passed over. None where there is none.
+///
+/// Only for canonical bytes: keys with escapes and white space are not looked into.
+pub fn value_at<'a>(bytes: &'a [u8], path: &[&str]) -> Option<&'a [u8]> {
+    let (mut at, mut path) = (0, path.iter());
+    let mut wanted = path.next()?;
+    while matches!(bytes.get(at)?, b'{' | b',') {
+        let key = plain_string(bytes, at + 1)?;
+        let value = at + key.len() + 4;
+        if bytes.get(value - 1) != Some(&b':') {
+            return None;
+        }
+        at = match key == wanted.as_bytes() {
+            false => value_end(bytes, value)?,
+            true => match path.next() {
+                Some(next) => {
+                    wanted = next;
+                    value
+                }
+                None => return bytes.get(value..value_end(bytes, value)?),
+            },
+        };
+    }
+    None
+}
+
+/// The text at a path of keys, if it is ASCII without escapes; see [`value_at`].
+pub fn text_at<'a>(bytes: &'a [u8], path: &[&str]) -> Option<&'a str> {
+    std::str::from_utf8(plain_string(value_at(bytes, path)?, 0)?).ok()
+}
+
 /// The end of a string whose opening quote is at `at`, its closing quote included.
 pub fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
     let mut from = at + 1;
@@ -237,6 +268,24 @@ mod tests {
             let expected = (odd.is_empty() || odd == "\"").then_some(text.as_bytes());
             prop_assert_eq!(plain_string(bytes.as_bytes(), 1), expected);
         }
+    }
+
+    #[test]
+    fn paths() {
+        let bytes = br#"{"metadata":{"name":"a","x":{"spec":1}},"spec":{"a":[{"nodeName":"x"}],"nodeName":"n"},"status":{},"n":null}"#;
+        for (path, value) in [
+            (&["spec", "nodeName"][..], Some(&br#""n""#[..])),
+            (&["metadata", "x"], Some(br#"{"spec":1}"#)),
+            (&["n"], Some(b"null")),
+            (&["status", "phase"], None),
+            (&["metadata", "n"], None),
+            (&["metadata", "name", "y"], None),
+            (&["nodeName"], None),
+            (&[], None),
+        ] {
+            assert_eq!(value_at(bytes, path), value, "{path:?}");
+        }
+        assert_eq!((text_at(bytes, &["spec", "nodeName"]), text_at(bytes, &["n"])), (Some("n"), None));
     }
 
     #[test]
