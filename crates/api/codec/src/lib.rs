@@ -10,6 +10,7 @@
 //! | YAML bytes | JSON bytes | [`yaml_to_json`] |
 //! | protobuf | canonical value | [`decode_protobuf`] |
 //! | canonical bytes | protobuf | [`encode_protobuf`], [`ProtobufList`], [`watch_frame`] |
+//! | stored bytes | a value in them, its end | [`value_at`], [`text_at`], [`value_end`] |
 //! | OpenAPI v2 document | protobuf | [`openapi_v2_to_protobuf`] |
 //!
 //! Errors carry upstream's texts, since clients show and match them. Defaults live in [`defaults`]; validation is not done here.
@@ -32,4 +33,5 @@ pub use proto::{
     FromProtobuf, ProtobufList, decode_protobuf, encode_message, encode_protobuf, envelope,
     is_protobuf, openapi_v2_to_protobuf, split_frames, watch_frame,
 };
+pub use json::pass::{plain_string, string_end, text_at, value_at, value_end};
 pub use yaml::{json_to_yaml, yaml_to_json};

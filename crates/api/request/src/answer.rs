@@ -55,17 +55,15 @@ impl ListAnswer {
     /// `{"kind":…,"apiVersion":…,"metadata":{…},"items":[…]}` around the items' own bytes; `kind` is the list's. Items of
     /// built-in kinds leave out their kind, which the list tells; those of custom ones are `named`.
     pub fn json_as(&self, kind: &GroupVersionKind, named: bool) -> Bytes {
-        let head = format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", self.kind.kind, self.kind.api_version());
+        let (opening, head) = (self.opening(kind), if named { String::new() } else { self.item_head() });
         let size: usize = self.items.iter().map(|i| i.len() + 1).sum();
-        let mut out = Vec::with_capacity(size + 256);
-        out.extend_from_slice(format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
-        out.extend_from_slice(self.meta().to_string().as_bytes());
-        out.extend_from_slice(b",\"items\":[");
+        let mut out = Vec::with_capacity(opening.len() + size + 2);
+        out.extend_from_slice(opening.as_bytes());
         for (i, item) in self.items.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
             }
-            match item.strip_prefix(head.as_bytes()).filter(|_| !named) {
+            match Self::item(item, &head) {
                 Some(rest) => {
                     out.push(b'{');
                     out.extend_from_slice(rest);
@@ -75,6 +73,18 @@ impl ListAnswer {
         }
         out.extend_from_slice(b"]}");
         out.into()
+    }
+    /// All before the items.
+    pub fn opening(&self, kind: &GroupVersionKind) -> String {
+        format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[", kind.kind, kind.api_version(), self.meta())
+    }
+    /// How items begin whose kind the list tells.
+    pub fn item_head(&self) -> String {
+        format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", self.kind.kind, self.kind.api_version())
+    }
+    /// What stays of an item behind `{` when its kind is left out; None where it stays whole.
+    pub fn item<'a>(item: &'a [u8], head: &str) -> Option<&'a [u8]> {
+        item.strip_prefix(head.as_bytes()).filter(|_| !head.is_empty())
     }
     /// The same as the kind with `List` behind.
     pub fn json(&self) -> Bytes {

@@ -1,7 +1,9 @@
 //! An answer of the registry as an HTTP response, in the form that was negotiated.
 use crate::{
     error::status_code,
+    lists,
     negotiate::{Encoding, Form, Shape},
+    pieces::{self, Unfinished},
     stream, table,
 };
 use bytes::Bytes;
@@ -59,7 +61,7 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
         Answer::Object { code, kind, bytes, warnings } => {
             let body = match r.form.shape {
                 Shape::Whole => encode(r.form, &kind, bytes)?,
-                Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &[bytes], None)?)?,
+                Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_object(r.columns, &bytes)?)?,
                 Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
                 Shape::MetadataList => {
                     return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
@@ -67,7 +69,14 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
             };
             Ok(response(code, r.form, body, &warnings))
         }
-        Answer::List(list) => Ok(response(200, r.form, list_body(list, r)?, &[])),
+        Answer::List(list) => {
+            let (body, unfinished) = list_body(list, r)?;
+            let mut response = with_body(200, r.form, body, &[]);
+            if let Some(mark) = unfinished {
+                response.extensions_mut().insert(mark);
+            }
+            Ok(response)
+        }
         Answer::Status(status, warnings) => {
             let body = encode(r.form, &GroupVersionKind::new("", "v1", "Status"), status.to_json().into())?;
             Ok(response(status.code, r.form, body, &warnings))
@@ -76,16 +85,26 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
     }
 }
 
-fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<Bytes, Status> {
+fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<(Reply, Option<Unfinished>), Status> {
     let kind = r.list_kind.clone().unwrap_or_else(|| format!("{}List", list.kind.kind).into());
     let list_kind = GroupVersionKind { kind, ..list.kind.clone() };
     match r.form.shape {
-        Shape::Whole if r.form.encoding == Encoding::Protobuf => crate::wire::protobuf_list(&list_kind, &list),
-        Shape::Whole => encode(r.form, &list_kind, list.json_as(&list_kind, r.list_kind.is_some())),
-        Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_objects(r.columns, &list.items, Some(&list))?),
+        Shape::Whole if r.form.encoding == Encoding::Protobuf => pieces::body(crate::wire::protobuf_list(&list_kind, list)?),
+        Shape::Whole => rendered(r.form, &list_kind, lists::Objects::new(list, &list_kind, r.list_kind.is_some())),
+        Shape::Table => rendered(r.form, &table::meta_kind("Table"), lists::Rows::new(r.columns, list)?),
         Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
-        Shape::MetadataList => encode(r.form, &table::meta_kind("PartialObjectMetadataList"), table::metadata_list(&list)?),
+        Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList"), lists::Metadata::new(list)),
     }
+}
+
+/// JSON as it is made; other forms are made of the whole.
+fn rendered(form: &Form, kind: &GroupVersionKind, mut parts: impl pieces::Parts) -> Result<(Reply, Option<Unfinished>), Status> {
+    if form.encoding == Encoding::Json && !form.pretty {
+        return pieces::body(parts);
+    }
+    let mut json = Vec::new();
+    while parts.next(&mut json)? {}
+    Ok((full(encode(form, kind, json.into())?), None))
 }
 
 /// The Go type behind a kind, as upstream's errors name it.
@@ -117,7 +136,11 @@ fn pretty(json: &[u8]) -> Result<Bytes, Status> {
 }
 
 pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String]) -> Response<Reply> {
-    let mut response = Response::new(full(body));
+    with_body(code, form, full(body), warnings)
+}
+
+fn with_body(code: u16, form: &Form, body: Reply, warnings: &[String]) -> Response<Reply> {
+    let mut response = Response::new(body);
     *response.status_mut() = status_code(code);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));

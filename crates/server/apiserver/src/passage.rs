@@ -1,4 +1,5 @@
 //! What is found out about a request on its way, for what is done around it.
+use crate::flow::Passing;
 use parking_lot::Mutex;
 use skiff_audit::Record;
 use skiff_flowcontrol::{Class, Watching};
@@ -18,6 +19,8 @@ pub(crate) struct Passage {
     pub record: Option<Record>,
     /// The error that it was answered with, where that is a response already.
     pub status: Option<Status>,
+    /// Its seat, until the answer is made.
+    pub seat: Option<Passing>,
 }
 
 impl Passage {

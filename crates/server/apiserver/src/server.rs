@@ -13,6 +13,7 @@ use crate::{
     metrics::{self, Labels, Metrics},
     negotiate::{self, Form},
     passage::{Held, Passage},
+    pieces::{self, Sent, Unfinished},
     route::Route,
     table,
     upkeep::upkeep,
@@ -119,11 +120,11 @@ impl Server {
         let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.serves(r, sub)));
         let (long_running, mut passage) = (asked.long_running, Passage::default());
         let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
-            Ok(r) => (compress::packed(&parts, r).await, None),
+            Ok(r) => (compress::packed(&parts, r), None),
             Err(s) => (error::failure(&s), Some(s)),
         };
         audited::answered(&mut passage, failed.as_ref(), &response);
-        let Passage { class, watching, deprecated, record, .. } = passage;
+        let Passage { class, watching, deprecated, record, seat, .. } = passage;
         if let Some(class) = &class {
             flow::tell(response.headers_mut(), class);
         }
@@ -132,9 +133,16 @@ impl Server {
         }
         tracing::debug!(target: "api", method = parts.method.as_str(), path = parts.uri.path(), code = response.status().as_u16(), micros = begun.elapsed().as_micros(), "answered");
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        series.answered(response.status().as_u16(), begun.elapsed(), response.body().size_hint().exact().filter(|_| !switched));
         if parts.method == Method::HEAD && !switched {
             *response.body_mut() = full(Bytes::new());
+        }
+        let code = response.status().as_u16();
+        if response.extensions().get::<Unfinished>().is_some() && !response.body().is_end_stream() {
+            let sent = Sent { series: series.clone(), begun, code, bytes: 0 };
+            response = response.map(|body| pieces::followed(body, sent, seat));
+        } else {
+            series.answered(code, begun.elapsed(), response.body().size_hint().exact().filter(|_| !switched));
+            drop(seat);
         }
         response.headers_mut().insert("audit-id", audit);
         if !long_running {
@@ -168,8 +176,8 @@ impl Server {
             false => Arc::new(user),
         };
         passage.class = self.flow.classify(parts, &asked, &user);
-        let _seat = match self.flow.enter(passage.class.as_ref(), parts, &asked, &user).await {
-            Ok(seat) => seat,
+        match self.flow.enter(passage.class.as_ref(), parts, &asked, &user).await {
+            Ok(seat) => passage.seat = Some(seat),
             Err(refused) => {
                 self.metrics.terminations.fetch_add(1, Ordering::Relaxed);
                 return Ok(flow::refusal(&refused));

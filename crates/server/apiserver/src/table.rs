@@ -1,10 +1,9 @@
 //! Tables and bare metadata: what kubectl prints, made from stored bytes for a moment.
-use crate::sparse::{self, Object};
+use crate::sparse::{self, Object, Unread};
 use bytes::Bytes;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Status, Timestamp};
 use skiff_registry::print::{Column, Columns};
-use skiff_request::ListAnswer;
 
 /// Which part of each object goes into a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,33 +29,54 @@ fn definition(c: &Column) -> Value {
     json!({"name": c.name, "type": c.kind, "format": c.format, "description": c.description, "priority": c.priority})
 }
 
-fn sparse<'a>(bytes: &'a [u8], unread: &[&str]) -> Result<Object<'a>, Status> {
+impl Source {
+    /// What no cell shows.
+    pub fn unread(&self) -> Unread {
+        Unread::new(self.columns.unread)
+    }
+}
+
+fn sparse<'a>(bytes: &'a [u8], unread: &Unread) -> Result<Object<'a>, Status> {
     sparse::object(bytes, unread).map_err(|e| Status::internal(format!("decode an object for its table row: {e}")))
 }
 
-/// What the row is ordered by, and the row as JSON.
-fn row(source: &Source, bytes: &Bytes) -> Result<(i64, Vec<u8>), Status> {
-    let Object { value: v, metadata } = sparse(bytes, source.columns.unread)?;
-    let order = source.columns.order.map_or(0, |by| by(&v));
-    let mut cells = (source.columns.cells)(&v, source.now);
+/// Brings a list's items into the order that their rows have.
+pub(crate) fn sort(source: &Source, items: &mut Vec<Bytes>) -> Result<(), Status> {
+    let Some(by) = source.columns.order else { return Ok(()) };
+    let unread = source.unread();
+    let ordered = items.drain(..).map(|i| Ok((by(&sparse(&i, &unread)?.value), i)));
+    let mut ordered = ordered.collect::<Result<Vec<_>, Status>>()?;
+    ordered.sort_by_key(|(order, _)| *order);
+    items.extend(ordered.into_iter().map(|(_, i)| i));
+    Ok(())
+}
+
+/// Appends an object's row as JSON.
+pub(crate) fn row(source: &Source, unread: &Unread, bytes: &Bytes, row: &mut Vec<u8>) -> Result<(), Status> {
+    write_row(source, bytes, &sparse(bytes, unread)?, row)
+}
+
+fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Object<'_>, row: &mut Vec<u8>) -> Result<(), Status> {
+    let mut cells = (source.columns.cells)(v, source.now);
     cells.resize(source.columns.columns.len(), Value::Null);
-    let mut row = format!("{{\"cells\":{}", Value::Array(cells)).into_bytes();
+    row.extend_from_slice(b"{\"cells\":");
+    serde_json::to_writer(&mut *row, &cells).map_err(Status::internal)?;
     match source.include {
         Include::None => row.extend_from_slice(b",\"object\":null"),
         Include::Metadata => {
             row.extend_from_slice(b",\"object\":");
-            partial(metadata, &mut row);
+            partial(*metadata, row);
         }
         Include::Object => {
             row.extend_from_slice(b",\"object\":");
             row.extend_from_slice(bytes);
         }
     }
-    if let Some(c) = completed(&v) {
+    if let Some(c) = completed(v) {
         row.extend_from_slice(format!(",\"conditions\":{c}").as_bytes());
     }
     row.push(b'}');
-    Ok((order, row))
+    Ok(())
 }
 
 /// Pods that ended say so beside their row.
@@ -72,65 +92,48 @@ fn completed(v: &Value) -> Option<Value> {
     Some(json!([{"type": "Completed", "status": "True", "reason": reason, "message": message}]))
 }
 
-/// A Table of one object (with its resourceVersion) or of a list's items, as JSON.
-pub(crate) fn of_objects(source: &Source, items: &[Bytes], list: Option<&ListAnswer>) -> Result<Bytes, Status> {
-    table(source, items, list, true)
+/// A Table of one object, with its resourceVersion, as JSON.
+pub(crate) fn of_object(source: &Source, bytes: &Bytes) -> Result<Bytes, Status> {
+    of_event(source, bytes, true)
 }
 
 /// A watch's table: without column definitions after the first row, as upstream sends them.
 pub(crate) fn of_event(source: &Source, bytes: &Bytes, first: bool) -> Result<Bytes, Status> {
-    table(source, std::slice::from_ref(bytes), None, first)
-}
-
-fn table(source: &Source, items: &[Bytes], list: Option<&ListAnswer>, defined: bool) -> Result<Bytes, Status> {
-    let meta = match (list, items) {
-        (Some(l), _) => l.meta(),
-        (None, [one]) => json!({"resourceVersion": sparse(one, source.columns.unread)?.value["metadata"]["resourceVersion"]}),
-        _ => json!({}),
-    };
-    let mut rows = items.iter().map(|i| row(source, i)).collect::<Result<Vec<_>, _>>()?;
-    rows.sort_by_key(|(order, _)| *order);
-    let columns = if defined { source.columns.columns.iter().map(definition).collect() } else { Value::Null };
-    let mut out = format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[").into_bytes();
-    out.reserve(rows.iter().map(|(_, r)| r.len() + 1).sum::<usize>() + 2);
-    join(rows.iter().map(|(_, r)| r), &mut out);
+    let object = sparse(bytes, &source.unread())?;
+    let meta = json!({"resourceVersion": object.value["metadata"]["resourceVersion"]});
+    let mut out = opening(source, &meta, first).into_bytes();
+    write_row(source, bytes, &object, &mut out)?;
     out.extend_from_slice(b"]}");
     Ok(out.into())
 }
 
-fn join(parts: impl Iterator<Item: AsRef<[u8]>>, out: &mut Vec<u8>) {
-    for (i, part) in parts.enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(part.as_ref());
-    }
+/// What stands before a table's rows.
+pub(crate) fn opening(source: &Source, meta: &Value, defined: bool) -> String {
+    let columns = if defined { source.columns.columns.iter().map(definition).collect() } else { Value::Null };
+    format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
 }
 
-fn partial(metadata: Option<&RawValue>, out: &mut Vec<u8>) {
+fn partial(metadata: Option<&[u8]>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
-    out.extend_from_slice(metadata.map_or("null", RawValue::get).as_bytes());
+    out.extend_from_slice(metadata.unwrap_or(b"null"));
     out.push(b'}');
 }
 
-#[derive(serde::Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow, default)]
-    metadata: Option<&'a RawValue>,
+/// Appends an object's metadata alone.
+pub(crate) fn metadata(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+    let metadata = sparse::metadata(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
+    partial(metadata, out);
+    Ok(())
 }
 
 /// The object's metadata alone, as JSON.
 pub(crate) fn metadata_of(bytes: &[u8]) -> Result<Bytes, Status> {
-    let object: Metadata<'_> = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
     let mut out = Vec::with_capacity(bytes.len());
-    partial(object.metadata, &mut out);
+    metadata(bytes, &mut out)?;
     Ok(out.into())
 }
 
-pub(crate) fn metadata_list(list: &ListAnswer) -> Result<Bytes, Status> {
-    let items = list.items.iter().map(|i| metadata_of(i)).collect::<Result<Vec<_>, _>>()?;
-    let mut out = format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},\"items\":[", list.meta()).into_bytes();
-    join(items.iter(), &mut out);
-    out.extend_from_slice(b"]}");
-    Ok(out.into())
+/// What stands before the items of a list of metadata.
+pub(crate) fn metadata_opening(meta: &Value) -> String {
+    format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"items\":[")
 }

@@ -25,14 +25,36 @@ pub(crate) fn protobuf(kind: &GroupVersionKind, json: &[u8]) -> Result<Bytes, St
     Ok(bytes.into())
 }
 
-pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: &ListAnswer) -> Result<Bytes, Status> {
+/// A list whose pieces are there: its envelope tells how long it is.
+pub(crate) struct Pieces {
+    length: u64,
+    pieces: std::vec::IntoIter<Vec<u8>>,
+}
+
+impl crate::pieces::Parts for Pieces {
+    fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Status> {
+        let Some(piece) = self.pieces.next() else { return Ok(false) };
+        if out.is_empty() {
+            *out = piece;
+        } else {
+            out.extend_from_slice(&piece);
+        }
+        Ok(true)
+    }
+    fn length(&self) -> Option<u64> {
+        Some(self.length)
+    }
+}
+
+pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: ListAnswer) -> Result<Pieces, Status> {
     let (ty, api_version) = (table(kind)?, kind.api_version());
     let meta = list.meta().to_string();
-    let mut out = ProtobufList::new(ty, &api_version, &kind.kind, meta.as_bytes()).map_err(|e| failed(kind, &e))?;
+    let mut out = ProtobufList::new(ty, &api_version, &kind.kind, meta.as_bytes(), crate::pieces::PIECE).map_err(|e| failed(kind, &e))?;
     for item in &list.items {
         out.push(item).map_err(|e| failed(kind, &e))?;
     }
-    Ok(out.finish().into())
+    let pieces = out.finish();
+    Ok(Pieces { length: pieces.iter().map(|p| p.len() as u64).sum(), pieces: pieces.into_iter() })
 }
 
 /// One length-delimited `WatchEvent`; an ERROR's object is a Status, a metadata watch's a PartialObjectMetadata.

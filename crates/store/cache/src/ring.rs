@@ -3,10 +3,13 @@ use skiff_meta::Revision;
 use skiff_store::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 pub(crate) struct Ring {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
+    /// Bytes of the frames that were made of them.
+    frames: Arc<AtomicIsize>,
     max_events: usize,
     max_bytes: usize,
     /// Every event behind this revision is here.
@@ -20,21 +23,26 @@ fn weight(event: &Event) -> usize {
 
 impl Ring {
     pub fn new(max_events: usize, max_bytes: usize, floor: Revision) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, max_events, max_bytes, floor }
+        Self { events: VecDeque::new(), bytes: 0, frames: Arc::default(), max_events, max_bytes, floor }
     }
     pub fn floor(&self) -> Revision {
         self.floor
     }
     pub fn push(&mut self, event: Arc<Event>) {
         self.bytes += weight(&event);
+        event.keep_for(&self.frames);
         self.events.push_back(event);
-        while self.events.len() > self.max_events || self.bytes > self.max_bytes {
+        while self.events.len() > self.max_events || self.weight() > self.max_bytes {
             self.drop_first();
         }
+    }
+    fn weight(&self) -> usize {
+        self.bytes + usize::try_from(self.frames.load(Ordering::Relaxed)).unwrap_or(0)
     }
     fn drop_first(&mut self) {
         if let Some(event) = self.events.pop_front() {
             self.bytes -= weight(&event);
+            event.let_go();
             self.floor = event.revision();
         }
     }
@@ -68,6 +76,22 @@ mod tests {
         ring.behind(Revision(after)).map(|e| e.revision().0).collect()
     }
 
+    #[test]
+    fn frames_weigh_too() {
+        let mut ring = Ring::new(100, 10_000, Revision(0));
+        let first = event(1, 100);
+        ring.push(first.clone());
+        ring.push(event(2, 100));
+        for e in ring.behind(Revision(0)) {
+            e.frame(0, || Bytes::from(vec![0; 4000]));
+            e.frame(0, || panic!("it is made once"));
+        }
+        assert_eq!(ring.weight(), 2 * 4356);
+        ring.push(event(3, 2000));
+        assert_eq!((revisions(&ring, 0), ring.weight()), (vec![2, 3], 4356 + 2256));
+        first.frame(1, || Bytes::from(vec![0; 4000]));
+        assert_eq!(ring.weight(), 4356 + 2256, "what is made of an event that is gone weighs nothing");
+    }
     #[test]
     fn is_bounded_by_count_and_bytes() {
         let mut ring = Ring::new(4, 10_000, Revision(10));

@@ -7,13 +7,16 @@ use skiff_meta::go;
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::decode::MAGIC;
-use super::wire::{put_bytes, put_double, put_int, put_nested};
+use super::wire::{put_bytes, put_double, put_int, put_length, put_long, put_nested, varint_size};
 use crate::error::DecodeError;
 use crate::json::scan::Scanner;
 use crate::json::{base64, time};
 
 const JSON_SCHEMA_PROPS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+
+/// Fields of a message that is taken to be longer than 127 bytes.
+const LONG: usize = 7;
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
@@ -26,15 +29,23 @@ pub fn encode_protobuf(ty: &Type, api_version: &str, kind: &str, json: &[u8]) ->
 
 /// Wraps a message: the magic bytes, then a runtime.Unknown with the type and the raw bytes.
 pub fn envelope(api_version: &str, kind: &str, raw: &[u8]) -> Vec<u8> {
+    let mut out = envelope_head(api_version, kind, raw.len() + ENVELOPE_END.len());
+    put_bytes(2, raw, &mut out);
+    out.extend_from_slice(ENVELOPE_END);
+    out
+}
+
+/// Encoding and type of the raw bytes, which stay empty: fields 3 and 4 of a runtime.Unknown.
+const ENVELOPE_END: &[u8] = &[3 << 3 | 2, 0, 4 << 3 | 2, 0];
+
+/// The envelope before its raw bytes, with room for so many more.
+fn envelope_head(api_version: &str, kind: &str, more: usize) -> Vec<u8> {
     let mut meta = Vec::with_capacity(api_version.len() + kind.len() + 4);
     put_bytes(1, api_version.as_bytes(), &mut meta);
     put_bytes(2, kind.as_bytes(), &mut meta);
-    let mut out = Vec::with_capacity(raw.len() + meta.len() + 24);
+    let mut out = Vec::with_capacity(more + meta.len() + 24);
     out.extend_from_slice(MAGIC);
     put_bytes(1, &meta, &mut out);
-    put_bytes(2, raw, &mut out);
-    put_bytes(3, b"", &mut out);
-    put_bytes(4, b"", &mut out);
     out
 }
 
@@ -50,16 +61,21 @@ pub struct ProtobufList<'a> {
     api_version: &'a str,
     kind: &'a str,
     item: &'static Type,
+    /// What is done, each of at least `size` bytes.
+    done: Vec<Vec<u8>>,
+    size: usize,
     raw: Vec<u8>,
 }
 
 impl<'a> ProtobufList<'a> {
-    /// Begins a list of a list kind such as `PodList`; `metadata` is its ListMeta as JSON.
+    /// Begins a list of a list kind such as `PodList`; `metadata` is its ListMeta as JSON. It is made in pieces of some
+    /// `piece` bytes, so that long lists need no long allocations and go piece by piece.
     pub fn new(
         list: &'static Type,
         api_version: &'a str,
         kind: &'a str,
         metadata: &[u8],
+        piece: usize,
     ) -> Result<Self> {
         let unknown = || DecodeError::UnknownKind {
             version: api_version.to_owned(),
@@ -69,39 +85,51 @@ impl<'a> ProtobufList<'a> {
         let meta = list.field("metadata").and_then(|f| f.ty.struct_type()).ok_or_else(unknown)?;
         let mut raw = Vec::new();
         put_nested(1, &mut raw, |out| encode_message(meta, metadata, out))?;
-        Ok(Self { api_version, kind, item, raw })
+        Ok(Self { api_version, kind, item, done: Vec::new(), size: piece, raw })
     }
 
     /// Appends one item.
     pub fn push(&mut self, json: &[u8]) -> Result<()> {
         let item = self.item;
-        put_nested(2, &mut self.raw, |out| encode_message(item, json, out))
+        put_long(2, &mut self.raw, |out| encode_message(item, json, out))?;
+        if self.raw.len() >= self.size {
+            // The next one is about as long.
+            let next = Vec::with_capacity(self.raw.len() + self.raw.len() / 8);
+            self.done.push(std::mem::replace(&mut self.raw, next));
+        }
+        Ok(())
     }
 
-    /// The whole answer, in its envelope.
-    pub fn finish(self) -> Vec<u8> {
-        envelope(self.api_version, self.kind, &self.raw)
+    /// The pieces of the whole answer, in its envelope.
+    pub fn finish(mut self) -> Vec<Vec<u8>> {
+        let length = self.done.iter().map(Vec::len).sum::<usize>() + self.raw.len();
+        let mut head = envelope_head(self.api_version, self.kind, 0);
+        put_length(2, length, &mut head);
+        self.raw.extend_from_slice(ENVELOPE_END);
+        self.done.insert(0, head);
+        self.done.push(self.raw);
+        self.done
     }
 }
 
 fn message(ty: &Type, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
     if scanner.peek() != Some(b'{') {
-        scanner.skip()?;
+        scanner.pass()?;
         return Ok(());
     }
     scanner.open()?;
     let mut first = true;
     let mut next = 0;
-    while let Some(key) = scanner.next_key(first)? {
+    while let Some(key) = scanner.quick_key(first)? {
         first = false;
         // Canonical bytes have the fields in the table's order.
-        let ahead = ty.fields.iter().skip(next).position(|f| f.name == key);
-        let index = ahead.map(|at| next + at).or_else(|| ty.field_index(&key));
+        let ahead = ty.fields.iter().skip(next).position(|f| f.name.as_bytes() == &*key);
+        let index = ahead.map(|at| next + at).or_else(|| ty.field_index(std::str::from_utf8(&key).ok()?));
         next = index.map_or(next, |index| index + 1);
         match index.and_then(|index| ty.fields.get(index)) {
             Some(field) if field.tag != 0 => embedded(field, scanner, out)?,
             _ => {
-                scanner.skip()?;
+                scanner.pass()?;
             }
         }
     }
@@ -132,6 +160,8 @@ fn value(ty: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Res
         Kind::List(item) if ty.boxed => put_nested(tag, out, |out| list(item, 1, scanner, out)),
         Kind::List(item) => list(item, tag, scanner, out),
         Kind::Map(map) => entries(&map.value, tag, scanner, out),
+        // What has many fields is seldom short.
+        Kind::Ref(inner) if inner.fields.len() > LONG => put_long(tag, out, |out| message(inner, scanner, out)),
         Kind::Ref(inner) => put_nested(tag, out, |out| message(inner, scanner, out)),
         _ => scalar_value(ty.kind, tag, scanner, out),
     }
@@ -152,10 +182,10 @@ fn entries(item: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) ->
     expect(scanner, b'{', "an object")?;
     scanner.open()?;
     let mut first = true;
-    while let Some(key) = scanner.next_key(first)? {
+    while let Some(key) = scanner.quick_key(first)? {
         first = false;
         put_nested(tag, out, |out| {
-            put_bytes(1, key.as_bytes(), out);
+            put_bytes(1, &key, out);
             value(item, 2, scanner, out)
         })?;
     }
@@ -164,7 +194,10 @@ fn entries(item: &Ty, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) ->
 
 fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
     match kind {
-        Kind::String => put_bytes(tag, text(scanner)?.as_bytes(), out),
+        Kind::String => {
+            expect(scanner, b'"', "a string")?;
+            put_bytes(tag, &scanner.quick_text()?, out);
+        }
         Kind::Bytes => {
             let bytes = base64::decode(&text(scanner)?).map_err(DecodeError::Value)?;
             put_bytes(tag, &bytes, out);
@@ -196,11 +229,9 @@ fn scalar_value(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u
             either(kind, tag, scanner, out)?;
         }
         _ => {
-            let raw = scanner.skip()?;
-            put_nested(tag, out, |out| {
-                put_bytes(1, raw, out);
-                Ok(())
-            })?;
+            let raw = scanner.pass()?;
+            put_length(tag, 1 + varint_size(raw.len() as u64) + raw.len(), out);
+            put_bytes(1, raw, out);
         }
     }
     Ok(())

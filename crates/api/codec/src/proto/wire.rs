@@ -88,9 +88,14 @@ pub fn put_double(tag: u32, value: f64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes());
 }
 
-pub fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+/// The tag of a field of bytes, and how many follow.
+pub fn put_length(tag: u32, length: usize, out: &mut Vec<u8>) {
     put_varint(u64::from(tag) << 3 | 2, out);
-    put_varint(bytes.len() as u64, out);
+    put_varint(length as u64, out);
+}
+
+pub fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    put_length(tag, bytes.len(), out);
     out.extend_from_slice(bytes);
 }
 
@@ -100,31 +105,72 @@ pub fn put_nested<E>(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
 ) -> Result<(), E> {
+    put_guessed::<1, E>(tag, out, write)
+}
+
+/// The same for one that will probably have 128 bytes or more.
+pub fn put_long<E>(
+    tag: u32,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    put_guessed::<2, E>(tag, out, write)
+}
+
+/// `KEPT` bytes are kept for the length; a length of another size moves the message.
+fn put_guessed<const KEPT: usize, E>(
+    tag: u32,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
     put_varint(u64::from(tag) << 3 | 2, out);
-    // One byte is kept for the length; a longer one moves the message behind it.
     let start = out.len();
-    out.push(0);
+    out.extend_from_slice(&[0; KEPT]);
     write(out)?;
-    let length = out.len() - start - 1;
-    let extra = varint_size(length as u64) - 1;
-    if extra > 0 {
-        let end = out.len();
-        out.resize(end + extra, 0);
-        out.copy_within(start + 1..end, start + 1 + extra);
+    let (begin, end) = (start + KEPT, out.len());
+    let length = end - begin;
+    let size = varint_size(length as u64);
+    if size != KEPT {
+        if size > KEPT {
+            out.resize(end + size - KEPT, 0);
+        }
+        out.copy_within(begin..end, start + size);
+        out.truncate(start + size + length);
     }
     let mut rest = length as u64;
-    for byte in out.iter_mut().skip(start).take(extra + 1) {
+    for byte in out.iter_mut().skip(start).take(size) {
         *byte = (rest & 0x7f) as u8 | 0x80;
         rest >>= 7;
     }
-    if let Some(last) = out.get_mut(start + extra) {
+    if let Some(last) = out.get_mut(start + size - 1) {
         *last &= 0x7f;
     }
     Ok(())
 }
 
 /// How many bytes a varint takes.
-fn varint_size(value: u64) -> usize {
+pub fn varint_size(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_any_size() {
+        for length in [0, 1, 127, 128, 16383, 16384, 2_097_152] {
+            let (mut short, mut long, mut known) = (vec![9], vec![9], vec![9]);
+            let body = vec![7; length];
+            let write = |out: &mut Vec<u8>| -> Result<(), std::convert::Infallible> {
+                out.extend_from_slice(&body);
+                Ok(())
+            };
+            put_nested(3, &mut short, write).unwrap();
+            put_long(3, &mut long, write).unwrap();
+            put_bytes(3, &body, &mut known);
+            assert!(short == known && long == known, "{length}");
+        }
+    }
 }

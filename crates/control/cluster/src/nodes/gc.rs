@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
+use skiff_codec::text_at;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
-use skiff_informer::Typed;
-use skiff_meta::Reason;
+use skiff_informer::{Row, Typed};
+use skiff_meta::{LabelSelector, Reason};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 const LOOK: Duration = Duration::from_secs(20);
@@ -37,35 +38,42 @@ fn out_of_service(node: &Node) -> bool {
     tainted && !ready
 }
 
+fn over(pod: &Row) -> bool {
+    matches!(text_at(&pod.bytes, &["status", "phase"]), Some("Succeeded" | "Failed"))
+}
+
 #[async_trait]
 impl Reconcile for PodGc {
     async fn reconcile(&self, _: &str) -> Result<Action, Failed> {
         let now = self.deps.clock.now().0 / 1_000_000;
         let mut ended = Vec::new();
         let mut seen = BTreeMap::new();
-        for pod in self.pods.all() {
-            let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).filter(|n| !n.is_empty());
-            let over = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
+        // All pods are looked at, and next to none decoded.
+        for row in self.pods.rows("", &LabelSelector::everything()) {
+            let node = text_at(&row.bytes, &["spec", "nodeName"]).filter(|n| !n.is_empty());
             match node {
-                Some(n) if self.nodes.row("", &n).is_none() => {
-                    let since = *self.missing.lock().get(&n).unwrap_or(&now);
-                    seen.insert(n.clone(), since);
-                    if now - since >= QUARANTINE && self.really_gone(&n).await {
-                        self.remove(&pod, true).await?;
+                Some(n) if self.nodes.row("", n).is_none() => {
+                    let since = *self.missing.lock().get(n).unwrap_or(&now);
+                    seen.insert(n.to_owned(), since);
+                    if now - since >= QUARANTINE && self.really_gone(n).await {
+                        self.remove(&row, true).await?;
                     }
                 }
-                None if pod.metadata.deletion_timestamp.is_some() => self.remove(&pod, false).await?,
+                None if row.deleting => self.remove(&row, false).await?,
                 // Somebody vouches that the machine is off: its pods need not wait for it.
-                Some(n) if pod.metadata.deletion_timestamp.is_some() && self.nodes.get("", &n).is_some_and(|n| out_of_service(&n)) => self.remove(&pod, false).await?,
-                _ if over => ended.push(pod),
+                Some(n) if row.deleting && self.nodes.get("", n).is_some_and(|n| out_of_service(&n)) => self.remove(&row, false).await?,
+                _ if over(&row) => ended.push(row),
                 _ => {}
             }
         }
         *self.missing.lock() = seen;
-        ended.sort_by_key(|p| p.metadata.creation_timestamp.as_ref().map(|t| t.0));
         let surplus = ended.len().saturating_sub(ENDED_AT_MOST);
-        for pod in &ended[..surplus] {
-            self.remove(pod, false).await?;
+        if surplus > 0 {
+            // As text, times are in their order.
+            ended.sort_by_cached_key(|r| text_at(&r.bytes, &["metadata", "creationTimestamp"]).map(str::to_owned));
+        }
+        for row in ended.iter().take(surplus) {
+            self.remove(row, false).await?;
         }
         Ok(Action::RequeueAfter(LOOK))
     }
@@ -75,16 +83,14 @@ impl PodGc {
     async fn really_gone(&self, node: &str) -> bool {
         matches!(self.deps.client.get::<Node>("", node).await, Err(e) if e.is(Reason::NotFound))
     }
-    async fn remove(&self, pod: &Pod, orphaned: bool) -> Result<(), Failed> {
-        let m = &pod.metadata;
-        let (ns, name) = (m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default());
-        let over = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-        if orphaned && !over {
+    async fn remove(&self, pod: &Row, orphaned: bool) -> Result<(), Failed> {
+        let (ns, name) = (pod.namespace(), pod.name());
+        if orphaned && !over(pod) {
             let now = self.deps.clock.seconds().to_string();
             let patch = json!({"status": {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists", "lastTransitionTime": now}]}});
             self.deps.client.patch_status::<Pod>(ns, name, PatchBody::strategic(&patch)).await.map(drop).or_else(|e| if e.is(Reason::NotFound) { Ok(()) } else { Err(e) }).at("mark pod", name)?;
         }
-        let options = DeleteOptions::default().grace(0).uid(m.uid.as_deref().unwrap_or_default());
+        let options = DeleteOptions::default().grace(0).uid(pod.uid.as_str());
         match self.deps.client.delete::<Pod>(ns, name, &options).await {
             Err(e) if e.is(Reason::Conflict) || e.is(Reason::NotFound) => Ok(()),
             other => other.at("remove leftover pod", name),

@@ -29,27 +29,29 @@ pub(crate) struct Flow {
     /// What lists weighed when they were last answered.
     pub sizes: Sizes,
     /// Requests that wait and that run: of writes, and of reads.
-    waiting: [AtomicI64; 2],
-    running: [AtomicI64; 2],
+    waiting: Arc<Counts>,
+    running: Arc<Counts>,
 }
+
+type Counts = [AtomicI64; 2];
 
 /// Held while a request runs.
-pub(crate) struct Passing<'a> {
+pub(crate) struct Passing {
     _seat: Option<Admitted>,
-    _counted: Counted<'a>,
+    _counted: Counted,
 }
 
-struct Counted<'a>(&'a AtomicI64);
+struct Counted(Arc<Counts>, usize);
 
-impl<'a> Counted<'a> {
-    fn up(of: &'a AtomicI64) -> Self {
-        of.fetch_add(1, Ordering::Relaxed);
-        Self(of)
+impl Counted {
+    fn up(of: &Arc<Counts>, kind: usize) -> Self {
+        of[kind].fetch_add(1, Ordering::Relaxed);
+        Self(of.clone(), kind)
     }
 }
-impl Drop for Counted<'_> {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -68,16 +70,16 @@ impl Flow {
     }
 
     /// Waits for seats.
-    pub async fn enter(&self, class: Option<&Class>, parts: &Parts, asked: &Asked, user: &Arc<User>) -> Result<Passing<'_>, Refused> {
+    pub async fn enter(&self, class: Option<&Class>, parts: &Parts, asked: &Asked, user: &Arc<User>) -> Result<Passing, Refused> {
         let kind = usize::from(!asked.mutating());
         let seat = match class {
             Some(class) => {
-                let _waits = Counted::up(&self.waiting[kind]);
+                let _waits = Counted::up(&self.waiting, kind);
                 Some(self.control.admit(class, user, asked.word, asked.ask(parts), parts.uri.path(), self.work(class, asked)).await?)
             }
             None => None,
         };
-        Ok(Passing { _seat: seat, _counted: Counted::up(&self.running[kind]) })
+        Ok(Passing { _seat: seat, _counted: Counted::up(&self.running, kind) })
     }
 
     fn work(&self, class: &Class, asked: &Asked) -> Work {

@@ -5,7 +5,11 @@ use serde_json::Value;
 use skiff_meta::Timestamp;
 
 /// The bulk of a pod that no cell tells of.
-const UNREAD: &[&str] = &["managedFields", "annotations", "labels", "ownerReferences", "env", "envFrom", "resources", "volumeMounts", "volumes", "args", "command", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "securityContext", "affinity", "tolerations", "topologySpreadConstraints", "allocatedResources", "imageID", "containerID"];
+const UNREAD: &[&str] = &[
+    "managedFields", "annotations", "labels", "ownerReferences", "env", "envFrom", "resources", "volumeMounts", "volumes", "args", "command", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "securityContext", "affinity", "tolerations", "topologySpreadConstraints", "allocatedResources", "imageID", "containerID",
+    "apiVersion", "namespace", "generateName", "uid", "generation", "finalizers", "image", "imagePullPolicy", "ports", "terminationMessagePath", "terminationMessagePolicy", "dnsPolicy", "dnsConfig",
+    "terminationGracePeriodSeconds", "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "schedulerName", "hostAliases", "enableServiceLinks", "preemptionPolicy", "priority", "imagePullSecrets",
+    "hostIP", "hostIPs", "podIP", "qosClass", "startTime", "observedGeneration", "lastProbeTime", "lastTransitionTime", "message", "ephemeralContainers", "ephemeralContainerStatuses", "resourceClaims", "resourceClaimStatuses", "user"];
 
 pub fn pod() -> Columns {
     Columns::of("Name|Ready|Status|Restarts|Age|IP*|Node*|Nominated Node*|Readiness Gates*", |v, now| {
@@ -160,6 +164,33 @@ fn running(v: &Value, s: &mut Summary) {
 mod tests {
     use super::*;
     use serde_json::json;
+    fn without_unread(v: &Value) -> Value {
+        match v {
+            Value::Object(m) => m.iter().filter(|(k, _)| !UNREAD.contains(&k.as_str())).map(|(k, v)| (k.clone(), without_unread(v))).collect(),
+            Value::Array(a) => a.iter().map(without_unread).collect(),
+            other => other.clone(),
+        }
+    }
+    #[test]
+    fn what_is_not_read_shows_nowhere() {
+        let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        for (state, phase, reason) in [
+            (json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), "Running", ""),
+            (json!({"waiting": {"reason": "CrashLoopBackOff", "message": "m"}}), "Running", ""),
+            (json!({"terminated": {"exitCode": 3, "signal": 9, "reason": "Completed"}}), "Failed", "Evicted"),
+            (json!({"terminated": {"exitCode": 0, "signal": 9}}), "Succeeded", "NodeLost"),
+        ] {
+            let statuses = json!([{"name": "i", "ready": true, "started": true, "restartCount": 2, "state": state, "lastState": {"terminated": {"finishedAt": "2026-01-01T00:00:00Z"}}, "image": "x", "imageID": "x"}]);
+            let v = json!({
+                "kind": "Pod", "metadata": {"name": "a", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z", "deletionTimestamp": "2026-01-01T00:00:00Z"},
+                "spec": {"containers": [{"name": "i", "image": "x"}], "initContainers": [{"name": "i", "restartPolicy": "Always"}], "nodeName": "n", "readinessGates": [{"conditionType": "g"}], "priority": 1},
+                "status": {"phase": phase, "reason": reason, "message": "m", "podIP": "1.2.3.4", "podIPs": [{"ip": "1.2.3.4"}], "nominatedNodeName": "m", "containerStatuses": statuses, "initContainerStatuses": statuses,
+                    "conditions": [condition("PodScheduled", "SchedulingGated"), condition("Ready", ""), condition("g", ""), condition("Initialized", "")]},
+            });
+            let cells = |v: &Value| (pod().cells)(v, Timestamp(1_800_000_000));
+            assert_eq!(cells(&without_unread(&v)), cells(&v));
+        }
+    }
     #[test]
     fn pods_are_summed_up() {
         let c = |v: Value| json!({"spec": {"containers": [{"name": "a"}], "initContainers": [{"name": "i"}]}, "status": v});
