@@ -33,6 +33,7 @@ mod stream;
 mod table;
 mod tls;
 mod upkeep;
+mod usage;
 mod version;
 mod wire;
 
