@@ -11,18 +11,22 @@
 
 mod budget;
 pub mod check;
+mod counts;
 mod evaluate;
 mod literal;
 mod operators;
 mod program;
 mod request;
+mod special;
 mod value;
 
 pub use budget::Budget;
+pub use counts::metrics;
 pub use evaluate::{Scope, Variables, convert};
 pub use kube_cel::cel::objects::{Key, Map, Opaque, Value};
 pub use program::{CompileError, Program};
 pub use request::RequestNames;
+pub use special::{quantity, semver};
 pub use value::{bytes, from_json, map_of, optional_of, to_json};
 
 use thiserror::Error;

@@ -1,11 +1,15 @@
 //! Parsing, with limits: length, nesting, and a stack of its own.
+use crate::counts;
 use crate::{Budget, EvalError, Scope, Value, evaluate::Evaluation};
 use kube_cel::cel::{
     IdedExpr,
-    common::ast::{EntryExpr, Expr},
+    common::{
+        ast::{EntryExpr, Expr, LiteralValue},
+        types::CelString,
+    },
     parser::Parser,
 };
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, thread, time::Instant};
 use thiserror::Error;
 
 /// Upstream's parser has the same limit, in code points.
@@ -27,6 +31,13 @@ pub struct Program {
 
 impl Program {
     pub fn compile(source: &str) -> Result<Self, CompileError> {
+        let begun = Instant::now();
+        let compiled = Self::parsed(source);
+        counts::COMPILED.observe(begun.elapsed().as_secs_f64());
+        compiled
+    }
+
+    fn parsed(source: &str) -> Result<Self, CompileError> {
         if source.chars().count() > LENGTH {
             return Err(CompileError(format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {}, limit {LENGTH}", source.chars().count())));
         }
@@ -54,7 +65,23 @@ impl Program {
     }
 
     pub fn evaluate(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
-        Evaluation { scope, budget }.run(&self.expression)
+        let begun = Instant::now();
+        let value = Evaluation { scope, budget }.run(&self.expression);
+        counts::EVALUATED.observe(begun.elapsed().as_secs_f64());
+        value
+    }
+
+    /// Every literal text in it.
+    pub fn texts(&self) -> BTreeSet<String> {
+        fn walk(e: &IdedExpr, found: &mut BTreeSet<String>) {
+            if let Expr::Literal(LiteralValue::String(s)) = &e.expr {
+                found.insert(CelString::inner(s).to_owned());
+            }
+            children(&e.expr).into_iter().for_each(|c| walk(c, found));
+        }
+        let mut found = BTreeSet::new();
+        walk(&self.expression, &mut found);
+        found
     }
 
     pub(crate) fn expression(&self) -> &IdedExpr {
