@@ -39,7 +39,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 fn a_harmed_log_loses_its_end_at_most() {
     with_server(16540, |c| {
         serve(c)?;
-        // A clean end moves the log into the database: what follows is in the log alone.
+        // A clean end moves the log of commits into the database: what follows is in the log alone.
         c.end_server(false)?;
         serve(c)?;
         let mut connection = Client::of(&c.kubeconfig())?.connect()?;
@@ -50,12 +50,12 @@ fn a_harmed_log_loses_its_end_at_most() {
         c.end_server(true)?;
         let (db, crashed) = (c.dir.join("data/server/db"), c.dir.join("crashed"));
         copy(&db, &crashed)?;
-        let log = std::fs::read(db.join("state.db-wal")).context("the log of a killed server")?;
+        let log = std::fs::read(db.join("state.log")).context("the log of a killed server")?;
         let harms: [(&str, Harm, bool); 5] = [
             ("untouched", |_| {}, true),
             ("with rubbish behind it", |l| l.extend(std::iter::repeat_n(0xa5, 10_000)), true),
             ("cut by 100 bytes", |l| l.truncate(l.len() - 100), false),
-            ("cut in the middle of a frame", |l| l.truncate(l.len() / 2), false),
+            ("cut in the middle", |l| l.truncate(l.len() / 2), false),
             ("scribbled over", |l| {
                 let from = l.len() * 2 / 3;
                 l[from..from + 5000].fill(0x5a);
@@ -65,7 +65,7 @@ fn a_harmed_log_loses_its_end_at_most() {
             copy(&crashed, &db)?;
             let mut harmed = log.clone();
             harm(&mut harmed);
-            std::fs::write(db.join("state.db-wal"), &harmed)?;
+            std::fs::write(db.join("state.log"), &harmed)?;
             serve(c).with_context(|| format!("start with a log {what}"))?;
             let count = there(c).with_context(|| format!("with a log {what}"))?;
             ensure!(count <= WRITES && (!whole || count == WRITES), "{count} of {WRITES} writes are there with a log {what}");

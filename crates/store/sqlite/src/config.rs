@@ -17,6 +17,8 @@ pub struct Config {
     pub dead_rows: usize,
     /// … or the first of them has waited so long: deleting a few costs as much as deleting many.
     pub dead_time: Duration,
+    /// How large the log of commits grows before they go into the database.
+    pub journal_bytes: usize,
     /// The most writes in one transaction.
     pub group_writes: usize,
     /// The most bytes of values in one transaction (the last value may pass it).
@@ -33,6 +35,7 @@ impl Config {
             volatile_checkpoint: Duration::from_secs(3600),
             dead_rows: 1000,
             dead_time: Duration::from_secs(6 * 3600),
+            journal_bytes: 2 << 20,
             group_writes: 512,
             group_bytes: 4 << 20,
         }

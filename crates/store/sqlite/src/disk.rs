@@ -1,6 +1,9 @@
 //! The statements: everything that is said to SQLite once it is open.
+use crate::journal::{Journal, Row};
+use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
 use skiff_store::{Entry, SealError, Sealing, StoreError};
+use std::io;
 use std::sync::Arc;
 
 /// The row says that the key was deleted; it has no value.
@@ -11,6 +14,11 @@ pub(crate) const SEALED: i64 = 2;
 pub(crate) struct Disk {
     pub(crate) conn: Connection,
     pub(crate) sealing: Arc<dyn Sealing>,
+    journal: Journal,
+    /// What is in the journal and not in the database: the newest rows, in order.
+    pending: Vec<Row>,
+    /// When the journal is moved into the database.
+    journal_bytes: usize,
 }
 
 /// A row as it lies on the disk.
@@ -36,6 +44,26 @@ pub(crate) struct Batch<'a> {
     pub compacted: Option<u64>,
 }
 
+impl Batch<'_> {
+    /// Whether it is new rows and nothing else.
+    fn is_history(&self) -> bool {
+        !self.rows.is_empty() && self.volatile.is_empty() && self.reserved.is_none() && self.dead.is_empty() && self.compacted.is_none()
+    }
+}
+
+impl From<&Row> for Stored {
+    fn from(row: &Row) -> Self {
+        Self { revision: row.revision, key: row.key.clone(), at: row.at, flags: row.flags, value: row.value.as_deref().map(<[u8]>::to_vec) }
+    }
+}
+
+fn journal_failed(step: &'static str, error: &io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full { step },
+        _ => StoreError::Broken { step, why: error.to_string().into() },
+    }
+}
+
 pub(crate) fn failed(step: &'static str, error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full { step },
@@ -44,21 +72,54 @@ pub(crate) fn failed(step: &'static str, error: rusqlite::Error) -> StoreError {
 }
 
 impl Disk {
-    pub fn new(conn: Connection, sealing: Arc<dyn Sealing>) -> Self {
-        Self { conn, sealing }
+    pub fn new(conn: Connection, sealing: Arc<dyn Sealing>, (journal, pending): (Journal, Vec<Row>), journal_bytes: usize) -> Self {
+        Self { conn, sealing, journal, pending, journal_bytes }
     }
 
-    /// Writes the batch in one transaction. When this returns Ok it is on the disk; when not, nothing of it is.
+    /// Writes the batch whole or not at all. When this returns Ok it is on the disk; when not, nothing of it is.
     pub fn write(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let rows = batch.rows.iter().map(|(entry, deleted)| self.row_of(entry, *deleted)).collect::<Result<Vec<_>, _>>()?;
+        if !batch.is_history() {
+            return self.commit(batch, &rows);
+        }
+        if self.journal.len() >= self.journal_bytes as u64 {
+            self.settle()?;
+        }
+        self.journal.append(&rows).map_err(|e| journal_failed("append to the log", &e))?;
+        self.pending.extend(rows);
+        Ok(())
+    }
+
+    fn row_of(&self, entry: &Entry, deleted: bool) -> Result<Row, StoreError> {
+        let (flags, value) = match deleted {
+            true => (DELETED, None),
+            false => {
+                let (flags, sealed) = encode(&*self.sealing, &entry.key, &entry.bytes)?;
+                (flags, Some(sealed.map_or_else(|| entry.bytes.clone(), Bytes::from)))
+            }
+        };
+        Ok(Row { revision: entry.revision.0, key: entry.key.clone(), at: entry.at, flags, value })
+    }
+
+    /// Moves the journal into the database.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        if self.pending.is_empty() { Ok(()) } else { self.commit(&Batch::default(), &[]) }
+    }
+
+    /// The same, and takes what lay in the journal off the disk.
+    pub fn clear_journal(&mut self) -> Result<(), StoreError> {
+        self.settle()?;
+        self.journal.clear().map_err(|e| journal_failed("clear the log", &e))
+    }
+
+    /// What is pending, `rows` and the rest of the batch in one transaction of the database.
+    fn commit(&mut self, batch: &Batch<'_>, rows: &[Row]) -> Result<(), StoreError> {
         let begun = self.conn.transaction_with_behavior(TransactionBehavior::Immediate);
         let tx = begun.map_err(|e| failed("begin a transaction", e))?;
-        if !batch.rows.is_empty() {
+        if self.pending.len() + rows.len() > 0 {
             let mut insert = prepare(&tx, "INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            for (entry, deleted) in &batch.rows {
-                let (flags, value) = if *deleted { (DELETED, None) } else { encode(&*self.sealing, &entry.key, &entry.bytes)? };
-                let plain = (flags == 0).then_some(&entry.bytes[..]);
-                let value = value.as_deref().or(plain);
-                let row = params![entry.revision.0 as i64, &*entry.key, entry.at as i64, flags, value];
+            for r in self.pending.iter().chain(rows) {
+                let row = params![r.revision as i64, &*r.key, r.at as i64, r.flags, r.value.as_deref()];
                 insert.execute(row).map_err(|e| failed("append to the history", e))?;
             }
         }
@@ -83,12 +144,18 @@ impl Disk {
         for (sql, value) in [
             ("UPDATE state SET reserved = ?1", batch.reserved),
             ("UPDATE state SET compacted = ?1", batch.compacted),
+            // Even when nothing is: what a failed append left there is not to come back behind this.
+            ("UPDATE state SET moved = ?1", Some(self.journal.number())),
         ] {
             if let Some(value) = value {
                 prepare(&tx, sql)?.execute([value as i64]).map_err(|e| failed("write the counters", e))?;
             }
         }
-        tx.commit().map_err(|e| failed("commit", e))
+        tx.commit().map_err(|e| failed("commit", e))?;
+        self.journal.moved();
+        // A burst need not be remembered by what it took.
+        self.pending = Vec::new();
+        Ok(())
     }
 
     /// The reserved mark and the compacted revision.
@@ -96,7 +163,8 @@ impl Disk {
         self.conn.query_row("SELECT reserved, compacted FROM state", [], |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)))
     }
 
-    /// Hands every row of the history (in the order of revisions) or of the volatile tier to `take`.
+    /// Hands every row of the history (in the order of revisions) or of the volatile tier to `take`; the journal's are the
+    /// newest.
     pub fn each<E: From<rusqlite::Error>>(&self, volatile: bool, mut take: impl FnMut(Stored) -> Result<(), E>) -> Result<(), E> {
         let mut statement = self.conn.prepare(match volatile {
             false => "SELECT revision, key, at, flags, value FROM history ORDER BY revision",
@@ -106,10 +174,13 @@ impl Disk {
         while let Some(row) = rows.next()? {
             take(stored(row)?)?;
         }
-        Ok(())
+        if volatile { Ok(()) } else { self.pending.iter().try_for_each(|row| take(row.into())) }
     }
 
     pub fn row(&self, revision: u64) -> Result<Option<Stored>, StoreError> {
+        if let Ok(at) = self.pending.binary_search_by_key(&revision, |r| r.revision) {
+            return Ok(self.pending.get(at).map(Stored::from));
+        }
         prepare(&self.conn, "SELECT revision, key, at, flags, value FROM history WHERE revision = ?1")?
             .query_row([revision as i64], stored)
             .optional()
@@ -139,7 +210,11 @@ impl Disk {
         Ok(())
     }
 
-    pub fn close(self) -> Result<(), StoreError> {
+    pub fn close(mut self) -> Result<(), StoreError> {
+        // It is safe where it is, and the next start finds it there.
+        if let Err(error) = self.clear_journal() {
+            tracing::warn!(target: "store", %error, "the log stays beside the database");
+        }
         self.conn.close().map_err(|(_, e)| failed("close", e))
     }
 }

@@ -1,5 +1,5 @@
 //! Opening the state folder: files and their modes, the version, the pragmas.
-use crate::{Config, disk::Disk};
+use crate::{Config, disk::Disk, journal::Journal};
 use skiff_store::SealError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The layout of `state.db` that this build writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// "Skif": tells our files from other databases.
 const APPLICATION: i64 = 0x536b_6966;
 
@@ -50,20 +50,32 @@ impl OpenError {
 /// The folder's database, ready for use, and its path.
 pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
     let path = config.dir.join("state.db");
-    let io = |step, path: &Path| {
+    let at = |step, path: &Path| {
         let path = path.to_owned();
         move |source| OpenError::Io { step, path, source }
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(io("make the folder", &config.dir))?;
-    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(io("open", &path))?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.dir).map_err(at("make the folder", &config.dir))?;
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&path).map_err(at("open", &path))?;
     untouched(&path)?;
     let conn = connect(&path).map_err(|e| OpenError::of("open", &path, e))?;
     let version = check(&conn, &path)?;
-    if version == 0 {
-        conn.execute_batch(&schema()).map_err(|e| OpenError::of("lay out", &path, e))?;
+    let log = config.dir.join("state.log");
+    match version {
+        0 => {
+            // What lies beside a new database is of another one.
+            match fs::remove_file(&log) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at("remove", &log)(e)),
+                _ => {}
+            }
+            conn.execute_batch(&schema()).map_err(|e| OpenError::of("lay out", &path, e))?;
+        }
+        1 => conn.execute_batch(FROM_1).map_err(|e| OpenError::of("bring up to this version", &path, e))?,
+        _ => {}
     }
-    fs::File::open(&config.dir).and_then(|d| d.sync_all()).map_err(io("sync the folder", &config.dir))?;
-    Ok((Disk::new(conn, config.sealing.clone()), path))
+    let moved = conn.query_row("SELECT moved FROM state", [], |row| row.get::<_, i64>(0)).map_err(|e| OpenError::of("read the counters of", &path, e))?;
+    let journal = Journal::open(&log, moved as u64 + 1).map_err(at("read", &log))?;
+    fs::File::open(&config.dir).and_then(|d| d.sync_all()).map_err(at("sync the folder", &config.dir))?;
+    Ok((Disk::new(conn, config.sealing.clone(), journal, config.journal_bytes), path))
 }
 
 /// One process at a time: an exclusive lock also spares the shared-memory file, which a full disk turns into SIGBUS.
@@ -118,13 +130,19 @@ fn check(conn: &Connection, path: &Path) -> Result<i64, OpenError> {
     }
 }
 
+/// Layout 1 had no log of its own.
+const FROM_1: &str = "BEGIN IMMEDIATE;
+     ALTER TABLE state ADD COLUMN moved INTEGER NOT NULL DEFAULT 0;
+     PRAGMA user_version = 2;
+     COMMIT;";
+
 fn schema() -> String {
     format!(
         "BEGIN IMMEDIATE;
          CREATE TABLE history (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB);
          CREATE TABLE volatile (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
-         CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), reserved INTEGER NOT NULL, compacted INTEGER NOT NULL);
-         INSERT INTO state VALUES (0, 0, 0);
+         CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), reserved INTEGER NOT NULL, compacted INTEGER NOT NULL, moved INTEGER NOT NULL DEFAULT 0);
+         INSERT INTO state VALUES (0, 0, 0, 0);
          PRAGMA application_id = {APPLICATION};
          PRAGMA user_version = {VERSION};
          COMMIT;"

@@ -31,6 +31,8 @@ impl Walk {
 
     /// One step; Some at the end.
     pub fn step(&mut self, disk: &mut Disk) -> Result<Option<Sealed>, StoreError> {
+        // What was sealed before goes from the log, too.
+        if matches!(self.place, Place::History(0)) && self.again { disk.clear_journal()? } else { disk.settle()? }
         let rows = read(disk, &self.place)?;
         let volatile = matches!(self.place, Place::Volatile(_));
         let mut changed = Vec::new();

@@ -141,25 +141,39 @@ async fn a_torn_log_loses_its_tail_only() {
     for i in 0..50 {
         put(&store, &format!("pods/a/{i:02}"), &"x".repeat(3000), Tier::Durable).await;
     }
-    let wal = fs::read(dir.path().join("state.db-wal")).unwrap();
+    for file in ["state.log", "state.db-wal"] {
+        if file == "state.db-wal" {
+            // So many that they are in the database, as far as its own log has them.
+            for i in 50..1000 {
+                put(&store, &format!("pods/a/{i:03}"), &"x".repeat(3000), Tier::Durable).await;
+            }
+        }
+        torn(dir.path(), file).await;
+    }
+}
+
+async fn torn(dir: &Path, file: &str) {
+    let wal = fs::read(dir.join(file)).unwrap();
     for (cut, flip) in [(wal.len() - 1, None), (wal.len() / 2, None), (40, None), (0, None), (wal.len(), Some(wal.len() / 2))] {
         let copy = tempfile::tempdir().unwrap();
-        for name in ["state.db", "seal.key"] {
-            fs::copy(dir.path().join(name), copy.path().join(name)).unwrap();
+        for name in ["state.db", "state.db-wal", "state.log", "seal.key"] {
+            fs::copy(dir.join(name), copy.path().join(name)).unwrap();
         }
         let mut torn = wal[..cut].to_vec();
         if let Some(at) = flip {
             torn[at] ^= 0xff;
         }
-        fs::write(copy.path().join("state.db-wal"), torn).unwrap();
+        fs::write(copy.path().join(file), torn).unwrap();
         let again = match Sqlite::open(config(copy.path()), suite::indexer()) {
             Ok(again) => again,
-            Err(e) => panic!("cut at {cut}: {e}"),
+            Err(e) => panic!("{file} cut at {cut}: {e}"),
         };
         let page = again.list(&under(""));
-        let expected: Vec<_> = (0..page.entries.len()).map(|i| format!("pods/a/{i:02}")).collect();
-        assert_eq!(page.entries.iter().map(|e| e.key.to_string()).collect::<Vec<_>>(), expected, "a prefix of the writes");
-        assert!(page.entries.len() < 50);
+        let mut written: Vec<_> = page.entries.iter().map(|e| (e.revision, e.key.to_string())).collect();
+        written.sort();
+        let expected: Vec<_> = (0..written.len()).map(|i| if i < 50 { format!("pods/a/{i:02}") } else { format!("pods/a/{i:03}") }).collect();
+        assert_eq!(written.into_iter().map(|(_, key)| key).collect::<Vec<_>>(), expected, "a prefix of the writes");
+        assert!(page.entries.len() < if file == "state.log" { 50 } else { 1000 }, "{file} cut at {cut}");
         put(&again, "pods/b/new", "n", Tier::Durable).await;
     }
 }
@@ -196,4 +210,34 @@ async fn a_folder_that_cannot_be_used_says_why() {
     let error = refused(dir.path());
     assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error:?}");
     named(error);
+}
+
+/// The folder of a build before there was a log of commits.
+#[tokio::test]
+async fn a_folder_of_layout_1_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    old.execute_batch(
+        "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
+         CREATE TABLE history (revision INTEGER PRIMARY KEY, key TEXT NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB);
+         CREATE TABLE volatile (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, at INTEGER NOT NULL, flags INTEGER NOT NULL, value BLOB NOT NULL) WITHOUT ROWID;
+         CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 0), reserved INTEGER NOT NULL, compacted INTEGER NOT NULL);
+         INSERT INTO state VALUES (0, 100, 3);
+         INSERT INTO history VALUES (7, 'pods/a/x', 1, 0, x'223722'), (8, 'pods/a/y', 1, 0, x'223822'), (9, 'pods/a/y', 0, 1, NULL);
+         INSERT INTO volatile VALUES ('leases/a/l', 10, 1, 0, x'22313022');
+         PRAGMA application_id = 1399548262;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    old.close().unwrap();
+    for round in 0..3 {
+        let store = Sqlite::open(Config::new(dir.path()), suite::indexer()).unwrap();
+        assert!(store.revision().0 >= 100, "the counter goes on");
+        assert_eq!(store.oldest().0, 3);
+        let keys: Vec<_> = store.list(&under("")).entries.iter().map(|e| e.key.to_string()).collect();
+        let more: Vec<_> = (0..round).map(|i| format!("pods/b/{i}")).collect();
+        assert_eq!(keys, [vec!["leases/a/l".to_owned(), "pods/a/x".to_owned()], more].concat());
+        put(&store, &format!("pods/b/{round}"), "new", Tier::Durable).await;
+        store.close().await.unwrap();
+    }
 }
