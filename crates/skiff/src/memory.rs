@@ -1,22 +1,30 @@
-//! Memory that a burst took goes back to the machine. [`crate::allocator`] gives back what is freed by itself; the C library's
-//! allocator, which SQLite uses, keeps it for the next burst, which on a quiet cluster may never come. The start is the first.
+//! Memory that a burst took goes back to the machine. Allocators keep it for the next burst, which on a quiet cluster may never
+//! come: [`crate::allocator`] for each thread, and the C library's, which SQLite uses. The start is the first burst.
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_secs(30);
 /// Bytes that the process must have grown by before the allocator is asked: walking its lists costs milliseconds.
 const GROWTH: usize = 8 << 20;
 
+/// How long threads have to give back before it is measured what came of it.
+const GIVEN: Duration = Duration::from_secs(5);
+
 /// What was resident when it was last little, in bytes; 0 until memory was given back once.
-struct Floor(usize);
+struct Floor {
+    bytes: usize,
+    /// The burst may have gone on when memory was given back: it is once more.
+    again: bool,
+}
 
 impl Floor {
     /// Whether it is worth while to give back.
     fn grown(&mut self, resident: usize) -> bool {
-        if self.0 == 0 {
-            return true;
+        let first = self.bytes == 0;
+        if !first {
+            self.bytes = self.bytes.min(resident);
         }
-        self.0 = self.0.min(resident);
-        resident > self.0 + GROWTH
+        let grown = first || resident > self.bytes + GROWTH;
+        grown | std::mem::replace(&mut self.again, grown)
     }
 }
 
@@ -33,14 +41,16 @@ pub fn few_arenas(_: usize) {}
 
 /// Runs as long as the process.
 pub async fn give_back() {
-    let mut floor = Floor(0);
+    let mut floor = Floor { bytes: 0, again: false };
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(resident) = resident() else { return };
         if floor.grown(resident) {
+            crate::allocator::give_back();
             trim();
-            floor = Floor(self::resident().unwrap_or(resident));
-            tracing::debug!(target: "skiff", before = resident, after = floor.0, "memory given back");
+            tokio::time::sleep(GIVEN).await;
+            floor.bytes = self::resident().unwrap_or(resident);
+            tracing::debug!(target: "skiff", before = resident, after = floor.bytes, "memory given back");
         }
     }
 }
@@ -66,12 +76,14 @@ mod tests {
 
     #[test]
     fn only_growth_is_worth_while() {
-        let mut floor = Floor(0);
+        let mut floor = Floor { bytes: 0, again: false };
         assert!(floor.grown(70 << 20), "the start");
-        floor = Floor(50 << 20);
+        floor.bytes = 50 << 20;
+        assert!(floor.grown(51 << 20), "once more");
         assert!(!floor.grown(57 << 20));
         assert!(!floor.grown(40 << 20));
-        assert!(floor.grown(49 << 20));
+        assert!(floor.grown(49 << 20) && floor.grown(41 << 20));
+        assert!(!floor.grown(41 << 20));
     }
 
     #[test]

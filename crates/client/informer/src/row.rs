@@ -63,6 +63,10 @@ impl Row {
     pub fn controller(&self) -> Option<&Uid> {
         self.owners.iter().find(|o| o.controller).map(|o| &o.uid)
     }
+    /// Whether the text is anywhere in the object: the quick answer before a look at where.
+    pub fn mentions(&self, text: &str) -> bool {
+        memchr::memmem::find(&self.bytes, text.as_bytes()).is_some()
+    }
     /// A typed view.
     pub fn decode<K: Object>(&self) -> Result<K, Status> {
         decode(&self.bytes)

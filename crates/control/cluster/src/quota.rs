@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use serde_json::{Value, json};
 use skiff_client::{ListParams, Target, resource_of};
+use skiff_codec::{text_at, value_at};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Change, Selection, Typed, split_key};
 use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status};
@@ -52,13 +53,12 @@ pub(crate) fn start(deps: Deps) -> Started {
 /// Pods count when they come, go, end, are resized or are about to go.
 fn pod_counts(c: &Change) -> bool {
     let (Some(old), Some(new)) = (&c.old, &c.new) else { return true };
-    let has = |r: &skiff_informer::Row, text: &[u8]| r.bytes.windows(text.len()).any(|w| w == text);
-    let over = |r: &skiff_informer::Row| has(r, b"\"phase\":\"Succeeded\"") || has(r, b"\"phase\":\"Failed\"");
-    over(new) || has(new, b"\"deletionTimestamp\":") || generation(old) != generation(new)
+    let over = |r: &skiff_informer::Row| matches!(text_at(&r.bytes, &["status", "phase"]), Some("Succeeded" | "Failed"));
+    over(new) || new.deleting || generation(old) != generation(new)
 }
 
 fn generation(r: &skiff_informer::Row) -> i64 {
-    serde_json::from_slice::<Value>(&r.bytes).ok().and_then(|v| v["metadata"]["generation"].as_i64()).unwrap_or_default()
+    value_at(&r.bytes, &["metadata", "generation"]).and_then(|n| std::str::from_utf8(n).ok()?.parse().ok()).unwrap_or_default()
 }
 
 #[async_trait]

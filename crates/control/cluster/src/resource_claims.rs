@@ -22,7 +22,7 @@ struct Claims {
 }
 
 fn asks(row: &Row) -> bool {
-    row.bytes.windows(16).any(|w| w == b"\"resourceClaims\"")
+    row.mentions("\"resourceClaims\"")
 }
 
 /// Keys are `pod|ns/name` and `claim|ns/name`.

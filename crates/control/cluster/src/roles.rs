@@ -17,7 +17,7 @@ struct Roles {
 
 pub(crate) fn start(deps: Deps) -> Started {
     let roles = deps.informers.of::<ClusterRole>();
-    roles.index("aggregated", |r| if r.bytes.windows(17).any(|w| w == b"\"aggregationRule\"") { vec![String::new()] } else { Vec::new() });
+    roles.index("aggregated", |r| if r.mentions("\"aggregationRule\"") { vec![String::new()] } else { Vec::new() });
     let queue = Queue::new();
     let (q, all) = (queue.clone(), roles.clone());
     roles.subscribe(move |_| all.indexed("aggregated", "").iter().for_each(|r| q.add(r.key.clone())));

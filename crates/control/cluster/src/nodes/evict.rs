@@ -29,7 +29,7 @@ pub(crate) fn start(deps: Deps) -> Started {
     });
     let (q, p) = (queue.clone(), pods.clone());
     nodes.subscribe(move |c| {
-        if c.row().bytes.windows(11).any(|w| w == b"\"NoExecute\"") || c.old.as_ref().is_some_and(|o| o.bytes.windows(11).any(|w| w == b"\"NoExecute\"")) {
+        if c.row().mentions("\"NoExecute\"") || c.old.as_ref().is_some_and(|o| o.mentions("\"NoExecute\"")) {
             p.indexed("node", c.row().name()).iter().for_each(|r| q.add(r.key.clone()));
         }
     });
@@ -61,11 +61,16 @@ fn patience(pod: &Pod, taints: &[&Taint]) -> Option<u64> {
 impl Reconcile for Evictor {
     async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
         let (namespace, name) = split_key(key);
-        let Some(pod) = self.pods.get(namespace, name).filter(|p| p.metadata.deletion_timestamp.is_none()) else {
+        let Some(row) = self.pods.row(namespace, name).filter(|r| !r.deleting) else {
             self.marked.lock().remove(key);
             return Ok(Action::Done);
         };
-        let Some(node) = pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).and_then(|n| self.nodes.get("", n)) else { return Ok(Action::Done) };
+        let Some(node) = node_of(&row.bytes).and_then(|n| self.nodes.row("", &n)) else { return Ok(Action::Done) };
+        // Every change of every pod comes here; next to no node has such a taint.
+        if !node.mentions("\"NoExecute\"") && !self.marked.lock().contains_key(key) {
+            return Ok(Action::Done);
+        }
+        let (Some(pod), Some(node)) = (self.pods.get(namespace, name), self.nodes.get("", node.name())) else { return Ok(Action::Done) };
         let all = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
         let taints: Vec<&Taint> = all.iter().filter(|t| t.effect == "NoExecute").collect();
         let now = Instant::now();

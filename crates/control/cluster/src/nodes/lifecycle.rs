@@ -38,16 +38,7 @@ pub(crate) fn start(deps: Deps) -> Started {
 
 /// `spec.nodeName` out of a pod's bytes.
 pub(crate) fn node_of(bytes: &[u8]) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct View {
-        spec: Spec,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Spec {
-        node_name: Option<String>,
-    }
-    serde_json::from_slice::<View>(bytes).ok()?.spec.node_name.filter(|n| !n.is_empty())
+    skiff_codec::text_at(bytes, &["spec", "nodeName"]).filter(|n| !n.is_empty()).map(str::to_owned)
 }
 
 fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a str> {

@@ -20,7 +20,7 @@ pub(crate) fn start(deps: Deps) -> Started {
     let queue = Queue::new();
     let q = queue.clone();
     pods.subscribe(move |c| {
-        if c.new.as_ref().is_some_and(|r| r.bytes.windows(21).any(|w| w == b"\"volumeClaimTemplate\"")) {
+        if c.new.as_ref().is_some_and(|r| r.mentions("\"volumeClaimTemplate\"")) {
             q.add(c.key());
         }
     });

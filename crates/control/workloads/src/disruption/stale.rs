@@ -18,7 +18,7 @@ const AFTER_SECONDS: i64 = 120;
 pub(super) fn wake(pods: &Informer, queue: &Queue) {
     let queue = queue.clone();
     pods.subscribe(move |c| {
-        let marked = |r: &Row| !r.deleting && r.bytes.windows(TARGET.len()).any(|w| w == TARGET.as_bytes());
+        let marked = |r: &Row| !r.deleting && r.mentions(TARGET);
         if c.new.as_deref().is_some_and(marked) {
             queue.add(format!("{KEY}{}", c.key()));
         }

@@ -61,8 +61,7 @@ fn wake_strays(jobs: &Arc<Informer>, pods: &Arc<Informer>, queue: &Queue) {
 }
 
 fn holds_finalizer(row: &Row) -> bool {
-    let mark = FINALIZER.as_bytes();
-    row.bytes.windows(mark.len()).any(|w| w == mark) && Pod::of(row).is_ok_and(|p| tracked(&p))
+    row.mentions(FINALIZER) && Pod::of(row).is_ok_and(|p| tracked(&p))
 }
 
 #[async_trait]
