@@ -11,6 +11,7 @@
 
 mod budget;
 pub mod check;
+mod counts;
 mod evaluate;
 mod literal;
 mod operators;
@@ -19,6 +20,7 @@ mod request;
 mod value;
 
 pub use budget::Budget;
+pub use counts::metrics;
 pub use evaluate::{Scope, Variables, convert};
 pub use kube_cel::cel::objects::{Key, Map, Opaque, Value};
 pub use program::{CompileError, Program};

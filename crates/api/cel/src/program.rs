@@ -1,11 +1,12 @@
 //! Parsing, with limits: length, nesting, and a stack of its own.
+use crate::counts;
 use crate::{Budget, EvalError, Scope, Value, evaluate::Evaluation};
 use kube_cel::cel::{
     IdedExpr,
     common::ast::{EntryExpr, Expr},
     parser::Parser,
 };
-use std::{collections::BTreeSet, thread};
+use std::{collections::BTreeSet, thread, time::Instant};
 use thiserror::Error;
 
 /// Upstream's parser has the same limit, in code points.
@@ -27,6 +28,13 @@ pub struct Program {
 
 impl Program {
     pub fn compile(source: &str) -> Result<Self, CompileError> {
+        let begun = Instant::now();
+        let compiled = Self::parsed(source);
+        counts::COMPILED.observe(begun.elapsed().as_secs_f64());
+        compiled
+    }
+
+    fn parsed(source: &str) -> Result<Self, CompileError> {
         if source.chars().count() > LENGTH {
             return Err(CompileError(format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {}, limit {LENGTH}", source.chars().count())));
         }
@@ -54,7 +62,10 @@ impl Program {
     }
 
     pub fn evaluate(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
-        Evaluation { scope, budget }.run(&self.expression)
+        let begun = Instant::now();
+        let value = Evaluation { scope, budget }.run(&self.expression);
+        counts::EVALUATED.observe(begun.elapsed().as_secs_f64());
+        value
     }
 
     pub(crate) fn expression(&self) -> &IdedExpr {

@@ -5,6 +5,7 @@
 //! authorisation and admission. Objects are bytes; [`Client::get`] and its like make typed views for a moment.
 
 mod api;
+mod counts;
 #[cfg(feature = "fake")]
 pub mod fake;
 mod local;
@@ -14,6 +15,7 @@ pub mod tls;
 mod watch;
 
 pub use api::{Client, DeleteOptions, ListParams, Page, PatchBody, Preconditions};
+pub use counts::metrics;
 pub use local::Local;
 pub use resource::{Namespaced, Object, decode, resource_of};
 pub use skiff_request::{Answer, Call, PatchType, Target, User, Verb, WatchEvent, WatchKind, WatchStream};

@@ -7,6 +7,7 @@
 //! tests pause. There is no leader election: one server runs the controllers.
 
 mod clock;
+mod counts;
 mod event;
 mod expect;
 pub mod lease;
@@ -15,6 +16,7 @@ mod run;
 mod status;
 
 pub use clock::{Clock, HeldClock, SystemClock};
+pub use counts::metrics;
 pub use event::{Correlator, EventType, Recorder, Regarding};
 pub use expect::Expectations;
 pub use queue::Queue;

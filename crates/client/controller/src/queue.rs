@@ -1,9 +1,10 @@
 //! The work queue: each key once, never twice at a time, later if asked.
+use crate::counts::Counts;
 use parking_lot::Mutex;
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
-    sync::Arc,
+    collections::{BinaryHeap, HashMap, VecDeque},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{sync::Notify, time::Instant};
@@ -23,24 +24,33 @@ pub struct Queue {
 struct Inner {
     state: Mutex<State>,
     wake: Notify,
+    counts: Counts,
 }
 
 #[derive(Default)]
 struct State {
     ready: VecDeque<Arc<str>>,
-    /// Waiting in `ready`, or to come again once done.
-    dirty: HashSet<Arc<str>>,
-    processing: HashSet<Arc<str>>,
+    /// Waiting in `ready`, or to come again once done; with when it was added.
+    dirty: HashMap<Arc<str>, Instant>,
+    /// With when it was taken.
+    processing: HashMap<Arc<str>, Instant>,
     later: BinaryHeap<Reverse<(Instant, Arc<str>)>>,
     /// The earliest time a key waits for; others of it in `later` are stale.
     due: HashMap<Arc<str>, Instant>,
     failures: HashMap<Arc<str>, u32>,
     closed: bool,
+    /// How many were added ever.
+    added: u64,
 }
 
 impl State {
     fn add(&mut self, key: Arc<str>) -> bool {
-        if self.closed || !self.dirty.insert(key.clone()) || self.processing.contains(&key) {
+        if self.closed || self.dirty.contains_key(&key) {
+            return false;
+        }
+        self.dirty.insert(key.clone(), Instant::now());
+        self.added += 1;
+        if self.processing.contains_key(&key) {
             return false;
         }
         self.ready.push_back(key);
@@ -67,19 +77,21 @@ impl State {
         }
         None
     }
-    fn take(&mut self) -> Option<Arc<str>> {
+    /// The next key, and how long it waited.
+    fn take(&mut self) -> Option<(Arc<str>, Duration)> {
         let key = self.ready.pop_front()?;
-        self.dirty.remove(&key);
-        self.processing.insert(key.clone());
-        Some(key)
+        let (added, now) = (self.dirty.remove(&key), Instant::now());
+        self.processing.insert(key.clone(), now);
+        Some((key, added.map_or(Duration::ZERO, |a| now - a)))
     }
-    fn done(&mut self, key: &str) -> bool {
-        let Some(key) = self.processing.take(key) else { return false };
-        let again = self.dirty.contains(&key);
+    /// Whether it is to be worked on again, and how long it took.
+    fn done(&mut self, key: &str) -> Option<(bool, Duration)> {
+        let (key, taken) = self.processing.remove_entry(key)?;
+        let again = self.dirty.contains_key(&key);
         if again {
             self.ready.push_back(key);
         }
-        again
+        Some((again, taken.elapsed()))
     }
     /// 5 ms, doubling with every failure, at most 1000 s.
     fn penalty(&mut self, key: &Arc<str>) -> Duration {
@@ -110,6 +122,7 @@ impl Queue {
     /// After a failure: later with every one since the last [`Queue::forget`].
     pub fn add_limited(&self, key: impl Into<Arc<str>>) {
         let key = key.into();
+        self.inner.counts.retries.fetch_add(1, Ordering::Relaxed);
         let delay = self.inner.state.lock().penalty(&key);
         self.add_after(key, delay);
     }
@@ -126,7 +139,8 @@ impl Queue {
             let next = {
                 let mut s = self.inner.state.lock();
                 let next = s.ripen(Instant::now());
-                if let Some(key) = s.take() {
+                if let Some((key, waited)) = s.take() {
+                    self.inner.counts.waited.observe(waited.as_secs_f64());
                     if !s.ready.is_empty() || next.is_some() {
                         // Others may sleep towards a later time, or have work to take.
                         self.inner.wake.notify_one();
@@ -146,8 +160,12 @@ impl Queue {
         }
     }
     pub fn done(&self, key: &str) {
-        if self.inner.state.lock().done(key) {
-            self.inner.wake.notify_one();
+        let done = self.inner.state.lock().done(key);
+        if let Some((again, took)) = done {
+            self.inner.counts.worked.observe(took.as_secs_f64());
+            if again {
+                self.inner.wake.notify_one();
+            }
         }
     }
     /// Takes no more keys; those that are ready are still handed out.
@@ -160,6 +178,21 @@ impl Queue {
     pub fn len(&self) -> usize {
         self.inner.state.lock().ready.len()
     }
+    /// How many keys were added ever.
+    pub(crate) fn added(&self) -> u64 {
+        self.inner.state.lock().added
+    }
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+    pub(crate) fn is(&self, other: &Queue) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+    /// Seconds that have gone into the keys that are worked on: all together, and the longest.
+    pub(crate) fn unfinished(&self) -> (f64, f64) {
+        let s = self.inner.state.lock();
+        s.processing.values().map(|since| since.elapsed().as_secs_f64()).fold((0.0, 0.0), |(sum, most), t| (sum + t, f64::max(most, t)))
+    }
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -169,6 +202,7 @@ impl Queue {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::HashSet;
 
     #[tokio::test(start_paused = true)]
     async fn keys_come_once_and_again_when_added_meanwhile() {
@@ -223,12 +257,12 @@ mod tests {
                 let key: Arc<str> = k.to_string().into();
                 match op {
                     0 => { s.add(key.clone()); owed.insert(key); }
-                    1 => if let Some(k) = s.take() { prop_assert!(out.insert(k.clone())); owed.remove(&k); },
+                    1 => if let Some((k, _)) = s.take() { prop_assert!(out.insert(k.clone())); owed.remove(&k); },
                     _ => { s.done(&key); out.remove(&key); }
                 }
             }
             for k in out { s.done(&k); }
-            while let Some(k) = s.take() { owed.remove(&k); }
+            while let Some((k, _)) = s.take() { owed.remove(&k); }
             prop_assert!(owed.is_empty());
         }
     }

@@ -1,5 +1,5 @@
 //! The loop around a reconciler.
-use crate::Queue;
+use crate::{Queue, counts};
 use futures::{FutureExt, future::join_all};
 use skiff_meta::{Reason, Status};
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
@@ -48,6 +48,7 @@ pub trait Reconcile: Send + Sync + 'static {
 
 /// Takes keys to `reconciler`, `workers` at a time, until `shutdown`; what is begun is finished.
 pub async fn run(name: &'static str, queue: Queue, workers: usize, reconciler: Arc<dyn Reconcile>, shutdown: CancellationToken) {
+    let _shown = counts::named(name, &queue);
     let closing = {
         let queue = queue.clone();
         async move {

@@ -10,6 +10,7 @@ use skiff_audit::Auditor;
 use skiff_policy::{Authenticator, Impersonation};
 use skiff_registry::Registry;
 use skiff_request::User;
+use skiff_telemetry::metrics::Exposition;
 use std::{net::SocketAddr, sync::Arc};
 
 /// The parts and the settings of a server.
@@ -32,6 +33,8 @@ pub struct Config {
     pub kubelets: Option<KubeletTls>,
     /// Records requests; None does not.
     pub audit: Option<Arc<Auditor>>,
+    /// What others of this process count, for `/metrics`.
+    pub metrics: Vec<fn(&mut Exposition)>,
     /// Seats that priority and fairness shares out: so many requests of one seat are served at once.
     pub seats: u64,
 }

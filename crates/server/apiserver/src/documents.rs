@@ -115,24 +115,24 @@ impl Server {
         let mut out = Exposition::default();
         self.metrics.write(&mut out);
         self.config.registry.metrics(&mut out);
-        for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
-            out.family(name, "gauge", help);
-            for (kind, running, waiting) in self.flow.inflight() {
-                out.sample(name, &[("request_kind", kind)], if of == 0 { running } else { waiting });
-            }
-        }
-        self.flow.control.metrics(&mut out);
+        self.flow.metrics(&mut out);
         match &self.config.audit {
             Some(a) => a.metrics(&mut out),
             None => out.single("apiserver_audit_event_total", "counter", "Audit events made", 0),
         }
         self.stored(&mut out);
+        if let Some(a) = &self.aggregation {
+            a.metrics(&mut out);
+        }
+        self.config.metrics.iter().for_each(|write| write(&mut out));
         crate::metrics::process(&mut out);
         let version = version::info();
         let of = |key: &str| version[key].as_str().unwrap_or_default().to_owned();
-        let (git, major, minor, platform) = (of("gitVersion"), of("major"), of("minor"), of("platform"));
         out.family("kubernetes_build_info", "gauge", "What was built");
-        out.sample("kubernetes_build_info", &[("git_version", &git), ("major", &major), ("minor", &minor), ("platform", &platform)], 1);
+        let facts = ["buildDate", "compiler", "gitCommit", "gitTreeState", "gitVersion", "goVersion", "major", "minor", "platform"].map(of);
+        let names = ["build_date", "compiler", "git_commit", "git_tree_state", "git_version", "go_version", "major", "minor", "platform"];
+        let labels: Vec<(&str, &str)> = names.into_iter().zip(facts.iter().map(String::as_str)).collect();
+        out.sample("kubernetes_build_info", &labels, 1);
         out
     }
 
@@ -147,6 +147,12 @@ impl Server {
                 let value = if name == "apiserver_resource_objects" { *objects as u64 } else { *bytes };
                 out.sample(name, &[("group", &r.group), ("resource", &r.plural)], value);
             }
+        }
+        // One cache holds all, and it is full from the start.
+        for (name, kind, help) in [("apiserver_watch_cache_initializations_total", "counter", "Times that what is present was read anew"), ("apiserver_watch_cache_resource_version", "gauge", "The revision that is present")] {
+            out.family(name, kind, help);
+            let value = if kind == "counter" { 1 } else { store.revision().0 };
+            rows.iter().for_each(|r| out.sample(name, &[("group", &r.group), ("resource", &r.plural)], value));
         }
         if let Some(size) = store.size() {
             out.family("apiserver_storage_size_bytes", "gauge", "Size of the datastore on disk");

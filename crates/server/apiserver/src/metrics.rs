@@ -11,7 +11,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, LazyLock, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -102,6 +102,36 @@ const SLI_SECONDS: &[f64] = &[0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0
 const SIZES: &[f64] = &[1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 const EVENT_SIZES: &[f64] = &[1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131_072.0];
 
+/// Bounds of bodies' bytes: 31 steps of 100,000.
+static BODIES: LazyLock<Vec<f64>> = LazyLock::new(|| (0..31).map(|i| f64::from(i) * 1e5 + 5e4).collect());
+/// What `fieldValidation` may be.
+const VALIDATIONS: [&str; 4] = ["", "Ignore", "Warn", "Strict"];
+const FILTERS: [&str; 4] = ["authentication", "audit", "impersonation", "priorityandfairness"];
+const FILTER_SECONDS: &[f64] = &[0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 5.0, 10.0, 15.0, 30.0];
+
+/// Steps on a request's way before it is worked on.
+#[derive(Clone, Copy)]
+pub(crate) enum Filter {
+    Authentication,
+    Audit,
+    Impersonation,
+    Fairness,
+}
+
+/// How long each of [`FILTERS`] took.
+pub(crate) struct Filters([Histogram; FILTERS.len()]);
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Histogram::new(FILTER_SECONDS)))
+    }
+}
+impl Filters {
+    pub fn took(&self, filter: Filter, since: std::time::Instant) {
+        self.0[filter as usize].observe(since.elapsed().as_secs_f64());
+    }
+}
+
 /// Counts of requests that are alike.
 #[derive(Debug)]
 pub(crate) struct Series {
@@ -110,6 +140,9 @@ pub(crate) struct Series {
     duration: Histogram,
     sli: Histogram,
     sizes: Histogram,
+    /// Bytes of bodies, and seconds by how unknown fields were to be treated; made when first needed.
+    bodies: OnceLock<Histogram>,
+    validated: [OnceLock<Histogram>; VALIDATIONS.len()],
     /// Of watches and connections, those that are open.
     open: AtomicI64,
 }
@@ -152,6 +185,7 @@ pub(crate) struct Metrics {
     pub authentication_times: [AuthenticationTimes; 2],
     /// Requests of the administrator, and of everybody else: names of users are no labels.
     pub by_user: [AtomicU64; 2],
+    pub filters: Filters,
     pub handshake_errors: AtomicU64,
     pub terminations: AtomicU64,
 }
@@ -162,7 +196,7 @@ impl Metrics {
             return s.clone();
         }
         let fresh = |labels: &Labels| {
-            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), open: AtomicI64::new(0) })
+            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), bodies: OnceLock::new(), validated: Default::default(), open: AtomicI64::new(0) })
         };
         self.series.write().entry(labels).or_insert_with_key(fresh).clone()
     }
@@ -204,6 +238,11 @@ impl Metrics {
         out.family(name, "gauge", "Watches and connections that are open");
         all.iter().filter(|s| s.labels.lasting()).for_each(|s| out.sample(name, &s.labels.without("dry_run"), s.open.load(Ordering::Relaxed)));
         self.watches(out);
+        self.bodies(&all, out);
+        self.validated(&all, out);
+        let name = "apiserver_request_filter_duration_seconds";
+        out.family(name, "histogram", "Time of the steps before a request is worked on");
+        FILTERS.iter().zip(&self.filters.0).filter(|(_, h)| h.count() > 0).for_each(|(f, h)| out.histogram(name, &[("filter", f)], h));
         let name = "apiserver_requested_deprecated_apis";
         out.family(name, "gauge", "Deprecated APIs that were asked for");
         for l in self.deprecated.lock().keys() {
@@ -225,6 +264,35 @@ impl Metrics {
         out.family("apiserver_request_terminations_total", "counter", "Requests that were turned away");
         out.sample("apiserver_request_terminations_total", &[("code", "429"), ("component", "apiserver")], self.terminations.load(Ordering::Relaxed));
         out.single("apiserver_tls_handshake_errors_total", "counter", "TLS handshakes that failed", self.handshake_errors.load(Ordering::Relaxed));
+    }
+
+    fn bodies(&self, all: &[Arc<Series>], out: &mut Exposition) {
+        let name = "apiserver_request_body_size_bytes";
+        out.family(name, "histogram", "Bytes of bodies");
+        let mut alike: BTreeMap<(&str, &str, &'static str), Vec<&Histogram>> = BTreeMap::new();
+        for s in all {
+            let verb = match s.labels.verb {
+                "POST" => "create",
+                "PUT" => "update",
+                "PATCH" | "APPLY" => "patch",
+                "DELETE" => "delete",
+                _ => "delete-collection",
+            };
+            if let Some(h) = s.bodies.get() {
+                alike.entry((&s.labels.group, &s.labels.resource, verb)).or_default().push(h);
+            }
+        }
+        for ((group, resource, verb), h) in alike {
+            out.histograms(name, &[("group", group), ("resource", resource), ("verb", verb)], h);
+        }
+    }
+
+    fn validated(&self, all: &[Arc<Series>], out: &mut Exposition) {
+        let name = "field_validation_request_duration_seconds";
+        out.family(name, "histogram", "Time of writes by how unknown fields are treated");
+        for (i, way) in VALIDATIONS.iter().enumerate() {
+            out.histograms(name, &[("field_validation", way)], all.iter().filter_map(|s| s.validated.get(i)?.get()));
+        }
     }
 
     fn watches(&self, out: &mut Exposition) {
@@ -252,6 +320,17 @@ impl Series {
         if !self.labels.lasting() {
             self.duration.observe(took.as_secs_f64());
             self.sli.observe(took.as_secs_f64());
+        }
+    }
+    /// A body of so many bytes came.
+    pub fn body(&self, bytes: usize) {
+        self.bodies.get_or_init(|| Histogram::new(&BODIES)).observe(bytes as f64);
+    }
+    /// A write was answered that asked for this `fieldValidation`.
+    pub fn validated(&self, way: &str, took: Duration) {
+        let cell = VALIDATIONS.iter().position(|v| *v == way).and_then(|i| self.validated.get(i));
+        if let Some(cell) = cell {
+            cell.get_or_init(|| Histogram::new(SLI_SECONDS)).observe(took.as_secs_f64());
         }
     }
     /// A watch or a connection begins; it ends when what is given is dropped.
@@ -300,6 +379,14 @@ pub(crate) fn process(out: &mut Exposition) {
     out.single("process_cpu_seconds_total", "counter", "CPU time of the process", (at(11) + at(12)) / TICKS);
     out.single("process_virtual_memory_bytes", "gauge", "Virtual memory of the process", at(20));
     out.single("process_resident_memory_bytes", "gauge", "Resident memory of the process", at(21) * PAGE);
+    let mut network = [0u64; 2];
+    for line in std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default().lines().filter_map(|l| l.split_once(':')) {
+        let n: Vec<u64> = line.1.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+        network[0] += n.first().copied().unwrap_or_default();
+        network[1] += n.get(8).copied().unwrap_or_default();
+    }
+    out.single("process_network_receive_bytes_total", "counter", "Bytes that came over the network", network[0]);
+    out.single("process_network_transmit_bytes_total", "counter", "Bytes that went over the network", network[1]);
     let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
     out.single("process_open_fds", "gauge", "Open file descriptors", open);
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();

@@ -1,5 +1,5 @@
 //! What is found out about a request on its way, for what is done around it.
-use crate::flow::Passing;
+use crate::{flow::Passing, metrics::Series};
 use parking_lot::Mutex;
 use skiff_audit::Record;
 use skiff_flowcontrol::{Class, Watching};
@@ -11,6 +11,8 @@ use std::{any::Any, sync::Arc};
 pub(crate) struct Passage {
     /// Where it belongs; None when it was not asked, or answered before that.
     pub class: Option<Class>,
+    /// Where it is counted.
+    pub series: Option<Arc<Series>>,
     /// A watch that writes are to be paid for.
     pub watching: Option<Watching>,
     /// It asked for what is going to be taken away.

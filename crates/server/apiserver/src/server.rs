@@ -10,7 +10,7 @@ use crate::{
     flow::{self, Flow},
     health,
     identity, inbound,
-    metrics::{self, Labels, Metrics},
+    metrics::{self, Filter, Labels, Metrics},
     negotiate::{self, Form},
     passage::{Held, Passage},
     pieces::{self, Sent, Unfinished},
@@ -117,8 +117,9 @@ impl Server {
         }
         let (parts, body) = request.into_parts();
         let asked = Asked::of(&parts);
+        let validation = asked.verb.is_some_and(Verb::writes).then(|| asked.query.get("fieldValidation").unwrap_or_default().to_owned());
         let series = self.metrics.series(Labels::of(&parts, &asked, |r, sub| self.serves(r, sub)));
-        let (long_running, mut passage) = (asked.long_running, Passage::default());
+        let (long_running, mut passage) = (asked.long_running, Passage { series: Some(series.clone()), ..Default::default() });
         let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
             Ok(r) => (compress::packed(&parts, r), None),
             Err(s) => (error::failure(&s), Some(s)),
@@ -132,6 +133,9 @@ impl Server {
             self.metrics.deprecated(&series);
         }
         tracing::debug!(target: "api", method = parts.method.as_str(), path = parts.uri.path(), code = response.status().as_u16(), micros = begun.elapsed().as_micros(), "answered");
+        if let Some(way) = validation {
+            series.validated(&way, begun.elapsed());
+        }
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if parts.method == Method::HEAD && !switched {
             *response.body_mut() = full(Bytes::new());
@@ -170,11 +174,16 @@ impl Server {
                 return Err(status);
             }
         };
+        let begun = Instant::now();
         self.recorded(parts, &asked, &user, passage).await?;
+        self.metrics.filters.took(Filter::Audit, begun);
+        let begun = Instant::now();
         let user = match identity::impersonates(&parts.headers) {
             true => self.impersonated(parts, &asked, user, passage).await?,
             false => Arc::new(user),
         };
+        self.metrics.filters.took(Filter::Impersonation, begun);
+        let begun = Instant::now();
         passage.class = self.flow.classify(parts, &asked, &user);
         match self.flow.enter(passage.class.as_ref(), parts, &asked, &user).await {
             Ok(seat) => passage.seat = Some(seat),
@@ -183,6 +192,7 @@ impl Server {
                 return Ok(flow::refusal(&refused));
             }
         };
+        self.metrics.filters.took(Filter::Fairness, begun);
         if asked.verb == Some(Verb::Watch) {
             passage.watching = self.flow.watching(&asked);
         }
@@ -212,6 +222,7 @@ impl Server {
         let begun = Instant::now();
         let found = identity::authenticate(&self.config.authenticators, &credentials).await;
         let failed = usize::from(!found.as_ref().is_ok_and(Option::is_some));
+        self.metrics.filters.took(Filter::Authentication, begun);
         self.metrics.authentications[failed].fetch_add(1, Ordering::Relaxed);
         self.metrics.authentication_times[failed].0.observe(begun.elapsed().as_secs_f64());
         if let Ok(Some(user)) = &found {
@@ -280,6 +291,9 @@ impl Server {
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
         if verb.writes() {
             call.body = inbound::body(&parts.headers, body).await?;
+            if let Some(series) = &passage.series {
+                series.body(call.body.len());
+            }
         }
         if let Some(record) = &mut passage.record {
             call.notes = Some(record.notes().clone());

@@ -89,6 +89,7 @@ async fn audited(audit: Option<Arc<Auditor>>) -> World {
         proxy: None,
         kubelets: None,
         audit,
+        metrics: vec![],
         seats: 100,
     };
     World { handle: Server::start(config).await.unwrap(), ca, client }

@@ -7,7 +7,11 @@ use skiff_meta::{GroupResource, Status};
 use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;
 use skiff_store::Store;
-use std::sync::Arc;
+use skiff_telemetry::metrics::{Exposition, Keyed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// `system:masters`, then those of the configured order: the Node authoriser and RBAC unless told otherwise. The first
 /// that allows or denies decides.
@@ -15,7 +19,12 @@ pub struct Chain {
     pub nodes: Arc<Nodes>,
     pub rbac: Arc<Rbac>,
     order: RwLock<Arc<Vec<Named>>>,
+    /// What each decided, by its name: allowed, denied.
+    decided: Keyed<String, [AtomicU64; 2]>,
 }
+
+/// So many authorisers are counted by their names.
+const MOST: usize = 64;
 
 /// An authoriser and what it is called where its reasons are told.
 pub type Named = (String, Arc<dyn Authorizer>);
@@ -24,11 +33,16 @@ impl Chain {
     pub fn new(store: Arc<dyn Store>) -> Self {
         let (nodes, rbac) = (Arc::new(Nodes::new(store.clone())), Arc::new(Rbac::new(store)));
         let order: Vec<Named> = vec![("node".into(), nodes.clone()), ("rbac".into(), rbac.clone())];
-        Self { nodes, rbac, order: RwLock::new(Arc::new(order)) }
+        Self { nodes, rbac, order: RwLock::new(Arc::new(order)), decided: Keyed::new(MOST) }
     }
     /// Asks these from now on.
     pub fn set_order(&self, order: Vec<Named>) {
         *self.order.write() = Arc::new(order);
+    }
+    fn count(&self, name: &str, decision: &Decision) {
+        let at = usize::from(matches!(decision, Decision::Deny(_)));
+        let counts = self.decided.of(name, || name.to_owned(), || "others".to_owned(), |_| Default::default());
+        counts[at].fetch_add(1, Ordering::Relaxed);
     }
     fn order(&self) -> Arc<Vec<Named>> {
         self.order.read().clone()
@@ -46,7 +60,10 @@ impl Authorizer for Chain {
             match each.authorize(user, action).await {
                 Decision::NoOpinion(why) if why.is_empty() => {}
                 Decision::NoOpinion(why) => reasons.push(format!("{name}: {why}")),
-                decided => return decided,
+                decided => {
+                    self.count(name, &decided);
+                    return decided;
+                }
             }
         }
         Decision::NoOpinion(reasons.join("\n"))
@@ -60,6 +77,7 @@ impl Authorizer for Chain {
             let said = each.verdict(user, action).await;
             errors.extend(Some(said.error).filter(|e| !e.is_empty()));
             if !matches!(said.decision, Decision::NoOpinion(_)) {
+                self.count(name, &said.decision);
                 return Verdict { decision: said.decision, reason: said.reason, error: told(errors) };
             }
             reasons.extend(Some(said.reason).filter(|r| !r.is_empty()).map(|r| format!("{name}: {r}")));
@@ -76,6 +94,20 @@ impl Authorizer for Chain {
             paths.extend(and);
         }
         (resources, paths)
+    }
+    fn metrics(&self, out: &mut Exposition) {
+        let name = "apiserver_authorization_decisions_total";
+        out.family(name, "counter", "Requests that an authoriser decided");
+        for (who, counts) in self.decided.sorted() {
+            let kind = match who.as_str() {
+                "node" => "Node",
+                "rbac" => "RBAC",
+                _ => "Webhook",
+            };
+            for (decision, n) in ["allowed", "denied"].iter().zip(&*counts).map(|(d, n)| (d, n.load(Ordering::Relaxed))).filter(|(_, n)| *n > 0) {
+                out.sample(name, &[("decision", decision), ("name", &who), ("type", kind)], n);
+            }
+        }
     }
     fn untold(&self, user: &User) -> Option<String> {
         let all: Vec<String> = self.order().iter().filter_map(|(_, each)| each.untold(user)).collect();

@@ -83,6 +83,10 @@ impl Class {
     pub fn names(&self) -> (&str, &str) {
         (&self.0.schema.name, &self.0.level.name)
     }
+    /// A write comes that so many watches may be told of.
+    pub fn watched(&self, watches: u64) {
+        self.0.counts.watches.observe(watches as f64);
+    }
     /// How many seats one request may hold.
     pub fn widest(&self) -> u64 {
         self.0.widest
@@ -130,9 +134,9 @@ impl FlowControl {
         }
         let mut declared: HashMap<Arc<str>, (Arc<Level>, Arc<str>, Response, u64)> = HashMap::new();
         for (config, bounds) in config.levels.iter().zip(shares) {
-            let fresh = || Arc::new(Level::new(config.name.clone(), config.response, bounds.first(), now));
+            let fresh = || Arc::new(Level::new(config.name.clone(), config.response, bounds.nominal, bounds.first(), now));
             let level = by_name.get(&config.name).map_or_else(fresh, |s| s.level.clone());
-            level.configure(config.response, now);
+            level.configure(config.response, bounds.nominal, now);
             let widest = if let Response::Queue(q) = config.response { bounds.widest(q.hand) } else { u64::MAX };
             declared.insert(config.name.clone(), (level.clone(), config.uid.clone(), config.response, widest));
             by_name.insert(config.name.clone(), Standing { level, bounds, exempt: config.response == Response::Exempt, quiescing: false });

@@ -5,6 +5,7 @@ use crate::{
     dropped::Dropped,
     estimate::Work,
     queues::{Arrival, QueuePicture, Queues, Why},
+    usage::Usage,
 };
 use parking_lot::Mutex;
 use skiff_request::User;
@@ -31,6 +32,8 @@ pub(crate) struct Counts {
     pub waiting_seats: AtomicI64,
     pub queue_length: Histogram,
     pub estimated: Histogram,
+    /// Watches that a write may concern.
+    pub watches: Histogram,
     /// Seconds in a queue of those that ran, and of those that were turned away.
     pub waited: [Histogram; 2],
     /// Seconds of running: of all but watches, and of watches while they begin.
@@ -38,7 +41,8 @@ pub(crate) struct Counts {
 }
 
 const SECONDS: &[f64] = &[0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0];
-const LENGTHS: &[f64] = &[0.0, 10.0, 20.0, 50.0, 100.0, 250.0, 500.0];
+const LENGTHS: &[f64] = &[0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0];
+const WATCHES: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0];
 const SEATS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
 
 impl Counts {
@@ -54,6 +58,7 @@ impl Counts {
             waiting_seats: AtomicI64::new(0),
             queue_length: Histogram::new(LENGTHS),
             estimated: Histogram::new(SEATS),
+            watches: Histogram::new(WATCHES),
             waited: [Histogram::new(SECONDS), Histogram::new(SECONDS)],
             executed: [Histogram::new(SECONDS), Histogram::new(SECONDS)],
         }
@@ -89,6 +94,7 @@ pub(crate) struct Guest {
 struct Inside {
     queues: Queues,
     demand: Demand,
+    usage: Usage,
     dropped: Dropped,
     guests: HashMap<u64, (Guest, Option<oneshot::Sender<()>>)>,
     next: u64,
@@ -116,14 +122,17 @@ pub(crate) struct LevelPicture {
     pub running: usize,
     pub waiting: usize,
     pub demand: Settled,
+    pub usage: Usage,
+    pub last_start: (f64, f64),
     pub queues: Vec<QueuePicture>,
     /// By number, with the queue that it came from if it runs.
     pub guests: Vec<(u64, Option<usize>, Guest)>,
 }
 
 impl Level {
-    pub fn new(name: Arc<str>, response: Response, limit: u64, now: f64) -> Self {
-        let inside = Inside { queues: Queues::new(response, limit, now), demand: Demand::new(now), dropped: Dropped::default(), guests: HashMap::new(), next: 0 };
+    /// `own`: the level's nominal seats; `limit`: those that it begins with.
+    pub fn new(name: Arc<str>, response: Response, own: u64, limit: u64, now: f64) -> Self {
+        let inside = Inside { queues: Queues::new(response, limit, now), demand: Demand::new(now), usage: Usage::new(response, own, now), dropped: Dropped::default(), guests: HashMap::new(), next: 0 };
         Self { name, inside: Mutex::new(inside) }
     }
 
@@ -141,7 +150,7 @@ impl Level {
             Ok(Arrival::Runs) => {
                 counts.runs(&work, 1);
                 counts.dispatched.fetch_add(1, Ordering::Relaxed);
-                inside.demand.set(inside.queues.demand(), now);
+                inside.changed(now);
                 inside.guests.insert(id, (Guest { started: Some(now), ..guest }, None));
                 Entry::Runs(id)
             }
@@ -190,8 +199,9 @@ impl Level {
         Some(if because.is_some() { inside.dropped.note(now as u64) } else { 1 })
     }
 
-    pub fn configure(&self, response: Response, now: f64) {
+    pub fn configure(&self, response: Response, own: u64, now: f64) {
         let mut inside = self.inside.lock();
+        inside.usage.configure(response, own);
         inside.queues.set_response(response);
         inside.wake(now);
     }
@@ -226,6 +236,8 @@ impl Level {
             running,
             waiting,
             demand: inside.demand.settled,
+            usage: inside.usage.clone(),
+            last_start: inside.queues.last_start(),
             queues: inside.queues.pictures(),
             guests: inside.guests.iter().map(|(id, (g, _))| (*id, places.get(id).copied().flatten(), g.clone())).collect(),
         }
@@ -245,6 +257,10 @@ impl Inside {
             // Who has gone meanwhile gives its seats back when it is dropped.
             let _ = tell.take().map(|t| t.send(()));
         }
+        self.changed(now);
+    }
+    fn changed(&mut self, now: f64) {
         self.demand.set(self.queues.demand(), now);
+        self.usage.set(&self.queues, now);
     }
 }

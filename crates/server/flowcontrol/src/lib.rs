@@ -26,6 +26,7 @@ mod limits;
 mod metrics;
 mod queues;
 pub mod upkeep;
+mod usage;
 mod watchers;
 
 pub use classify::{Ask, Request};

@@ -3,6 +3,7 @@ use crate::{
     FlowControl, Why,
     level::{Counts, LevelPicture},
     limits::{Bounds, Claim},
+    queues::GUESS,
 };
 use skiff_telemetry::metrics::Exposition;
 use std::sync::{Arc, atomic::Ordering};
@@ -15,7 +16,7 @@ struct Shown {
 }
 
 type Gauge = (&'static str, &'static str, fn(&Shown) -> f64);
-const LEVELS: [Gauge; 10] = [
+const LEVELS: [Gauge; 12] = [
     ("nominal_limit_seats", "Seats of the level's own", |s| s.bounds.nominal as f64),
     ("lower_limit_seats", "Seats that the level never lends", |s| s.bounds.min as f64),
     ("upper_limit_seats", "Most seats that the level has with what it borrows", |s| s.bounds.max as f64),
@@ -25,6 +26,8 @@ const LEVELS: [Gauge; 10] = [
     ("demand_seats_stdev", "Standard deviation of the seats that the level could have used in the last period", |s| s.picture.demand.deviation),
     ("demand_seats_smoothed", "Seats that the level is reckoned to want", |s| s.picture.demand.smoothed),
     ("target_seats", "Seats that are aimed at for the level", |s| s.target),
+    ("dispatch_r", "Virtual time when a request was last taken out of a queue", |s| s.picture.last_start.0),
+    ("latest_s", "Virtual start of the queue that a request was last taken out of", |s| s.picture.last_start.1),
     ("current_r", "Virtual time of the level", |s| s.picture.progress),
 ];
 
@@ -54,6 +57,8 @@ impl FlowControl {
             out.family(&name, "gauge", help);
             shown.iter().for_each(|s| out.sample(&name, &[("priority_level", &s.name)], of(s)));
         }
+        usage(out, &shown, self.clock().now());
+        next_starts(out, &shown);
         out.single(&full("seat_fair_frac"), "gauge", "Fraction of its target that each level gets", self.fraction());
         let counts = self.counts();
         for (name, kind, help, of) in SCHEMAS {
@@ -63,6 +68,36 @@ impl FlowControl {
         }
         rejected(out, &counts);
         histograms(out, &counts);
+    }
+}
+
+/// What levels were over time.
+fn usage(out: &mut Exposition, shown: &[Shown], now: f64) {
+    let name = full("priority_level_request_utilization");
+    out.family(&name, "histogram", "Share of its limit that a level's requests were, by how long");
+    for s in shown {
+        out.timing(&name, &[("phase", "executing"), ("priority_level", &s.name)], &s.picture.usage.executing, now);
+        out.timing(&name, &[("phase", "waiting"), ("priority_level", &s.name)], &s.picture.usage.waiting, now);
+    }
+    let name = full("priority_level_seat_utilization");
+    out.family(&name, "histogram", "Share of its seats that a level used, by how long");
+    shown.iter().for_each(|s| out.timing(&name, &[("phase", "executing"), ("priority_level", &s.name)], &s.picture.usage.seats, now));
+    let name = full("demand_seats");
+    out.family(&name, "histogram", "Seats that a level could have used, as a share of its own, by how long");
+    shown.iter().for_each(|s| out.timing(&name, &[("priority_level", &s.name)], &s.picture.usage.demand, now));
+}
+
+/// The least and the largest virtual start of the queues that somebody waits in.
+fn next_starts(out: &mut Exposition, shown: &[Shown]) {
+    for (name, help, discounted) in [("next_s_bounds", "Bounds of the virtual starts of queues", false), ("next_discounted_s_bounds", "The same without what their running requests are reckoned to need", true)] {
+        let name = full(name);
+        out.family(&name, "gauge", help);
+        for s in shown {
+            let starts = s.picture.queues.iter().filter(|q| !q.waiting.is_empty()).map(|q| q.start - if discounted { q.seats as f64 * GUESS } else { 0.0 });
+            let (least, largest) = starts.fold(None, |b: Option<(f64, f64)>, v| Some(b.map_or((v, v), |(l, m)| (l.min(v), m.max(v))))).unwrap_or_default();
+            out.sample(&name, &[("bound", "max"), ("priority_level", &s.name)], largest);
+            out.sample(&name, &[("bound", "min"), ("priority_level", &s.name)], least);
+        }
     }
 }
 
@@ -98,4 +133,7 @@ fn histograms(out: &mut Exposition, counts: &[Arc<Counts>]) {
     let name = full("work_estimated_seats");
     out.family(&name, "histogram", "Seats that requests are reckoned to need");
     counts.iter().filter(ran).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.estimated));
+    let name = full("watch_count_samples");
+    out.family(&name, "histogram", "Watches that a write may concern");
+    counts.iter().filter(|c| c.watches.count() > 0).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.watches));
 }

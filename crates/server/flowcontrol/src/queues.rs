@@ -113,6 +113,8 @@ pub(crate) struct Queues {
     /// Where the search for the next queue begins, so that equals take turns.
     turn: usize,
     dealt: usize,
+    /// Virtual time when a request was last taken out of a queue, and that queue's start then.
+    last_start: (f64, f64),
 }
 
 impl Queues {
@@ -131,6 +133,7 @@ impl Queues {
             moved: now,
             turn: 0,
             dealt: 0,
+            last_start: (0.0, 0.0),
         };
         out.set_response(response);
         out
@@ -151,8 +154,8 @@ impl Queues {
     pub fn limit(&self) -> u64 {
         self.limit
     }
-    #[cfg(test)]
-    pub fn seats_taken(&self) -> u64 {
+    /// Seats in use.
+    pub fn taken(&self) -> u64 {
         self.taken
     }
     /// How many run and how many wait.
@@ -165,6 +168,10 @@ impl Queues {
     }
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.places.is_empty()
+    }
+    /// Virtual time when a request was last taken out of a queue, and that queue's start then.
+    pub fn last_start(&self) -> (f64, f64) {
+        self.last_start
     }
     /// The virtual time.
     pub fn progress(&self) -> f64 {
@@ -229,12 +236,14 @@ impl Queues {
         let queue = self.queues.get_mut(at)?;
         let first = queue.waiting.pop_front()?;
         let work = first.work.within(limit);
+        let started_at = queue.start;
         queue.work -= first.work.total();
         queue.running += 1;
         queue.seats += work.most();
         queue.start += work.total();
         queue.bound();
         self.places.remove(&first.id);
+        self.last_start = (self.virtual_now, started_at);
         self.waited_for -= first.work.most();
         self.turn = at + 1;
         self.run(first.id, Some(at), work, now);

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, LabelSelector, Requirement, SelectorError, Status};
 use skiff_request::{Target, User, Verb};
 use serde_json::Value;
+use skiff_telemetry::metrics::Exposition;
 use std::{any::Any, collections::BTreeMap, sync::Arc};
 
 /// What is known of a connection when somebody must be recognised.
@@ -116,6 +117,8 @@ pub trait Authorizer: Send + Sync + 'static {
     fn untold(&self, _user: &User) -> Option<String> {
         None
     }
+    /// What was counted, for `/metrics`.
+    fn metrics(&self, _out: &mut Exposition) {}
     /// The rules that hold for a user in a namespace, as the status of a SelfSubjectRulesReview: (resourceRules, nonResourceRules).
     async fn rules(&self, user: &User, namespace: &str) -> (Vec<Value>, Vec<Value>);
 }
@@ -204,6 +207,8 @@ pub struct Served {
 #[async_trait]
 pub trait Admission: Send + Sync + 'static {
     fn name(&self) -> &'static str;
+    /// What was counted beyond the time that it took, for `/metrics`.
+    fn metrics(&self, _out: &mut Exposition) {}
     /// Changes the object; Err refuses the request.
     async fn mutate(&self, _a: &mut Attributes<'_>) -> Result<(), Status> {
         Ok(())

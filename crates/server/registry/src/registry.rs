@@ -63,6 +63,9 @@ impl Registry {
     /// What was counted, for `/metrics`.
     pub fn metrics(&self, out: &mut Exposition) {
         self.counts.write(out);
+        self.options.authorizer.metrics(out);
+        self.options.admission.iter().for_each(|a| a.metrics(out));
+        self.services.metrics(out);
     }
     pub fn table(&self) -> &Arc<Table> {
         &self.table

@@ -105,6 +105,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
         audit: auditor.clone(),
+        metrics: vec![skiff_controller::metrics, skiff_client::metrics, skiff_cel::metrics],
         seats: s.seats,
     };
     let facts = skiff_apiserver::Facts {

@@ -6,8 +6,13 @@
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
 mod native;
+mod keyed;
 mod protobuf;
 mod text;
+mod timing;
+
+pub use keyed::Keyed;
+pub use timing::Timing;
 
 use native::Native;
 use parking_lot::Mutex;
@@ -27,7 +32,7 @@ impl Histogram {
         Self { bounds, counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0f64.to_bits()), native: Mutex::default() }
     }
     pub fn observe(&self, value: f64) {
-        let at = self.bounds.iter().position(|b| value <= *b).unwrap_or(self.bounds.len());
+        let at = self.bounds.partition_point(|b| *b < value);
         if let Some(c) = self.counts.get(at) {
             c.fetch_add(1, Ordering::Relaxed);
         }
@@ -61,6 +66,12 @@ struct Snapshot {
 }
 
 impl Snapshot {
+    fn with(mut self, other: Self) -> Self {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(n, more)| *n += more);
+        self.sum += other.sum;
+        self.native.add(other.native);
+        self
+    }
     fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -119,6 +130,16 @@ impl Exposition {
     pub fn family(&mut self, name: &str, kind: &'static str, help: &str) {
         self.0.push(Family { name: name.to_owned(), kind, help: help.to_owned(), samples: Vec::new() });
     }
+    /// Begins a family, or goes on with it when it was begun before: of several who count the same.
+    pub fn join(&mut self, name: &str, kind: &'static str, help: &str) {
+        match self.0.iter().position(|f| f.name == name) {
+            Some(at) => {
+                let family = self.0.remove(at);
+                self.0.push(family);
+            }
+            None => self.family(name, kind, help),
+        }
+    }
     /// A sample of the family that was begun last, whose name `name` repeats.
     pub fn sample(&mut self, name: &str, labels: &[LabelPair<'_>], value: impl Number) {
         self.push(name, labels, Value::Number(value.number()));
@@ -130,6 +151,13 @@ impl Exposition {
     }
     pub fn histogram(&mut self, name: &str, labels: &[LabelPair<'_>], h: &Histogram) {
         self.push(name, labels, Value::Histogram(Box::new(h.snapshot())));
+    }
+    /// Several histograms of the same bounds as one.
+    pub fn histograms<'h>(&mut self, name: &str, labels: &[LabelPair<'_>], all: impl IntoIterator<Item = &'h Histogram>) {
+        let merged = all.into_iter().map(Histogram::snapshot).reduce(Snapshot::with);
+        if let Some(s) = merged {
+            self.push(name, labels, Value::Histogram(Box::new(s)));
+        }
     }
     fn push(&mut self, name: &str, labels: &[LabelPair<'_>], value: Value) {
         debug_assert!(self.0.last().is_some_and(|f| f.name == name), "{name}");

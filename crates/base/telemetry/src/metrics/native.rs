@@ -36,6 +36,21 @@ impl Native {
             self.coarsen();
         }
     }
+    pub fn add(&mut self, mut other: Self) {
+        while self.schema > other.schema {
+            self.coarsen();
+        }
+        while other.schema > self.schema {
+            other.coarsen();
+        }
+        self.zero += other.zero;
+        for (index, n) in other.buckets {
+            *self.buckets.entry(index).or_default() += n;
+        }
+        while self.buckets.len() > MOST && self.schema > COARSEST {
+            self.coarsen();
+        }
+    }
     fn coarsen(&mut self) {
         self.schema -= 1;
         for (index, n) in std::mem::take(&mut self.buckets) {

@@ -17,7 +17,7 @@ fn sample(out: &mut String, name: &str, s: &Sample) {
         Value::Histogram(h) => h,
     };
     for (bound, n) in h.cumulative() {
-        let bound = bound.map_or_else(|| "+Inf".to_owned(), |b| b.to_string());
+        let bound = bound.map_or_else(|| "+Inf".to_owned(), number);
         line(out, name, "_bucket", s, Some(&bound), n as f64);
     }
     line(out, name, "_sum", s, None, h.sum);
@@ -45,5 +45,43 @@ fn line(out: &mut String, name: &str, suffix: &str, s: &Sample, bound: Option<&s
     if some {
         out.push('}');
     }
-    let _ = writeln!(out, " {value}");
+    out.push(' ');
+    *out += &number(value);
+    out.push('\n');
+}
+
+/// As Go writes numbers here: the shortest digits, with an exponent from a million on and below a ten-thousandth.
+fn number(value: f64) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    }
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e').and_then(|(digits, e)| Some((digits, e.parse::<i32>().ok()?))) {
+        Some((digits, e)) if value != 0.0 && !(-4..6).contains(&e) => format!("{digits}e{}{:02}", if e < 0 { '-' } else { '+' }, e.abs()),
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+    #[test]
+    fn numbers_look_like_go_s() {
+        for (value, text) in [
+            (0.0, "0"),
+            (150_000.0, "150000"),
+            (1_050_000.0, "1.05e+06"),
+            (1e9, "1e+09"),
+            (1_048_576.0, "1.048576e+06"),
+            (0.0001, "0.0001"),
+            (0.00016, "0.00016"),
+            (0.00001, "1e-05"),
+            (1e-8, "1e-08"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NAN, "NaN"),
+            (-2.5, "-2.5"),
+        ] {
+            assert_eq!(number(value), text);
+        }
+    }
 }

@@ -8,6 +8,7 @@
 //! Declarations of policies are never put to policies, so that a bad one can always be taken away.
 //! Not here: the check of types that a policy's status shows, which is a controller's.
 
+mod counts;
 mod declaration;
 mod mutating;
 mod mutation;

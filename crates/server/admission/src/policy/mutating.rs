@@ -1,5 +1,6 @@
 //! MutatingAdmissionPolicy: what the policies of a request make of its object, one after the other.
 use super::{
+    counts::{Counts, Verdict},
     declaration::{Bound, Policies, Policy},
     mutation::Mutations,
     selection::{Chosen, With, holds, select, view},
@@ -16,13 +17,15 @@ use async_trait::async_trait;
 use serde_json::Value;
 use skiff_meta::{Cause, Reason, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
-use std::sync::Arc;
+use skiff_telemetry::metrics::Exposition;
+use std::{sync::Arc, time::Instant};
 
 const NAME: &str = "MutatingAdmissionPolicy";
 
 pub struct Mutating {
     authorizer: Arc<dyn Authorizer>,
     policies: Policies<Mutations>,
+    counts: Counts,
 }
 
 /// Why the request is refused: the message, and whether a policy's expression said so.
@@ -33,7 +36,7 @@ struct Denial {
 
 impl Mutating {
     pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
-        Self { authorizer, policies: Policies::default() }
+        Self { authorizer, policies: Policies::default(), counts: Counts::new("mutating", false) }
     }
 
     async fn dispatch(&self, a: &mut Attributes<'_>, policies: &[Bound<Mutations>], round: &mut Round) -> Vec<Denial> {
@@ -52,7 +55,13 @@ impl Mutating {
                 Err(why) => deny(&why, None),
                 Ok(with) => {
                     let key = format!("{}/{}", policy.name, binding.map_or("", |b| &b.name));
-                    self.invoke(a, policy, &with, &key, &mut views, round).await.iter().for_each(|why| deny(why, Some(Reason::Invalid)));
+                    let begun = Instant::now();
+                    let failures = self.invoke(a, policy, &with, &key, &mut views, round).await;
+                    if let Some(b) = binding {
+                        let verdict = if failures.is_empty() { Verdict::Allow } else { Verdict::Fault };
+                        self.counts.checked(&policy.name, &b.name, [verdict], begun.elapsed());
+                    }
+                    failures.iter().for_each(|why| deny(why, Some(Reason::Invalid)));
                 }
             }
         }
@@ -128,6 +137,9 @@ fn refusal(a: &Attributes<'_>, denials: Vec<Denial>) -> Result<(), Status> {
 impl Admission for Mutating {
     fn name(&self) -> &'static str {
         NAME
+    }
+    fn metrics(&self, out: &mut Exposition) {
+        self.counts.expose(out);
     }
     async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         if exempt_of_policies(a) {

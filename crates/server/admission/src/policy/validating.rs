@@ -1,5 +1,6 @@
 //! ValidatingAdmissionPolicy: what the policies of a request come to.
 use super::{
+    counts::{Counts, Verdict},
     declaration::{Binding, Policies, Policy},
     selection::{Chosen, With, holds, select, view},
     validation::{Denial, Outcome, Validations},
@@ -14,7 +15,8 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use skiff_meta::{Cause, Reason, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
-use std::{collections::BTreeMap, sync::Arc};
+use skiff_telemetry::metrics::Exposition;
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 /// So many failures are put into the audit event.
 const RECORDED: usize = 50;
@@ -22,6 +24,7 @@ const RECORDED: usize = 50;
 pub struct Validating {
     authorizer: Arc<dyn Authorizer>,
     policies: Policies<Validations>,
+    counts: Counts,
 }
 
 /// What has come of the policies so far.
@@ -35,7 +38,7 @@ struct Findings {
 
 impl Validating {
     pub fn new(authorizer: Arc<dyn Authorizer>) -> Self {
-        Self { authorizer, policies: Policies::default() }
+        Self { authorizer, policies: Policies::default(), counts: Counts::new("validating", true) }
     }
 
     /// One evaluation for each set of parameters; the error is a fault of the configuration.
@@ -107,10 +110,30 @@ impl Findings {
     }
 }
 
+/// What is counted of a binding's evaluation.
+fn verdicts(outcomes: &Result<Vec<Outcome>, String>, binding: &Binding) -> Vec<Verdict> {
+    let Ok(all) = outcomes else { return vec![Verdict::Fault] };
+    if all.iter().any(|o| !o.faults.is_empty()) {
+        return vec![Verdict::Fault];
+    }
+    if all.iter().all(|o| o.denials.is_empty()) {
+        return vec![Verdict::Allow];
+    }
+    let action = |a: &String| match a.as_str() {
+        "Deny" => Verdict::Deny,
+        "Warn" => Verdict::Warn,
+        _ => Verdict::Audit,
+    };
+    binding.actions.iter().map(action).collect()
+}
+
 #[async_trait]
 impl Admission for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+    fn metrics(&self, out: &mut Exposition) {
+        self.counts.expose(out);
     }
     async fn validate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         if exempt_of_policies(a) {
@@ -119,10 +142,14 @@ impl Admission for Validating {
         let policies = self.policies.of(a);
         let (mut views, mut findings) = (Views::default(), Findings::default());
         for Chosen { policy, binding, with } in select(a, &policies).await {
+            let begun = Instant::now();
             let outcomes = match with {
                 Ok(with) => self.evaluate(a, policy, &with, &mut views).await,
                 Err(why) => Err(why),
             };
+            if let Some(binding) = binding {
+                self.counts.checked(&policy.name, &binding.name, verdicts(&outcomes, binding), begun.elapsed());
+            }
             match (outcomes, binding) {
                 (Ok(all), Some(binding)) => all.into_iter().for_each(|o| findings.add(a, policy, binding, o)),
                 (Err(message), _) if !policy.ignores_failure => findings.deny(a, &policy.name, binding, &Denial { index: 0, message, reason: String::new() }),

@@ -7,6 +7,7 @@
 //! Declarations of admission are never shown, so that a bad one can always be taken away.
 
 mod client;
+mod counts;
 mod hook;
 pub(crate) mod matching;
 mod mutating;

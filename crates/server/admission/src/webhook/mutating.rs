@@ -1,11 +1,12 @@
 //! Mutating webhooks, one after the other.
-use super::{Failure, allows_dry_run, client, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
+use super::{Failure, allows_dry_run, client, counts::Counts, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
 use crate::{reinvocation::Round, versions::{self, View, Views}};
 use async_trait::async_trait;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes, Authorizer};
 use skiff_webhook::Client;
-use std::sync::Arc;
+use skiff_telemetry::metrics::Exposition;
+use std::{sync::Arc, time::Instant};
 
 const NAME: &str = "MutatingAdmissionWebhook";
 const RESOURCE: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
@@ -14,11 +15,12 @@ pub struct MutatingWebhooks {
     client: Arc<Client>,
     authorizer: Arc<dyn Authorizer>,
     hooks: Hooks,
+    counts: Counts,
 }
 
 impl MutatingWebhooks {
     pub fn new(client: Arc<Client>, authorizer: Arc<dyn Authorizer>) -> Self {
-        Self { client, authorizer, hooks: Hooks::default() }
+        Self { client, authorizer, hooks: Hooks::default(), counts: Counts::new("admit") }
     }
 
     async fn dispatch(&self, a: &mut Attributes<'_>, hooks: &[Arc<Hook>], round: &mut Round) -> Result<(), Status> {
@@ -29,7 +31,9 @@ impl MutatingWebhooks {
                 continue;
             }
             let view = views.of(a, &i.kind).await?;
+            let begun = Instant::now();
             let outcome = self.ask(a, hook, &i, &view).await;
+            self.counts.asked(a, hook, outcome.as_ref().err(), begun.elapsed());
             if matches!(outcome, Ok(true)) {
                 views.forget();
                 round.changed();
@@ -76,6 +80,9 @@ impl MutatingWebhooks {
 impl Admission for MutatingWebhooks {
     fn name(&self) -> &'static str {
         NAME
+    }
+    fn metrics(&self, out: &mut Exposition) {
+        self.counts.expose(out);
     }
     async fn mutate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         if matching::exempt(a) {

@@ -28,6 +28,7 @@ use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
 use skiff_request::User;
+use skiff_telemetry::metrics::Exposition;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A remote with what is needed to reach it.
@@ -81,6 +82,16 @@ impl Aggregation {
             .collect();
         let (host, port) = available::endpoint(r, service.as_ref(), &slices, self.registry.random())?;
         Ok(Backend { host, port, tls: Some(tls.clone()), name: r.host() })
+    }
+
+    pub fn metrics(&self, out: &mut Exposition) {
+        let name = "aggregator_unavailable_apiservice";
+        out.family(name, "gauge", "APIServices that cannot be reached");
+        let objects = Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "");
+        for v in objects.iter().filter_map(|b| serde_json::from_slice::<Value>(b).ok()) {
+            let available = v["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Available" && c["status"] == "True"));
+            out.sample(name, &[("name", v["metadata"]["name"].as_str().unwrap_or_default())], u8::from(!available));
+        }
     }
 
     fn snapshot(&self) -> Vec<(Place, Arc<Known>)> {

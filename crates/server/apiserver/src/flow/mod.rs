@@ -15,10 +15,9 @@ use skiff_flowcontrol::{Admitted, Class, FlowControl, Refused, Request, Table, W
 use skiff_meta::{FieldSelector, Timestamp};
 use skiff_registry::Registry;
 use skiff_request::{Target, User, Verb};
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
-};
+use parking_lot::Mutex;
+use skiff_telemetry::metrics::{Exposition, Timing};
+use std::{sync::Arc, time::Instant};
 
 pub(crate) use objects::{create, follow};
 pub(crate) use sizes::Sizes;
@@ -29,11 +28,33 @@ pub(crate) struct Flow {
     /// What lists weighed when they were last answered.
     pub sizes: Sizes,
     /// Requests that wait and that run: of writes, and of reads.
-    waiting: Arc<Counts>,
-    running: Arc<Counts>,
+    waiting: Arc<Tallies>,
+    running: Arc<Tallies>,
+    seats: u64,
+    begun: Instant,
 }
 
-type Counts = [AtomicI64; 2];
+/// So many requests, and how many they were before.
+struct Tally(Mutex<(i64, Timing)>);
+
+/// Bounds of shares of what there is room for.
+const SHARES: &[f64] = &[0.0, 0.001, 0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0];
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self(Mutex::new((0, Timing::new(SHARES, 0.0))))
+    }
+}
+impl Tally {
+    fn add(&self, n: i64, room: u64, now: f64) {
+        let (count, past) = &mut *self.0.lock();
+        *count += n;
+        past.set(*count as f64 / room as f64, now);
+    }
+}
+
+/// Of writes, and of reads.
+type Tallies = [Tally; 2];
 
 /// Held while a request runs.
 pub(crate) struct Passing {
@@ -41,24 +62,30 @@ pub(crate) struct Passing {
     _counted: Counted,
 }
 
-struct Counted(Arc<Counts>, usize);
+struct Counted {
+    of: Arc<Tallies>,
+    kind: usize,
+    /// As many as there is room for.
+    room: u64,
+    begun: Instant,
+}
 
 impl Counted {
-    fn up(of: &Arc<Counts>, kind: usize) -> Self {
-        of[kind].fetch_add(1, Ordering::Relaxed);
-        Self(of.clone(), kind)
+    fn up(of: &Arc<Tallies>, kind: usize, room: u64, begun: Instant) -> Self {
+        of[kind].add(1, room, begun.elapsed().as_secs_f64());
+        Self { of: of.clone(), kind, room, begun }
     }
 }
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
+        self.of[self.kind].add(-1, self.room, self.begun.elapsed().as_secs_f64());
     }
 }
 
 impl Flow {
     /// `seats`: how many requests of one seat run at once.
     pub fn new(registry: &Registry, seats: u64) -> Self {
-        Self { control: FlowControl::new(seats, objects::stored(registry)), watchers: Arc::default(), sizes: Sizes::default(), waiting: Default::default(), running: Default::default() }
+        Self { control: FlowControl::new(seats, objects::stored(registry)), watchers: Arc::default(), sizes: Sizes::default(), waiting: Default::default(), running: Default::default(), seats: seats.max(1), begun: Instant::now() }
     }
 
     pub fn classify(&self, parts: &Parts, asked: &Asked, user: &User) -> Option<Class> {
@@ -74,12 +101,12 @@ impl Flow {
         let kind = usize::from(!asked.mutating());
         let seat = match class {
             Some(class) => {
-                let _waits = Counted::up(&self.waiting, kind);
+                let _waits = Counted::up(&self.waiting, kind, 1, self.begun);
                 Some(self.control.admit(class, user, asked.word, asked.ask(parts), parts.uri.path(), self.work(class, asked)).await?)
             }
             None => None,
         };
-        Ok(Passing { _seat: seat, _counted: Counted::up(&self.running, kind) })
+        Ok(Passing { _seat: seat, _counted: Counted::up(&self.running, kind, self.seats, self.begun) })
     }
 
     fn work(&self, class: &Class, asked: &Asked) -> Work {
@@ -93,7 +120,11 @@ impl Flow {
                 Work::list(objects, bytes, limit, class.widest())
             }
             Verb::Get | Verb::DeleteCollection => Work::of(1),
-            _ => Work::write(self.watchers.interested(target, verb), class.widest()),
+            _ => {
+                let watches = self.watchers.interested(target, verb);
+                class.watched(watches);
+                Work::write(watches, class.widest())
+            }
         }
     }
 
@@ -104,9 +135,26 @@ impl Flow {
         (!narrow).then(|| self.watchers.begin(target))
     }
 
-    pub fn inflight(&self) -> [(&'static str, i64, i64); 2] {
-        let of = |i: usize| (self.running[i].load(Ordering::Relaxed), self.waiting[i].load(Ordering::Relaxed));
+    fn inflight(&self) -> [(&'static str, i64, i64); 2] {
+        let of = |i: usize| (self.running[i].0.lock().0, self.waiting[i].0.lock().0);
         [("mutating", of(0).0, of(0).1), ("readOnly", of(1).0, of(1).1)]
+    }
+
+    pub fn metrics(&self, out: &mut Exposition) {
+        for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
+            out.family(name, "gauge", help);
+            for (kind, running, waiting) in self.inflight() {
+                out.sample(name, &[("request_kind", kind)], if of == 0 { running } else { waiting });
+            }
+        }
+        self.control.metrics(out);
+        let (name, now) = ("apiserver_flowcontrol_read_vs_write_current_requests", self.begun.elapsed().as_secs_f64());
+        out.family(name, "histogram", "Requests as a share of those that there is room for, by how long");
+        for (phase, tallies) in [("executing", &self.running), ("waiting", &self.waiting)] {
+            for (kind, tally) in ["mutating", "readOnly"].iter().zip(tallies.iter()) {
+                out.timing(name, &[("phase", phase), ("request_kind", kind)], &tally.0.lock().1, now);
+            }
+        }
     }
 
     /// The debug table at a path below `/debug/api_priority_and_fairness/`.

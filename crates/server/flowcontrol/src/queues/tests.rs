@@ -63,7 +63,7 @@ fn seats_are_kept_beyond_the_end() {
     // The eight seats are four for twice as long.
     assert_eq!(q.finish(1, 0.1), Some(1.0));
     assert_eq!(q.arrive(2, 2, ONE, 0.2), Ok(Arrival::Waits(1)));
-    assert_eq!((q.requests(), q.seats_taken()), ((0, 1), 4));
+    assert_eq!((q.requests(), q.taken()), ((0, 1), 4));
     q.release(1, 1.1);
     assert_eq!(drain(&mut q, 1.1), [2]);
 }
@@ -117,7 +117,7 @@ fn an_elephant_does_not_starve_a_mouse() {
         while let Some(next) = q.next(now) {
             start(next, &owner, &mut waiting);
         }
-        assert!(q.seats_taken() <= 4);
+        assert!(q.taken() <= 4);
         while running.len() > 2 {
             let done = running.pop_front().unwrap();
             assert!(q.finish(done, now + 0.1).is_some());
@@ -157,7 +157,7 @@ fn everybody_ends() {
             waits.retain(|w| *w != started);
             runs.push(started);
         }
-        assert!(q.seats_taken() <= 5, "{}", q.seats_taken());
+        assert!(q.taken() <= 5, "{}", q.taken());
         assert_eq!(q.requests(), (runs.len(), waits.len()));
         assert_eq!(q.active, q.queues.iter().filter(|q| q.active()).count());
     }
@@ -169,5 +169,5 @@ fn everybody_ends() {
         }
         runs.extend(drain(&mut q, now));
     }
-    assert_eq!((q.demand(), q.seats_taken(), q.active), (0, 0, 0));
+    assert_eq!((q.demand(), q.taken(), q.active), (0, 0, 0));
 }

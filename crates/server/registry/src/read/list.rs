@@ -8,17 +8,22 @@ use super::{
     views,
 };
 use crate::{
+    counts::Listed,
     registry::{Context, Registry},
     selection::Selection,
 };
 use skiff_meta::{Revision, Status};
 use skiff_request::{Answer, ListAnswer};
 use skiff_store::{Entry, ListQuery, Page, StoreError};
+use std::time::Instant;
 
 pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answer, Status> {
     let options = ListOptions::parse(&ctx.call.query, false)?;
     let selection = Selection::of(ctx)?;
+    let begun = Instant::now();
     let collected = collect(registry, ctx, &options, &selection).await?;
+    let listed = Listed { evaluated: collected.evaluated, returned: collected.entries.len(), consistent: options.revision.is_none() && options.continue_token.is_empty() };
+    registry.counts.listed(ctx.row, listed, begun.elapsed());
     let items = views(ctx.row, ctx.version(), &collected.entries).await?;
     Ok(Answer::List(ListAnswer {
         kind: ctx.row.gvk(ctx.version()),
@@ -34,6 +39,8 @@ pub(crate) struct Collected {
     pub revision: Revision,
     token: String,
     remaining: Option<u64>,
+    /// How many objects the selector was tried on.
+    evaluated: usize,
 }
 
 /// Where a list starts and which state it shows.
@@ -75,33 +82,34 @@ pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &Li
     if let Some(one) = single(registry, ctx, options, selection, at).await? {
         return Ok(one);
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let (mut entries, mut evaluated): (Vec<Entry>, usize) = (Vec::new(), 0);
     loop {
         let query = ListQuery { prefix: prefix.clone(), after: after.clone(), limit: options.limit };
         let page = page(registry, &query, at).await.map_err(|e| expired(e, options, after.as_deref(), &prefix))?;
         // The pages behind the first show the first one's state.
         at.get_or_insert(page.revision);
+        evaluated += page.entries.len();
         let (more, remaining, last) = (page.more, page.remaining, page.entries.last().map(|e| e.key.to_string()));
         for e in selection.select(page.entries).await? {
             if options.limit > 0 && entries.len() == options.limit {
-                return Ok(cut(entries, page.revision, &prefix, None));
+                return Ok(cut(entries, page.revision, &prefix, None, evaluated));
             }
             entries.push(e);
         }
         if !more || options.limit == 0 {
-            return Ok(Collected { entries, revision: page.revision, token: String::new(), remaining: None });
+            return Ok(Collected { entries, revision: page.revision, token: String::new(), remaining: None, evaluated });
         }
         if entries.len() == options.limit {
             let remaining = selection.is_everything().then_some(remaining as u64);
-            return Ok(cut(entries, page.revision, &prefix, remaining));
+            return Ok(cut(entries, page.revision, &prefix, remaining, evaluated));
         }
         after = last;
     }
 }
 
-fn cut(entries: Vec<Entry>, revision: Revision, prefix: &str, remaining: Option<u64>) -> Collected {
+fn cut(entries: Vec<Entry>, revision: Revision, prefix: &str, remaining: Option<u64>, evaluated: usize) -> Collected {
     let last = entries.last().map(|e| e.key.strip_prefix(prefix).unwrap_or(&e.key).to_owned()).unwrap_or_default();
-    Collected { token: Token::new(Some(revision), &last).encode(), entries, revision, remaining }
+    Collected { token: Token::new(Some(revision), &last).encode(), entries, revision, remaining, evaluated }
 }
 
 /// A selector that names one object of one namespace needs no scan.
@@ -111,8 +119,10 @@ async fn single(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, s
         return Ok(None);
     }
     let revision = registry.store.revision();
-    let entries = selection.select(registry.store.get(&ctx.row.key(ctx.namespace(), name)).into_iter().collect()).await?;
-    Ok(Some(Collected { entries, revision, token: String::new(), remaining: None }))
+    let found: Vec<Entry> = registry.store.get(&ctx.row.key(ctx.namespace(), name)).into_iter().collect();
+    let evaluated = found.len();
+    let entries = selection.select(found).await?;
+    Ok(Some(Collected { entries, revision, token: String::new(), remaining: None, evaluated }))
 }
 
 fn expired(e: StoreError, options: &ListOptions, after: Option<&str>, prefix: &str) -> Status {

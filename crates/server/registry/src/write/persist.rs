@@ -345,7 +345,7 @@ impl Registry {
         };
         let begun = Instant::now();
         let committed = self.store.commit(Write { key: key.into(), expect, body, tier: ctx.row.tier }).await;
-        self.counts.wrote(&ctx.row.group, &ctx.row.plural, operation, begun.elapsed());
+        self.counts.wrote(ctx.row, operation, committed.is_ok(), begun.elapsed());
         committed.map_err(|e| match e {
             StoreError::Conflict { current: Some(_), .. } if expect == Expect::Absent => self.taken(ctx, key, name),
             StoreError::Conflict { current: None, .. } => Status::not_found(&row, name),

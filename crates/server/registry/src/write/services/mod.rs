@@ -4,6 +4,7 @@
 //! it reserved. The first range is the cluster's default family. Addresses come out of every ServiceCIDR that is ready
 //! (KEP-1880), and an IPAddress that somebody else made keeps its address from being given.
 
+mod counts;
 mod families;
 mod networks;
 mod ports;
@@ -20,7 +21,7 @@ use skiff_store::{ListQuery, Store};
 use std::{
     collections::HashSet,
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::{AtomicU64, Ordering}},
 };
 
 const ADDRESSES: &str = "ipaddresses.networking.k8s.io";
@@ -51,6 +52,8 @@ struct Taken {
 pub(crate) struct Allocator {
     ranges: Ranges,
     taken: Arc<Mutex<Taken>>,
+    /// Addresses that were given: asked for by name, and chosen here.
+    given: [AtomicU64; 2],
 }
 
 /// What a Service in the making took; given back when it is dropped before it is kept.
@@ -120,7 +123,7 @@ impl Allocator {
                 taken.ports.extend(node_ports(&v));
             }
         }
-        Self { ranges, taken: Arc::new(Mutex::new(taken)) }
+        Self { ranges, taken: Arc::new(Mutex::new(taken)), given: Default::default() }
     }
 
     /// Gives the Service what its type needs and takes note of it.
@@ -130,6 +133,7 @@ impl Allocator {
         let mut taken = self.taken.lock();
         let held_addresses = old.map(addresses).unwrap_or_default();
         let held_ports: HashSet<(String, u16)> = old.map(node_ports).unwrap_or_default().into_iter().collect();
+        let asked = addresses(v).len();
         // What is refused gives back what it took when `reserved` is dropped: not under the lock.
         let done = self.addresses(v, old, &held_addresses, &mut taken, &mut reserved, world).and_then(|()| self.ports(v, old, &held_ports, &mut taken, &mut reserved, world.random).map_err(Refused::Invalid));
         let (now, ports) = (addresses(v), node_ports(v));
@@ -137,6 +141,11 @@ impl Allocator {
             held_addresses.into_iter().filter(|a| !now.contains(a)).collect(),
             held_ports.into_iter().filter(|p| !ports.contains(p)).collect(),
         );
+        if done.is_ok() {
+            let fresh = reserved.addresses.len();
+            self.given[0].fetch_add(fresh.min(asked) as u64, Ordering::Relaxed);
+            self.given[1].fetch_add(fresh.saturating_sub(asked) as u64, Ordering::Relaxed);
+        }
         drop(taken);
         done.map(|()| reserved)
     }
