@@ -56,6 +56,11 @@ impl DeleteOptions {
         self.preconditions.get_or_insert_default().uid = Some(uid.to_owned());
         self
     }
+    /// Only the object at this revision.
+    pub fn revision(mut self, revision: Revision) -> Self {
+        self.preconditions.get_or_insert_default().resource_version = Some(revision.0.to_string());
+        self
+    }
     pub fn grace(mut self, seconds: i64) -> Self {
         self.grace_period_seconds = Some(seconds);
         self

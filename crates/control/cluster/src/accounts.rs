@@ -1,8 +1,10 @@
 //! What each namespace has from the start: the `default` service account and the root certificate. And secrets that are tokens.
 mod joining;
+mod legacy;
 mod tokens;
 
 pub(crate) use joining::start as start_joining;
+pub(crate) use legacy::start as start_legacy;
 pub use tokens::SecretTokens;
 pub(crate) use tokens::start as start_tokens;
 

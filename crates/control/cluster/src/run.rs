@@ -52,6 +52,7 @@ const CONTROLLERS: &[Controller] = &[
     ("namespace-controller", 4, namespaces::start),
     ("service-account-controller", 1, accounts::start),
     ("tokens-controller", 2, accounts::start_tokens),
+    ("legacy-service-account-token-cleaner", 1, accounts::start_legacy),
     ("token-cleaner", 1, accounts::start_joining),
     ("root-ca-cert-publisher", 1, accounts::start_root_ca),
     ("endpointslice-controller", 5, endpoints::start_slices),

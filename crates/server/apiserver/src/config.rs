@@ -34,7 +34,7 @@ pub struct Config {
     /// Records requests; None does not.
     pub audit: Option<Arc<Auditor>>,
     /// What others of this process count, for `/metrics`.
-    pub metrics: Vec<fn(&mut Exposition)>,
+    pub metrics: Vec<Arc<dyn Fn(&mut Exposition) + Send + Sync>>,
     /// Seats that priority and fairness shares out: so many requests of one seat are served at once.
     pub seats: u64,
 }

@@ -13,6 +13,7 @@ use skiff_client::{Client, Local};
 use skiff_policy::{Authenticator, Authorizer};
 use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
 use skiff_request::{Service, User};
+use skiff_telemetry::metrics::Exposition;
 use skiff_store::Store;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -93,6 +94,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let kubelets = KubeletTls::new(keys.kubelet_client.certificate.as_bytes(), keys.kubelet_client.key.as_bytes(), keys.server_ca.certificate().as_bytes())?;
     let proxy = skiff_apiserver::ProxyIdentity { certificate: keys.proxy_client.certificate.clone().into(), key: keys.proxy_client.key.clone().into() };
     let tls = Tls::new(&keys.tls())?;
+    let counted = issuer.clone();
     let config = Config {
         address: s.listen,
         tls,
@@ -105,7 +107,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
         audit: auditor.clone(),
-        metrics: vec![skiff_controller::metrics, skiff_client::metrics, skiff_cel::metrics],
+        metrics: vec![Arc::new(skiff_controller::metrics), Arc::new(skiff_client::metrics), Arc::new(skiff_cel::metrics), Arc::new(move |out: &mut Exposition| counted.metrics(out))],
         seats: s.seats,
     };
     let facts = skiff_apiserver::Facts {
@@ -113,6 +115,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         port: s.listen.port(),
         service_address: s.api_service()?,
         networks: s.services.iter().map(ToString::to_string).collect(),
+        now: SystemTime::now,
         authentication: authentication(&keys),
     };
     skiff_apiserver::bootstrap(&*registry, &facts).await.context("make the objects of a new cluster")?;
@@ -122,6 +125,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let handle = Server::start_on(config, listener).with_context(|| format!("serve the API on {}", s.listen))?;
     let stop = CancellationToken::new();
     tokio::spawn(skiff_apiserver::keep(registry.clone(), facts, stop.clone()));
+    tokio::spawn(crate::server::token_uses::record(issuer, client(service.clone(), master(), "kube-apiserver"), stop.clone()));
     let encryption = Encryption::new(sealer, store.clone(), s);
     Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, dns, auditor, handle, stop })
 }

@@ -18,6 +18,7 @@ mod outside;
 mod reload;
 mod role;
 mod settings;
+mod token_uses;
 pub mod tokens;
 
 use crate::cli::{LogFormat, ServerArgs};

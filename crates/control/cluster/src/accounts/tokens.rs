@@ -2,7 +2,7 @@
 //! account. Nobody makes such secrets by himself any more; people do.
 //! <https://kubernetes.io/docs/concepts/configuration/secret/#serviceaccount-token-secrets>
 //!
-//! Not here: the removal of secrets that Kubernetes before 1.24 made for each account; no cluster of ours has them.
+//! Secrets that Kubernetes before 1.24 made for each account are [`legacy`](super::legacy)'s.
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
@@ -25,7 +25,7 @@ pub trait SecretTokens: Send + Sync {
 }
 
 /// The account that a secret names: name, and uid if any.
-fn account(row: &Row) -> Option<(String, String)> {
+pub(super) fn account(row: &Row) -> Option<(String, String)> {
     let mut notes = Head::of(&row.bytes).ok()?.annotations;
     Some((notes.remove(ACCOUNT)?, notes.remove(ACCOUNT_UID).unwrap_or_default())).filter(|(name, _)| !name.is_empty())
 }

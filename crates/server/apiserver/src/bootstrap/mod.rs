@@ -5,6 +5,7 @@
 
 mod data;
 mod network;
+mod tracking;
 
 pub use network::keep;
 
@@ -12,7 +13,7 @@ use futures::future::{try_join_all, try_join5};
 use serde_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Call, Service, Target, User, Verb};
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 /// What bootstrapping must know of this installation.
 #[derive(Clone, Debug)]
@@ -24,6 +25,7 @@ pub struct Facts {
     pub service_address: IpAddr,
     /// Service networks as CIDRs.
     pub networks: Vec<String>,
+    pub now: fn() -> SystemTime,
     /// The ConfigMap `kube-system/extension-apiserver-authentication`: how API servers behind this one know it.
     pub authentication: BTreeMap<String, String>,
 }
@@ -52,7 +54,10 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
     });
     let api_services = data::api_services().into_iter().map(|object| b.api_service(object));
     let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
-    let known = b.put("", "v1", "configmaps", "kube-system", known);
+    let known = async {
+        b.put("", "v1", "configmaps", "kube-system", known).await?;
+        b.tracked((facts.now)()).await
+    };
     try_join5(try_join_all(priorities), crate::flow::create(service), try_join_all(api_services), known, b.network(facts)).await.map(drop)
 }
 

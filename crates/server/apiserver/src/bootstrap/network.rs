@@ -23,6 +23,9 @@ pub async fn keep(service: Arc<dyn Service>, facts: Facts, stop: CancellationTok
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
+        if let Err(why) = b.tracked((facts.now)()).await {
+            tracing::warn!(target: "api", why = why.message, "the beginning of the record of old tokens' uses could not be kept");
+        }
         if let Err(why) = b.kept(&facts).await {
             tracing::warn!(target: "api", why = why.message, "the kubernetes Service could not be kept as it should be");
         }

@@ -9,10 +9,12 @@ mod claims;
 mod issue;
 mod keys;
 mod of_secret;
+mod uses;
 mod verify;
 
 pub use claims::{Claims, Kubernetes, Reference};
 pub use issue::Issued;
+pub use uses::{LAST_USED, Use};
 pub use keys::{KeyError, Keys};
 
 use parking_lot::Mutex;
@@ -33,6 +35,7 @@ pub struct Issuer {
     now: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     unique: Arc<dyn Fn() -> String + Send + Sync>,
     verified: Mutex<verify::Verified>,
+    uses: uses::Uses,
 }
 
 impl Issuer {
@@ -47,7 +50,7 @@ impl Issuer {
     ) -> Self {
         let name = name.into();
         let audiences = if audiences.is_empty() { vec![name.clone()] } else { audiences };
-        Self { keys, name, audiences, store, now, unique, verified: Mutex::default() }
+        Self { keys, name, audiences, store, now, unique, verified: Mutex::default(), uses: uses::Uses::default() }
     }
     /// Seconds since 1970.
     fn seconds(&self) -> i64 {

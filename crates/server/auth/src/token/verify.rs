@@ -11,7 +11,7 @@ use skiff_policy::{Authenticator, Credentials};
 use skiff_request::User;
 use skiff_store::Entry;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 /// No token is longer.
 const LIMIT: usize = 16 << 10;
@@ -55,6 +55,10 @@ impl Issuer {
             Signed::Bound(claims) => {
                 self.in_time(claims)?;
                 self.still_bound(claims)?;
+                self.uses.bound.fetch_add(1, Ordering::Relaxed);
+                if claims.kubernetes.warnafter.is_some_and(|at| self.seconds() > at) {
+                    self.uses.stale.fetch_add(1, Ordering::Relaxed);
+                }
                 user(claims)
             }
         };
