@@ -2,7 +2,7 @@
 use std::{fmt, str::FromStr};
 
 /// Seconds since 1970 in UTC, written as `2026-01-02T03:04:05Z`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(pub i64);
 
 /// Microseconds since 1970 in UTC, written as `2026-01-02T03:04:05.000006Z`.

@@ -35,6 +35,7 @@ mod stream;
 mod table;
 mod tls;
 mod upkeep;
+mod usage;
 mod version;
 mod wire;
 

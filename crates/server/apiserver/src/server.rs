@@ -17,6 +17,7 @@ use crate::{
     route::Route,
     table,
     upkeep::upkeep,
+    usage::Measure,
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
@@ -96,6 +97,9 @@ impl Server {
         tasks.spawn(flow::follow(flow.clone(), config.registry.clone(), stop.clone()));
         tasks.spawn(stopped(flow.control.clone().run(), stop.clone()));
         let aggregation = config.proxy.as_ref().map(|(identity, _)| Aggregation::new(config.registry.clone(), identity.clone()));
+        if let Some(kubelets) = &config.kubelets {
+            config.registry.serve_usages(Arc::new(Measure::new(config.registry.store().clone(), kubelets.clone())));
+        }
         let front_proxies = config.proxy.as_ref().and_then(|(_, ca)| identity::authority_name(ca));
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
@@ -348,7 +352,7 @@ impl Server {
         };
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
         // Reviews are no objects: nothing but themselves can be made of them.
-        let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus)));
+        let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus | Computed::Usage)));
         let mut form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes);
         if let Err(s) = &mut form && verb == Verb::Watch {
             negotiate::name_streams(s);

@@ -24,7 +24,7 @@ mod write;
 
 pub use index::RowIndexer;
 pub use registry::{Options, Registry};
-pub use review::Tokens;
+pub use review::{Amounts, Tokens, Usage, Usages};
 pub use write::services::Ranges;
 
 use skiff_meta::value;

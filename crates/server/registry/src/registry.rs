@@ -12,7 +12,7 @@ use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Answer, Call, Notes, Query, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use skiff_telemetry::metrics::Exposition;
-use std::{borrow::Cow, sync::Arc, time::{Instant, SystemTime}};
+use std::{borrow::Cow, sync::{Arc, OnceLock}, time::{Instant, SystemTime}};
 
 /// What is handed in: policy, time and chance.
 pub struct Options {
@@ -32,6 +32,8 @@ pub struct Registry {
     pub(crate) options: Options,
     pub(crate) services: write::services::Allocator,
     pub(crate) counts: Counts,
+    /// Who measures what nodes and pods use.
+    pub(crate) usages: OnceLock<Arc<dyn crate::review::Usages>>,
 }
 
 /// A call with everything that was found out about it before the work starts.
@@ -58,7 +60,7 @@ impl Registry {
     pub fn new(store: Arc<dyn Store>, table: Arc<Table>, options: Options) -> Arc<Self> {
         let services = write::services::Allocator::new(options.services.clone(), &*store);
         let counts = Counts::new(options.admission.iter().map(|a| a.name()));
-        Arc::new(Self { store, table, options, services, counts })
+        Arc::new(Self { store, table, options, services, counts, usages: OnceLock::new() })
     }
     /// What was counted, for `/metrics`.
     pub fn metrics(&self, out: &mut Exposition) {

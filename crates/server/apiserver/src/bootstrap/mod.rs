@@ -6,6 +6,7 @@
 mod data;
 mod network;
 mod tracking;
+mod usage;
 
 pub use network::keep;
 
@@ -56,7 +57,8 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
     let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
     let known = async {
         b.put("", "v1", "configmaps", "kube-system", known).await?;
-        b.tracked((facts.now)()).await
+        b.tracked((facts.now)()).await?;
+        b.usage().await
     };
     try_join5(try_join_all(priorities), crate::flow::create(service), try_join_all(api_services), known, b.network(facts)).await.map(drop)
 }

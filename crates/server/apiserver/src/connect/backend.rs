@@ -49,7 +49,7 @@ pub(crate) trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + U
 impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The kubelet of a Node object.
-pub(super) fn kubelet(node: &Value, name: &str, tls: &KubeletTls) -> Result<Backend, Status> {
+pub(crate) fn kubelet(node: &Value, name: &str, tls: &KubeletTls) -> Result<Backend, Status> {
     let addresses = node["status"]["addresses"].as_array().map_or(&[][..], Vec::as_slice);
     let host = ["InternalIP", "ExternalIP", "InternalDNS", "Hostname"]
         .iter()

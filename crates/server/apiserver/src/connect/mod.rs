@@ -9,9 +9,9 @@ mod pipe;
 mod pods;
 mod proxy;
 
-pub(crate) use backend::{Backend, anyone};
+pub(crate) use backend::{Backend, anyone, kubelet};
 pub use backend::KubeletTls;
-pub(crate) use pipe::{fetch, forward};
+pub(crate) use pipe::{fetch, forward, text};
 
 use crate::answer::Reply;
 use http::{Response, request::Parts};

@@ -110,10 +110,19 @@ const DOCUMENT_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A JSON document of a backend, asked for under the server's own name. Errors: why there is none.
 pub(crate) async fn fetch(backend: &Backend, path: &str) -> Result<serde_json::Value, String> {
+    serde_json::from_slice(&document(backend, path, "application/json").await?).map_err(|e| e.to_string())
+}
+
+/// The same of a text.
+pub(crate) async fn text(backend: &Backend, path: &str) -> Result<String, String> {
+    String::from_utf8(document(backend, path, "text/plain").await?.to_vec()).map_err(|e| e.to_string())
+}
+
+async fn document(backend: &Backend, path: &str, media: &'static str) -> Result<Bytes, String> {
     let mut sender = connect(backend).await.map_err(|s| s.message)?;
     let request = Request::get(path)
         .header(header::HOST, backend.authority())
-        .header(header::ACCEPT, "application/json")
+        .header(header::ACCEPT, media)
         .header("x-remote-user", "system:kube-aggregator")
         .header("x-remote-group", "system:masters")
         .body(Empty::<Bytes>::new());
@@ -122,7 +131,7 @@ pub(crate) async fn fetch(backend: &Backend, path: &str) -> Result<serde_json::V
         return Err(format!("bad status from {path}: {}", response.status().as_u16()));
     }
     let body = http_body_util::Limited::new(response.into_body(), DOCUMENT_LIMIT).collect().await.map_err(|e| e.to_string())?;
-    serde_json::from_slice(&body.to_bytes()).map_err(|e| e.to_string())
+    Ok(body.to_bytes())
 }
 
 async fn pipe(client: OnUpgrade, server: OnUpgrade) {

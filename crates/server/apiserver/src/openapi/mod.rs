@@ -55,7 +55,7 @@ fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
     };
     let mut own = false;
     for r in rows.of_version(group, version) {
-        own |= r.custom.is_some();
+        own |= r.shape.published(&r.gvk(version), true).is_some();
         add(group, version, &r.kind);
         add(group, version, &format!("{}List", r.kind));
         for s in &r.subresources {

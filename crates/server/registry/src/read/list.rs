@@ -11,6 +11,7 @@ use crate::{
     counts::Listed,
     registry::{Context, Registry},
     selection::Selection,
+    table::Resource,
 };
 use skiff_meta::{Revision, Status};
 use skiff_request::{Answer, ListAnswer};
@@ -50,7 +51,7 @@ struct Start {
     at: Option<Revision>,
 }
 
-async fn start(registry: &Registry, options: &ListOptions, prefix: &str) -> Result<Start, Status> {
+async fn start(registry: &Registry, row: &Resource, options: &ListOptions, prefix: &str) -> Result<Start, Status> {
     if !options.continue_token.is_empty() {
         if options.revision.is_some_and(|r| r != Revision::ZERO) {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
@@ -64,7 +65,7 @@ async fn start(registry: &Registry, options: &ListOptions, prefix: &str) -> Resu
         Some(m) => m == Match::Exact,
         None => options.limit > 0 && asked != Revision::ZERO,
     };
-    registry.await_revision(asked).await?;
+    registry.await_revision(row, asked).await?;
     Ok(Start { after: None, at: exact.then_some(asked) })
 }
 
@@ -78,7 +79,7 @@ async fn page(registry: &Registry, query: &ListQuery, at: Option<Revision>) -> R
 /// One page of what is selected.
 pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection) -> Result<Collected, Status> {
     let prefix = ctx.row.prefix(ctx.namespace());
-    let Start { mut after, mut at } = start(registry, options, &prefix).await?;
+    let Start { mut after, mut at } = start(registry, ctx.row, options, &prefix).await?;
     if let Some(one) = single(registry, ctx, options, selection, at).await? {
         return Ok(one);
     }

@@ -138,8 +138,14 @@ pub(crate) async fn sealed(row: &Resource, version: &str, v: Value) -> Result<Va
 
 impl Registry {
     /// Waits for `asked` to be visible; 504 when it does not come.
-    pub(crate) async fn await_revision(&self, asked: Revision) -> Result<(), Status> {
-        if asked > self.store.revision() && tokio::time::timeout(FRESH, self.store.wait_for(asked)).await.is_err() {
+    pub(crate) async fn await_revision(&self, row: &Resource, asked: Revision) -> Result<(), Status> {
+        if asked <= self.store.revision() {
+            return Ok(());
+        }
+        let begun = std::time::Instant::now();
+        let waited = tokio::time::timeout(FRESH, self.store.wait_for(asked)).await;
+        self.counts.waited(row, begun.elapsed());
+        if waited.is_err() {
             return Err(Status::revision_too_large(asked.0, self.store.revision().0));
         }
         Ok(())

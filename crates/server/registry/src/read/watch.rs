@@ -72,7 +72,7 @@ async fn begin(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, se
         (None, asked) => asked.is_none(),
     };
     if let Some(asked) = asked {
-        registry.await_revision(asked).await?;
+        registry.await_revision(ctx.row, asked).await?;
     }
     if !initial {
         return Ok(Begin { events: Vec::new(), after: asked.unwrap_or_else(|| registry.store.revision()) });

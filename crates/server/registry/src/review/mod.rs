@@ -1,5 +1,8 @@
 //! Resources that are computed, never stored: reviews of identities and of access, the old binding, component statuses.
 mod access;
+mod usage;
+
+pub use usage::{Amounts, Usage, Usages};
 
 use crate::{
     registry::{Context, Registry},
@@ -28,6 +31,7 @@ impl Registry {
         }
         match what {
             Computed::ComponentStatus => self.components(ctx),
+            Computed::Usage => self.usage(ctx).await,
             Computed::Binding => self.old_binding(ctx).await,
             _ => self.review(ctx, what).await,
         }

@@ -92,7 +92,7 @@ impl Resource {
     }
     pub fn computed(mut self, c: Computed) -> Self {
         self.computed = Some(c);
-        self.verbs = if c == Computed::ComponentStatus { &["get", "list"] } else { &["create"] };
+        self.verbs = if matches!(c, Computed::ComponentStatus | Computed::Usage) { &["get", "list"] } else { &["create"] };
         self
     }
     pub fn strategy(mut self, change: impl FnOnce(&mut Strategy)) -> Self {

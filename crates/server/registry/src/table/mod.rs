@@ -4,7 +4,7 @@
 //! wait. It does not serve anything: the `read` and `write` modules do, over rows.
 
 mod apps;
-mod build;
+pub(crate) mod build;
 mod conversions;
 mod metrics;
 mod converted;

@@ -54,6 +54,8 @@ pub enum Computed {
     SelfSubjectAccessReview,
     SelfSubjectRulesReview,
     ComponentStatus,
+    /// What nodes and pods use.
+    Usage,
     /// `bindings`, the old form of `pods/binding`.
     Binding,
 }
