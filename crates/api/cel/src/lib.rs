@@ -17,6 +17,7 @@ mod literal;
 mod operators;
 mod program;
 mod request;
+mod special;
 mod value;
 
 pub use budget::Budget;
@@ -25,6 +26,7 @@ pub use evaluate::{Scope, Variables, convert};
 pub use kube_cel::cel::objects::{Key, Map, Opaque, Value};
 pub use program::{CompileError, Program};
 pub use request::RequestNames;
+pub use special::{quantity, semver};
 pub use value::{bytes, from_json, map_of, optional_of, to_json};
 
 use thiserror::Error;

@@ -3,7 +3,8 @@ use crate::counts;
 use crate::{Budget, EvalError, Scope, Value, evaluate::Evaluation};
 use kube_cel::cel::{
     IdedExpr,
-    common::ast::{EntryExpr, Expr},
+    common::types::CelString,
+        common::ast::{EntryExpr, Expr, LiteralValue},
     parser::Parser,
 };
 use std::{collections::BTreeSet, thread, time::Instant};
@@ -66,6 +67,19 @@ impl Program {
         let value = Evaluation { scope, budget }.run(&self.expression);
         counts::EVALUATED.observe(begun.elapsed().as_secs_f64());
         value
+    }
+
+    /// Every literal text in it.
+    pub fn texts(&self) -> BTreeSet<String> {
+        fn walk(e: &IdedExpr, found: &mut BTreeSet<String>) {
+            if let Expr::Literal(LiteralValue::String(s)) = &e.expr {
+                found.insert(CelString::inner(s).to_owned());
+            }
+            children(&e.expr).into_iter().for_each(|c| walk(c, found));
+        }
+        let mut found = BTreeSet::new();
+        walk(&self.expression, &mut found);
+        found
     }
 
     pub(crate) fn expression(&self) -> &IdedExpr {

@@ -9,6 +9,7 @@
 mod affinity;
 mod decide;
 mod facts;
+pub mod devices;
 mod filter;
 pub mod fit;
 mod preempt;

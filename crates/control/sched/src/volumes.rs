@@ -46,8 +46,8 @@ pub struct Devices {
     pub refusal: Option<String>,
     /// Where the devices of claims that are allocated can be reached: all of these, each by any of its terms.
     pub selectors: Vec<Vec<NodeSelectorTerm>>,
-    /// A claim without devices: nobody here hands them out.
-    pub unallocated: bool,
+    /// The nodes that have devices for the claims that have none yet; None: there are no such claims.
+    pub able: Option<BTreeSet<String>>,
 }
 
 /// A reason that holds for every node.
@@ -128,5 +128,5 @@ pub(crate) fn devices_refuse(devices: &Devices, node: &NodeFacts) -> Option<&'st
     if devices.selectors.iter().any(|terms| !fits(terms, node)) {
         return Some("resourceclaim not available on the node");
     }
-    devices.unallocated.then_some("cannot allocate all claims")
+    devices.able.as_ref().is_some_and(|able| !able.contains(&node.name)).then_some("cannot allocate all claims")
 }

@@ -3,7 +3,7 @@ use crate::PodQueue;
 use crate::cluster::Cluster;
 use crate::storage::device_claims;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
-use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference};
+use k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimConsumerReference};
 use serde_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
 use skiff_controller::{Clock, Recorder, Regarding, change_status};
@@ -24,6 +24,11 @@ pub(crate) enum Promise {
 
 /// A claim and the volume that it gets; None: a new one.
 pub(crate) type Volumes = [(String, Option<String>)];
+/// Claims with the devices that they get.
+pub(crate) type DevicesGiven = [(ResourceClaim, AllocationResult)];
+
+/// Keeps a claim with devices from vanishing under those who use them.
+const PROTECTION: &str = "resource.kubernetes.io/delete-protection";
 
 pub(crate) struct Binder {
     pub client: Client,
@@ -35,10 +40,11 @@ pub(crate) struct Binder {
 
 impl Binder {
     /// Lets waiting claims be bound, then binds the pod. On failure the pod is taken back and tried again.
-    pub async fn bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, node: &str) {
-        let done = self.try_bind(pod, facts, volumes, node).await;
+    pub async fn bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, given: &DevicesGiven, node: &str) {
+        let done = self.try_bind(pod, facts, volumes, given, node).await;
         if done.is_err() {
             volumes.iter().filter_map(|(_, v)| v.as_deref()).for_each(|v| self.cluster.storage.withdraw(v));
+            self.cluster.storage.take_back(given);
         }
         match done {
             Ok(()) => self.recorder.normal(&Regarding::of(pod), "Scheduled", format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name)),
@@ -62,7 +68,7 @@ impl Binder {
             self.queue.changed(Wakes::POD_GONE);
         }
     }
-    async fn try_bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, node: &str) -> Result<(), Status> {
+    async fn try_bind(&self, pod: &Pod, facts: &PodFacts, volumes: &Volumes, given: &DevicesGiven, node: &str) -> Result<(), Status> {
         for (claim, volume) in volumes {
             match volume {
                 Some(v) => self.give(&facts.namespace, claim, v).await?,
@@ -77,7 +83,7 @@ impl Binder {
             let all = self.claims_bound(&facts.namespace, &waiting);
             tokio::time::timeout(VOLUMES_AT_MOST, all).await.map_err(|_| Status::new(Reason::Timeout, "timed out waiting for the volumes to be bound"))?;
         }
-        self.reserve_devices(pod).await?;
+        self.reserve_devices(pod, given).await?;
         let meta = &pod.metadata;
         let body = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
             "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
@@ -98,14 +104,26 @@ impl Binder {
         }
         self.client.patch::<PersistentVolume>("", volume, PatchBody::merge(&patch)).await.map(drop)
     }
-    /// Says on each claim of devices that the pod uses it.
-    async fn reserve_devices(&self, pod: &Pod) -> Result<(), Status> {
+    /// Says on each claim of devices which it gets, where that is decided here, and that the pod uses it.
+    async fn reserve_devices(&self, pod: &Pod, given: &DevicesGiven) -> Result<(), Status> {
         let m = &pod.metadata;
         let (namespace, uid) = (m.namespace.as_deref().unwrap_or_default(), m.uid.clone().unwrap_or_default());
         for name in device_claims(pod).into_iter().flatten() {
-            let consumer =
-                ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            let consumer = ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            let own = given.iter().find(|(c, _)| c.metadata.name.as_deref() == Some(name.as_str()));
+            if let Some((claim, _)) = own {
+                self.protect(claim).await?;
+            }
+            let mut other = false;
             change_status::<ResourceClaim>(&self.client, namespace, &name, |c| {
+                let status = c.status.get_or_insert_default();
+                if let Some((_, allocation)) = own {
+                    other = status.allocation.as_ref().is_some_and(|there| there != allocation);
+                    if other {
+                        return false;
+                    }
+                    status.allocation = Some(allocation.clone());
+                }
                 let all = c.status.get_or_insert_default().reserved_for.get_or_insert_default();
                 let known = all.iter().any(|r| r.uid == uid);
                 if !known {
@@ -114,8 +132,22 @@ impl Binder {
                 !known
             })
             .await?;
+            if other {
+                return Err(Status::new(Reason::Conflict, format!("claim {namespace}/{name} was allocated otherwise meanwhile")));
+            }
         }
         Ok(())
+    }
+    async fn protect(&self, claim: &ResourceClaim) -> Result<(), Status> {
+        let m = &claim.metadata;
+        let mut all = m.finalizers.clone().unwrap_or_default();
+        if all.iter().any(|f| f == PROTECTION) {
+            return Ok(());
+        }
+        all.push(PROTECTION.to_owned());
+        let patch = json!({"metadata": {"uid": m.uid, "resourceVersion": m.resource_version, "finalizers": all}});
+        let (namespace, name) = (m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default());
+        self.client.patch::<ResourceClaim>(namespace, name, PatchBody::merge(&patch)).await.map(drop)
     }
     async fn claims_bound(&self, namespace: &str, names: &[&str]) {
         let mut changed = self.cluster.claims_changed.clone();

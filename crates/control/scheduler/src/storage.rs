@@ -1,21 +1,32 @@
 //! What is known of the claims of pods: of volumes, with the volumes that a decision has promised but not yet written
 //! down, and of devices.
 use k8s_openapi::api::core::v1::{NodeSelectorTerm, PersistentVolume, PersistentVolumeClaim, Pod, TopologySelectorTerm};
-use k8s_openapi::api::resource::v1::ResourceClaim;
+use k8s_openapi::api::resource::v1::{AllocationResult, DeviceClass, DeviceTaintRule, ResourceClaim, ResourceSlice};
 use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
 use skiff_informer::{Informers, Row, Typed, key_of};
-use skiff_sched::{Candidate, Claim, ClaimState, Devices, PodFacts, VolumeView, fit, zones};
-use std::collections::BTreeMap;
+use skiff_sched::{Candidate, Claim, ClaimState, Devices, NodeFacts, PodFacts, VolumeView, devices::{self, Inventory, Selectors, Unable}, fit, zones};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// By the claim's uid.
+type Given = Arc<Mutex<BTreeMap<String, AllocationResult>>>;
+/// By node: claims with the devices that they would get there.
+pub(crate) type Allocations = BTreeMap<String, Vec<(ResourceClaim, AllocationResult)>>;
 
 pub(crate) struct Storage {
     pub claims: Typed<PersistentVolumeClaim>,
     pub volumes: Typed<PersistentVolume>,
     classes: Typed<StorageClass>,
     devices: Typed<ResourceClaim>,
+    slices: Typed<ResourceSlice>,
+    device_classes: Typed<DeviceClass>,
+    taints: Typed<DeviceTaintRule>,
+    selectors: Selectors,
+    /// Devices that a decision has given and that are not written down yet, by the claim's uid.
+    given: Given,
     /// Volume → the claim that it was promised to.
     promised: Arc<Mutex<BTreeMap<String, String>>>,
 }
@@ -29,9 +40,8 @@ fn class_of_free(row: &Row) -> Vec<String> {
 }
 
 impl Storage {
-    pub fn start(informers: &Informers, changed: impl Fn() + Clone + Send + 'static, devices_changed: impl Fn() + Send + 'static) -> Self {
-        let (claims, volumes, classes, devices) =
-            (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
+    pub fn start(informers: &Informers, changed: impl Fn() + Clone + Send + 'static, devices_changed: impl Fn() + Clone + Send + 'static) -> Self {
+        let (claims, volumes, classes, devices) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
         volumes.index("free by class", class_of_free);
         let promised: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let (kept, tell) = (promised.clone(), changed.clone());
@@ -45,8 +55,22 @@ impl Storage {
         let tell = changed.clone();
         claims.subscribe(move |_| tell());
         classes.subscribe(move |_| changed());
-        devices.subscribe(move |_| devices_changed());
-        Self { claims, volumes, classes, devices, promised }
+        let given = Given::default();
+        let (kept, tell) = (given.clone(), devices_changed.clone());
+        devices.subscribe(move |c| {
+            // The devices are written down, or the claim is gone.
+            let told = c.new.as_ref().is_none_or(|r| r.decode::<ResourceClaim>().is_ok_and(|c| c.status.is_some_and(|s| s.allocation.is_some())));
+            if told {
+                kept.lock().remove(c.row().uid.as_str());
+            }
+            tell();
+        });
+        let (slices, device_classes, taints) = (informers.of::<ResourceSlice>(), informers.of::<DeviceClass>(), informers.of::<DeviceTaintRule>());
+        let (tell, of_classes) = (devices_changed.clone(), devices_changed.clone());
+        slices.subscribe(move |_| tell());
+        device_classes.subscribe(move |_| of_classes());
+        taints.subscribe(move |_| devices_changed());
+        Self { claims, volumes, classes, devices, slices, device_classes, taints, selectors: Selectors::default(), given, promised }
     }
 
     /// What is known of the claims that the pod names.
@@ -102,9 +126,9 @@ impl Storage {
         }
     }
 
-    /// What is known of the devices that the pod claims.
-    pub fn devices(&self, pod: &Pod) -> Devices {
-        let mut d = Devices::default();
+    /// What is known of the devices that the pod claims, and what it could get on which of the nodes.
+    pub fn devices(&self, pod: &Pod, nodes: impl FnOnce() -> Vec<Arc<NodeFacts>>) -> (Devices, Allocations) {
+        let (mut d, mut open) = (Devices::default(), Vec::new());
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         for name in device_claims(pod) {
             let refusal = match name {
@@ -113,9 +137,10 @@ impl Storage {
                     None => format!("resourceclaim.resource.k8s.io {name:?} not found"),
                     Some(c) if c.metadata.deletion_timestamp.is_some() => format!("resourceclaim {name:?} is being deleted"),
                     Some(c) => {
-                        match c.status.and_then(|s| s.allocation) {
+                        let given = || self.given.lock().get(c.metadata.uid.as_deref().unwrap_or_default()).cloned();
+                        match c.status.as_ref().and_then(|s| s.allocation.clone()).or_else(given) {
                             Some(a) => d.selectors.extend(a.node_selector.map(|s| s.node_selector_terms)),
-                            None => d.unallocated = true,
+                            None => open.push(c),
                         }
                         continue;
                     }
@@ -123,7 +148,48 @@ impl Storage {
             };
             d.refusal.get_or_insert(refusal);
         }
-        d
+        if open.is_empty() || d.refusal.is_some() {
+            return (d, Allocations::new());
+        }
+        match self.allocations(&open, &nodes()) {
+            Ok(all) => {
+                d.able = Some(all.keys().cloned().collect());
+                (d, all)
+            }
+            Err(why) => {
+                d.refusal = Some(why);
+                (d, Allocations::new())
+            }
+        }
+    }
+
+    fn allocations(&self, open: &[ResourceClaim], nodes: &[Arc<NodeFacts>]) -> Result<Allocations, String> {
+        let written = self.devices.all();
+        let mut taken: BTreeSet<_> = written.iter().filter_map(|c| c.status.as_ref()?.allocation.as_ref()).flat_map(devices::taken).collect();
+        taken.extend(self.given.lock().values().flat_map(devices::taken));
+        let classes = self.device_classes.all().into_iter().filter_map(|c| Some((c.metadata.name.clone()?, c))).collect();
+        let inventory = Inventory { slices: self.slices.all(), classes, taints: self.taints.all(), taken };
+        let mut all = Allocations::new();
+        for node in nodes {
+            match devices::allocate(&inventory, open, node, &self.selectors) {
+                Ok(found) => drop(all.insert(node.name.clone(), open.iter().cloned().zip(found).collect())),
+                Err(Unable::Here) => {}
+                Err(Unable::Wrong(why)) => return Err(why),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Devices count as taken from now on, until that is written down or [`Storage::take_back`] is called.
+    pub fn give(&self, all: &[(ResourceClaim, AllocationResult)]) {
+        let mut given = self.given.lock();
+        given.extend(all.iter().filter_map(|(c, a)| Some((c.metadata.uid.clone()?, a.clone()))));
+    }
+    pub fn take_back(&self, all: &[(ResourceClaim, AllocationResult)]) {
+        let mut given = self.given.lock();
+        for uid in all.iter().filter_map(|(c, _)| c.metadata.uid.as_ref()) {
+            given.remove(uid);
+        }
     }
 }
 

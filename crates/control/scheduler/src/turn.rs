@@ -13,7 +13,8 @@ pub(crate) async fn take(binder: &Arc<Binder>, key: &str) {
     if !facts.node.is_empty() || facts.terminating {
         return binder.queue.remove(key);
     }
-    let (view, devices) = (cluster.storage.view(&facts), cluster.storage.devices(&pod));
+    let nodes = || cluster.snapshot.lock().nodes().map(|n| n.facts.clone()).collect();
+    let (view, (devices, mut allocations)) = (cluster.storage.view(&facts), cluster.storage.devices(&pod, nodes));
     let nominated: Vec<PodFacts> = cluster.nominated.lock().values().cloned().collect();
     let (decision, volumes) = {
         let mut snapshot = cluster.snapshot.lock();
@@ -35,8 +36,10 @@ pub(crate) async fn take(binder: &Arc<Binder>, key: &str) {
                     cluster.storage.promise(v, &skiff_informer::key_of(namespace, claim));
                 }
             }
+            let given = allocations.remove(&node).unwrap_or_default();
+            cluster.storage.give(&given);
             let (binder, pod) = (binder.clone(), Arc::new(pod));
-            tokio::spawn(async move { binder.bind(&pod, &facts, &volumes, &node).await });
+            tokio::spawn(async move { binder.bind(&pod, &facts, &volumes, &given, &node).await });
         }
         Decision::Gated => {
             // It comes back when its spec changes.
