@@ -3,8 +3,10 @@ use crate::counts;
 use crate::{Budget, EvalError, Scope, Value, evaluate::Evaluation};
 use kube_cel::cel::{
     IdedExpr,
-    common::types::CelString,
-        common::ast::{EntryExpr, Expr, LiteralValue},
+    common::{
+        ast::{EntryExpr, Expr, LiteralValue},
+        types::CelString,
+    },
     parser::Parser,
 };
 use std::{collections::BTreeSet, thread, time::Instant};

@@ -124,12 +124,12 @@ impl Binder {
                     }
                     status.allocation = Some(allocation.clone());
                 }
-                let all = c.status.get_or_insert_default().reserved_for.get_or_insert_default();
+                let all = status.reserved_for.get_or_insert_default();
                 let known = all.iter().any(|r| r.uid == uid);
                 if !known {
                     all.push(consumer.clone());
                 }
-                !known
+                !known || own.is_some()
             })
             .await?;
             if other {

@@ -24,12 +24,12 @@ fn configs(claim: &ResourceClaim, classes: &BTreeMap<String, DeviceClass>, picks
     ways.dedup();
     let mut out = Vec::new();
     for (request, class) in &ways {
-        for c in classes.get(*class).iter().flat_map(|c| c.spec.config.iter().flatten()) {
+        for c in classes.get(*class).iter().filter_map(|c| c.spec.as_ref()).flat_map(|s| s.config.iter().flatten()) {
             out.push(DeviceAllocationConfiguration { source: "FromClass".into(), requests: Some(vec![(*request).to_owned()]), opaque: c.opaque.clone() });
         }
     }
     let used = |r: &String| ways.iter().any(|(way, _)| way == r || way.split('/').next() == Some(r.as_str()));
-    for c in claim.spec.devices.iter().flat_map(|d| d.config.iter().flatten()) {
+    for c in claim.spec.iter().filter_map(|s| s.devices.as_ref()).flat_map(|d| d.config.iter().flatten()) {
         let all: Vec<&String> = c.requests.iter().flatten().collect();
         if all.is_empty() || all.iter().any(|r| used(r)) {
             out.push(DeviceAllocationConfiguration { source: "FromClaim".into(), requests: c.requests.clone(), opaque: c.opaque.clone() });

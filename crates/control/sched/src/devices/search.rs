@@ -43,7 +43,7 @@ pub(super) struct Pick<'a, 'p> {
 impl<'a> Wanted<'a> {
     /// The error is upstream's.
     pub fn of(claim: &'a ResourceClaim, classes: &'a BTreeMap<String, DeviceClass>) -> Result<Self, String> {
-        let devices = claim.spec.devices.as_ref();
+        let devices = claim.spec.as_ref().and_then(|s| s.devices.as_ref());
         let class = |request: &str, name: &str| classes.get(name).ok_or_else(|| format!("request {request}: device class {name} does not exist"));
         let count = |mode: &Option<String>, count: Option<i64>| (mode.as_deref() != Some("All")).then(|| usize::try_from(count.unwrap_or(1)).unwrap_or(1).max(1));
         let mut requests = Vec::new();
@@ -55,7 +55,7 @@ impl<'a> Wanted<'a> {
                     name: r.name.clone(),
                     class: &e.device_class_name,
                     selectors: e.selectors.iter().flatten().collect(),
-                    class_selectors: c.spec.selectors.iter().flatten().collect(),
+                    class_selectors: c.spec.iter().flat_map(|s| s.selectors.iter().flatten()).collect(),
                     tolerations: e.tolerations.iter().flatten().collect(),
                     admin: e.admin_access == Some(true),
                     count: count(&e.allocation_mode, e.count),
@@ -68,7 +68,7 @@ impl<'a> Wanted<'a> {
                     name,
                     class: &s.device_class_name,
                     selectors: s.selectors.iter().flatten().collect(),
-                    class_selectors: c.spec.selectors.iter().flatten().collect(),
+                    class_selectors: c.spec.iter().flat_map(|s| s.selectors.iter().flatten()).collect(),
                     tolerations: s.tolerations.iter().flatten().collect(),
                     admin: false,
                     count: count(&s.allocation_mode, s.count),
