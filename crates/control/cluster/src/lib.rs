@@ -12,6 +12,7 @@
 //! | `roles` | aggregated cluster roles |
 //! | `certificates` | approval, signing and removal of CertificateSigningRequests |
 //! | `resource_claims` | claims of devices: made from templates, let go with their pods |
+//! | `device_taints` | eviction of pods whose devices are tainted |
 //! | `trust_bundle` | the trust anchors of this API server |
 //! | `service_cidrs` | readiness and protection of the networks of Services |
 //! | `autoscale` | as many replicas as metrics ask for |
@@ -24,6 +25,7 @@
 mod accounts;
 mod autoscale;
 mod certificates;
+mod device_taints;
 mod edit;
 mod endpoints;
 mod garbage;

@@ -1,6 +1,6 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, autoscale, endpoints, garbage, migrations, namespaces, nodes, policies, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
+use crate::{accounts, autoscale, device_taints, endpoints, garbage, migrations, namespaces, nodes, policies, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;
@@ -76,6 +76,7 @@ const CONTROLLERS: &[Controller] = &[
     ("kube-apiserver-serving-clustertrustbundle-publisher", 1, trust_bundle::start),
     ("validatingadmissionpolicy-status-controller", 2, policies::start),
     ("resource-claim-controller", 2, resource_claims::start),
+    ("device-taint-eviction-controller", 1, device_taints::start),
     ("horizontal-pod-autoscaler", 5, autoscale::start),
     ("service-cidrs-controller", 1, service_cidrs::start),
     ("certificate-controller", 2, certificates::start_approver),

@@ -109,8 +109,7 @@ impl Binder {
         let m = &pod.metadata;
         let (namespace, uid) = (m.namespace.as_deref().unwrap_or_default(), m.uid.clone().unwrap_or_default());
         for name in device_claims(pod).into_iter().flatten() {
-            let consumer =
-                ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            let consumer = ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
             let own = given.iter().find(|(c, _)| c.metadata.name.as_deref() == Some(name.as_str()));
             if let Some((claim, _)) = own {
                 self.protect(claim).await?;

@@ -41,8 +41,7 @@ fn class_of_free(row: &Row) -> Vec<String> {
 
 impl Storage {
     pub fn start(informers: &Informers, changed: impl Fn() + Clone + Send + 'static, devices_changed: impl Fn() + Clone + Send + 'static) -> Self {
-        let (claims, volumes, classes, devices) =
-            (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
+        let (claims, volumes, classes, devices) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
         volumes.index("free by class", class_of_free);
         let promised: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let (kept, tell) = (promised.clone(), changed.clone());

@@ -1,6 +1,5 @@
 //! What is found out about a request on its way, for what is done around it.
-use crate::flow::Passing;
-use crate::metrics::Series;
+use crate::{flow::Passing, metrics::Series};
 use parking_lot::Mutex;
 use skiff_audit::Record;
 use skiff_flowcontrol::{Class, Watching};

@@ -55,7 +55,7 @@ fn way<'a>(slice: &'a ResourceSliceSpec, device: &'a Device, node: &NodeFacts) -
 
 fn tainted<'a>(rules: &'a [DeviceTaintRule], id: &DeviceId) -> impl Iterator<Item = &'a DeviceTaint> {
     let fits = |own: &Option<String>, of: &str| own.as_deref().is_none_or(|o| o == of);
-    rules.iter().filter(move |r| r.spec.device_selector.as_ref().is_none_or(|s| fits(&s.driver, &id.0) && fits(&s.pool, &id.1) && fits(&s.device, &id.2))).map(|r| &r.spec.taint)
+    rules.iter().filter(move |r| r.spec.device_selector.as_ref().is_some_and(|s| fits(&s.driver, &id.0) && fits(&s.pool, &id.1) && fits(&s.device, &id.2))).map(|r| &r.spec.taint)
 }
 
 /// The newest generation of each pool. Pools on this node alone come first, as upstream prefers them.

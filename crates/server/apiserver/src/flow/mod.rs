@@ -28,8 +28,8 @@ pub(crate) struct Flow {
     /// What lists weighed when they were last answered.
     pub sizes: Sizes,
     /// Requests that wait and that run: of writes, and of reads.
-    waiting: Arc<[Tally; 2]>,
-    running: Arc<[Tally; 2]>,
+    waiting: Arc<Tallies>,
+    running: Arc<Tallies>,
     seats: u64,
     begun: Instant,
 }
@@ -53,6 +53,9 @@ impl Tally {
     }
 }
 
+/// Of writes, and of reads.
+type Tallies = [Tally; 2];
+
 /// Held while a request runs.
 pub(crate) struct Passing {
     _seat: Option<Admitted>,
@@ -60,8 +63,7 @@ pub(crate) struct Passing {
 }
 
 struct Counted {
-    tallies: Arc<[Tally; 2]>,
-    /// Of reads, or of writes.
+    of: Arc<Tallies>,
     kind: usize,
     /// As many as there is room for.
     room: u64,
@@ -69,14 +71,14 @@ struct Counted {
 }
 
 impl Counted {
-    fn up(tallies: &Arc<[Tally; 2]>, kind: usize, room: u64, begun: Instant) -> Self {
-        tallies[kind].add(1, room, begun.elapsed().as_secs_f64());
-        Self { tallies: tallies.clone(), kind, room, begun }
+    fn up(of: &Arc<Tallies>, kind: usize, room: u64, begun: Instant) -> Self {
+        of[kind].add(1, room, begun.elapsed().as_secs_f64());
+        Self { of: of.clone(), kind, room, begun }
     }
 }
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.tallies[self.kind].add(-1, self.room, self.begun.elapsed().as_secs_f64());
+        self.of[self.kind].add(-1, self.room, self.begun.elapsed().as_secs_f64());
     }
 }
 
