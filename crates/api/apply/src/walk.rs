@@ -25,6 +25,7 @@ pub(crate) fn relation(shape: Shape<'_>, v: &Value) -> Relation {
 /// An item's path element: its key, or itself in a set.
 pub(crate) fn element_of(shape: Shape<'_>, item: &Value, index: usize) -> Result<Element, String> {
     match shape.relation() {
+        Relation::Keyed if !item.is_object() => Err(format!("element {index}: associative list with keys may not have non-map elements")),
         Relation::Keyed => shape.key_of(item).ok_or_else(|| format!("item {index} has none of the list's keys")),
         _ => Ok(Element::Value(Scalar::of(item))),
     }
@@ -61,7 +62,7 @@ fn conform(shape: Shape<'_>, v: &Value, path: &mut Vec<Element>) -> Result<(), W
         (Kind::Ref(_) | Kind::Map(_), v) if !v.is_object() => wrong(path, format!("expected map, got &{{{}}}", printed(v))),
         (Kind::Bool, v) if !v.is_boolean() => wrong(path, format!("expected boolean, got &{{{}}}", printed(v))),
         (Kind::Int32 | Kind::Int64 | Kind::Float64, v) if !v.is_number() => wrong(path, format!("expected numeric (int or float), got {}", go_type(v))),
-        (Kind::String, v) if !v.is_string() => wrong(path, format!("expected string, got &value.valueUnstructured{{Value:{}}}", printed(v))),
+        (Kind::String, v) if !v.is_string() => wrong(path, format!("expected string, got &value.valueUnstructured{{Value:{}}}", written(v))),
         _ => Ok(()),
     }
 }
@@ -81,6 +82,21 @@ fn go_type(v: &Value) -> &'static str {
         Value::Array(_) => "[]interface {}",
         Value::Object(_) => "map[string]interface {}",
         _ => "<nil>",
+    }
+}
+
+/// As Go prints a value with `%#v`.
+fn written(v: &Value) -> String {
+    let joined = |parts: Vec<String>| parts.join(", ");
+    match v {
+        Value::Null => "interface {}(nil)".into(),
+        Value::String(s) => skiff_meta::go::quote(s),
+        Value::Array(items) => format!("[]interface {{}}{{{}}}", joined(items.iter().map(written).collect())),
+        Value::Object(m) => {
+            let sorted: std::collections::BTreeMap<_, _> = m.iter().collect();
+            format!("map[string]interface {{}}{{{}}}", joined(sorted.into_iter().map(|(k, v)| format!("{}:{}", skiff_meta::go::quote(k), written(v))).collect()))
+        }
+        other => other.to_string(),
     }
 }
 

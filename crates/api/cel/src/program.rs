@@ -64,6 +64,14 @@ impl Program {
         objects(&self.expression)
     }
 
+    /// Refuses members of `variable` that are none of `known`, by the first that is named.
+    pub fn check_members(&self, source: &str, variable: &str, known: &[&str]) -> Result<(), CompileError> {
+        match member(&self.expression, variable, known) {
+            Some(name) => Err(CompileError(placed(source, &format!("undefined field '{name}'"), &format!("{variable}.{name}"), variable.chars().count()))),
+            None => Ok(()),
+        }
+    }
+
     pub fn evaluate(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalError> {
         let begun = Instant::now();
         let value = Evaluation { scope, budget }.run(&self.expression);
@@ -98,7 +106,8 @@ impl Program {
 
 fn parse(source: &str) -> Result<IdedExpr, CompileError> {
     let parsed = Parser::default().enable_optional_syntax(true).parse(source);
-    let expression = parsed.map_err(|e| CompileError(e.to_string().trim_end().replace("\n|", "\n |")))?;
+    let told = |e: String| if source.is_empty() { e.replacen("<input>:1:1:", "<input>:1:0:", 1) } else { e };
+    let expression = parsed.map_err(|e| CompileError(told(e.to_string().trim_end().replace("\n|", "\n |"))))?;
     if depth(&expression, 0) > DEPTH {
         return Err(CompileError(format!("ERROR: <input>:-1:0: expression recursion limit exceeded: {DEPTH}")));
     }
@@ -142,6 +151,14 @@ fn objects(e: &IdedExpr) -> Result<(), String> {
         }
     }
     children(&e.expr).into_iter().try_for_each(objects)
+}
+
+/// The first member of `variable` that is none of `known`.
+fn member<'a>(e: &'a IdedExpr, variable: &str, known: &[&str]) -> Option<&'a str> {
+    match &e.expr {
+        Expr::Select(s) if matches!(&s.operand.expr, Expr::Ident(n) if n == variable) => Some(s.field.as_str()).filter(|f| !known.contains(f)),
+        other => children(other).into_iter().find_map(|c| member(c, variable, known)),
+    }
 }
 
 fn depth(e: &IdedExpr, above: usize) -> usize {

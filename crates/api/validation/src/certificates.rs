@@ -1,5 +1,6 @@
 //! Names of signers, certificate signing requests and bundles of trust.
 use crate::{field::Field, names};
+use base64::{Engine, engine::general_purpose::STANDARD};
 
 const MAX_HOST: usize = 253;
 const MAX_SIGNER: usize = MAX_HOST + 1 + (253 + 63 + 1);
@@ -67,10 +68,14 @@ const USAGES: [&str; 23] = [
     "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping",
 ];
 
-/// A new CertificateSigningRequest. The request itself is read where it is signed.
+/// A new CertificateSigningRequest.
 pub(crate) fn request(v: &Field<'_>) {
     let spec = v.at("spec");
     let (usages, signer, expiration) = (spec.at("usages"), spec.at("signerName"), spec.at("expirationSeconds"));
+    let text = STANDARD.decode(spec.at("request").str()).unwrap_or_default();
+    if let Err(why) = skiff_pki::Request::parse(&text) {
+        spec.at("request").invalid(spec.at("request").value(), &why.to_string());
+    }
     if usages.list().is_empty() {
         usages.required("");
     }

@@ -232,10 +232,14 @@ fn configuration(c: &Field<'_>) {
     if !opaque.exists() {
         return opaque.required("");
     }
-    driver_name(&opaque.at("driver"));
     let parameters = opaque.at("parameters");
+    // Declared rules are told first.
+    if parameters.value().is_null() {
+        parameters.required("");
+    }
+    driver_name(&opaque.at("driver"));
     match parameters.value() {
-        serde_json::Value::Null => parameters.required(""),
+        serde_json::Value::Null => {}
         v @ serde_json::Value::Object(_) if v.to_string().len() > OPAQUE => parameters.too_long(OPAQUE),
         serde_json::Value::Object(_) => {}
         _ => parameters.invalid("<value omitted>", "must be a valid JSON object"),

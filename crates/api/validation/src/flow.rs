@@ -185,7 +185,18 @@ pub(crate) fn level(v: &Field<'_>) {
         "" => kind.required(""),
         k => kind.unsupported(k, &["Exempt", "Limited"]),
     }
+    members(&kind, &exempt, &limited);
     conditions(v, v);
+}
+
+/// Parts that the type does not go with, whatever it is.
+fn members(kind: &Field<'_>, exempt: &Field<'_>, limited: &Field<'_>) {
+    let response = limited.at("limitResponse");
+    for (part, kind, wanted) in [(exempt.clone(), kind.clone(), "Exempt"), (limited.clone(), kind.clone(), "Limited"), (response.at("queuing"), response.at("type"), "Queue")] {
+        if part.exists() && !kind.is(wanted) {
+            part.forbidden("");
+        }
+    }
 }
 
 fn shares(f: &Field<'_>) {

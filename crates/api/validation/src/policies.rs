@@ -1,6 +1,6 @@
 //! Policies of admission and their bindings.
 use crate::{
-    expressions::{Names, compiles},
+    expressions::{Names, compiles_with, fits},
     field::Field,
     labels, names,
     show::own,
@@ -16,17 +16,22 @@ pub(crate) fn policy(v: &Field<'_>) {
         annotations.required("validations or auditAnnotations must contain at least one item");
     }
     let known = names_of(&spec);
+    let declared = declared(&spec);
     for x in validations.items() {
-        validation(&x, known);
+        validation(&x, known, &declared);
     }
     let mut seen = Vec::new();
     for a in annotations.items() {
         let key = a.at("key");
-        key.check_text(&format!("{}/{}", v.at("metadata.name").str(), key.str()), names::qualified_name);
+        if v.at("metadata.name").str().is_empty() {
+            key.invalid(key.str(), "requires metadata.name be non-empty");
+        } else {
+            key.check_text(&format!("{}/{}", v.at("metadata.name").str(), key.str()), names::qualified_name);
+        }
         if a.at("valueExpression").str().trim().is_empty() {
             a.at("valueExpression").required("valueExpression is not specified");
         } else {
-            compiles(&a.at("valueExpression"), known);
+            compiles_with(&a.at("valueExpression"), known, &declared);
         }
         if seen.contains(&key.str()) {
             key.duplicate(key.str());
@@ -53,7 +58,8 @@ fn common(spec: &Field<'_>) {
     }
     let known = names_of(spec);
     match_conditions(&spec.at("matchConditions"), Names { variables: false, ..known });
-    for x in spec.at("variables").items() {
+    let declared = declared(spec);
+    for (i, x) in spec.at("variables").items().enumerate() {
         let (name, expression) = (x.at("name"), x.at("expression"));
         if name.str().trim().is_empty() {
             name.required("name is not specified");
@@ -63,9 +69,22 @@ fn common(spec: &Field<'_>) {
         if expression.str().trim().is_empty() {
             expression.required("expression is not specified");
         } else {
-            compiles(&expression, known);
+            let before: Vec<&str> = spec.at("variables").list().iter().take(i).filter_map(|v| v.get("name")?.as_str()).filter(|n| declared.contains(n)).collect();
+            compiles_with(&expression, known, &before);
         }
     }
+}
+
+/// Names of variables that later expressions may use: those that compile.
+fn declared<'a>(spec: &Field<'a>) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for v in spec.at("variables").items() {
+        let (name, expression) = (v.at("name").str(), v.at("expression").str());
+        if !name.is_empty() && !expression.trim().is_empty() && fits(expression, names_of(spec), &names) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 /// What the expressions of a policy may name.
@@ -73,17 +92,17 @@ fn names_of(spec: &Field<'_>) -> Names {
     Names { params: spec.at("paramKind").exists(), variables: true, no_authorizer: false }
 }
 
-fn validation(x: &Field<'_>, known: Names) {
+fn validation(x: &Field<'_>, known: Names, declared: &[&str]) {
     let (expression, message, with) = (x.at("expression"), x.at("message"), x.at("messageExpression"));
     if expression.str().trim().is_empty() {
         expression.required("expression is not specified");
     } else {
-        compiles(&expression, known);
+        compiles_with(&expression, known, declared);
     }
     if !with.str().is_empty() && with.str().trim().is_empty() {
         with.invalid(with.str(), "must be non-empty if specified");
     } else if !with.str().is_empty() {
-        compiles(&with, Names { no_authorizer: true, ..known });
+        compiles_with(&with, Names { no_authorizer: true, ..known }, declared);
     }
     let trimmed = message.str().trim();
     if !message.str().is_empty() && trimmed.is_empty() {
@@ -152,7 +171,7 @@ pub(crate) fn mutating_policy(v: &Field<'_>) {
         mutations.required("mutations must contain at least one item");
     }
     for m in mutations.items() {
-        mutation(&m, names_of(&spec));
+        mutation(&m, names_of(&spec), &declared(&spec));
     }
     if reinvocation.str().is_empty() {
         reinvocation.required("");
@@ -172,7 +191,7 @@ fn changes_only(resources: &Field<'_>) {
     }
 }
 
-fn mutation(m: &Field<'_>, known: Names) {
+fn mutation(m: &Field<'_>, known: Names, declared: &[&str]) {
     let (patch, apply) = (m.at("jsonPatch"), m.at("applyConfiguration"));
     let (given, other, shown) = match m.at("patchType").str() {
         "" => return m.at("patchType").required(""),
@@ -186,7 +205,7 @@ fn mutation(m: &Field<'_>, known: Names) {
     } else if given.at("expression").str().trim().is_empty() {
         given.at("expression").required("");
     } else {
-        compiles(&given.at("expression"), known);
+        compiles_with(&given.at("expression"), known, declared);
     }
     if other.exists() {
         other.invalid(shown, &format!("must not be specified when patchType is {}", kind.str()));
@@ -238,16 +257,21 @@ fn param_ref(f: &Field<'_>) {
     let (name, selector) = (f.at("name"), f.at("selector"));
     match (name.str().is_empty(), selector.exists()) {
         (true, false) => f.required("one of name or selector must be specified"),
-        (false, true) => name.forbidden("name and selector are mutually exclusive"),
+        (false, true) => {
+            name.forbidden("name and selector are mutually exclusive");
+        }
         _ => {}
     }
     if !name.str().is_empty() {
         name.check(names::path_segment);
     }
     labels::selector(&selector, false);
+    if !name.str().is_empty() && selector.exists() {
+        selector.forbidden("name and selector are mutually exclusive");
+    }
     let action = f.at("parameterNotFoundAction");
     if !action.exists() {
         action.required("");
     }
-    action.optional_of(&["Allow", "Deny"]);
+    action.optional_of(&["Deny", "Allow"]);
 }

@@ -64,7 +64,11 @@ fn unknown_field(row: &Resource, path: &str) -> String {
     if row.custom.is_none() && row.fields.is_empty() {
         return format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"");
     }
-    format!("field label not supported: {path}")
+    match (&*row.group, &*row.kind) {
+        ("batch", "Job") => format!("field label {path:?} not supported for Job"),
+        ("resource.k8s.io", "ResourceSlice") => format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {path}"),
+        _ => format!("field label not supported: {path}"),
+    }
 }
 
 fn selectable(ctx: &Context<'_>, path: &str) -> bool {

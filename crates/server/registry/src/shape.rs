@@ -5,7 +5,7 @@
 use serde_json::Value;
 use skiff_codec::{DecodeError, TypeMeta, defaults};
 use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
-use skiff_schema::Type;
+use skiff_schema::{Kind, Type};
 use std::sync::Arc;
 
 /// A body after decoding.
@@ -35,6 +35,8 @@ pub trait Shape: Send + Sync {
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str);
     /// Orders fields and drops zeros as canonical JSON has it.
     fn canonical(&self, kind: &GroupVersionKind, value: &mut Value);
+    /// Lists that are empty and that Go does not leave out become null: storing loses the difference.
+    fn forget_empty_lists(&self, _kind: &GroupVersionKind, _value: &mut Value) {}
     /// The object that has nothing yet, in canonical form: what a creation is compared with to see what it sets.
     fn empty(&self, _kind: &GroupVersionKind) -> Value {
         Value::Object(Default::default())
@@ -129,6 +131,11 @@ impl Shape for Builtin {
             }
         }
     }
+    fn forget_empty_lists(&self, kind: &GroupVersionKind, value: &mut Value) {
+        if let Some(ty) = table(kind) {
+            null_lists(ty, value);
+        }
+    }
     fn empty(&self, kind: &GroupVersionKind) -> Value {
         let nothing = Value::Object(Default::default());
         match table(kind).and_then(|ty| skiff_codec::decode_value(ty, &nothing).ok()) {
@@ -151,6 +158,24 @@ impl Shape for Builtin {
     }
     fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_> {
         table(kind).map_or(skiff_apply::Shape::Deduced, skiff_apply::Shape::Struct)
+    }
+}
+
+fn null_lists(ty: &'static Type, value: &mut Value) {
+    for f in ty.fields.iter().filter(|f| f.name != "metadata") {
+        let Some(v) = value.get_mut(f.name) else { continue };
+        if v.as_array().is_some_and(Vec::is_empty) {
+            *v = Value::Null;
+        }
+        match &f.ty.kind {
+            Kind::Ref(inner) => null_lists(inner, v),
+            Kind::List(item) => {
+                if let Kind::Ref(inner) = item.kind {
+                    v.as_array_mut().into_iter().flatten().for_each(|v| null_lists(inner, v));
+                }
+            }
+            _ => {}
+        }
     }
 }
 

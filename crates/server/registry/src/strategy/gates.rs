@@ -36,6 +36,62 @@ fn drop_stop_signals(v: &mut Value, old: Option<&Value>, path: &str) {
     }
 }
 
+/// Takes out what stands at `paths`, dotted, with `*` for the items of a list, unless the object had something there.
+pub fn drop_paths(v: &mut Value, old: Option<&Value>, paths: &[&str]) {
+    for path in paths {
+        if !old.is_some_and(|o| has(o, path)) {
+            drop_path(v, path);
+        }
+    }
+}
+
+fn has(v: &Value, path: &str) -> bool {
+    match path.split_once('.') {
+        _ if v.is_null() => false,
+        Some(("*", rest)) => v.as_array().is_some_and(|a| a.iter().any(|v| has(v, rest))),
+        Some((step, rest)) => v.get(step).is_some_and(|v| has(v, rest)),
+        None => v.get(path).is_some_and(|v| !v.is_null()),
+    }
+}
+
+fn drop_path(v: &mut Value, path: &str) {
+    match path.split_once('.') {
+        Some(("*", rest)) => v.as_array_mut().into_iter().flatten().for_each(|v| drop_path(v, rest)),
+        Some((step, rest)) => {
+            if let Some(v) = v.get_mut(step) {
+                drop_path(v, rest);
+            }
+        }
+        None => {
+            v.as_object_mut().and_then(|m| m.shift_remove(path));
+        }
+    }
+}
+
+/// What each kind has switched off, for its row.
+pub const POD: &[&str] = &[
+    "spec.volumes.*.emptyDir.mode",
+    "spec.initContainers.*.volumeMounts.*.bindMountOptions",
+    "spec.containers.*.volumeMounts.*.bindMountOptions",
+    "spec.containers.*.livenessProbe.httpGet.protocol",
+    "spec.containers.*.readinessProbe.httpGet.protocol",
+    "spec.containers.*.startupProbe.httpGet.protocol",
+    "spec.containers.*.livenessProbe.grpc.mode",
+    "spec.containers.*.readinessProbe.grpc.mode",
+    "spec.containers.*.startupProbe.grpc.mode",
+    "status.nodeAllocatableResourceClaimStatuses",
+    "status.volumeHealth",
+    "status.containerStatuses.*.volumeMounts.*.volumeStatus",
+];
+pub const NODE: &[&str] = &["spec.podPreemptionPolicy"];
+pub const CLAIM: &[&str] = &["status.healthStatus"];
+pub const CSI_NODE: &[&str] = &["status.storageHealth"];
+pub const JOB: &[&str] = &["spec.scheduling"];
+pub const CRON_JOB: &[&str] = &["spec.jobTemplate.spec.scheduling"];
+pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
+pub const DEVICE_TEMPLATE: &[&str] = &["spec.spec.devices.requests.*.exactly.derivedAttributes", "spec.spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
+pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations"];
+
 /// DRAListTypeAttributes, DRANodeAllocatableResources.
 pub fn prepare_slice(v: &mut Value, _: &Prepare<'_>) {
     drop_of_slices(v, &Value::Null);
@@ -64,6 +120,15 @@ fn drop_of_slices(v: &mut Value, old: &Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn paths_go_unless_they_were_there() {
+        for (old, want) in [(json!({}), json!({"a": {"l": [{"y": 2}, {}]}})), (json!({"a": {"l": [{}, {"x": 0}]}}), json!({"a": {"l": [{"x": 1, "y": 2}, {}]}}))] {
+            let mut v = json!({"a": {"l": [{"x": 1, "y": 2}, {}]}});
+            drop_paths(&mut v, Some(&old), &["a.l.*.x"]);
+            assert_eq!(v, want);
+        }
+    }
 
     #[test]
     fn what_is_off_goes_unless_it_was_there() {

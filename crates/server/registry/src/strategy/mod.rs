@@ -69,6 +69,10 @@ pub struct Strategy {
     pub read: Option<fn(&mut Value)>,
     /// Where the kind has a pod's spec; empty for nowhere.
     pub pod_spec: &'static str,
+    /// Fields that are switched off, as [`gates::drop_paths`] takes them.
+    pub gated: &'static [&'static str],
+    /// Takes the old form of fields over into a new object; gives what the client is told of it.
+    pub adopt: Option<fn(&mut Value) -> Vec<String>>,
     pub prepare_create: Option<PrepareCreate>,
     pub prepare_update: Option<PrepareUpdate>,
     /// What the first deletion makes of an object, before its finalizers are looked at; the text is the time.
@@ -92,6 +96,8 @@ impl Default for Strategy {
             deprecated: None,
             read: None,
             pod_spec: "",
+            gated: &[],
+            adopt: None,
             prepare_create: None,
             prepare_update: None,
             prepare_delete: None,
@@ -106,6 +112,8 @@ pub enum NameRule {
     Label,
     /// Anything that is one step of a path: RBAC's names with colons.
     PathSegment,
+    /// An address in its canonical form: IPAddresses.
+    Address,
 }
 
 impl NameRule {
@@ -114,8 +122,14 @@ impl NameRule {
             NameRule::Subdomain => skiff_meta::is_dns1123_subdomain(name),
             NameRule::Label => skiff_meta::is_dns1123_label(name),
             NameRule::PathSegment => path_segment(name),
+            NameRule::Address => address(name),
         }
     }
+}
+
+fn address(name: &str) -> Result<(), Vec<NameError>> {
+    let wrong: Vec<NameError> = skiff_validation::ip_address_name(name).into_iter().map(|m| NameError(m.to_string())).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
 fn path_segment(name: &str) -> Result<(), Vec<NameError>> {

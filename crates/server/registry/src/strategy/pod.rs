@@ -13,6 +13,42 @@ pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {
     }
 }
 
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+/// AppArmor profiles of annotations become fields, where the container has none of its own and the pod says otherwise.
+pub fn adopt_app_armor(v: &mut Value) -> Vec<String> {
+    let windows = text(v, "spec.os.name") == "windows";
+    let Some(notes) = at(v, "metadata.annotations").and_then(Value::as_object).filter(|m| !windows && m.keys().any(|k| k.starts_with(APP_ARMOR))).cloned() else {
+        return Vec::new();
+    };
+    let of_pod = at(v, "spec.securityContext.appArmorProfile").cloned();
+    let mut told = Vec::new();
+    for list in ["initContainers", "containers", "ephemeralContainers"] {
+        for c in v.pointer_mut(&format!("/spec/{list}")).and_then(Value::as_array_mut).into_iter().flatten() {
+            let key = format!("{APP_ARMOR}{}", text(c, "name"));
+            let Some(note) = notes.get(&key).and_then(Value::as_str).filter(|_| at(c, "securityContext.appArmorProfile").is_none()) else { continue };
+            let profile = profile_of(note);
+            if profile.is_some() && profile == of_pod {
+                continue;
+            }
+            if let Some(p) = profile {
+                set(c, "securityContext.appArmorProfile", p);
+            }
+            told.push(format!("metadata.annotations[{key}]: deprecated since v1.30; use the \"appArmorProfile\" field instead"));
+        }
+    }
+    told
+}
+
+/// The field that an annotation's value stands for, if that is one the rules accept.
+fn profile_of(note: &str) -> Option<Value> {
+    match note {
+        "unconfined" => Some(json!({"type": "Unconfined"})),
+        "runtime/default" => Some(json!({"type": "RuntimeDefault"})),
+        _ => note.strip_prefix("localhost/").filter(|p| !p.is_empty() && p.trim() == *p && p.len() <= 4095).map(|p| json!({"type": "Localhost", "localhostProfile": p})),
+    }
+}
+
 /// What a pod is deleted with: its own grace unless the client names one; none where nothing runs.
 pub fn grace(v: &Value, asked: Option<i64>) -> i64 {
     let period = asked.or_else(|| at(v, "spec.terminationGracePeriodSeconds").and_then(Value::as_i64)).unwrap_or(0);
@@ -115,6 +151,21 @@ mod tests {
         ] {
             let containers: Vec<Value> = resources.as_array().unwrap().iter().map(|r| json!({"resources": r})).collect();
             assert_eq!(qos_class(&json!({"spec": {"containers": containers}})), want, "{resources}");
+        }
+    }
+    #[test]
+    fn app_armor_is_taken_over() {
+        let pod = |note: &str, pod_profile: Value| json!({"metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/c": note}}, "spec": {"securityContext": {"appArmorProfile": pod_profile}, "containers": [{"name": "c"}]}});
+        let localhost = json!({"type": "Localhost", "localhostProfile": "x"});
+        for (note, of_pod, want, told) in [
+            ("localhost/x", Value::Null, localhost.clone(), 1),
+            ("localhost/x", localhost.clone(), Value::Null, 0),
+            ("unconfined", Value::Null, json!({"type": "Unconfined"}), 1),
+            ("what", Value::Null, Value::Null, 1),
+        ] {
+            let mut v = pod(note, of_pod);
+            assert_eq!(adopt_app_armor(&mut v).len(), told, "{note}");
+            assert_eq!(v.pointer("/spec/containers/0/securityContext/appArmorProfile").cloned().unwrap_or_default(), want, "{note}");
         }
     }
     #[test]

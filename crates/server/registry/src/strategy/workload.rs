@@ -29,6 +29,18 @@ pub fn read_stateful_set(v: &mut Value) {
     }
 }
 
+/// A node's first range and the list of its ranges say the same; the first one wins.
+pub fn read_node(v: &mut Value) {
+    let Some(spec) = map_mut(v, "spec") else { return };
+    let one = spec.get("podCIDR").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = spec.get("podCIDRs").and_then(|l| l.get(0)).map(|f| f.as_str().unwrap_or_default().to_owned());
+    match first {
+        first if !one.is_empty() && first.as_deref() != Some(&one) => drop(spec.insert("podCIDRs".into(), json!([one]))),
+        Some(first) if one.is_empty() => drop(spec.insert("podCIDR".into(), first.into())),
+        _ => {}
+    }
+}
+
 /// Configuration by ConfigMap is gone; what asks for it is not kept.
 pub fn prepare_node(v: &mut Value, _: &Prepare<'_>) {
     crate::value::remove(v, "spec.configSource");

@@ -20,7 +20,7 @@ pub fn rows() -> Vec<Resource> {
             s.generation = Some(strategy::generation::ON_SPEC_OR_ANNOTATIONS);
             s.status_metadata = StatusMetadata::NoLabels;
         }),
-        workload("ReplicaSet", "replicasets", "rs").scale().status().columns(print::replica_set()).fields(fields::REPLICAS),
+        workload("ReplicaSet", "replicasets", "rs").scale().status().columns(print::replica_set()),
         workload("StatefulSet", "statefulsets", "sts").scale().status().columns(print::stateful_set()).strategy(|s| s.read = Some(strategy::workload::read_stateful_set)),
         namespaced("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
             .short(&["hpa"])
@@ -32,10 +32,12 @@ pub fn rows() -> Vec<Resource> {
             .stored_as("autoscaling", "v2", "horizontalpodautoscalers.autoscaling", conversions::autoscaler),
         namespaced("batch", "v1", "CronJob", "cronjobs").short(&["cj"]).categories(&["all"]).status().columns(print::cron_job()).strategy(|s| {
             s.generation = Some(ON_SPEC);
+            s.gated = strategy::gates::CRON_JOB;
             s.pod_spec = "spec.jobTemplate.spec.template.spec";
         }),
         namespaced("batch", "v1", "Job", "jobs").categories(&["all"]).status().columns(print::job()).fields(fields::JOB).strategy(|s| {
             s.generation = Some(ON_SPEC);
+            s.gated = strategy::gates::JOB;
             s.orphans_by_default = true;
             s.pod_spec = "spec.template.spec";
             s.prepare_create = Some(strategy::workload::prepare_job);

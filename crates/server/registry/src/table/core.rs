@@ -44,6 +44,8 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::node())
             .fields(fields::NODE)
             .strategy(|s| {
+                s.gated = strategy::gates::NODE;
+                s.read = Some(strategy::workload::read_node);
                 s.prepare_create = Some(strategy::workload::prepare_node);
                 s.prepare_update = Some(strategy::workload::update_node);
             }),
@@ -53,7 +55,9 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::persistent_volume_claim())
             .strategy(|s| {
                 s.answers_object = true;
+                s.gated = strategy::gates::CLAIM;
                 s.prepare_create = Some(strategy::volume::prepare_claim);
+                s.prepare_update = Some(strategy::volume::update_claim);
             }),
         cluster("", "v1", "PersistentVolume", "persistentvolumes")
             .short(&["pv"])
@@ -144,6 +148,8 @@ fn pods(proxy: &'static [&'static str], connect: &'static [&'static str]) -> Res
         .strategy(|s| {
             s.answers_object = true;
             s.grace = Some(strategy::pod::grace);
+            s.gated = strategy::gates::POD;
+            s.adopt = Some(strategy::pod::adopt_app_armor);
             s.pod_spec = "spec";
             s.generation = Some(strategy::generation::ON_SPEC);
             s.prepare_create = Some(strategy::pod::prepare_create);

@@ -35,12 +35,6 @@ pub const REPLICAS: &[Field] = &[Field { path: "status.replicas", read: Read::Wi
 pub const JOB: &[Field] = &[Field { path: "status.successful", read: Read::With(|v| int(v, "status.succeeded").to_string()) }];
 pub const SIGNER: &[Field] = &[text_field!("spec.signerName")];
 pub const POD_CERTIFICATE: &[Field] = &[text_field!("spec.signerName"), text_field!("spec.podName"), text_field!("spec.nodeName")];
-pub const IP_ADDRESS: &[Field] = &[
-    text_field!("spec.parentRef.group"),
-    text_field!("spec.parentRef.resource"),
-    text_field!("spec.parentRef.namespace"),
-    text_field!("spec.parentRef.name"),
-];
 pub const RESOURCE_SLICE: &[Field] = &[text_field!("spec.nodeName"), text_field!("spec.driver"), text_field!("spec.pool.name")];
 pub const EVENT: &[Field] = &[
     text_field!("involvedObject.kind"),

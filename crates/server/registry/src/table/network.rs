@@ -15,7 +15,7 @@ pub fn rows() -> Vec<Resource> {
     vec![
         cluster(NET, "v1", "IngressClass", "ingressclasses").columns(print::ingress_class()).strategy(|s| s.generation = Some(ON_SPEC)),
         namespaced(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().columns(print::ingress()).strategy(|s| s.generation = Some(ON_SPEC)),
-        cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).fields(fields::IP_ADDRESS).strategy(|s| s.name = NameRule::PathSegment),
+        cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).strategy(|s| s.name = NameRule::Address),
         namespaced(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).columns(print::network_policy()).strategy(|s| s.generation = Some(ON_SPEC)),
         cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()).strategy(|s| s.status_metadata = StatusMetadata::Kept),
         namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| {
@@ -36,12 +36,17 @@ pub fn rows() -> Vec<Resource> {
         }),
         namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| {
             s.answers_object = true;
+            s.gated = strategy::gates::DEVICE_CLAIM;
             s.status_metadata = StatusMetadata::Kept;
         }),
-        namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| s.answers_object = true),
+        namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| {
+            s.answers_object = true;
+            s.gated = strategy::gates::DEVICE_TEMPLATE;
+        }),
         cluster(DRA, "v1", "ResourceSlice", "resourceslices").columns(print::resource_slice()).fields(fields::RESOURCE_SLICE).strategy(|s| {
             s.answers_object = true;
             s.generation = Some(ON_SPEC);
+            s.gated = strategy::gates::SLICE;
             s.prepare_create = Some(strategy::gates::prepare_slice);
             s.prepare_update = Some(strategy::gates::update_slice);
         }),

@@ -16,9 +16,6 @@ impl Registry {
         let options = WriteOptions::of(ctx.call)?;
         let mut incoming = decode::body(ctx, &options)?;
         decode::in_namespace(ctx, &mut incoming.value)?;
-        if !value::text(&incoming.value, "metadata.resourceVersion").is_empty() {
-            return Err(Status { code: 500, ..Status::new(Reason::Unknown, "resourceVersion should not be set on objects to be created") });
-        }
         self.create_value(ctx, &options, incoming).await
     }
 
@@ -26,6 +23,11 @@ impl Registry {
     pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
         let Incoming { value: mut v, warnings, tracked, .. } = incoming;
+        // Before anybody's fields are recorded: nobody owns what the server alone sets.
+        for gone in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+            value::remove(&mut v, &format!("metadata.{gone}"));
+        }
+        drop_foreign_managers(&mut v, &ctx.row.group);
         if let Some(read) = ctx.row.strategy.read {
             read(&mut v);
         }
@@ -55,9 +57,6 @@ impl Registry {
 
     /// What the server alone decides of a new object.
     fn fill_in(&self, ctx: &Context<'_>, v: &mut Value) {
-        for gone in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"] {
-            value::remove(v, &format!("metadata.{gone}"));
-        }
         value::set(v, "metadata.uid", self.uid());
         value::set(v, "metadata.creationTimestamp", self.now().to_string());
         if value::text(v, "metadata.name").is_empty() {
@@ -71,5 +70,24 @@ impl Registry {
             let name = value::text(v, "metadata.name").to_owned();
             crate::strategy::namespace::set_name_label(v, &name);
         }
+    }
+}
+
+/// What managers own in versions of another group cannot be read, and goes.
+fn drop_foreign_managers(v: &mut Value, group: &str) {
+    let Some(all) = v.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) else { return };
+    all.retain(|m| GroupVersion::parse(value::text(m, "apiVersion")).is_none_or(|gv| gv.group == *group));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn managers_of_other_groups_go() {
+        let mut v = json!({"metadata": {"managedFields": [{"manager": "a", "apiVersion": "v1"}, {"manager": "b", "apiVersion": "apps/v1"}]}});
+        drop_foreign_managers(&mut v, "apps");
+        assert_eq!(v["metadata"]["managedFields"], json!([{"manager": "b", "apiVersion": "apps/v1"}]));
     }
 }

@@ -122,7 +122,22 @@ impl DeleteOptions {
         v
     }
 
+    /// Kinds that are marked before they are deleted look themselves, and say it in their own words.
+    fn check_marked_first(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
+        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}")));
+        if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
+            return conflict("UID", uid, entry.row.uid.as_str());
+        }
+        if let Some(rv) = self.revision.as_deref().filter(|r| *r != entry.revision.to_string()) {
+            return conflict("ResourceVersion", rv, &entry.revision.to_string());
+        }
+        Ok(())
+    }
+
     fn check(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
+        if ctx.row.strategy.prepare_delete.is_some() || &*ctx.row.storage == "namespaces" {
+            return self.check_marked_first(ctx, entry, name);
+        }
         // Named by the kind, unlike all other conflicts.
         let kind = GroupResource { group: ctx.row.group.clone(), resource: ctx.row.kind.clone() };
         let conflict = |why: String| Err(Status::conflict(&kind, name, &why));
@@ -210,6 +225,9 @@ impl Registry {
         }
         let mut last = old.clone();
         if ctx.row.strategy.grace.is_some() {
+            if value::at(old, "metadata.deletionTimestamp").is_none() {
+                count_deletion(ctx, &mut last);
+            }
             value::set(&mut last, "metadata.deletionTimestamp", self.now().to_string());
             value::set(&mut last, "metadata.deletionGracePeriodSeconds", 0);
         }
@@ -260,10 +278,21 @@ fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> F
         return Fate::Gone;
     }
     mark(&mut v, now, grace);
-    if ctx.row.strategy.generation.is_some() && value::int(&v, "metadata.generation") > 0 {
-        value::set(&mut v, "metadata.generation", value::int(old, "metadata.generation") + 1);
+    // Definitions go a way of their own upstream.
+    if ctx.row.strategy.prepare_delete.is_some() {
+        value::remove(&mut v, "metadata.deletionGracePeriodSeconds");
+    } else {
+        count_deletion(ctx, &mut v);
     }
     Fate::Marked(v)
+}
+
+/// The mark of deletion is a change of what is desired.
+fn count_deletion(ctx: &Context<'_>, v: &mut Value) {
+    let generation = value::int(v, "metadata.generation");
+    if ctx.row.strategy.generation.is_some() && generation > 0 {
+        value::set(v, "metadata.generation", generation + 1);
+    }
 }
 
 /// What becomes of dependents when nobody says: those that the finalizers do not settle either.

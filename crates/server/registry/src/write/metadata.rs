@@ -62,7 +62,7 @@ fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
 /// A base may end with a hyphen, since letters follow it.
 fn generate_base(rule: NameRule, base: &str) -> Result<(), Vec<NameError>> {
     match base.strip_suffix('-') {
-        Some(_) if rule != NameRule::PathSegment => rule.check(&format!("{base}x")),
+        Some(_) if !matches!(rule, NameRule::PathSegment | NameRule::Address) => rule.check(&format!("{base}x")),
         _ => rule.check(base),
     }
 }

@@ -10,6 +10,8 @@ mod create;
 mod decode;
 mod delete;
 mod eviction;
+mod device_access;
+mod hollow;
 mod metadata;
 mod options;
 mod patch;

@@ -110,8 +110,8 @@ fn unfit(ctx: &Context<'_>, kind: PatchType, made: &Value, why: &str) -> Status 
     unfold(&mut made);
     let shown = match kind {
         PatchType::Strategic => skiff_patch::shown(&patch),
-        PatchType::Json => ordered(&made, &touched(&patch)).to_string(),
-        _ => ordered(&made, &patch).to_string(),
+        PatchType::Json => skiff_validation::shown(&ordered(&made, &touched(&patch))),
+        _ => skiff_validation::shown(&ordered(&made, &patch)),
     };
     let cause = skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", Value::String(shown)), field: "patch".into() };
     Status::invalid("", "", "", vec![cause])

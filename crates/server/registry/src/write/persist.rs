@@ -1,5 +1,5 @@
 //! The end of every write: admission, preparation, validation, bytes, compare-and-swap.
-use super::{metadata, options::WriteOptions, store_failure, update::MODIFIED};
+use super::{hollow, metadata, options::WriteOptions, store_failure, update::MODIFIED};
 use crate::{
     body,
     counts::Step,
@@ -11,7 +11,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
-use skiff_meta::{GroupVersionKind, Revision, Status};
+use skiff_meta::{GroupVersionKind, Reason, Revision, Status};
 use skiff_policy::{Attributes, Reinvocation};
 use skiff_request::{Answer, Notes, Target, User, Verb};
 use skiff_store::{Body, Entry, Expect, StoreError, Write};
@@ -43,11 +43,17 @@ impl Registry {
         let old = change.old.as_ref().map(|(_, v)| v);
         self.keep_other_parts(ctx, &mut v, old, change.role);
         warnings.extend(self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?);
+        if let Some(adopt) = ctx.row.strategy.adopt.filter(|_| old.is_none()) {
+            warnings.extend(adopt(&mut v));
+        }
         self.prepare(ctx, &mut v, old, change.role);
         let reserved = self.reserve(ctx, &mut v, old)?;
         let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         ctx.row.shape.canonical(&kind, &mut v);
-        self.validate(ctx, &v, old)?;
+        self.validate(ctx, &v, old, change.role)?;
+        if hollow::lists(&ctx.call.body) {
+            ctx.row.shape.forget_empty_lists(&kind, &mut v);
+        }
         warnings.extend(ctx.row.shape.warnings(&kind, &ctx.call.target.subresource, &v, old));
         let uid = value::text(&v, "metadata.uid").to_owned();
         match self.admit(ctx, options, &mut v, old, change.role, Phase::Validate).await {
@@ -110,14 +116,18 @@ impl Registry {
         if !strategy.pod_spec.is_empty() && !matches!(role, Some(Role::Binding)) {
             crate::strategy::gates::drop_of_pods(v, old, strategy.pod_spec);
         }
+        crate::strategy::gates::drop_paths(v, old, strategy.gated);
         match old {
             None => {
                 if let Some(f) = strategy.prepare_create {
                     f(v, &p);
                 }
-                value::remove(v, "metadata.generation");
-                if let Some(g) = strategy.generation.filter(|g| g.first > 0) {
-                    value::set(v, "metadata.generation", g.first);
+                // Kinds that do not count keep what a client says.
+                if let Some(g) = strategy.generation {
+                    value::remove(v, "metadata.generation");
+                    if g.first > 0 {
+                        value::set(v, "metadata.generation", g.first);
+                    }
                 }
             }
             Some(old) => {
@@ -134,8 +144,21 @@ impl Registry {
         }
     }
 
-    fn validate(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>) -> Result<(), Status> {
-        let mut causes = metadata::validate(ctx.row, v);
+    /// What was sent empty is shown to the rules so: some refuse it, and some texts tell it.
+    fn validate(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>, role: Option<Role>) -> Result<(), Status> {
+        let mut causes = self.broken(ctx, v, old, role);
+        if (hollow::lists(&ctx.call.body) || (!causes.is_empty() && hollow::maps(&ctx.call.body)))
+            && let Some(filled) = hollow::refilled(ctx, v, role)
+        {
+            causes = self.broken(ctx, &filled, old, role);
+        }
+        let working = ctx.row.working(ctx.version());
+        if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&working.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
+    }
+
+    fn broken(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>, role: Option<Role>) -> Vec<skiff_meta::Cause> {
+        let mut causes: Vec<_> = self.admin_access(ctx, v, old, role).into_iter().collect();
+        causes.extend(metadata::validate(ctx.row, v));
         if let Some(old) = old {
             causes.extend(metadata::validate_change(v, old));
         }
@@ -143,7 +166,7 @@ impl Registry {
         // The rules are those of the group that was asked, the error names the one that the object is kept in.
         let kind = GroupVersionKind { group: ctx.row.group.clone(), ..working.kind(ctx.row.kind.clone()) };
         causes.extend(ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old));
-        if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&working.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
+        causes
     }
 
     async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, role: Option<Role>, phase: Phase) -> Result<Vec<String>, Status> {
@@ -293,6 +316,9 @@ impl Registry {
         };
         let key = ctx.row.key(ctx.namespace(), value::text(v, "metadata.name"));
         let Some((entry, _)) = &change.old else {
+            if !value::text(v, "metadata.resourceVersion").is_empty() {
+                return Err(Status { code: 500, ..Status::new(Reason::Unknown, "resourceVersion should not be set on objects to be created") });
+            }
             if options.dry_run {
                 return match self.store.get(&key) {
                     Some(_) => Err(self.taken(ctx, &key, value::text(v, "metadata.name"))),

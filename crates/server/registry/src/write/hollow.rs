@@ -1,0 +1,97 @@
+//! Empty lists and maps of a request's body. Canonical JSON drops them; rules and their texts tell them from none all the
+//! same, as Go's types do.
+//!
+//! Nothing here is kept: an object that has empty lists is shown to the rules with them, and stored without.
+use crate::{registry::Context, table::Role};
+use serde_json::Value;
+
+/// Whether the text may have an empty list.
+pub(super) fn lists(json: &[u8]) -> bool {
+    empties(json, b'[', b']')
+}
+/// Whether the text may have an empty map.
+pub(super) fn maps(json: &[u8]) -> bool {
+    empties(json, b'{', b'}')
+}
+
+fn empties(json: &[u8], open: u8, close: u8) -> bool {
+    let mut rest = json;
+    while let Some(at) = rest.iter().position(|b| *b == open) {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        if rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&close) {
+            return true;
+        }
+    }
+    false
+}
+
+/// `v` with what the body has empty and `v` has not. None where the body is no object of the kind in the form worked in.
+pub(super) fn refilled(ctx: &Context<'_>, v: &Value, role: Option<Role>) -> Option<Value> {
+    let working = ctx.row.working(ctx.version());
+    if working.version != ctx.version() || working.group != ctx.row.group || &*ctx.call.content_type != crate::shape::JSON {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(&ctx.call.body).ok()?;
+    if body.get("kind").is_some_and(|k| *k != *ctx.row.kind) {
+        return None;
+    }
+    let mut filled = v.clone();
+    for (key, part) in body.as_object()? {
+        let written = match role {
+            Some(Role::Status) => key == "status",
+            _ => !matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"),
+        };
+        if written {
+            refill(filled.as_object_mut()?, key, part);
+        }
+    }
+    Some(filled)
+}
+
+fn hollow(v: &Value) -> bool {
+    v.as_object().is_some_and(|m| m.is_empty()) || v.as_array().is_some_and(Vec::is_empty)
+}
+
+fn refill(into: &mut serde_json::Map<String, Value>, key: &str, part: &Value) {
+    match into.get_mut(key).filter(|v| !v.is_null()) {
+        None if hollow(part) => drop(into.insert(key.to_owned(), part.clone())),
+        None => {}
+        Some(at) => fill(at, part),
+    }
+}
+
+fn fill(at: &mut Value, part: &Value) {
+    match (at, part) {
+        (Value::Object(into), Value::Object(from)) => from.iter().for_each(|(k, v)| refill(into, k, v)),
+        (Value::Array(into), Value::Array(from)) if into.len() == from.len() => into.iter_mut().zip(from).for_each(|(a, b)| fill(a, b)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn empties_are_seen() {
+        for (text, list, map) in [(r#"{"a":[1]}"#, false, false), (r#"{"a":[ ]}"#, true, false), (r#"{"a":{}}"#, false, true), ("{", false, false)] {
+            assert_eq!((lists(text.as_bytes()), maps(text.as_bytes())), (list, map), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_was_empty_comes_back() {
+        for (kept, sent, want) in [
+            (json!({"a": 1}), json!({"a": 1, "l": [], "m": {}, "n": null}), json!({"a": 1, "l": [], "m": {}})),
+            (json!({"c": [{"n": "x"}]}), json!({"c": [{"n": "x", "args": []}]}), json!({"c": [{"n": "x", "args": []}]})),
+            (json!({"c": [{"n": "x"}]}), json!({"c": [{"n": "x"}, {"args": []}]}), json!({"c": [{"n": "x"}]})),
+            (json!({"l": null}), json!({"l": []}), json!({"l": []})),
+            (json!({"l": [1]}), json!({"l": []}), json!({"l": [1]})),
+        ] {
+            let mut v = kept;
+            fill(&mut v, &sent);
+            assert_eq!(v, want);
+        }
+    }
+}
