@@ -5,7 +5,7 @@ use crate::{
     field::Field,
     names,
     pod::affinity,
-    show::internal,
+    show::{Json, internal, json, quote},
     storage::driver_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +37,7 @@ pub(crate) fn class(v: &Field<'_>) {
     each(&spec.at("config"), CONFIGS, configuration);
     let name = spec.at("extendedResourceName");
     if name.exists() && !extended(name.str()) {
-        name.invalid(name.str(), "must be a valid extended resource name");
+        name.invalid(name.str(), if name.str().contains('/') { "must be a valid extended resource name" } else { "a name must be a domain-prefixed path, such as 'example.com/my-prop'" });
     }
 }
 
@@ -320,12 +320,39 @@ fn device_status(f: &Field<'_>, allocated: bool) {
     pool_name(&f.at("pool"));
     f.at("device").check(names::dns1123_label);
     if !allocated {
-        f.invalid(["driver", "pool", "device"].map(|k| f.inside(k).str().to_owned()).join("/").as_str(), "must be an allocated device in the claim");
+        f.invalid(device_id(f), "must be an allocated device in the claim");
     }
     let conditions = f.at("conditions");
     if conditions.len() > CONDITIONS {
         conditions.too_many(conditions.len(), CONDITIONS);
     }
+    crate::small::conditions(&conditions);
+    let data = f.at("data");
+    if data.exists() && !data.value().is_object() {
+        data.invalid("<value omitted>", "must be a valid JSON object");
+    } else if data.exists() && data.value().to_string().len() > OPAQUE {
+        data.too_long(OPAQUE);
+    }
+    let share = f.at("shareID");
+    if share.exists() && !lower_uuid(share.str()) {
+        share.invalid(share.str(), "must be a lowercase UUID in 8-4-4-4-12 format");
+    }
+}
+
+/// A device as upstream shows it: by a text, or, where it is shared, as a struct.
+fn device_id(f: &Field<'_>) -> Json {
+    let part = |k: &str| f.inside(k).str();
+    match part("shareID") {
+        "" => Json(quote(&[part("driver"), part("pool"), part("device")].join("/"))),
+        share => {
+            let [driver, pool, device, share] = [part("driver"), part("pool"), part("device"), share].map(|s| json(&s.into()));
+            Json(format!("{{\"Driver\":{driver},\"Pool\":{pool},\"Device\":{device},\"ShareID\":{share}}}"))
+        }
+    }
+}
+
+fn lower_uuid(s: &str) -> bool {
+    s.len() == 36 && s.char_indices().all(|(i, c)| if matches!(i, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_digit() || ('a'..='f').contains(&c) })
 }
 
 fn allocation_result(a: &Field<'_>, requests: &Requests<'_>) {
@@ -355,6 +382,13 @@ mod tests {
     fn fields(kind: &str, v: serde_json::Value) -> Vec<String> {
         validate_create("resource.k8s.io", kind, &v).into_iter().map(|c| c.field).collect()
     }
+    #[test]
+    fn uuids_are_lowercase() {
+        for (text, fits) in [("11111111-1111-4111-8111-11111111111f", true), ("11111111-1111-4111-8111-11111111111F", false), ("x", false)] {
+            assert_eq!(super::lower_uuid(text), fits, "{text}");
+        }
+    }
+
     #[test]
     fn claims_refer_to_their_requests() {
         let exactly = json!({"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1});

@@ -14,9 +14,8 @@ const ENDED: [&str; 3] = ["Denied", "Failed", "Issued"];
 pub(crate) fn create(v: &Field<'_>) {
     let spec = v.at("spec");
     certificates::signer_name(&spec.at("signerName"));
-    for (key, note) in spec.at("unverifiedUserAnnotations").entries() {
-        let _ = note;
-        certificates::domain_prefixed_key(&spec.at("unverifiedUserAnnotations"), key);
+    for (key, _) in spec.at("unverifiedUserAnnotations").entries() {
+        certificates::domain_prefixed_key(&spec.at("unverifiedUserAnnotations"), &key.to_lowercase());
     }
     for (name, uid) in [("podName", "podUID"), ("serviceAccountName", "serviceAccountUID"), ("nodeName", "nodeUID")] {
         spec.at(name).check(names::dns1123_subdomain);
@@ -63,8 +62,10 @@ fn omitted(f: &Field<'_>, why: &str) {
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     if !crate::same::same(new.at("spec").value(), old.at("spec").value()) {
-        let internal = crate::show::internal("io.k8s.api.certificates.v1.PodCertificateRequestSpec", new.at("spec").value());
-        new.at("spec").invalid(internal, "field is immutable");
+        let shown = crate::show::internal("io.k8s.api.certificates.v1.PodCertificateRequestSpec", new.at("spec").value());
+        // The inner type still has the pair that v1 gave up.
+        let whole = shown.0.replacen(",\"StubPKCS10Request\":", ",\"PKIXPublicKey\":null,\"ProofOfPossession\":null,\"StubPKCS10Request\":", 1);
+        new.at("spec").invalid(crate::show::Json(whole), "field is immutable");
     }
 }
 

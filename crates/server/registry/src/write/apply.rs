@@ -16,8 +16,9 @@ use std::borrow::Cow;
 /// What the object's own endpoint does not write, and what a status does not.
 fn reset(ctx: &Context<'_>) -> &'static [&'static str] {
     match ctx.row.subresource(&ctx.call.target.subresource).map(|s| s.role) {
-        // Upstream records nothing of these but the conditions.
-        _ if &*ctx.row.plural == "certificatesigningrequests" => &["spec"],
+        Some(Role::Status) if &*ctx.row.plural == "certificatesigningrequests" => &["spec", "status.conditions"],
+        Some(Role::Approval) => &["spec", "status.certificate"],
+        None if &*ctx.row.plural == "certificatesigningrequests" => &["spec", "status"],
         Some(Role::Status) if ctx.row.custom.is_some() => &["metadata", "spec"],
         Some(Role::Status) => match ctx.row.strategy.status_metadata {
             StatusMetadata::Free => &["spec"],
