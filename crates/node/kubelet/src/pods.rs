@@ -6,11 +6,12 @@ use k8s_openapi::api::core::v1::Pod;
 use parking_lot::{Mutex, RwLock};
 use skiff_cri::SandboxId;
 use skiff_informer::{Change, ChangeKind};
+use skiff_pod::admit::Claim;
 use skiff_pod::resize::Allotment;
 use skiff_pod::view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ pub struct Slot {
     pub namespace: String,
     pub name: String,
     pod: RwLock<Bytes>,
+    /// How often the pod was replaced.
+    version: AtomicU64,
+    claimed: Mutex<Option<Claimed>>,
     /// Its object is no more: end it, whatever its last version says.
     gone: AtomicBool,
     wake: Notify,
@@ -48,6 +52,14 @@ pub struct Slot {
     pub deferred: AtomicBool,
 }
 
+/// A pod's claim on the node, and what it was made of.
+struct Claimed {
+    version: u64,
+    allotment: Option<Allotment>,
+    /// None where it claims nothing.
+    claim: Option<Arc<Claim>>,
+}
+
 impl Slot {
     fn new(pod: &Pod, bytes: Bytes) -> Self {
         Self {
@@ -55,6 +67,8 @@ impl Slot {
             namespace: view::namespace(pod).into(),
             name: view::name(pod).into(),
             pod: RwLock::new(bytes),
+            version: AtomicU64::new(0),
+            claimed: Mutex::default(),
             gone: AtomicBool::new(false),
             wake: Notify::new(),
             ending: CancellationToken::new(),
@@ -82,20 +96,52 @@ impl Slot {
     }
     /// A typed view of the newest version.
     pub fn pod(&self) -> Option<Pod> {
-        let bytes = self.bytes();
-        serde_json::from_slice(&bytes)
+        self.decoded(&self.bytes())
+    }
+    fn decoded(&self, bytes: &[u8]) -> Option<Pod> {
+        serde_json::from_slice(bytes)
             .map_err(|e| tracing::error!(target: "node", pod = self.name, namespace = self.namespace, error = %e, "pod cannot be decoded"))
             .ok()
     }
     fn update(&self, pod: &Pod, bytes: Bytes) {
         let old = self.pod();
-        *self.pod.write() = bytes;
+        self.replace(bytes);
         if view::deleted(pod) {
             self.ending.cancel();
         }
         if old.is_none_or(|old| concerns(&old, pod)) {
             self.wake();
         }
+    }
+    fn replace(&self, bytes: Bytes) {
+        let mut pod = self.pod.write();
+        *pod = bytes;
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+    /// What it has of the node's room: as the node allotted it, from its admission to its end. Every admission asks all pods,
+    /// so it is made once a version.
+    fn claim(&self) -> Option<Arc<Claim>> {
+        let (version, bytes) = {
+            let pod = self.pod.read();
+            (self.version.load(Ordering::Relaxed), pod.clone())
+        };
+        let allotment = self.allotment.lock().clone();
+        let mut claimed = self.claimed.lock();
+        if let Some(known) = claimed.as_ref().filter(|c| c.version == version && c.allotment == allotment) {
+            return known.claim.clone();
+        }
+        let claim = self.decoded(&bytes).and_then(|pod| self.uses(pod, allotment.as_ref())).map(|pod| Arc::new(Claim::of(&pod)));
+        *claimed = Some(Claimed { version, allotment, claim: claim.clone() });
+        claim
+    }
+    /// The pod with what it was given, if it uses the node's room: it was admitted and hasn't finished.
+    fn uses(&self, mut pod: Pod, allotment: Option<&Allotment>) -> Option<Pod> {
+        if view::finished(&pod) {
+            return None;
+        }
+        let admitted = allotment.map(|a| a.apply(&mut pod)).is_some();
+        let started = || pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
+        (admitted || started() || self.is_static).then_some(pod)
     }
     pub fn set_gone(&self) {
         self.gone.store(true, Ordering::Release);
@@ -162,13 +208,16 @@ impl Pods {
     }
     /// Pods that use the node's room, with what they were given: those that were admitted and haven't finished.
     pub fn active(&self, except: &str) -> Vec<Pod> {
-        let one = |s: Arc<Slot>| {
-            let mut pod = s.pod().filter(|p| !view::finished(p))?;
-            let admitted = s.allotment.lock().as_ref().map(|a| a.apply(&mut pod)).is_some();
-            let started = || pod.status.as_ref().is_some_and(|s| s.start_time.is_some());
-            (admitted || started() || s.is_static).then_some(pod)
-        };
-        self.all().into_iter().filter(|s| s.uid != except && !s.terminated.load(Ordering::Acquire)).filter_map(one).collect()
+        self.others(except).into_iter().filter_map(|s| s.uses(s.pod()?, s.allotment.lock().as_ref())).collect()
+    }
+    /// What these have of it.
+    pub fn claims(&self, except: &str) -> Vec<Arc<Claim>> {
+        self.others(except).iter().filter_map(|s| s.claim()).collect()
+    }
+    fn others(&self, except: &str) -> Vec<Arc<Slot>> {
+        let mut all = self.all();
+        all.retain(|s| s.uid != except && !s.terminated.load(Ordering::Acquire));
+        all
     }
     /// Room was left: who waits for it looks again.
     pub fn room_left(&self) {
@@ -217,7 +266,7 @@ impl Agent {
                 }
             } else if let Some(slot) = self.pods.get(view::uid(&pod)) {
                 // The last version carries the grace period that the object was removed with.
-                *slot.pod.write() = row.bytes.clone();
+                slot.replace(row.bytes.clone());
                 slot.set_gone();
             }
             return;

@@ -1,8 +1,8 @@
 //! Whether this node takes a pod: the last check, after the scheduler's.
 use crate::{cgroup, view};
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
-use skiff_meta::Quantity;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a node has to give.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,29 @@ pub struct NodeRoom {
     pub pods: i64,
 }
 
+/// What a pod has of its node that another cannot have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// Millicores.
+    cpu: i64,
+    /// Bytes.
+    memory: i64,
+    ephemeral_storage: i64,
+    ports: Vec<(String, i32, String)>,
+}
+
+impl Claim {
+    pub fn of(pod: &Pod) -> Self {
+        let request = |resource| cgroup::pod_request(pod, resource);
+        Self {
+            cpu: request("cpu").milli_value(),
+            memory: request("memory").value(),
+            ephemeral_storage: request("ephemeral-storage").value(),
+            ports: host_ports(pod),
+        }
+    }
+}
+
 /// The reason and message of the pod's status when it is turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -29,23 +52,24 @@ fn reject(reason: &str, message: impl Into<String>) -> Option<Rejection> {
     Some(Rejection { reason: reason.into(), message: message.into() })
 }
 
-/// None when it fits beside `others` (the pods that the node already has and that haven't finished).
-pub fn reject_reason(pod: &Pod, others: &[&Pod], node: &NodeRoom) -> Option<Rejection> {
+/// None when it fits beside `others` (of the pods that the node already has and that haven't finished).
+pub fn reject_reason(pod: &Pod, others: &[Arc<Claim>], node: &NodeRoom) -> Option<Rejection> {
     if view::spec(pod).os.as_ref().is_some_and(|os| os.name != "linux") {
         return reject("PodOSNotSupported", "Failed to admit pod as the OS field doesn't match node OS");
     }
     if others.len() as i64 + 1 > node.pods {
         return insufficient("OutOfpods", "pods", 1, others.len() as i64, node.pods);
     }
-    type Amount = fn(&Quantity) -> i64;
+    type Amount = fn(&Claim) -> i64;
     let checks: [(&str, &str, Amount, i64); 3] = [
-        ("OutOfcpu", "cpu", Quantity::milli_value, node.cpu),
-        ("OutOfmemory", "memory", Quantity::value, node.memory),
-        ("OutOfephemeral-storage", "ephemeral-storage", Quantity::value, node.ephemeral_storage),
+        ("OutOfcpu", "cpu", |c| c.cpu, node.cpu),
+        ("OutOfmemory", "memory", |c| c.memory, node.memory),
+        ("OutOfephemeral-storage", "ephemeral-storage", |c| c.ephemeral_storage, node.ephemeral_storage),
     ];
+    let claim = Claim::of(pod);
     for (reason, resource, amount, capacity) in checks {
-        let wanted = amount(&cgroup::pod_request(pod, resource));
-        let used: i64 = others.iter().map(|p| amount(&cgroup::pod_request(p, resource))).sum();
+        let wanted = amount(&claim);
+        let used: i64 = others.iter().map(|other| amount(other)).sum();
         if wanted > 0 && wanted.saturating_add(used) > capacity {
             return insufficient(reason, resource, wanted, used, capacity);
         }
@@ -56,7 +80,7 @@ pub fn reject_reason(pod: &Pod, others: &[&Pod], node: &NodeRoom) -> Option<Reje
     if let Some(name) = view::spec(pod).node_name.as_deref().filter(|n| *n != node.name && !n.is_empty()) {
         return reject("NodeName", format!("Predicate NodeName failed: node {name} is not this node"));
     }
-    if port_conflict(pod, others) {
+    if port_conflict(&claim, others) {
         return reject("NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports");
     }
     if !view::is_static(pod) && !tolerated(pod, &node.taints) {
@@ -117,14 +141,14 @@ fn host_ports(pod: &Pod) -> Vec<(String, i32, String)> {
         .collect()
 }
 
-fn port_conflict(pod: &Pod, others: &[&Pod]) -> bool {
-    let mine = host_ports(pod);
+fn port_conflict(claim: &Claim, others: &[Arc<Claim>]) -> bool {
+    let mine = &claim.ports;
     let any = |ip: &str| matches!(ip, "0.0.0.0" | "::");
     !mine.is_empty()
         && others
             .iter()
-            .flat_map(|p| host_ports(p))
-            .any(|(proto, port, ip)| mine.iter().any(|m| m.0 == proto && m.1 == port && (m.2 == ip || any(&m.2) || any(&ip))))
+            .flat_map(|other| &other.ports)
+            .any(|(proto, port, ip)| mine.iter().any(|m| m.0 == *proto && m.1 == *port && (m.2 == *ip || any(&m.2) || any(ip))))
 }
 
 fn tolerated(pod: &Pod, taints: &[Taint]) -> bool {
@@ -159,6 +183,7 @@ mod tests {
             ..NodeRoom::default()
         };
         let other = pod(r#"{"containers":[{"name":"a","ports":[{"containerPort":80,"hostPort":80}],"resources":{"requests":{"cpu":"600m"}}}]}"#);
+        let other = Arc::new(Claim::of(&other));
         for (spec, want) in [
             (r#"{"containers":[{"name":"a"}]}"#, ""),
             (r#"{"containers":[{"name":"a","resources":{"requests":{"cpu":"500m"}}}]}"#, "OutOfcpu"),
@@ -167,13 +192,13 @@ mod tests {
             (r#"{"containers":[{"name":"a","ports":[{"containerPort":1,"hostPort":80,"hostIP":"10.0.0.1"}]}]}"#, "NodePorts"),
             (r#"{"os":{"name":"windows"},"containers":[{"name":"a"}]}"#, "PodOSNotSupported"),
         ] {
-            let got = reject_reason(&pod(spec), &[&other], &node).map(|r| r.reason).unwrap_or_default();
+            let got = reject_reason(&pod(spec), &[other.clone()], &node).map(|r| r.reason).unwrap_or_default();
             assert_eq!(got, want, "{spec}");
         }
         assert!(
             kept_away(&pod(r#"{"nodeSelector":{"disk":"hdd"},"containers":[]}"#), &node)
                 && !kept_away(&pod(r#"{"nodeSelector":{"disk":"ssd"},"containers":[]}"#), &node)
         );
-        assert_eq!(reject_reason(&pod(r#"{"containers":[]}"#), &[&other, &other], &node).unwrap().reason, "OutOfpods");
+        assert_eq!(reject_reason(&pod(r#"{"containers":[]}"#), &[other.clone(), other], &node).unwrap().reason, "OutOfpods");
     }
 }

@@ -308,8 +308,7 @@ impl Worker {
         }
         let rejection = {
             let _one_at_a_time = self.agent.pods.allotting.lock();
-            let others = self.agent.pods.active(&self.slot.uid);
-            let others: Vec<&Pod> = others.iter().collect();
+            let others = self.agent.pods.claims(&self.slot.uid);
             let rejection = observed.sandboxes().is_empty().then(|| admit::reject_reason(pod, &others, &self.agent.room.lock())).flatten();
             if rejection.is_none() {
                 self.slot.allotment.lock().get_or_insert_with(|| Allotment::of(pod));
