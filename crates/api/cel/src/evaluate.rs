@@ -74,6 +74,15 @@ pub(crate) fn binds(c: &CallExpr) -> usize {
     }
 }
 
+/// `cel.bind(name, value, body)`: name, value and body. Where it may be used, `cel` is declared as a variable.
+pub(crate) fn binding(c: &CallExpr) -> Option<(&str, &IdedExpr, &IdedExpr)> {
+    let cel = matches!(c.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(n), .. }) if n == "cel");
+    match &c.args[..] {
+        [IdedExpr { expr: Expr::Ident(name), .. }, value, body] if cel && c.func_name == "bind" => Some((name, value, body)),
+        _ => None,
+    }
+}
+
 impl Evaluation<'_> {
     pub fn run(&mut self, e: &IdedExpr) -> Result<Value, EvalError> {
         self.budget.spend(1)?;
@@ -150,6 +159,7 @@ impl Evaluation<'_> {
                 other => Ok(Value::Bool(other.unwrap_or(true))),
             },
             _ if binds(c) > 0 => self.macro_call(c),
+            _ if binding(c).is_some() => self.bind(c),
             (name, None, args) => {
                 let args = self.all(args)?;
                 self.function(name, args)
@@ -233,6 +243,12 @@ impl Evaluation<'_> {
     fn inner(&mut self, bound: Vec<(&str, Value)>, e: &IdedExpr) -> Result<Value, EvalError> {
         let scope = Inner { outer: self.scope, bound };
         Evaluation { scope: &scope, budget: self.budget }.run(e)
+    }
+
+    fn bind(&mut self, c: &CallExpr) -> Result<Value, EvalError> {
+        let Some((name, value, body)) = binding(c) else { return Err(EvalError::NoSuchOverload) };
+        let value = self.run(value)?;
+        self.inner(vec![(name, value)], body)
     }
 
     fn comprehension(&mut self, c: &ComprehensionExpr) -> Result<Value, EvalError> {

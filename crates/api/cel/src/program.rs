@@ -195,6 +195,14 @@ fn free(e: &IdedExpr, bound: &mut Vec<String>, found: &mut BTreeSet<String>) {
             c.args.iter().skip(variables).for_each(|a| free(a, bound, found));
             bound.truncate(before);
         }
+        Expr::Call(c) if crate::evaluate::binding(c).is_some() => {
+            found.insert("cel".to_owned());
+            let Some((name, value, body)) = crate::evaluate::binding(c) else { return };
+            free(value, bound, found);
+            bound.push(name.to_owned());
+            free(body, bound, found);
+            bound.pop();
+        }
         Expr::Call(c) => {
             let library = matches!(c.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(n), .. }) if crate::evaluate::is_library(n));
             c.target.iter().filter(|_| !library).for_each(|t| free(t, bound, found));

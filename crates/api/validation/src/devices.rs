@@ -1,6 +1,6 @@
 //! Devices (resource.k8s.io): classes, claims and their templates, slices, taint rules.
 //!
-//! CEL expressions that select devices must compile. Not here: their cost, and the types of a device's parts.
+//! CEL expressions that select devices are checked by [`selector`].
 use crate::{
     field::Field,
     names,
@@ -10,6 +10,7 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+mod selector;
 mod slice;
 
 pub(crate) use slice::{slice, slice_update, taint_rule};
@@ -18,7 +19,6 @@ const REQUESTS: usize = 32;
 const CONSTRAINTS: usize = 32;
 const CONFIGS: usize = 32;
 const SELECTORS: usize = 32;
-const EXPRESSION: usize = 10 * 1024;
 const ALTERNATIVES: usize = 8;
 const RESULTS: usize = 32;
 const RESERVED_FOR: usize = 256;
@@ -195,12 +195,7 @@ fn selector(s: &Field<'_>) {
     if !cel.exists() {
         return cel.required("");
     }
-    let expression = cel.at("expression");
-    if expression.str().len() > EXPRESSION {
-        expression.too_long(EXPRESSION);
-    } else if let Err(why) = skiff_cel::Program::compile_with(expression.str(), &["device"]) {
-        expression.invalid(expression.str(), &format!("compilation failed: {why}"));
-    }
+    selector::check(&cel.at("expression"));
 }
 
 fn toleration(t: &Field<'_>) {

@@ -44,8 +44,8 @@ impl RootfsDirs {
     }
 }
 
-/// Mounts the layers (lowest first) with the container's own on top. Mounted already, it stays.
-pub fn prepare(store: &Store, container: &ContainerId, layers: &[Digest]) -> Result<PathBuf> {
+/// Mounts the layers of an image (lowest first) with the container's own on top. Mounted already, it stays.
+pub fn prepare(store: &Store, container: &ContainerId, image: &Digest, layers: &[Digest]) -> Result<PathBuf> {
     let dirs = RootfsDirs::new(store, container)?;
     let failed = |step: &str| {
         let (container, step) = (container.to_string(), step.to_owned());
@@ -59,9 +59,11 @@ pub fn prepare(store: &Store, container: &ContainerId, layers: &[Digest]) -> Res
     }
     let names = serde_json::to_vec(layers).map_err(|source| Error::Json { what: "layer names".to_owned(), source })?;
     // Whole or not at all, but not waited for: a machine that went down has nothing mounted.
-    let (path, scratch) = (dirs.base.join("layers.json"), store.scratch());
-    fs::write(&scratch, names).map_err(Error::io("writing", &scratch))?;
-    fs::rename(&scratch, &path).map_err(Error::io("replacing", &path))?;
+    for (name, bytes) in [("image", image.to_string().into_bytes()), ("layers.json", names)] {
+        let (path, scratch) = (dirs.base.join(name), store.scratch());
+        fs::write(&scratch, bytes).map_err(Error::io("writing", &scratch))?;
+        fs::rename(&scratch, &path).map_err(Error::io("replacing", &path))?;
+    }
     // A volatile overlay that was not unmounted refuses its work directory until this mark is gone.
     match fs::remove_dir_all(dirs.work.join("work/incompat")) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("clearing the mark of an unclean end")(e)),
@@ -169,15 +171,32 @@ pub fn disk_usage(root: &Path) -> Result<FsStats> {
 }
 
 /// Containers that have a directory, and the layers that they stand on.
-pub fn prepared(store: &Store) -> Result<Vec<(ContainerId, Vec<Digest>)>> {
+pub fn prepared(store: &Store) -> Result<Vec<Prepared>> {
     let dir = store.rootfs_dir();
     let mut found = Vec::new();
     for entry in fs::read_dir(&dir).map_err(Error::io("listing", &dir))? {
         let Some(name) = entry.ok().and_then(|entry| entry.file_name().into_string().ok()) else { continue };
         let layers = fs::read(dir.join(&name).join("layers.json")).unwrap_or_default();
-        found.push((ContainerId::new(name), serde_json::from_slice(&layers).unwrap_or_default()));
+        let image = fs::read_to_string(dir.join(&name).join("image")).ok().and_then(|text| text.parse().ok());
+        found.push(Prepared { container: ContainerId::new(name), image, layers: serde_json::from_slice(&layers).unwrap_or_default() });
     }
     Ok(found)
+}
+
+/// A container's root file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    pub container: ContainerId,
+    /// None: an older version made it.
+    pub image: Option<Digest>,
+    pub layers: Vec<Digest>,
+}
+
+impl Prepared {
+    /// Whether it stands on this image: images may have the same layers.
+    pub fn is_of(&self, image: &Digest, layers: &[Digest]) -> bool {
+        self.image.as_ref().map_or_else(|| self.layers == layers, |own| own == image)
+    }
 }
 
 fn is_mounted(path: &Path) -> bool {
@@ -185,5 +204,19 @@ fn is_mounted(path: &Path) -> bool {
     match (device(path), path.parent().and_then(device)) {
         (Some(here), Some(above)) => here != above,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn images_of_the_same_layers_have_their_own_containers() {
+        let [a, b, layer] = [b"a", b"b", b"l"].map(|t| Digest::of(t));
+        let of = |image: Option<&Digest>| Prepared { container: ContainerId::new("c"), image: image.cloned(), layers: vec![layer.clone()] };
+        let layers = [layer.clone()];
+        assert!(of(Some(&a)).is_of(&a, &layers) && !of(Some(&a)).is_of(&b, &layers));
+        // What an older version made doesn't say.
+        assert!(of(None).is_of(&a, &layers) && of(None).is_of(&b, &layers) && !of(None).is_of(&a, &[]));
     }
 }

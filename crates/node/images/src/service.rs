@@ -129,7 +129,7 @@ impl ImageService {
         blocking(move || {
             let Some(record) = service.store.last_of(&reference) else { return Ok(Vec::new()) };
             let prepared = rootfs::prepared(&service.store)?;
-            Ok(prepared.into_iter().filter(|(_, layers)| *layers == record.layers).map(|(id, _)| id).collect())
+            Ok(prepared.into_iter().filter(|p| p.is_of(&record.id, &record.layers)).map(|p| p.container).collect())
         })
         .await
     }
@@ -143,9 +143,9 @@ impl ImageService {
     fn collect_now(&self, policy: &Policy) -> Result<(Vec<ImageId>, u64)> {
         let dir = self.store.dir();
         let stat = rustix::fs::statvfs(dir).map_err(|e| Error::io("measuring the file system of", dir)(e.into()))?;
-        let mounted: Vec<Vec<Digest>> = rootfs::prepared(&self.store)?.into_iter().map(|(_, layers)| layers).collect();
+        let mounted = rootfs::prepared(&self.store)?;
         let candidates = self.store.records().into_iter().map(|record| Candidate {
-            in_use: mounted.contains(&record.layers),
+            in_use: mounted.iter().any(|p| p.is_of(&record.id, &record.layers)),
             id: record.id,
             size: record.size,
             last_used: record.last_used,
@@ -161,7 +161,7 @@ impl ImageService {
     }
 
     fn sweep(&self) -> Result<u64> {
-        let mounted: BTreeSet<Digest> = rootfs::prepared(&self.store)?.into_iter().flat_map(|(_, layers)| layers).collect();
+        let mounted: BTreeSet<Digest> = rootfs::prepared(&self.store)?.into_iter().flat_map(|p| p.layers).collect();
         self.store.sweep(&mounted)
     }
 
@@ -255,8 +255,8 @@ impl Snapshots for ImageService {
             if service.store.find(image.as_str()).is_none() {
                 return Err(missing());
             }
-            service.store.touch(&record.id, (service.clock)());
-            let path = rootfs::prepare(&service.store, &container, &record.layers)?;
+            service.store.touch(&record.id, (service.clock)())?;
+            let path = rootfs::prepare(&service.store, &container, &record.id, &record.layers)?;
             Ok(PreparedRootfs { path, config: record.config })
         })
         .await
@@ -281,6 +281,6 @@ impl Snapshots for ImageService {
     async fn prepared(&self) -> CriResult<Vec<ContainerId>> {
         let service = self.clone();
         let found = blocking(move || rootfs::prepared(&service.store)).await?;
-        Ok(found.into_iter().map(|(container, _)| container).collect())
+        Ok(found.into_iter().map(|p| p.container).collect())
     }
 }

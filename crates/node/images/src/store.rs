@@ -74,7 +74,12 @@ struct State {
     images: BTreeMap<Digest, Record>,
     /// Layers that a pull or import relies on and no record names yet.
     leases: HashMap<Digest, usize>,
+    /// The times of last uses that are on the disk.
+    used: BTreeMap<Digest, i64>,
 }
+
+/// Times of last uses are worth a write to disk when they are so many seconds newer: images are kept for weeks.
+const USED_EVERY: i64 = 24 * 3600;
 
 pub struct Store {
     dir: PathBuf,
@@ -96,10 +101,11 @@ impl Store {
             _ => fs::create_dir(&tmp).map_err(Error::io("making the directory", &tmp))?,
         }
         let images = read_records(&dir.join("images.json"))?;
+        let used = used_of(&images);
         let store = Self {
             dir: dir.to_owned(),
             limits,
-            state: Mutex::new(State { images, leases: HashMap::new() }),
+            state: Mutex::new(State { images, leases: HashMap::new(), used }),
             next: AtomicU64::new(0),
         };
         store.drop_incomplete()?;
@@ -203,11 +209,15 @@ impl Store {
         })
     }
 
-    /// Marks an image as used now, in memory; it reaches the disk with the next change.
-    pub fn touch(&self, id: &Digest, now: i64) {
-        if let Some(record) = self.state.lock().images.get_mut(id) {
+    /// Marks an image as used now. It reaches the disk with the next change, or by itself once a day.
+    pub fn touch(&self, id: &Digest, now: i64) -> Result<()> {
+        let due = {
+            let mut state = self.state.lock();
+            let Some(record) = state.images.get_mut(id) else { return Ok(()) };
             record.last_used = record.last_used.max(now);
-        }
+            now - state.used.get(id).copied().unwrap_or_default() >= USED_EVERY
+        };
+        if due { self.change(|_| ()) } else { Ok(()) }
     }
 
     /// Removes a name, and the image with its last name; by id, the image.
@@ -272,10 +282,11 @@ impl Store {
         let mut state = self.state.lock();
         let mut images = state.images.clone();
         let result = change(&mut images);
-        if worth_writing(&state.images, &images) {
+        if worth_writing(&state.images, &images) || images.iter().any(|(id, r)| r.last_used - state.used.get(id).copied().unwrap_or_default() >= USED_EVERY) {
             let bytes = serde_json::to_vec(&images.values().collect::<Vec<_>>())
                 .map_err(|source| Error::Json { what: "image records".to_owned(), source })?;
             write_atomically(&self.dir.join("images.json"), &self.scratch(), &bytes)?;
+            state.used = used_of(&images);
         }
         state.images = images;
         Ok(result)
@@ -285,6 +296,10 @@ impl Store {
     fn drop_incomplete(&self) -> Result<()> {
         self.change(|images| images.retain(|_, record| record.layers.iter().all(|layer| self.has_layer(layer))))
     }
+}
+
+fn used_of(images: &BTreeMap<Digest, Record>) -> BTreeMap<Digest, i64> {
+    images.iter().map(|(id, r)| (id.clone(), r.last_used)).collect()
 }
 
 /// Whether more than the times of the last use differs: these reach the disk with the next change.

@@ -30,6 +30,7 @@ struct World {
     api: skiff_client::fake::Fake,
     client: Client,
     runtime: Arc<FakeRuntime>,
+    network: Arc<FakeNetwork>,
     images: Arc<FakeImages>,
     clock: Arc<TestClock>,
     dir: tempfile::TempDir,
@@ -37,11 +38,12 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let api = skiff_client::fake::Fake::new();
+        let (api, network) = (skiff_client::fake::Fake::new(), Arc::new(FakeNetwork::default()));
         Self {
             client: api.client(),
             api,
-            runtime: Arc::new(FakeRuntime::new(Arc::new(FakeNetwork::default()))),
+            runtime: Arc::new(FakeRuntime::new(network.clone())),
+            network,
             images: Arc::new(FakeImages::default()),
             clock: Arc::new(TestClock(tokio::time::Instant::now())),
             dir: tempfile::tempdir().unwrap(),
@@ -95,6 +97,37 @@ impl World {
     async fn running(&self, name: &str) -> Option<ContainerStatus> {
         self.containers().await.into_iter().find(|c| c.metadata.name == name && c.state == ContainerState::Running)
     }
+}
+
+/// What the node says of its readiness.
+async fn ready(w: &World) -> Option<String> {
+    let node = w.client.find::<Node>("", "n1").await.unwrap()?;
+    node.status?.conditions?.into_iter().find(|c| c.type_ == "Ready").map(|c| c.status)
+}
+
+/// Pods need not learn of the moment in which a node's network is set up anew; of a network that stays away they do.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_comes_back_says_nothing_of_a_moment() {
+    let w = World::new();
+    let seconds = |n| tokio::time::sleep(Duration::from_secs(n));
+    let first = w.start().await;
+    seconds(5).await;
+    assert_eq!(ready(&w).await.as_deref(), Some("True"));
+    first.stop();
+    w.network.set_problem(Some("coming"));
+    let second = w.start().await;
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(ready(&w).await.as_deref(), Some("True"));
+    }
+    w.network.set_problem(None);
+    seconds(30).await;
+    assert_eq!(ready(&w).await.as_deref(), Some("True"));
+    second.stop();
+    w.network.set_problem(Some("gone"));
+    let _third = w.start().await;
+    seconds(60).await;
+    assert_eq!(ready(&w).await.as_deref(), Some("False"));
 }
 
 fn phase(p: &Pod) -> &str {

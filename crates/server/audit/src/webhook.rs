@@ -247,6 +247,50 @@ mod tests {
         assert_eq!(seen.len(), 2);
     }
 
+    /// What comes while the sink hangs is kept up to the queue's length, and goes on as one batch once it answers again.
+    #[tokio::test]
+    async fn a_sink_that_hangs_holds_up_nobody() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/audit", listener.local_addr().unwrap());
+        let (first, came) = tokio::sync::oneshot::channel();
+        let (answer, wanted) = tokio::sync::oneshot::channel::<()>();
+        let server = tokio::spawn(async move {
+            let (mut first, mut wanted, mut batches) = (Some(first), Some(wanted), Vec::new());
+            for _ in 0..2 {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let (mut text, mut part) = (Vec::new(), [0; 4096]);
+                while !text.ends_with(b"]}") {
+                    let n = socket.read(&mut part).await.unwrap();
+                    text.extend_from_slice(&part[..n]);
+                }
+                batches.push(String::from_utf8(text).unwrap().matches("\"auditID\"").count());
+                if let Some(first) = first.take() {
+                    first.send(()).unwrap();
+                }
+                if let Some(wanted) = wanted.take() {
+                    wanted.await.unwrap();
+                }
+                socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await.unwrap();
+            }
+            batches
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("hook.yaml");
+        std::fs::write(&path, CONFIG.replace("SERVER", &url)).unwrap();
+        let batching = Batching { buffer: 4, size: 10, wait: Duration::ZERO, throttle: None };
+        let (outlet, _worker) = WebhookOptions { mode: Mode::Batch, batching, ..options(&path) }.open().unwrap();
+        let put = || async { outlet.put(&event::Event::default(), crate::Stage::Panic, SystemTime::UNIX_EPOCH, &Default::default()).await };
+        assert!(put().await);
+        came.await.unwrap();
+        let mut kept = 0;
+        for _ in 0..6 {
+            kept += usize::from(put().await);
+        }
+        assert_eq!((kept, outlet.errors.load(std::sync::atomic::Ordering::Relaxed)), (4, 2));
+        answer.send(()).unwrap();
+        assert_eq!(server.await.unwrap(), [1, 4]);
+    }
+
     #[test]
     fn configurations_that_do_not_do() {
         let dir = tempfile::tempdir().unwrap();

@@ -188,6 +188,13 @@ impl Checker<'_> {
         if evaluate::binds(c) > 0 {
             return self.bound(c);
         }
+        if let Some((name, value, body)) = evaluate::binding(c).filter(|_| self.scope.iter().any(|(n, _)| n == "cel")) {
+            let value = self.node(value)?;
+            let body = self.within(vec![(name.to_owned(), value.ty)], body)?;
+            // As a fold over an empty list, which upstream makes of it.
+            let cost = value.cost.saturating_add(body.cost).saturating_add(list_cost());
+            return Ok(Checked { ty: body.ty, cost });
+        }
         if c.target.is_none() && (c.func_name.starts_with(['_', '!', '-', '@'])) {
             if let (op::OPT_SELECT, [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(field)), .. }]) = (c.func_name.as_str(), &c.args[..]) {
                 let of = self.node(of)?;

@@ -49,6 +49,7 @@ fn requests_get_what_they_ask_for() {
         ("by attribute", json!({"requests": [exactly(json!({"selectors": cel("device.attributes['gpu.example.com'].model == 'big'")}))]}), "r=b"),
         ("by capacity", json!({"requests": [exactly(json!({"selectors": cel("device.capacity['gpu.example.com'].memory.compareTo(quantity('10Gi')) > 0")}))]}), "r=d"),
         ("by version", json!({"requests": [exactly(json!({"selectors": cel("device.attributes['gpu.example.com'].firmware.isGreaterThan(semver('1.2.0'))")}))]}), "r=a"),
+        ("with a name bound", json!({"requests": [exactly(json!({"selectors": cel("cel.bind(a, device.attributes['gpu.example.com'], a.model == 'big' && a.numa == 1)")}))]}), "r=c"),
         ("another domain is empty", json!({"requests": [exactly(json!({"selectors": cel("has(device.attributes['other.example.com'].x)")}))]}), "none"),
         ("on one numa node", json!({"requests": [exactly(json!({"count": 2, "selectors": cel("device.attributes['gpu.example.com'].model == 'big'")}))], "constraints": [{"matchAttribute": "gpu.example.com/numa"}]}), "r=c r=d"),
         ("on different ones", json!({"requests": [exactly(json!({"count": 2}))], "constraints": [{"distinctAttribute": "gpu.example.com/numa"}]}), "r=a r=c"),

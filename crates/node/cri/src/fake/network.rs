@@ -10,9 +10,14 @@ use crate::{Network, PodIps, Result, SandboxId, SandboxNet};
 #[derive(Default)]
 pub struct FakeNetwork {
     state: Mutex<(u32, BTreeMap<SandboxId, PodIps>)>,
+    problem: Mutex<Option<String>>,
 }
 
 impl FakeNetwork {
+    /// From now on it is not ready for this reason, or ready again.
+    pub fn set_problem(&self, why: Option<&str>) {
+        *self.problem.lock() = why.map(str::to_owned);
+    }
     /// Sandboxes that have an address now.
     pub fn attached(&self) -> Vec<SandboxId> {
         self.state.lock().1.keys().cloned().collect()
@@ -29,6 +34,10 @@ impl Network for FakeNetwork {
             PodIps(vec![IpAddr::V4(Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 0).to_bits() + *last))])
         });
         Ok(ips.clone())
+    }
+
+    async fn not_ready_reason(&self) -> Option<String> {
+        self.problem.lock().clone()
     }
 
     async fn detach(&self, sandbox: &SandboxNet) -> Result<()> {

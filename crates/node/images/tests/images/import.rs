@@ -112,3 +112,25 @@ async fn unused_images_are_collected_but_not_those_that_are_used_or_could_not_be
     bench.service.collect(always).await.expect("collect");
     assert_eq!(std::fs::read_dir(bench.dir.path().join("images/layers")).expect("layers").count(), 0);
 }
+
+/// The time of the last use decides who goes first, after a restart too; a container a minute is no reason to write.
+#[tokio::test]
+async fn the_last_use_reaches_the_disk_once_a_day() {
+    if !root() {
+        return;
+    }
+    let bench = bench(Limits::default(), "");
+    let images = bench.service.import(&bench.write("a.tar", &two_images())).await.expect("import");
+    let used = || {
+        let records = std::fs::read(bench.dir.path().join("images/images.json")).expect("records");
+        let records: serde_json::Value = serde_json::from_slice(&records).expect("JSON");
+        records.as_array().into_iter().flatten().find(|r| r["id"] == images[0].id.as_str()).and_then(|r| r["last_used"].as_i64())
+    };
+    for (container, at, want) in [("c1", 1_000 + 3_600, 1_000), ("c2", 1_000 + 86_400, 87_400), ("c3", 1_000 + 90_000, 87_400)] {
+        bench.now.store(at, Ordering::Relaxed);
+        let container = ContainerId::new(container);
+        bench.service.prepare(&images[0].id, &container).await.expect("prepare");
+        bench.service.release(&container).await.expect("release");
+        assert_eq!(used(), Some(want), "{container}");
+    }
+}
