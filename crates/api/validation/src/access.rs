@@ -26,12 +26,16 @@ pub(crate) fn cluster_role(v: &Field<'_>) {
     }
 }
 
+/// A declared rule, told after the others.
+fn verbs(r: &Field<'_>) {
+    if r.at("verbs").list().is_empty() {
+        r.at("verbs").required("");
+    }
+}
+
 fn rules(v: &Field<'_>, namespaced: bool) {
     for r in v.at("rules").items() {
         let urls = r.at("nonResourceURLs");
-        if r.at("verbs").list().is_empty() {
-            r.at("verbs").required("");
-        }
         if !urls.list().is_empty() {
             if namespaced {
                 urls.invalid(own(urls.value()), "namespaced rules cannot apply to non-resource URLs");
@@ -39,6 +43,7 @@ fn rules(v: &Field<'_>, namespaced: bool) {
             if ["apiGroups", "resources", "resourceNames"].into_iter().any(|p| !r.at(p).list().is_empty()) {
                 urls.invalid(own(urls.value()), "rules cannot apply to both regular resources and non-resource URLs");
             }
+            verbs(&r);
             continue;
         }
         for (part, why) in [("apiGroups", "resource rules must supply at least one api group"), ("resources", "resource rules must supply at least one resource")] {
@@ -46,6 +51,7 @@ fn rules(v: &Field<'_>, namespaced: bool) {
                 r.at(part).required(why);
             }
         }
+        verbs(&r);
     }
 }
 

@@ -113,8 +113,11 @@ pub(crate) fn runtime_class(v: &Field<'_>) {
         resources::overhead(&overhead.with(overhead.at("podFixed").value()), &Options::default());
     }
     labels::labels(&scheduling.at("nodeSelector"));
-    let list = scheduling.at("tolerations");
-    tolerations::tolerations(&list, &Options::default());
+    tolerated(&scheduling.at("tolerations"));
+}
+
+fn tolerated(list: &Field<'_>) {
+    tolerations::tolerations(list, &Options::default());
     let mut seen = Vec::new();
     for t in list.items() {
         let id = ["key", "operator", "value", "effect"].map(|p| t.at(p).str());
@@ -130,6 +133,7 @@ pub(crate) fn runtime_class_update(new: &Field<'_>, old: &Field<'_>) {
     if handler.str() != old.at("handler").str() {
         handler.invalid(&Value::Null, "field is immutable");
     }
+    tolerated(&new.at("scheduling").at("tolerations"));
 }
 
 pub(crate) fn lease(v: &Field<'_>) {

@@ -92,6 +92,7 @@ fn topologies(list: &Field<'_>) {
 }
 
 pub(crate) fn class_update(new: &Field<'_>, old: &Field<'_>) {
+    class(new);
     fixed(new, old, &["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"]);
 }
 
