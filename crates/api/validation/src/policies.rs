@@ -89,7 +89,7 @@ fn declared<'a>(spec: &Field<'a>) -> Vec<&'a str> {
 
 /// What the expressions of a policy may name.
 fn names_of(spec: &Field<'_>) -> Names {
-    Names { params: spec.at("paramKind").exists(), variables: true, no_authorizer: false }
+    Names { params: spec.at("paramKind").exists(), variables: !spec.at("variables").list().is_empty(), no_authorizer: false }
 }
 
 fn validation(x: &Field<'_>, known: Names, declared: &[&str]) {

@@ -28,6 +28,10 @@ impl Registry {
             value::remove(&mut v, &format!("metadata.{gone}"));
         }
         drop_foreign_managers(&mut v, &ctx.row.group);
+        // An applied configuration may name the revision that it was read at.
+        if tracked {
+            value::remove(&mut v, "metadata.resourceVersion");
+        }
         if let Some(read) = ctx.row.strategy.read {
             read(&mut v);
         }
