@@ -27,6 +27,8 @@ pub struct Agent {
     pub pods: Pods,
     pub puller: Puller,
     pub references: References,
+    /// Devices that pods claim.
+    pub devices: crate::devices::Devices,
     /// The scheme of container ids, as the runtime names itself.
     pub runtime_name: String,
     pub runtime_version: String,

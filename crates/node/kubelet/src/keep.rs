@@ -46,6 +46,11 @@ pub async fn remove_orphans(agent: &Agent, api: impl Fn() -> Vec<String>) {
     let folders = pod_folders(&agent.config.root_dir.join("pods")).await;
     let mut known: BTreeSet<String> = api().into_iter().collect();
     known.extend(agent.pods.all().iter().map(|s| s.uid.clone()));
+    for uid in agent.devices.users().iter().filter(|u| !known.contains(*u)) {
+        if let Err(e) = agent.devices.release(uid).await {
+            tracing::warn!(target: "node", pod = uid, error = %e, "devices of a pod that is gone not given back");
+        }
+    }
     for s in sandboxes {
         let Some(uid) = s.labels.get(names::POD_UID).filter(|u| !known.contains(*u)) else { continue };
         tracing::info!(target: "node", pod = s.metadata.name, namespace = s.metadata.namespace, "orphaned pod removed");

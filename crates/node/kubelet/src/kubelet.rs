@@ -85,6 +85,7 @@ impl Kubelet {
             pods: Pods::default(),
             puller: Puller::new(config.max_parallel_pulls),
             references: References::new(parts.client.clone()),
+            devices: crate::devices::Devices::open(&config.root_dir),
             runtime_name: version.name,
             runtime_version: version.version,
             room: parking_lot::Mutex::new(room(&config, &machine)),
@@ -106,6 +107,7 @@ impl Kubelet {
         follow_api(agent.clone(), informers);
         static_pods::spawn(agent.clone());
         keep::spawn(agent.clone());
+        crate::devices::spawn(agent.clone());
         rotate::spawn(agent.clone());
         Ok(Handle { agent, address })
     }

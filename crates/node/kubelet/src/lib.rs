@@ -14,6 +14,7 @@
 
 mod agent;
 mod check;
+mod devices;
 mod config;
 mod grpc;
 mod hook;

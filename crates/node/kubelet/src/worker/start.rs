@@ -50,6 +50,7 @@ impl Worker {
         if ending.is_cancelled() {
             return Err(ENDING.into());
         }
+        self.prepare_devices(pod).await?;
         let (sandbox, ips) = if plan.create_sandbox {
             self.create_sandbox(pod, plan.attempt).await?
         } else {
@@ -103,6 +104,15 @@ impl Worker {
             return Err(format!("image volume {:?}: {}: {}", v.name, e.failure.reason, e.failure.message));
         }
         Ok(())
+    }
+
+    async fn prepare_devices(&mut self, pod: &Pod) -> Result<(), String> {
+        if view::spec(pod).resource_claims.iter().flatten().next().is_none() {
+            return Ok(());
+        }
+        self.agent.devices.prepare(&self.agent.client, pod).await.inspect_err(|why| {
+            self.agent.recorder.warning(&self.agent.about(pod), "FailedPrepareDynamicResources", format!("Failed to prepare dynamic resources: {why}"));
+        })
     }
 
     async fn create_sandbox(&mut self, pod: &Pod, attempt: u32) -> Result<(SandboxId, Vec<IpAddr>), String> {
@@ -366,7 +376,9 @@ impl Worker {
             target,
             sub_paths,
         };
-        container_config(pod, c, inputs).map_err(|e| e.to_string())
+        let mut config = container_config(pod, c, inputs).map_err(|e| e.to_string())?;
+        self.agent.devices.give(pod, c, &mut config)?;
+        Ok(config)
     }
 
     /// Hosts file, resolver and the file for the termination message.

@@ -13,6 +13,10 @@ impl Worker {
             tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, error = %e, "volumes not taken down");
             return self.retry_later();
         }
+        if let Err(e) = self.agent.devices.release(&self.slot.uid).await {
+            tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, error = %e, "devices not given back");
+            return self.retry_later();
+        }
         self.agent.references.set(&self.slot, []);
         if self.slot.is_gone() {
             return self.forget(pod).await;
