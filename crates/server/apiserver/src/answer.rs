@@ -145,10 +145,7 @@ fn with_body(code: u16, form: &Form, body: Reply, warnings: &[String]) -> Respon
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
-    let mut told = std::collections::HashSet::new();
-    for w in warnings.iter().filter(|w| told.insert(*w)) {
-        warn(headers, w);
-    }
+    warn_all(headers, warnings);
     response
 }
 
@@ -158,15 +155,54 @@ pub(crate) fn warn(headers: &mut http::HeaderMap, text: &str) {
     }
 }
 
-/// A warning's text inside quotes, at most 256 bytes of printable characters.
+/// Each text once, and all of them within limits.
+pub(crate) fn warn_all(headers: &mut http::HeaderMap, texts: &[String]) {
+    limited(texts).iter().for_each(|w| warn(headers, w));
+}
+
+/// Characters that all warnings of an answer may have together before each is cut.
+const ALL_WARNINGS: usize = 4 * 1024;
+/// Characters that stay of one that is cut.
+const ONE_WARNING: usize = 256;
+
+/// What is told: whole while it all fits, else each cut, up to the first that passes the limit.
+fn limited(texts: &[String]) -> Vec<String> {
+    let mut told = std::collections::HashSet::new();
+    let once: Vec<&String> = texts.iter().filter(|t| !t.is_empty() && told.insert(*t)).collect();
+    if once.iter().map(|t| t.chars().count()).sum::<usize>() <= ALL_WARNINGS {
+        return once.into_iter().cloned().collect();
+    }
+    let (mut all, mut written) = (Vec::new(), 0);
+    for text in once {
+        if written >= ALL_WARNINGS {
+            break;
+        }
+        let cut: String = text.chars().take(ONE_WARNING).collect();
+        written += cut.chars().count();
+        all.push(cut);
+    }
+    all
+}
+
+/// A warning's text inside quotes, of printable characters.
 fn quoted(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(256).flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect()
+    text.chars().filter(|c| !c.is_control()).flat_map(|c| if matches!(c, '"' | '\\') { vec!['\\', c] } else { vec![c] }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http_body::Frame;
+
+    #[test]
+    fn warnings_are_cut_when_they_are_too_many() {
+        let long = |c: char, n: usize| c.to_string().repeat(n);
+        let lengths = |texts: &[String]| limited(texts).iter().map(String::len).collect::<Vec<_>>();
+        assert_eq!(lengths(&[long('a', 300), long('a', 300), String::new(), long('b', 3796)]), [300, 3796]);
+        assert_eq!(lengths(&[long('a', 300), long('b', 3797), "c".into()]), [256, 256, 1]);
+        let many: Vec<String> = (0..30).map(|i| format!("{i:02}{}", long('x', 298))).collect();
+        assert_eq!(lengths(&many), [256; 16]);
+    }
 
     #[tokio::test]
     async fn a_body_without_end_ends_with_the_server() {

@@ -5,7 +5,7 @@ use crate::{
 };
 use http::{Method, request::Parts};
 use skiff_flowcontrol::Ask;
-use skiff_meta::Status;
+use skiff_meta::{Reason, Status};
 use skiff_policy::Action;
 use skiff_request::{Query, Target, Verb};
 
@@ -41,15 +41,15 @@ impl Asked {
             _ => None,
         }
     }
-    pub fn known_verb(&self, parts: &Parts, target: &Target) -> Result<Verb, Status> {
-        self.verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))
+    pub fn known_verb(&self) -> Result<Verb, Status> {
+        self.verb.ok_or_else(no_such_method)
     }
     /// What the request is about, as authorisation will see it.
     pub fn action(&self, parts: &Parts) -> Result<Action, Status> {
         let Some(target) = self.target() else {
             return Ok(Action::Path { verb: self.word.to_owned(), path: parts.uri.path().to_owned() });
         };
-        let verb = self.known_verb(parts, target)?;
+        let verb = self.known_verb()?;
         Ok(Action::of(verb.as_str(), target.clone(), self.query.get("labelSelector"), self.query.get("fieldSelector")))
     }
     pub fn ask<'a>(&'a self, parts: &'a Parts) -> Ask<'a> {
@@ -59,6 +59,11 @@ impl Asked {
     pub fn mutating(&self) -> bool {
         !matches!(self.word, "get" | "list" | "watch" | "head" | "options")
     }
+}
+
+/// What upstream answers about a method that a path has not.
+pub(crate) fn no_such_method() -> Status {
+    Status::generic(Reason::MethodNotAllowed, "the server does not allow this method on the requested resource")
 }
 
 fn method(m: &Method) -> &'static str {

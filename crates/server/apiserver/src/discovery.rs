@@ -14,7 +14,8 @@ fn response(r: &Resource, version: &str) -> Value {
 
 fn subresource(r: &Resource, s: &Subresource, version: &str) -> Value {
     if s.kind.version.is_empty() {
-        return json!({"subresource": s.name, "responseKind": response(r, version), "verbs": s.verbs});
+        let own = if r.custom.is_some() { response(r, version) } else { kind("", "", &s.kind.kind) };
+        return json!({"subresource": s.name, "responseKind": own, "verbs": s.verbs});
     }
     json!({"subresource": s.name, "responseKind": kind(&s.kind.group, &s.kind.version, &s.kind.kind), "verbs": s.verbs})
 }
@@ -165,6 +166,23 @@ mod tests {
         assert_eq!(v["items"][0]["metadata"]["name"], "apiregistration.k8s.io");
         let hpa = v["items"].as_array().unwrap().iter().find(|g| g["metadata"]["name"] == "autoscaling").unwrap();
         assert_eq!((&hpa["versions"][0]["version"], &hpa["versions"][1]["version"]), (&json!("v2"), &json!("v1")));
+        let core = aggregated(&rows, true, "v2");
+        let resources = core["items"][0]["versions"][0]["resources"].as_array().unwrap();
+        for (name, sub, kind) in [
+            ("pods", "status", "Pod"),
+            ("pods", "log", "Pod"),
+            ("pods", "exec", "PodExecOptions"),
+            ("pods", "attach", "PodAttachOptions"),
+            ("pods", "portforward", "PodPortForwardOptions"),
+            ("pods", "proxy", "PodProxyOptions"),
+            ("pods", "binding", "Binding"),
+            ("nodes", "proxy", "NodeProxyOptions"),
+            ("services", "proxy", "ServiceProxyOptions"),
+        ] {
+            let of = resources.iter().find(|r| r["resource"] == name).unwrap()["subresources"].as_array().unwrap();
+            let found = of.iter().find(|s| s["subresource"] == sub).unwrap();
+            assert_eq!(found["responseKind"], json!({"group": "", "version": "", "kind": kind}), "{name}/{sub}");
+        }
         let list = resource_list(&rows, "", "v1").unwrap();
         let eviction = list["resources"].as_array().unwrap().iter().find(|r| r["name"] == "pods/eviction").unwrap();
         assert_eq!((&eviction["group"], &eviction["kind"]), (&json!("policy"), &json!("Eviction")));

@@ -2,7 +2,7 @@
 use crate::{
     aggregation::{Aggregation, V2Parts},
     answer::{self, Reply, full},
-    asked::Asked,
+    asked::{Asked, no_such_method},
     discovery, error, health,
     negotiate::{self, Form, Shape},
     openapi,
@@ -11,7 +11,7 @@ use crate::{
     server::{Server, accept, browser},
     version,
 };
-use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_request::{Query, User};
@@ -23,11 +23,13 @@ impl Server {
         let (route, query) = (asked.route, &asked.query);
         let path = parts.uri.path();
         let rows = self.config.registry.table().rows();
+        let reads = parts.method == Method::GET;
         match route {
+            Route::Api | Route::Apis if !reads => Err(no_such_method()),
             Route::Api | Route::Apis => {
                 let core = route == Route::Api;
                 let form = negotiate::negotiate(accept(parts), false, false, false)?;
-                if let Some(v) = form.discovery.as_deref().filter(|v| matches!(*v, "v2" | "v2beta1")) {
+                if let Some(v) = form.discovery.as_deref().filter(|v| *v == "v2") {
                     let mut document = discovery::aggregated(&rows, core, v);
                     self.joined(!core, |a| a.join_discovery(&mut document));
                     return Ok(self.tagged(parts, &document, &format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")));
@@ -37,6 +39,7 @@ impl Server {
                 self.value(parts, query, &v)
             }
             Route::Group(g) if !self.has_group(&g) => Ok(error::missing()),
+            Route::Group(_) if !reads => Err(no_such_method()),
             Route::Group(g) => {
                 let ours = discovery::group(&rows, &g);
                 let v = match &self.aggregation {
@@ -46,6 +49,7 @@ impl Server {
                 self.value(parts, query, &v.ok_or_else(not_found)?)
             }
             Route::Version(g, v) => match discovery::resource_list(&rows, &g, &v) {
+                Some(_) if !reads && self.built_in(&g) => Err(no_such_method()),
                 Some(list) => self.value(parts, query, &list),
                 None if self.built_in(&g) => Err(not_found()),
                 None => Ok(error::missing()),
@@ -164,7 +168,11 @@ impl Server {
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
         let sources = Sources { rows: rows.version, remotes: self.aggregation.as_ref().map(|a| a.v2_parts()) };
-        let protobuf = accept(parts).is_some_and(|a| a.contains("application/com.github.proto-openapi.spec.v2@v1.0+protobuf"));
+        let Some(protobuf) = negotiate::openapi_protobuf(accept(parts)) else {
+            let mut refused = Response::new(full(""));
+            *refused.status_mut() = StatusCode::NOT_ACCEPTABLE;
+            return Ok(refused);
+        };
         let make = |of: &Sources| {
             let mut document = openapi::v2_document(&rows);
             if let Some(r) = &of.remotes {
@@ -186,7 +194,8 @@ impl Server {
         Ok(tagged_response(&kept.etag, known, body, media))
     }
 
-    /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes.
+    /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes; with
+    /// another the client is sent to the right one.
     fn openapi_v3(&self, parts: &Parts, query: &Query, which: &str) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
         let (group, version) = match which.split('/').collect::<Vec<_>>()[..] {
@@ -195,11 +204,20 @@ impl Server {
             ["version"] => return self.value(parts, query, &openapi::v3_version()),
             _ => return Err(not_found()),
         };
-        let document = openapi::v3_document(&rows, group, version).ok_or_else(not_found)?;
-        let mut response = self.tagged(parts, &document, "application/json");
-        if query.get("hash").is_some() {
-            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        if !rows.of_group(group).any(|r| r.serves(version)) {
+            return Err(not_found());
         }
+        let hash = openapi::v3_hash(&rows, group, version);
+        let asked = query.get("hash").filter(|h| !h.is_empty());
+        if asked.is_some_and(|h| h != hash) {
+            return Ok(moved(&format!("/openapi/v3/{which}?hash={hash}")));
+        }
+        let tag = format!("\"{hash}\"");
+        let known = Self::has_copy(parts, &tag);
+        let body = if known { String::new() } else { openapi::v3_document(&rows, group, version).ok_or_else(not_found)?.to_string() };
+        let mut response = tagged_response(&tag, known, body, "application/json");
+        let caching = if asked.is_some() { "public, immutable" } else { "no-cache, private" };
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
         Ok(response)
     }
 
@@ -246,6 +264,17 @@ fn tagged_response(tag: &str, known: bool, body: impl Into<bytes::Bytes>, media:
             headers.insert(name, v);
         }
     }
+    response
+}
+
+/// Where the document of another hash is now.
+fn moved(to: &str) -> Response<Reply> {
+    let mut response = Response::new(full(""));
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(v) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, v);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 

@@ -1,26 +1,41 @@
 //! A failure as an HTTP answer.
-use crate::answer::{Reply, full, warn};
-use http::{HeaderValue, Response, StatusCode, header};
-use skiff_meta::Status;
+use crate::{
+    answer::{self, Reply, full, warn_all},
+    inbound,
+    negotiate::{self, Form},
+    server,
+};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
+use skiff_meta::{GroupVersionKind, Status};
 
 pub(crate) fn status_code(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-/// The Status as JSON; `Retry-After` and warnings where it has them.
-pub(crate) fn failure(status: &Status) -> Response<Reply> {
-    let mut response = Response::new(full(status.to_json()));
+/// The Status in the encoding that is asked for, or as JSON when none of those can be made.
+fn encoded(parts: &Parts, status: &Status) -> (Form, Bytes) {
+    let json = Bytes::from(status.to_json());
+    let pretty = server::pretty(parts, &inbound::query(parts.uri.query()));
+    let form = negotiate::negotiate(server::accept(parts), pretty, true, false).unwrap_or(Form::JSON);
+    match answer::encode(&form, &GroupVersionKind::new("", "v1", "Status"), json.clone()) {
+        Ok(body) => (form, body),
+        Err(_) => (Form::JSON, json),
+    }
+}
+
+/// The Status; `Retry-After` and warnings where it has them.
+pub(crate) fn failure(parts: &Parts, status: &Status) -> Response<Reply> {
+    let (form, body) = encoded(parts, status);
+    let mut response = Response::new(full(body));
     *response.status_mut() = status_code(status.code);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(form.media_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     if let Some(seconds) = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    let mut told = std::collections::HashSet::new();
-    for w in status.warnings.iter().filter(|w| told.insert(*w)) {
-        warn(headers, w);
-    }
+    warn_all(headers, &status.warnings);
     response
 }
 

@@ -84,14 +84,40 @@ fn encoding(media: &str) -> Option<Encoding> {
 fn shape(params: &[(&str, &str)]) -> Option<(Shape, Option<String>)> {
     let param = |key| params.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
     let meta = param("g") == Some("meta.k8s.io") && matches!(param("v"), Some("v1" | "v1beta1"));
+    let converts = param("g").is_some() || param("v").is_some();
     match param("as") {
+        None if converts => None,
         None => Some((Shape::Whole, None)),
         Some("Table") if meta => Some((Shape::Table, None)),
         Some("PartialObjectMetadata") if meta => Some((Shape::Metadata, None)),
         Some("PartialObjectMetadataList") if meta => Some((Shape::MetadataList, None)),
-        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") => Some((Shape::Whole, Some(param("v").unwrap_or_default().to_owned()))),
+        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") && param("v") == Some("v2") => Some((Shape::Whole, Some("v2".to_owned()))),
         Some(_) => None,
     }
+}
+
+/// Whether the parameters about streams and servers' versions ask for what there is.
+fn streams(params: &[(&str, &str)], encoding: Encoding) -> bool {
+    params.iter().all(|(k, v)| match *k {
+        "stream" => v.is_empty() || (*v == "watch" && encoding != Encoding::Yaml),
+        "sv" => v.is_empty(),
+        _ => true,
+    })
+}
+
+/// What a watch answers when its events cannot be written in the form chosen.
+pub(crate) fn no_stream() -> Status {
+    Status::new(Reason::NotAcceptable, "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch")
+}
+
+/// Whether the v2 OpenAPI document goes out as protobuf; None when it can be made in no form asked for.
+pub(crate) fn openapi_protobuf(accept: Option<&str>) -> Option<bool> {
+    let accept = accept.map(str::trim).filter(|a| !a.is_empty()).unwrap_or("*/*");
+    clauses(accept).iter().find_map(|c| match c.media {
+        "application/json" | "application/*" | "*/*" => Some(false),
+        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" | "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" => Some(true),
+        _ => None,
+    })
 }
 
 /// The first clause that can be met. `protobuf`: whether the answer has a protobuf form (custom resources have none).
@@ -101,19 +127,22 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
     if accept.is_empty() {
         return Ok(Form { pretty, ..Form::JSON });
     }
+    // Media types alone are looked at before anything knows what is asked for.
+    if protobuf && clauses(accept).iter().all(|c| c.media == "application/*" || encoding(c.media).is_none()) {
+        return Err(Status::generic(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+    }
     for c in clauses(accept) {
         let Some(encoding) = encoding(c.media) else { continue };
         let Some((shape, discovery)) = shape(&c.params) else { continue };
+        if !streams(&c.params, encoding) {
+            continue;
+        }
         // Tables have no protobuf form.
         if (encoding == Encoding::Protobuf && (shape == Shape::Table || (!protobuf && shape == Shape::Whole))) || (shape != Shape::Whole && !shapes) {
             continue;
         }
-        let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && matches!(*v, "1" | "true"));
+        let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && *v == "1");
         return Ok(Form { encoding, shape, pretty, discovery, media: None });
-    }
-    // Media types alone are looked at before anything knows what is asked for.
-    if protobuf && clauses(accept).iter().all(|c| encoding(c.media).is_none()) {
-        return Err(Status::generic(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"));
     }
     let media = if protobuf { "application/json, application/yaml, application/vnd.kubernetes.protobuf" } else { "application/json, application/yaml" };
     Err(Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {media}")))
@@ -143,8 +172,19 @@ mod tests {
             let f = negotiate(Some(accept), false, true, true).unwrap();
             assert_eq!((f.encoding, f.shape), (encoding, shape), "{accept}");
         }
-        assert_eq!(negotiate(Some("text/plain"), false, true, true).unwrap_err().code, 406);
-        assert_eq!(negotiate(Some("application/json;as=Table;v=v9;g=meta.k8s.io"), false, true, true).unwrap_err().code, 406);
+        for refused in ["text/plain", "application/*", "application/json;stream=foo", "application/yaml;stream=watch", "application/json;sv=v1", "application/json;g=meta.k8s.io;v=v1", "application/json;as=Table;v=v9;g=meta.k8s.io"] {
+            assert_eq!(negotiate(Some(refused), false, true, true).unwrap_err().code, 406, "{refused}");
+        }
+        for taken in ["application/json;stream=watch", "text/plain, */*;q=0.1", "application/*, application/json"] {
+            assert_eq!(negotiate(Some(taken), false, true, true).unwrap().encoding, Encoding::Json, "{taken}");
+        }
+        assert_eq!(openapi_protobuf(Some("text/plain")), None);
+        assert_eq!(openapi_protobuf(Some("application/com.github.proto-openapi.spec.v2@v1.0+protobuf,application/json")), Some(true));
+        assert_eq!((openapi_protobuf(None), openapi_protobuf(Some("*/*"))), (Some(false), Some(false)));
+        let discovery = |v: &str| negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, false).map(|f| f.discovery);
+        assert_eq!(discovery("v2").unwrap().as_deref(), Some("v2"));
+        assert_eq!(discovery("v2beta1").unwrap_err().code, 406);
+        assert_eq!(negotiate(Some("application/*"), false, false, true).unwrap().encoding, Encoding::Json);
         assert_eq!(negotiate(Some("application/vnd.kubernetes.protobuf"), false, false, true).unwrap_err().code, 406);
     }
 }

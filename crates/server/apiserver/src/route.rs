@@ -15,18 +15,22 @@ pub(crate) enum Route {
     Path,
 }
 
-/// Percent-decoded path steps, without empty ones.
+/// Percent-decoded path steps between the outer slashes.
 fn steps(path: &str) -> Vec<String> {
-    path.split('/').filter(|s| !s.is_empty()).map(|s| percent_encoding::percent_decode_str(s).decode_utf8_lossy().into_owned()).collect()
+    path.trim_matches('/').split('/').map(|s| percent_encoding::percent_decode_str(s).decode_utf8_lossy().into_owned()).collect()
 }
 
 /// Steps of a namespaced path that are parts of the namespace itself.
 const OF_NAMESPACE: [&str; 2] = ["status", "finalize"];
 
 pub(crate) fn route(path: &str) -> Route {
+    if path.starts_with("//") {
+        return Route::Path;
+    }
     let all = steps(path);
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     match all.as_slice() {
+        ["apis", "", ..] => Route::Path,
         ["api"] => Route::Api,
         ["apis"] => Route::Apis,
         ["apis", group] => Route::Group((*group).to_owned()),
@@ -43,11 +47,13 @@ fn resource(group: &str, version: &str, steps: &[&str], path: &str) -> Route {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         _ => (false, steps),
     };
+    let all = steps.len();
     let (namespace, steps) = match steps {
         ["namespaces", _, sub] if OF_NAMESPACE.contains(sub) => ("", steps),
         ["namespaces", ns, rest @ ..] if !rest.is_empty() => (*ns, rest),
         _ => ("", steps),
     };
+    let under = steps.len() < all;
     let (plural, name, sub, rest) = match steps {
         [p] => (*p, "", "", ""),
         [p, n] => (*p, *n, "", ""),
@@ -55,6 +61,11 @@ fn resource(group: &str, version: &str, steps: &[&str], path: &str) -> Route {
         [p, n, s, ..] => (*p, *n, *s, after(path, steps.len() - 3)),
         [] => return Route::Path,
     };
+    // An empty namespace means all of them; nothing else may be empty, and no namespace is in another.
+    let within = group.is_empty() && plural == "namespaces" && under;
+    if within || plural.is_empty() || (steps.len() > 1 && name.is_empty()) || (steps.len() > 2 && sub.is_empty()) {
+        return Route::Path;
+    }
     // A namespace is in itself, as upstream's authorisation sees it.
     let namespace = if plural == "namespaces" && group.is_empty() { name } else { namespace };
     let mut target = Target::new(GroupVersionResource::new(group.to_owned(), version.to_owned(), plural.to_owned()), namespace, name);
@@ -88,6 +99,9 @@ mod tests {
             ("/api/v1/namespaces/a/pods/b/log", "/v1, Resource=pods", "a", "b", "log", ""),
             ("/api/v1/namespaces/a", "/v1, Resource=namespaces", "a", "a", "", ""),
             ("/api/v1/namespaces/a/finalize", "/v1, Resource=namespaces", "a", "a", "finalize", ""),
+            ("/api/v1/namespaces//configmaps", "/v1, Resource=configmaps", "", "", "", ""),
+            ("/api/v1/namespaces/a/services/b/proxy//x", "/v1, Resource=services", "a", "b", "proxy", "//x"),
+            ("/api/v1/pods/", "/v1, Resource=pods", "", "", "", ""),
             ("/apis/apps/v1/namespaces/a/deployments", "apps/v1, Resource=deployments", "a", "", "", ""),
             ("/api/v1/nodes/n/proxy/logs/x/", "/v1, Resource=nodes", "", "n", "proxy", "/logs/x/"),
             ("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io/v1, Resource=clusterroles", "", "system:node", "", ""),
@@ -96,6 +110,8 @@ mod tests {
             assert_eq!(target(path), want, "{path}");
         }
         assert_eq!(route("/apis/apps/v1"), Route::Version("apps".into(), "v1".into()));
-        assert_eq!(route("/version"), Route::Path);
+        for nothing in ["/version", "//api/v1", "//api/v1/pods", "/apis//v1", "/apis//v1/pods", "/api/v1//pods", "/api/v1/nodes//status", "/api/v1/namespaces/a/namespaces", "/"] {
+            assert_eq!(route(nothing), Route::Path, "{nothing}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 use crate::{
     aggregation::Aggregation,
     answer::{self, Rendering, Reply, full},
-    asked::Asked,
+    asked::{self, Asked},
     audited, compress,
     config::Config,
     connect::Connect,
@@ -126,7 +126,7 @@ impl Server {
         let (long_running, mut passage) = (asked.long_running, Passage { series: Some(series.clone()), ..Default::default() });
         let (mut response, failed) = match self.serve(&parts, asked, body, upgrade, certificate, &mut passage).await {
             Ok(r) => (compress::packed(&parts, r), None),
-            Err(s) => (error::failure(&s), Some(s)),
+            Err(s) => (error::failure(&parts, &s), Some(s)),
         };
         audited::answered(&mut passage, failed.as_ref(), &response);
         let Passage { class, watching, deprecated, record, seat, .. } = passage;
@@ -268,7 +268,7 @@ impl Server {
 
     async fn allowed_elsewhere(&self, parts: &Parts, user: &User, asked: &Asked, passage: &Passage) -> Result<(), Status> {
         let Some(target) = asked.target() else { return self.path_allowed(parts, user, passage).await };
-        let verb = asked.known_verb(parts, target)?;
+        let verb = asked.known_verb()?;
         self.config.registry.authorize_narrowed(user, verb.as_str(), target, &asked.query, passage.notes().map(|n| &**n)).await
     }
 
@@ -286,7 +286,13 @@ impl Server {
         let unserved = row.is_none() && !self.built_in(&r.group);
         // A subresource that the kind lacks is nobody's, and not deprecated.
         let known = row.as_ref().is_some_and(|row| target.subresource.is_empty() || row.subresource(&target.subresource).is_some());
-        let verb = verb.ok_or_else(|| Status::method_not_allowed(&target.group_resource(), parts.method.as_str()))?;
+        let custom = row.as_ref().is_some_and(|row| row.custom.is_some());
+        let refused = || if custom { Status::method_not_allowed(&target.group_resource(), parts.method.as_str()) } else { asked::no_such_method() };
+        let verb = verb.ok_or_else(refused)?;
+        if parts.method == Method::HEAD && row.is_some() {
+            registry.authorize_narrowed(&user, verb.as_str(), &target, &query, passage.notes().map(|n| &**n)).await?;
+            return Err(refused());
+        }
         let form = self.form(parts, &query, verb, row.as_deref())?;
         let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
         let listed = (verb == Verb::List).then(|| target.clone());
@@ -333,7 +339,7 @@ impl Server {
                 return Ok(response);
             }
             Err(status) => {
-                let response = error::failure(&status);
+                let response = error::failure(parts, &status);
                 passage.status = Some(status);
                 response
             }
@@ -346,16 +352,17 @@ impl Server {
     }
 
     fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&skiff_registry::table::Resource>) -> Result<Form, Status> {
-        let pretty = match query.get("pretty") {
-            Some(p) => !matches!(p, "0" | "false"),
-            None => browser(parts),
-        };
+        let pretty = pretty(parts, query);
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
         // Reviews are no objects: nothing but themselves can be made of them.
         let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus | Computed::Usage)));
         let mut form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes);
-        if let Err(s) = &mut form && verb == Verb::Watch {
+        // A list and a watch are one route.
+        if let Err(s) = &mut form && matches!(verb, Verb::List | Verb::Watch) {
             negotiate::name_streams(s);
+        }
+        if verb == Verb::Watch && form.as_ref().is_ok_and(|f| f.encoding == negotiate::Encoding::Yaml) {
+            return Err(negotiate::no_stream());
         }
         form
     }
@@ -371,6 +378,14 @@ impl Server {
 
 pub(crate) fn accept(parts: &Parts) -> Option<&str> {
     parts.headers.get(header::ACCEPT).and_then(|v| v.to_str().ok())
+}
+
+/// Whether the answer is laid out for people.
+pub(crate) fn pretty(parts: &Parts, query: &Query) -> bool {
+    match query.get("pretty") {
+        Some(p) => !matches!(p, "0" | "false"),
+        None => browser(parts),
+    }
 }
 
 /// People read indented JSON.

@@ -181,7 +181,37 @@ impl Service for Registry {
         self.authorize_narrowed(&user, call.verb.as_str(), &call.target, &call.query, call.notes.as_deref()).await?;
         let row = self.table.at(&r.group, &r.resource, &r.version).filter(|row| in_scope(row, &call)).ok_or_else(no_such_resource)?;
         let ctx = Context { user: &user, call: &call, row: &row };
-        self.dispatch(&ctx).await
+        match placed(&row, &call.target, call.verb) {
+            Placed::Here => self.dispatch(&ctx).await,
+            Placed::NoSuchPath => Err(no_such_resource()),
+            Placed::NoSuchMethod => Err(no_such_method(&ctx)),
+            // As the storage refuses a key that leads out of its place.
+            Placed::BadKey => Err(Status::plain(500, format!("invalid key: {:?}", row.upstream_key(&call.target.namespace, &call.target.name).trim_start_matches("/registry").trim_end_matches('/')))),
+        }
+    }
+}
+
+/// Whether there is such a path, and such a method at it.
+#[derive(Debug, PartialEq, Eq)]
+enum Placed {
+    Here,
+    NoSuchPath,
+    NoSuchMethod,
+    BadKey,
+}
+
+/// Objects that have a namespace are told of as a whole without one, and nothing else; what has none is in none.
+fn placed(row: &Resource, target: &Target, verb: Verb) -> Placed {
+    let own = row.group.is_empty() && row.plural == "namespaces";
+    if row.custom.is_some() || own {
+        return Placed::Here;
+    }
+    match (row.namespaced, target.namespace.as_str()) {
+        (true, "") if !target.name.is_empty() || !row.allows("list") => Placed::NoSuchPath,
+        (true, "") if !matches!(verb, Verb::List | Verb::Watch) => Placed::NoSuchMethod,
+        (true, "." | "..") => Placed::BadKey,
+        (true, _) | (false, "") => Placed::Here,
+        (false, _) => Placed::NoSuchPath,
     }
 }
 
@@ -265,5 +295,37 @@ impl Lookup for Registry {
         v["kind"] = kind.kind.as_ref().into();
         shape.default(kind, &mut v, &self.now().to_string());
         Ok(v)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Table;
+    #[test]
+    fn what_has_a_namespace_is_changed_in_one() {
+        let table = Table::builtin();
+        for (group, version, plural, namespace, name, verb, want) in [
+            ("", "v1", "configmaps", "", "", Verb::List, Placed::Here),
+            ("", "v1", "configmaps", "", "", Verb::Watch, Placed::Here),
+            ("", "v1", "configmaps", "", "", Verb::DeleteCollection, Placed::NoSuchMethod),
+            ("", "v1", "configmaps", "", "", Verb::Create, Placed::NoSuchMethod),
+            ("", "v1", "configmaps", "", "", Verb::Update, Placed::NoSuchMethod),
+            ("", "v1", "configmaps", "", "", Verb::Patch, Placed::NoSuchMethod),
+            ("", "v1", "configmaps", "", "x", Verb::Get, Placed::NoSuchPath),
+            ("", "v1", "configmaps", "", "x", Verb::Delete, Placed::NoSuchPath),
+            ("", "v1", "configmaps", "a", "", Verb::DeleteCollection, Placed::Here),
+            ("", "v1", "configmaps", "..", "", Verb::List, Placed::BadKey),
+            ("", "v1", "bindings", "", "", Verb::Create, Placed::NoSuchPath),
+            ("authorization.k8s.io", "v1", "localsubjectaccessreviews", "", "", Verb::Create, Placed::NoSuchPath),
+            ("authorization.k8s.io", "v1", "subjectaccessreviews", "", "", Verb::Create, Placed::Here),
+            ("", "v1", "nodes", "a", "", Verb::List, Placed::NoSuchPath),
+            ("", "v1", "nodes", "", "", Verb::DeleteCollection, Placed::Here),
+            ("", "v1", "namespaces", "a", "a", Verb::Get, Placed::Here),
+        ] {
+            let row = table.at(group, plural, version).unwrap();
+            let target = Target::new(GroupVersionResource::new(group, version, plural), namespace, name);
+            assert_eq!(placed(&row, &target, verb), want, "{verb:?} {plural} in {namespace:?}, name {name:?}");
+        }
     }
 }

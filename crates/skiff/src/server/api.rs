@@ -56,7 +56,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let service = service_address(&*store);
     let keys = Arc::new(tokio::task::block_in_place(|| Keys::open(s, service))?);
     let now: Arc<dyn Fn() -> SystemTime + Send + Sync> = Arc::new(SystemTime::now);
-    let unique = Arc::new(|| format!("{:032x}", rand::random::<u128>()));
+    let unique = Arc::new(|| token_id(rand::random()));
     let signing = skiff_auth::token::Keys::new(&keys.tokens, &[]).context("read the key of service account tokens")?;
     let issuer = Arc::new(Issuer::new(signing, s.issuer(), vec![s.issuer()], store.clone(), now.clone(), unique));
     let chain = Arc::new(Chain::new(store.clone()));
@@ -199,5 +199,21 @@ impl Api {
             a.stop(grace).await;
         }
         self.store.close().await.context("close the datastore")
+    }
+}
+
+/// A random UUID, as the ids of tokens are.
+fn token_id(random: u128) -> String {
+    let n = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let part = |from: u32, bits: u32| (n >> from) & ((1 << bits) - 1);
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 32), part(80, 16), part(64, 16), part(48, 16), part(0, 48))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn token_ids_are_uuids() {
+        assert_eq!(super::token_id(0), "00000000-0000-4000-8000-000000000000");
+        assert_eq!(super::token_id(u128::MAX), "ffffffff-ffff-4fff-bfff-ffffffffffff");
     }
 }

@@ -13,7 +13,7 @@ mod v3;
 
 pub(crate) use kept::Cache;
 pub(crate) use v2::document as v2_document;
-pub(crate) use v3::{document as v3_document, index as v3_index, version_document as v3_version};
+pub(crate) use v3::{document as v3_document, hash as v3_hash, index as v3_index, version_document as v3_version};
 
 use custom::definitions as custom;
 use serde_json::Value;

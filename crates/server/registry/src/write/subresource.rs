@@ -7,9 +7,10 @@ use crate::{
     value,
 };
 use serde_json::{Value, json};
-use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
-use skiff_request::{Answer, Verb};
+use skiff_meta::{GroupVersionKind, Reason, Status};
+use skiff_request::{Answer, Call, Verb};
 use skiff_store::Entry;
+use std::borrow::Cow;
 
 impl Registry {
     pub(crate) async fn subresource(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
@@ -40,19 +41,22 @@ impl Registry {
         let options = WriteOptions::of(ctx.call)?;
         let body = GroupVersionKind::new("", "v1", "Binding");
         let mut binding = decode::other(ctx, &body)?;
+        if value::text(&binding, "metadata.name") != ctx.name() {
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
+        }
+        if let Some(wrong) = unbindable(&binding) {
+            return Err(Status::plain(500, wrong));
+        }
         let warnings = self.admit_body(ctx, body, &mut binding, None, options.dry_run).await?;
         let node = value::text(&binding, "target.name").to_owned();
-        let kind = value::text(&binding, "target.kind");
-        if node.is_empty() || !(kind.is_empty() || kind == "Node") {
-            let cause = Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: "target.name".into() };
-            return Err(Status::invalid("", "Binding", ctx.name(), vec![cause]));
-        }
         let entry = self.entry(ctx)?;
         let old = stored(&entry)?;
         let conflict = |why: String| Err(Status::conflict(&skiff_meta::GroupResource::new("", "pods/binding"), ctx.name(), &why));
         let uid = value::text(&binding, "metadata.uid");
         if !uid.is_empty() && uid != entry.row.uid.as_str() {
-            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", entry.row.uid));
+            let (key, held) = (ctx.row.upstream_key(ctx.namespace(), ctx.name()), &entry.row.uid);
+            let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+            return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &why));
         }
         if entry.row.deleting {
             return conflict(format!("pod {} is being deleted, cannot be assigned to a host", ctx.name()));
@@ -81,7 +85,8 @@ impl Registry {
     /// Deletes a pod if the disruption budgets that cover it allow one less.
     async fn evict(&self, ctx: &Context<'_>) -> Result<Answer, Status> {
         let body = GroupVersionKind::new("policy", "v1", "Eviction");
-        let mut eviction = decode::other(ctx, &body)?;
+        let call = of_today(ctx.call);
+        let mut eviction = decode::other(&Context { user: ctx.user, call: &call, row: ctx.row }, &body)?;
         let warnings = self.admit_body(ctx, body, &mut eviction, None, WriteOptions::of(ctx.call)?.dry_run).await?;
         let name = value::text(&eviction, "metadata.name");
         if !name.is_empty() && name != ctx.name() {
@@ -111,6 +116,31 @@ impl Registry {
     }
 }
 
+/// A call whose JSON body is an Eviction of the group's first version, which says the same as today's, as today's.
+fn of_today(call: &Call) -> Cow<'_, Call> {
+    let v = serde_json::from_slice::<Value>(&call.body).ok().filter(|v| v["apiVersion"] == "policy/v1beta1" && v["kind"] == "Eviction");
+    let Some(mut v) = v else { return Cow::Borrowed(call) };
+    v["apiVersion"] = "policy/v1".into();
+    Cow::Owned(call.clone().body(v.to_string()))
+}
+
+/// What is wrong with where a pod shall go, in the words of an error without a reason.
+fn unbindable(binding: &Value) -> Option<String> {
+    let (kind, node) = (value::text(binding, "target.kind"), value::text(binding, "target.name"));
+    let mut wrong = Vec::new();
+    if !matches!(kind, "" | "Node") {
+        wrong.push(format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""));
+    }
+    if node.is_empty() {
+        wrong.push("target.name: Required value".to_owned());
+    }
+    match wrong.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => Some(format!("[{}]", wrong.join(", "))),
+    }
+}
+
 fn scheduled(v: &mut Value, now: &str) {
     let mut all = value::list(v, "status.conditions").to_vec();
     all.retain(|c| c["type"] != "PodScheduled");
@@ -120,4 +150,31 @@ fn scheduled(v: &mut Value, now: &str) {
 
 fn success() -> Status {
     Status { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: None, continue_token: None, warnings: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[test]
+    fn evictions_of_old_are_evictions() {
+        let target = skiff_request::Target::new(skiff_meta::GroupVersionResource::new("", "v1", "pods"), "a", "p").sub("eviction");
+        for (api, kind, want) in [("policy/v1beta1", "Eviction", "policy/v1"), ("policy/v1", "Eviction", "policy/v1"), ("policy/v1beta1", "Pod", "policy/v1beta1")] {
+            let call = Call::new(Verb::Create, target.clone()).body(json!({"apiVersion": api, "kind": kind}).to_string());
+            let v: Value = serde_json::from_slice(&of_today(&call).body).unwrap();
+            assert_eq!(v["apiVersion"], want, "{api} {kind}");
+        }
+    }
+    #[test]
+    fn pods_go_to_nodes() {
+        let kind = "target.kind: Unsupported value: \"Foo\": supported values: \"Node\", \"<empty>\"";
+        for (kind, name, want) in [
+            ("", "n", None),
+            ("Node", "n", None),
+            ("Foo", "n", Some(kind.to_owned())),
+            ("Node", "", Some("target.name: Required value".to_owned())),
+            ("Foo", "", Some(format!("[{kind}, target.name: Required value]"))),
+        ] {
+            assert_eq!(unbindable(&json!({"target": {"kind": kind, "name": name}})), want, "{kind:?} {name:?}");
+        }
+    }
 }
