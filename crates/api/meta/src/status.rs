@@ -95,13 +95,15 @@ pub struct Status {
     pub details: Option<Box<StatusDetails>>,
     /// `metadata.continue` of an expired list: the fresh, inconsistent token.
     pub continue_token: Option<String>,
+    /// A reason of somebody else's making, where `reason` knows none: a webhook's.
+    pub foreign_reason: Option<Box<str>>,
     /// What the client is told beside the failure, in headers: it came up before the request failed.
     pub warnings: Vec<String>,
 }
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, warnings: Vec::new() }
+        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, foreign_reason: None, warnings: Vec::new() }
     }
     /// With what was to be told before it failed, in front.
     pub fn warned(mut self, warnings: &[String]) -> Self {
@@ -115,7 +117,7 @@ impl Status {
     /// What DELETE answers when the object is gone: a success that carries the uid.
     pub fn deleted(r: &GroupResource, name: &str, uid: &str) -> Self {
         let details = StatusDetails { name: name.into(), group: r.group.to_string(), kind: r.resource.to_string(), uid: uid.into(), ..Default::default() };
-        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, warnings: Vec::new() }
+        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, foreign_reason: None, warnings: Vec::new() }
     }
     pub fn not_found(r: &GroupResource, name: &str) -> Self {
         Self::about(Reason::NotFound, r, name, format!("{r} {name:?} not found"))
@@ -197,6 +199,8 @@ impl Status {
         }
         if self.reason != Reason::Unknown {
             v["reason"] = serde_json::to_value(self.reason).unwrap_or_default();
+        } else if let Some(foreign) = &self.foreign_reason {
+            v["reason"] = (**foreign).into();
         }
         if let Some(d) = &self.details {
             v["details"] = serde_json::to_value(d).unwrap_or_default();
@@ -221,6 +225,7 @@ impl Status {
         }
         match serde_json::from_slice::<Wire>(body) {
             Ok(w) if w.kind == "Status" => Self {
+                foreign_reason: w.reason.as_str().filter(|r| serde_json::from_value::<Reason>(w.reason.clone()).is_err() && !r.is_empty()).map(Into::into),
                 success: w.status == "Success",
                 message: w.message,
                 reason: serde_json::from_value(w.reason).unwrap_or_default(),
@@ -251,5 +256,7 @@ mod tests {
         let s = Status::invalid("apps", "Deployment", "x", vec![Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: "spec.selector".into() }]);
         assert_eq!(s.message, "Deployment.apps \"x\" is invalid: spec.selector: Required value");
         assert_eq!(Status::from_json(422, &s.to_json()), s);
+        let foreign = Status { foreign_reason: Some("Teapot".into()), ..Status::plain(418, "short and stout") };
+        assert_eq!(Status::from_json(418, &foreign.to_json()), foreign);
     }
 }

@@ -157,5 +157,9 @@ fn request_change(new: &Field<'_>, old: &Field<'_>, may: May) {
         } else if !before.is_empty() {
             certificate.forbidden("updates may not modify existing certificate content");
         }
+        let text = STANDARD.decode(certificate.str()).unwrap_or_default();
+        if let Err(why) = skiff_pki::check_issued(&text).or_else(|why| if text.is_empty() { Ok(()) } else { Err(why) }) {
+            certificate.invalid("<certificate data>", &why);
+        }
     }
 }

@@ -65,8 +65,10 @@ pub(crate) fn bundle(v: &Field<'_>) {
     let anchors = v.at("spec").at("trustBundle");
     if anchors.str().len() > BUNDLE {
         anchors.too_long(BUNDLE);
-    } else if !anchors.str().contains("-----BEGIN CERTIFICATE-----") {
-        anchors.invalid("<value omitted>", "at least one trust anchor must be provided");
+        return;
+    }
+    for why in skiff_pki::check_anchors(anchors.str()) {
+        anchors.invalid("<value omitted>", &why);
     }
 }
 
@@ -108,12 +110,30 @@ mod tests {
     use crate::validate_create;
     use serde_json::json;
 
+    const ANCHOR: &str = "-----BEGIN CERTIFICATE-----\n\
+         MIIBcTCCARegAwIBAgIUVxIS0/liAUWX5bOX8EAmHulXF68wCgYIKoZIzj0EAwIw\n\
+         DTELMAkGA1UEAwwCY2EwIBcNMjYxMTI1MjIyMjM5WhgPMjEyNjExMDEyMjIyMzla\n\
+         MA0xCzAJBgNVBAMMAmNhMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAElvBpcNXp\n\
+         E3TqQYQqRHwmlr+H5Ukwy4JQr5AxoG7HRyelEcAf0jjlARCCCaEneQ+og3Hob1Om\n\
+         IyV5esZUq4HnuqNTMFEwHQYDVR0OBBYEFLE+Cn2xQ5E8L6LsQQBl4h3p/7gzMB8G\n\
+         A1UdIwQYMBaAFLE+Cn2xQ5E8L6LsQQBl4h3p/7gzMA8GA1UdEwEB/wQFMAMBAf8w\n\
+         CgYIKoZIzj0EAwIDSAAwRQIhAI5IzCz/yuX+0ROGRALbLoRWPLunbm/Y5N+3Hl6P\n\
+         BBZ8AiAassOh02xGvMYISK/kVa/4NGqiRem7fHbwAaZRjMogRw==\n\
+         -----END CERTIFICATE-----\n";
+
+    #[test]
+    fn anchors_are_there_once() {
+        let bundle = json!({"metadata": {"name": "x"}, "spec": {"trustBundle": format!("{ANCHOR}{ANCHOR}")}});
+        let told: Vec<String> = validate_create("certificates.k8s.io", "ClusterTrustBundle", &bundle).into_iter().map(|c| c.message).collect();
+        assert_eq!(told, ["Invalid value: \"<value omitted>\": duplicate trust anchor (indices [0 1])"]);
+    }
+
     #[test]
     fn names_say_what_they_are_for() {
         let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"group": "g.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
         assert!(validate_create("apiregistration.k8s.io", "APIService", &service("v1.g.example")).is_empty());
         assert_eq!(validate_create("apiregistration.k8s.io", "APIService", &service("v2.g.example")).len(), 1);
-        let bundle = |name: &str| json!({"metadata": {"name": name}, "spec": {"signerName": "e.example/s", "trustBundle": "-----BEGIN CERTIFICATE-----"}});
+        let bundle = |name: &str| json!({"metadata": {"name": name}, "spec": {"signerName": "e.example/s", "trustBundle": ANCHOR}});
         assert!(validate_create("certificates.k8s.io", "ClusterTrustBundle", &bundle("e.example:s:x")).is_empty());
         assert_eq!(validate_create("certificates.k8s.io", "ClusterTrustBundle", &bundle("x")).len(), 1);
     }

@@ -1,6 +1,6 @@
 //! Policies of admission and their bindings.
 use crate::{
-    expressions::{Names, compiles_with, fits},
+    expressions::{Names, Wanted, compiles_with, fits},
     field::Field,
     labels, names,
     show::own,
@@ -31,7 +31,7 @@ pub(crate) fn policy(v: &Field<'_>) {
         if a.at("valueExpression").str().trim().is_empty() {
             a.at("valueExpression").required("valueExpression is not specified");
         } else {
-            compiles_with(&a.at("valueExpression"), known, &declared);
+            compiles_with(&a.at("valueExpression"), known, &declared, Wanted::TextOrNull);
         }
         if seen.contains(&key.str()) {
             key.duplicate(key.str());
@@ -70,7 +70,7 @@ fn common(spec: &Field<'_>) {
             expression.required("expression is not specified");
         } else {
             let before: Vec<&str> = spec.at("variables").list().iter().take(i).filter_map(|v| v.get("name")?.as_str()).filter(|n| declared.contains(n)).collect();
-            compiles_with(&expression, known, &before);
+            compiles_with(&expression, known, &before, Wanted::Any);
         }
     }
 }
@@ -97,12 +97,12 @@ fn validation(x: &Field<'_>, known: Names, declared: &[&str]) {
     if expression.str().trim().is_empty() {
         expression.required("expression is not specified");
     } else {
-        compiles_with(&expression, known, declared);
+        compiles_with(&expression, known, declared, Wanted::Bool);
     }
     if !with.str().is_empty() && with.str().trim().is_empty() {
         with.invalid(with.str(), "must be non-empty if specified");
     } else if !with.str().is_empty() {
-        compiles_with(&with, Names { no_authorizer: true, ..known }, declared);
+        compiles_with(&with, Names { no_authorizer: true, ..known }, declared, Wanted::Text);
     }
     let trimmed = message.str().trim();
     if !message.str().is_empty() && trimmed.is_empty() {
@@ -205,7 +205,8 @@ fn mutation(m: &Field<'_>, known: Names, declared: &[&str]) {
     } else if given.at("expression").str().trim().is_empty() {
         given.at("expression").required("");
     } else {
-        compiles_with(&given.at("expression"), known, declared);
+        let wanted = if kind.is("JSONPatch") { Wanted::Patches } else { Wanted::Configuration };
+        compiles_with(&given.at("expression"), known, declared, wanted);
     }
     if other.exists() {
         other.invalid(shown, &format!("must not be specified when patchType is {}", kind.str()));

@@ -1,6 +1,6 @@
 //! Webhooks and policies of admission.
 use crate::{
-    expressions::{Names, compiles},
+    expressions::{Names, Wanted, compiles},
     field::Field,
     labels, names,
     show::own,
@@ -167,7 +167,7 @@ pub(crate) fn match_conditions(f: &Field<'_>, known: Names) {
         if expression.str().trim().is_empty() {
             expression.required("");
         } else {
-            compiles(&expression, known);
+            compiles(&expression, known, Wanted::Bool);
         }
         if name.str().is_empty() {
             name.required("");

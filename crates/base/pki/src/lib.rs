@@ -4,21 +4,26 @@
 //! Keys are P-256; key files have mode 0600 and are written whole: temporary file, fsync, rename. A torn or foreign
 //! file is an error that names it, never silently replaced.
 //! A node's certificates are signed elsewhere: [`request`] asks for them.
+//! A server that shows a certificate is judged as Go's clients judge it ([`servers_of`]).
 //! Not here: who trusts whom; that is the binary's wiring.
 
 mod authority;
+mod blocks;
 mod file;
 mod holder;
 mod leaf;
 mod request;
+mod servers;
 mod sign;
 mod usages;
 
 pub use authority::Authority;
+pub use blocks::{check_anchors, check_issued};
 pub use file::{read_or_make, write_private, write_public};
 pub use holder::{der_of, fingerprint, pem_of, renew_at, request, stub_request};
 pub use leaf::{Leaf, Profile, Usage, expiry};
 pub use request::{Fault, Request, examine_stub};
+pub use servers::servers_of;
 pub use sign::Grant;
 pub use usages::Usages;
 

@@ -6,7 +6,7 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{ClientConfig, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
@@ -148,20 +148,17 @@ impl Kubeconfig {
 }
 
 fn tls(ca: Option<Vec<u8>>, certificate: Option<Vec<u8>>, key: Option<Vec<u8>>, cluster: &Cluster) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(pem) => {
-            for c in CertificateDer::pem_slice_iter(&pem) {
-                roots.add(c.map_err(|e| format!("certificate-authority: {e}"))?).map_err(|e| format!("certificate-authority: {e}"))?;
-            }
-            if roots.is_empty() {
-                return Err(format!("certificate-authority of {} holds no certificate", cluster.server));
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    let authorities = match ca {
+        Some(pem) => CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>().map_err(|e| format!("certificate-authority: {e}"))?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    if authorities.is_empty() {
+        return Err(format!("certificate-authority of {} holds no certificate", cluster.server));
     }
+    let servers = skiff_pki::servers_of(authorities).map_err(|e| format!("certificate-authority: {e}"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?.with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(servers);
     let (Some(certificate), Some(key)) = (certificate, key) else { return Ok(builder.with_no_client_auth()) };
     let chain = CertificateDer::pem_slice_iter(&certificate).collect::<Result<Vec<_>, _>>().map_err(|e| format!("client-certificate: {e}"))?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|e| format!("client-key: {e}"))?;

@@ -4,7 +4,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::{Client, StatusCode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -183,17 +183,14 @@ pub(crate) fn root(e: &dyn std::error::Error) -> String {
 
 /// A client that trusts `ca`, or without one the machine's authorities. It follows no redirects.
 pub(crate) fn client(ca: Option<&[u8]>, identity: Option<&[u8]>) -> Result<Client, String> {
-    let mut roots = RootCertStore::empty();
-    match ca {
-        Some(pem) => {
-            for certificate in authorities(pem)? {
-                roots.add(certificate).map_err(|e| format!("the certificate authority: {e}"))?;
-            }
-        }
-        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
-    }
+    let authorities = match ca {
+        Some(pem) => authorities(pem)?,
+        None => rustls_native_certs::load_native_certs().certs,
+    };
+    let servers = skiff_pki::servers_of(authorities).map_err(|e| format!("the certificate authority: {e}"))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?.with_root_certificates(roots);
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| e.to_string())?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(servers);
     let config = match identity {
         Some(pem) => {
             let bad = |e: &dyn std::fmt::Display| format!("the client certificate: {e}");

@@ -53,6 +53,8 @@ pub trait Shape: Send + Sync {
     fn merging(&self, kind: &GroupVersionKind) -> skiff_apply::Shape<'_>;
     /// Brings what was stored under an older schema up to the present one: unknown fields go, defaults come.
     fn reread(&self, _kind: &GroupVersionKind, _value: &mut Value) {}
+    /// Drops what the schema of this version does not know: a conversion that changes nothing but the version leaves it.
+    fn prune(&self, _kind: &GroupVersionKind, _value: &mut Value) {}
     /// Whether field selectors may name `path`, beside the fields of the row.
     fn selects(&self, _kind: &GroupVersionKind, _path: &str) -> bool {
         false

@@ -62,6 +62,9 @@ impl Bounds {
 
 impl Selector {
     fn matches(&self, charge: &Charge) -> bool {
+        if self.scope == "VolumeAttributesClass" {
+            return charge.attributes.as_ref().is_some_and(|classes| self.selects(classes));
+        }
         let Some(facts) = &charge.scopes else { return false };
         let class = &facts.priority_class;
         match self.scope.as_str() {
@@ -77,6 +80,16 @@ impl Selector {
                 _ => !class.is_empty(),
             },
             _ => false,
+        }
+    }
+
+    /// Whether one of the classes fits; an object of no class is one without the label that upstream makes of it.
+    fn selects(&self, classes: &BTreeSet<String>) -> bool {
+        match self.operator.as_str() {
+            "In" => classes.iter().any(|c| self.values.contains(c)),
+            "NotIn" => classes.is_empty() || classes.iter().any(|c| !self.values.contains(c)),
+            "DoesNotExist" => classes.is_empty(),
+            _ => !classes.is_empty(),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
 };
 use serde_json::Value;
 use skiff_meta::{GroupResource, Quantity, Timestamp};
+use std::collections::BTreeSet;
 
 /// An object's usage, and what quota scopes ask of it.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +18,8 @@ pub(super) struct Charge {
     /// A pod that should be gone by then, and is not, costs nothing more.
     until: Option<i64>,
     pub scopes: Option<Scopes>,
+    /// The volume attributes classes of a claim: asked for, had, and on the way.
+    pub attributes: Option<BTreeSet<String>>,
 }
 
 /// The facts of a pod that scopes select by.
@@ -38,7 +41,10 @@ impl Charge {
         match (&*resource.group, &*resource.resource) {
             ("", "pods") => charge.pod(v),
             ("", "services") => charge.usage.extend(service(v)),
-            ("", "persistentvolumeclaims") => charge.usage.extend(claim(v)),
+            ("", "persistentvolumeclaims") => {
+                charge.usage.extend(claim(v));
+                charge.attributes = Some(attributes(v));
+            }
             ("", name @ ("configmaps" | "secrets" | "replicationcontrollers" | "resourcequotas")) => {
                 charge.usage.insert(name.to_owned(), one);
             }
@@ -125,6 +131,11 @@ fn claim(v: &Value) -> Resources {
         out.extend(of_class);
     }
     out
+}
+
+fn attributes(v: &Value) -> BTreeSet<String> {
+    let paths = ["spec.volumeAttributesClassName", "status.currentVolumeAttributesClassName", "status.modifyVolumeStatus.targetVolumeAttributesClassName"];
+    paths.iter().map(|p| value::text(v, p)).filter(|c| !c.is_empty()).map(str::to_owned).collect()
 }
 
 impl Scopes {

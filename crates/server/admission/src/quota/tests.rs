@@ -64,6 +64,24 @@ async fn a_failed_write_gives_its_share_back_and_a_committed_one_counts_once() {
     assert_ne!(text(dry.admit(&p, &w).await), "ok");
 }
 
+#[tokio::test]
+async fn claims_count_by_their_attributes_class() {
+    let selector = |operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}});
+    let claim = |class: Option<&str>| json!({"kind": "PersistentVolumeClaim", "metadata": {"name": "c", "namespace": "a", "uid": "u-c"}, "spec": {"volumeAttributesClassName": class}});
+    for (operator, values, bounded) in [
+        ("In", json!(["gold"]), [false, true, false]),
+        ("NotIn", json!(["gold"]), [true, false, true]),
+        ("Exists", json!([]), [false, true, true]),
+        ("DoesNotExist", json!([]), [true, false, false]),
+    ] {
+        let w = World::of(&[quota(json!({"persistentvolumeclaims": "0"}), selector(operator, values))]);
+        for (class, bounded) in [None, Some("gold"), Some("silver")].into_iter().zip(bounded) {
+            let said = text(Request::create("persistentvolumeclaims", claim(class)).admit(&plugin(), &w).await);
+            assert_eq!(said != "ok", bounded, "{operator} {class:?}: {said}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_at_once_never_exceed() {
     let (p, w) = (Arc::new(plugin()), Arc::new(World::of(&[quota(json!({"pods": "10", "count/pods": "10"}), json!({}))])));

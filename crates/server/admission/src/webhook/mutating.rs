@@ -1,8 +1,9 @@
 //! Mutating webhooks, one after the other.
 use super::{Failure, allows_dry_run, client, counts::Counts, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
-use crate::{reinvocation::Round, versions::{self, View, Views}};
+use crate::{reinvocation::Round, value, versions::{self, View, Views}};
 use async_trait::async_trait;
-use skiff_meta::Status;
+use serde_json::Value;
+use skiff_meta::{GroupVersionKind, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
 use skiff_webhook::Client;
 use skiff_telemetry::metrics::Exposition;
@@ -72,8 +73,21 @@ impl MutatingWebhooks {
             skiff_patch::PatchError::Malformed(why) => Failure::Call(format!("received undecodable patch in webhook response: {why}")),
             e => Failure::Refused(Status::internal(e)),
         })?;
+        if let Some(why) = renamed(&i.kind, &changed) {
+            return Err(Failure::Refused(Status::internal(why)));
+        }
         versions::replace(a, &i.kind, changed).await.map_err(|s| Failure::Refused(Status::internal(s.message)))
     }
+}
+
+/// A patch may leave out what an object is, but not make another thing of it.
+fn renamed(kind: &GroupVersionKind, v: &Value) -> Option<String> {
+    let (version, name) = (value::text(v, "apiVersion"), value::text(v, "kind"));
+    let same = |given: &str, own: &str| given.is_empty() || given == own;
+    let own = kind.api_version();
+    let version_or_own = if version.is_empty() { own.as_str() } else { version };
+    let name_or_own = if name.is_empty() { &*kind.kind } else { name };
+    (!same(version, &own) || !same(name, &kind.kind)).then(|| format!("no kind {name_or_own:?} is registered for version {version_or_own:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
 }
 
 #[async_trait]

@@ -1,5 +1,5 @@
 //! An API server behind a Service, as an APIService object names it.
-use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{ClientConfig, client::danger::ServerCertVerifier, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
 use serde_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
@@ -83,18 +83,15 @@ impl ProxyIdentity {
         let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|e| bad(&e))?;
         let builder = match trust {
             Trust::Anyone => builder.dangerous().with_custom_certificate_verifier(crate::connect::anyone()),
-            Trust::Bundle(pem) => builder.with_root_certificates(roots(pem)?),
+            Trust::Bundle(pem) => builder.dangerous().with_custom_certificate_verifier(servers(pem)?),
         };
         builder.with_client_auth_cert(chain, key).map_err(|e| bad(&e))
     }
 }
 
-fn roots(pem: &[u8]) -> Result<RootCertStore, RemoteError> {
-    let mut roots = RootCertStore::empty();
-    for c in CertificateDer::pem_slice_iter(pem) {
-        roots.add(c.map_err(|_| RemoteError::Bundle)?).map_err(|_| RemoteError::Bundle)?;
-    }
-    if roots.is_empty() { Err(RemoteError::Bundle) } else { Ok(roots) }
+fn servers(pem: &[u8]) -> Result<Arc<dyn ServerCertVerifier>, RemoteError> {
+    let authorities = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| RemoteError::Bundle)?;
+    skiff_pki::servers_of(authorities).map_err(|_| RemoteError::Bundle)
 }
 
 #[cfg(test)]
@@ -109,6 +106,6 @@ mod tests {
         let r = Remote::of(&far).unwrap();
         assert_eq!((r.host().as_str(), r.port, r.root().as_str()), ("api.ns.svc", 443, "/apis/x.io/v1"));
         assert_eq!(r.trust, Trust::Bundle(b"pem".to_vec()));
-        assert!(matches!(roots(b"pem"), Err(RemoteError::Bundle)));
+        assert!(matches!(servers(b"pem"), Err(RemoteError::Bundle)));
     }
 }

@@ -48,13 +48,22 @@ impl Rules {
 
     /// Errors of a value below `base`; `object`: it is the root of an object. Without `old` rules about changes rest.
     pub fn check(&self, v: &Value, s: &Schema, old: Option<&Value>, base: &str, object: bool) -> Vec<Cause> {
+        self.run(v, s, old, base, object).causes
+    }
+
+    /// What is wrong with values that may stay as they were: clients are warned of it.
+    pub fn ratcheted(&self, v: &Value, s: &Schema, old: &Value) -> Vec<Cause> {
+        self.run(v, s, Some(old), "", true).ratcheted
+    }
+
+    fn run(&self, v: &Value, s: &Schema, old: Option<&Value>, base: &str, object: bool) -> Run<'_> {
+        let mut run = Run { rules: self, budget: Budget::new(Budget::POLICY), causes: Vec::new(), ratcheted: Vec::new(), over: false };
         if self.is_empty() {
-            return Vec::new();
+            return run;
         }
-        let mut run = Run { rules: self, budget: Budget::new(Budget::POLICY), causes: Vec::new(), over: false };
         let before = old.map(|value| Before { value, schema: s });
         run.node(&Node { v, s, old, before, parent: None, path: base.to_owned(), object });
-        run.causes
+        run
     }
 }
 
@@ -76,6 +85,8 @@ struct Run<'r> {
     rules: &'r Rules,
     budget: Budget,
     causes: Vec<Cause>,
+    /// Of values that are as they were.
+    ratcheted: Vec<Cause>,
     /// The budget is spent: nothing more is checked.
     over: bool,
 }
@@ -173,15 +184,13 @@ impl Run<'_> {
             (None, Some((new, old))) => same(new, old),
             _ => false,
         };
-        if unchanged && !transition {
-            return;
-        }
         let path = match field_path(&r.field_path, n.s, true) {
             Ok(p) if !p.shown.is_empty() => format!("{}{}", n.path, p.shown),
             _ => n.path.clone(),
         };
         let detail = self.message(r, scope).unwrap_or_else(|| if r.message.is_empty() { format!("failed rule: {}", named(r)) } else { r.message.trim().to_owned() });
-        self.causes.push(worded(&place("", &path), n, r, &detail));
+        let list = if unchanged && !transition { &mut self.ratcheted } else { &mut self.causes };
+        list.push(worded(&place("", &path), n, r, &detail));
     }
 
     /// What the message's expression gives; None where it gives nothing that will do.
@@ -228,6 +237,16 @@ mod tests {
     fn told(schema: Value, new: Value, old: Option<Value>) -> Vec<String> {
         let s = Schema::read(&schema);
         Rules::compile(&s).check(&new, &s, old.as_ref(), "", true).into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+    }
+    #[test]
+    fn what_may_stay_is_warned_of() {
+        let s = Schema::read(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "a": {"type": "string", "x-kubernetes-validations": [{"rule": "self == 'x'"}]}, "b": {"type": "string"}}}}}));
+        let (old, new) = (json!({"spec": {"a": "xx", "b": "1"}}), json!({"spec": {"a": "xx", "b": "2"}}));
+        let rules = Rules::compile(&s);
+        assert!(rules.check(&new, &s, Some(&old), "", true).is_empty());
+        let told: Vec<String> = rules.ratcheted(&new, &s, &old).into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
+        assert_eq!(told, [r#"spec.a: Invalid value: "xx": failed rule: self == 'x'"#]);
     }
     fn spec(rules: Value, properties: Value) -> Value {
         json!({"type": "object", "properties": {"spec": {"type": "object", "x-kubernetes-validations": rules, "properties": properties}}})

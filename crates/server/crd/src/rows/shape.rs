@@ -129,6 +129,12 @@ impl Shape for CustomShape {
             schema::default(value, s);
         }
     }
+    fn prune(&self, kind: &GroupVersionKind, value: &mut Value) {
+        if let Some(s) = self.schema(&kind.version) {
+            // As in rereading.
+            let _ = schema::coerce(value, s);
+        }
+    }
     fn selects(&self, kind: &GroupVersionKind, path: &str) -> bool {
         self.at(&kind.version).is_some_and(|c| c.selectable.contains_key(path))
     }
@@ -139,11 +145,13 @@ impl Shape for CustomShape {
             Some(other) => other.to_string(),
         }
     }
-    fn warnings(&self, _kind: &GroupVersionKind, _subresource: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
+    fn warnings(&self, kind: &GroupVersionKind, _subresource: &str, new: &Value, old: Option<&Value>) -> Vec<String> {
         let known = old.map(|o| list(o, "metadata.finalizers")).unwrap_or_default();
         let mut added: Vec<&str> = list(new, "metadata.finalizers").iter().filter(|f| !known.contains(f)).filter_map(Value::as_str).collect();
         added.sort_unstable();
-        added.into_iter().filter_map(finalizer).collect()
+        let stays = self.at(&kind.version).zip(old).map(|(c, old)| c.rules.ratcheted(new, &c.schema, old)).unwrap_or_default();
+        let stays = stays.into_iter().map(|c| format!("{}: {}", c.field, c.message));
+        added.into_iter().filter_map(finalizer).chain(stays).collect()
     }
     fn published(&self, kind: &GroupVersionKind, v3: bool) -> Option<Published> {
         Some(super::publish::schema(self.at(&kind.version)?, v3))
@@ -196,6 +204,15 @@ mod tests {
         assert_eq!(d.strict, ["duplicate field \"spec.n\"", "unknown field \"metadata.foo\"", "unknown field \"spec.x\""]);
         assert!(shape.selects(&kind, "spec.color") && !shape.selects(&kind, "spec.n"));
         assert_eq!(shape.selected(&kind, &d.value, "spec.color"), "red");
+    }
+
+    #[test]
+    fn a_version_shows_what_its_schema_has() {
+        let (shape, kind) = (shape(), GroupVersionKind::new("g.io", "v1", "Thing"));
+        let mut v = json!({"kind": "Thing", "apiVersion": "g.io/v1", "metadata": {"name": "a"}, "spec": {"n": 1, "other": 2}, "more": {}});
+        shape.prune(&kind, &mut v);
+        // Defaults are those of the version that is stored.
+        assert_eq!(v, json!({"kind": "Thing", "apiVersion": "g.io/v1", "metadata": {"name": "a"}, "spec": {"n": 1}}));
     }
 
     #[test]

@@ -101,7 +101,11 @@ async fn converted(row: &Resource, custom: &crate::table::Custom, mut all: Vec<V
     let wanted = to.to_string();
     let others: Vec<usize> = all.iter().enumerate().filter(|(_, v)| crate::value::text(v, "apiVersion") != wanted).map(|(i, _)| i).collect();
     let Some(converter) = &custom.converter else {
-        all.iter_mut().for_each(|v| v["apiVersion"] = wanted.as_str().into());
+        let kind = to.kind(row.kind.clone());
+        for v in all.iter_mut().filter(|v| crate::value::text(v, "apiVersion") != wanted) {
+            v["apiVersion"] = wanted.as_str().into();
+            row.shape.prune(&kind, v);
+        }
         return Ok(all);
     };
     if others.is_empty() {

@@ -27,6 +27,14 @@ async fn refusals_carry_the_webhooks_status() {
 }
 
 #[tokio::test]
+async fn refusals_keep_reasons_and_details() {
+    let (fake, p) = mutating(Fake::saying(json!({"allowed": false, "status": {"reason": "Teapot", "code": 418, "message": "no", "details": {"kind": "tea", "causes": [{"field": "x"}]}}})).await);
+    let refused = create().admit(&p, &one(&fake, json!({}))).await.unwrap_err();
+    let wire: Value = serde_json::from_slice(&refused.to_json()).unwrap();
+    assert_eq!((&wire["reason"], &wire["code"], &wire["details"]), (&json!("Teapot"), &json!(418), &json!({"kind": "tea", "causes": [{"field": "x"}]})));
+}
+
+#[tokio::test]
 async fn patches_change_the_object() {
     let (fake, p) = mutating(Fake::saying(json!({"allowed": true, "patch": [{"op": "add", "path": "/data/new", "value": "1"}]})).await);
     let (v, _) = create().admit(&p, &one(&fake, json!({}))).await.unwrap();
@@ -53,6 +61,15 @@ async fn garbage_harms_its_own_request_only() {
         let got = outcome("Fail", move |q| reply(q)).await;
         assert!(got.starts_with(&format!("{FAILED}{want}")), "{got}\n{want}");
         assert_eq!(outcome("Ignore", move |q| again(q)).await, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_makes_no_other_thing_of_an_object() {
+    for (path, value, why) in [("/kind", "Foo", "no kind \"Foo\" is registered for version \"v1\""), ("/apiVersion", "x.io/v1", "is registered for version \"x.io/v1\"")] {
+        let patch = json!([{"op": "replace", "path": path, "value": value}]);
+        let got = outcome("Ignore", move |q: &Value| review(q, json!({"allowed": true, "patch": patch.clone()}))).await;
+        assert!(got.starts_with("Internal error occurred: no kind") && got.contains(why), "{got}");
     }
 }
 
