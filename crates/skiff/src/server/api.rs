@@ -204,8 +204,8 @@ impl Api {
 
 /// A random UUID, as the ids of tokens are.
 fn token_id(random: u128) -> String {
-    let n = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let part = |from: u32, bits: u32| (n >> from) & ((1 << bits) - 1);
+    let n = (random & !(0xf_u128 << 76) & !(0x3_u128 << 62)) | (0x4_u128 << 76) | (0x2_u128 << 62);
+    let part = |from: u32, bits: u32| (n >> from) & ((1_u128 << bits) - 1);
     format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", part(96, 32), part(80, 16), part(64, 16), part(48, 16), part(0, 48))
 }
 
