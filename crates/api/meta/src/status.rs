@@ -19,6 +19,7 @@ pub enum Reason {
     Gone,
     Invalid,
     ServerTimeout,
+    #[serde(rename = "StorageReadError")]
     StoreReadError,
     Timeout,
     TooManyRequests,

@@ -5,6 +5,7 @@ pub mod get;
 pub mod list;
 pub mod options;
 pub mod token;
+mod unreadable;
 pub mod watch;
 
 use crate::{body, registry::Registry, table::Resource};
@@ -25,9 +26,10 @@ pub(crate) async fn view_of(row: &Resource, version: &str, bytes: &Bytes, revisi
     }
     let shown = || shown(row, version, bytes, written);
     let body = match row.converted().filter(|_| written != Revision::ZERO) {
-        Some(kept) => kept.of(written, version, shown).await?,
-        None => shown().await?,
+        Some(kept) => kept.of(written, version, shown).await,
+        None => shown().await,
     };
+    let body = body.map_err(|failed| unreadable::one(row, bytes, written, failed))?;
     // What was never stored has no revision.
     Ok(if revision == Revision::ZERO { body::unstamped(&body) } else { body.stamped(revision) })
 }
@@ -52,7 +54,7 @@ pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> R
     let known: Vec<Option<Body>> = entries.iter().map(|e| row.converted()?.get(e.revision, version)).collect();
     let missing: Vec<&Entry> = entries.iter().zip(&known).filter(|(_, k)| k.is_none()).map(|(e, _)| e).collect();
     let all = missing.iter().map(|e| parse(row, &e.bytes, e.revision)).collect::<Result<Vec<_>, _>>()?;
-    let all = convert(row, all, &row.stored, &to).await?;
+    let all = convert(row, all, &row.stored, &to).await.map_err(|failed| unreadable::many(row, &missing, failed))?;
     let mut made = all.into_iter().zip(missing).map(|(v, e)| {
         let body = encoded(row, version, v);
         if let Some(kept) = row.converted() {
