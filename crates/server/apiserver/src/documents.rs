@@ -228,6 +228,10 @@ impl Server {
             all.push(format!("/apis/{g}"));
             all.extend(discovery::versions(&rows, g).iter().map(|v| format!("/apis/{g}/{v}")));
         }
+        all.extend(self.config.documents.iter().map(|d| d.path.to_string()));
+        for what in ["/healthz", "/livez", "/readyz"] {
+            all.extend(self.config.checks.iter().map(|c| format!("{what}/{}", c.name)));
+        }
         all.extend(["/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
         all.sort();
         all

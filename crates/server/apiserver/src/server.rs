@@ -20,7 +20,7 @@ use crate::{
     usage::Measure,
 };
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
@@ -183,7 +183,15 @@ impl Server {
         self.metrics.filters.took(Filter::Audit, begun);
         let begun = Instant::now();
         let user = match identity::impersonates(&parts.headers) {
-            true => self.impersonated(parts, &asked, user, passage).await?,
+            true => match self.impersonated(parts, &asked, user, passage).await {
+                Err(status) if status.is(Reason::Forbidden) => {
+                    let mut refused = error::failure(parts, &status);
+                    refused.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                    passage.status = Some(status);
+                    return Ok(refused);
+                }
+                other => other?,
+            },
             false => Arc::new(user),
         };
         self.metrics.filters.took(Filter::Impersonation, begun);

@@ -183,6 +183,49 @@ async fn objects_come_and_go_in_every_encoding() {
     assert_eq!(code, 413);
 }
 
+/// Paths and methods that there are not, and how that is told.
+#[tokio::test]
+async fn what_is_not_there_is_refused() {
+    let w = world().await;
+    w.call("POST", MAPS, &[], map("x")).await;
+    for (method, path, code) in [
+        ("DELETE", "/api/v1/configmaps", 405),
+        ("POST", "/api/v1/configmaps", 405),
+        ("PUT", "/api/v1/configmaps", 405),
+        ("PATCH", "/api/v1/configmaps", 405),
+        ("DELETE", "/api/v1/configmaps/x", 404),
+        ("GET", "/api/v1/namespaces//configmaps", 200),
+        ("GET", "/api/v1/namespaces/%2e%2e/configmaps", 500),
+        ("GET", "/api/v1/namespaces/a/nodes", 404),
+        ("GET", "//api/v1", 404),
+        ("HEAD", MAPS, 405),
+        ("DELETE", "/api/v1", 405),
+        ("POST", "/api", 405),
+        ("POST", "/apis/apps", 405),
+        ("GET", "/api/v1/namespaces/a/configmaps/x", 200),
+    ] {
+        assert_eq!(w.call(method, path, &[], "").await.0, code, "{method} {path}");
+    }
+    let missing = format!("{MAPS}/none");
+    for (accept, media, start) in [
+        ("application/yaml", "application/yaml", &b"apiVersion: v1\n"[..]),
+        ("application/vnd.kubernetes.protobuf", "application/vnd.kubernetes.protobuf", b"k8s\0"),
+        ("text/html", "application/json", b"{\"kind\""),
+    ] {
+        let (code, headers, body) = w.call("GET", &missing, &[("accept", accept)], "").await;
+        let wanted = if accept == "text/html" { 406 } else { 404 };
+        assert_eq!((code.as_u16(), headers["content-type"].to_str().unwrap()), (wanted, media), "{accept}");
+        assert!(body.starts_with(start), "{accept}: {body:?}");
+    }
+    assert_eq!(w.call("GET", &format!("{MAPS}?watch=1"), &[("accept", "application/yaml")], "").await.0, 406);
+    assert_eq!(w.call("GET", "/openapi/v2", &[("accept", "text/plain")], "").await.0, 406);
+    let (code, headers, _) = w.call("GET", "/openapi/v3/apis/apps/v1?hash=0", &[], "").await;
+    let to = headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(code, 301);
+    let (code, headers, _) = w.call("GET", &to, &[], "").await;
+    assert_eq!((code.as_u16(), format!("/openapi/v3/apis/apps/v1?hash={}", headers["etag"].to_str().unwrap().trim_matches('"'))), (200, to));
+}
+
 #[tokio::test]
 async fn tables_and_warnings() {
     let w = world().await;
