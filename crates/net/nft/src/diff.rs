@@ -1,7 +1,8 @@
 //! The difference of two rulesets.
 //!
 //! The order is the kernel's: rules let go of sets and chains before those are deleted, and everything is there before a
-//! rule or an element names it. A set whose shape changes is deleted and made again, so each chain that uses it is rewritten.
+//! rule or an element names it. A set whose shape changes is deleted and made again, so each chain that uses it is rewritten; so
+//! is a chain that becomes a base chain or ceases to be one, with the elements that lead there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ pub fn diff(from: &Ruleset, to: &Ruleset) -> Transaction {
         from.chains.iter().filter(|(name, c)| to.chains.get(*name).is_none_or(|t| t.base != c.base)).map(|(n, _)| n).collect();
     let uses_lost = |chain: &Chain| {
         let mut exprs = chain.rules.iter().flat_map(|r| &r.0);
-        exprs.any(|e| e.set().is_some_and(|s| lost_sets.contains(&Arc::from(s))))
+        exprs.any(|e| e.set().is_some_and(|s| lost_sets.contains(&Arc::from(s))) || e.chain().is_some_and(|c| lost_chains.contains(&Arc::from(c))))
     };
     let rewritten: BTreeSet<&Arc<str>> = to
         .chains
@@ -45,7 +46,7 @@ pub fn diff(from: &Ruleset, to: &Ruleset) -> Transaction {
     let mut additions = Vec::new();
     for (name, set) in &to.sets {
         let old = from.sets.get(name).filter(|_| !lost_sets.contains(name));
-        let (gone, new) = elements(old, set);
+        let (gone, new) = elements(old, set, &lost_chains);
         if !gone.is_empty() {
             ops.push(Op::DeleteElements { set: name.clone(), shape: shape(set), elements: gone });
         }
@@ -76,14 +77,19 @@ fn shape(set: &Set) -> Set {
     Set { elements: Default::default(), key: set.key.clone(), data: set.data.clone(), ..*set }
 }
 
-/// Elements to delete and to add; one whose value changed is in both.
+/// Elements to delete and to add; one whose value changed, or leads to a chain that is made again, is in both.
 #[expect(clippy::type_complexity, reason = "a pair of element lists, named by the line above")]
-fn elements(from: Option<&Set>, to: &Set) -> (Vec<(Key, Value)>, Vec<(Key, Value)>) {
+fn elements(from: Option<&Set>, to: &Set, lost_chains: &BTreeSet<&Arc<str>>) -> (Vec<(Key, Value)>, Vec<(Key, Value)>) {
     let pair = |(key, value): (&Key, &Value)| (key.clone(), value.clone());
     let Some(from) = from else {
         return (Vec::new(), to.elements.iter().map(pair).collect());
     };
-    let gone = from.elements.iter().filter(|(key, value)| to.elements.get(*key) != Some(*value)).map(pair).collect();
-    let new = to.elements.iter().filter(|(key, value)| from.elements.get(*key) != Some(*value)).map(pair).collect();
+    let leads_to_lost = |value: &Value| match value {
+        Value::Verdict(verdict) => verdict.chain().is_some_and(|c| lost_chains.contains(&Arc::from(c))),
+        _ => false,
+    };
+    let kept = |in_other: Option<&Value>, value: &Value| in_other == Some(value) && !leads_to_lost(value);
+    let gone = from.elements.iter().filter(|(key, value)| !kept(to.elements.get(*key), value)).map(pair).collect();
+    let new = to.elements.iter().filter(|(key, value)| !kept(from.elements.get(*key), value)).map(pair).collect();
     (gone, new)
 }

@@ -65,3 +65,19 @@ proptest! {
         prop_assert_eq!(anew, to);
     }
 }
+
+#[test]
+fn what_leads_to_a_chain_that_is_made_again_is_made_again() {
+    let with = |chain: Chain| {
+        let mut rules = Ruleset::new(Family::Inet, "t");
+        rules.set("map", || Set::verdict_map(&[Field::Port]));
+        rules.insert("map", Key::new().port(1), Value::Verdict(Verdict::Goto("target".into())));
+        rules.chains.insert("jumps".into(), Chain::default().rule(vec![Expr::Verdict(Verdict::Jump("target".into()))]));
+        rules.chains.insert("target".into(), chain);
+        rules
+    };
+    let (from, to) = (with(Chain::default()), with(Chain::base(ChainType::Filter, Hook::Input, 3)));
+    let mut played = from.clone();
+    assert_eq!(diff(&from, &to).play(&mut played), Ok(()));
+    assert_eq!(played, to);
+}
