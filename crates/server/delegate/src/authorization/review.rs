@@ -2,23 +2,14 @@
 use serde_json::{Map, Value, json};
 use skiff_meta::SetOp;
 use skiff_policy::{Action, Decision, Selectors, Verdict};
-use skiff_request::User;
+use skiff_request::{Target, User};
 
 /// `groups` is `group` in v1beta1.
 pub(super) fn spec(user: &User, action: &Action, beta: bool) -> Value {
     let mut spec = Map::new();
     match action {
         Action::Resource { verb, target: t, selectors } => {
-            let parts = [
-                ("namespace", &*t.namespace),
-                ("verb", verb),
-                ("group", &t.resource.group),
-                ("version", &t.resource.version),
-                ("resource", &t.resource.resource),
-                ("subresource", &*t.subresource),
-                ("name", &*t.name),
-            ];
-            let mut a: Map<String, Value> = parts.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.into())).collect();
+            let mut a: Map<String, Value> = attributes(verb, t).into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.into())).collect();
             add_selectors(&mut a, selectors);
             spec.insert("resourceAttributes".into(), Value::Object(a));
         }
@@ -37,6 +28,18 @@ pub(super) fn spec(user: &User, action: &Action, beta: bool) -> Value {
         spec.insert("uid".into(), user.uid.clone().into());
     }
     Value::Object(spec)
+}
+
+fn attributes<'a>(verb: &'a str, t: &'a Target) -> [(&'static str, &'a str); 7] {
+    [
+        ("namespace", &t.namespace),
+        ("verb", verb),
+        ("group", &t.resource.group),
+        ("version", &t.resource.version),
+        ("resource", &t.resource.resource),
+        ("subresource", &t.subresource),
+        ("name", &t.name),
+    ]
 }
 
 fn add_selectors(a: &mut Map<String, Value>, s: &Selectors) {
@@ -74,18 +77,7 @@ pub(super) fn request(user: &User, action: &Action) -> Value {
     let mut v = json!({"user": user.name, "groups": user.groups, "extra": user.extra, "uid": user.uid});
     match action {
         Action::Resource { verb, target: t, selectors } => {
-            let mut a = Map::new();
-            for (k, x) in [
-                ("namespace", &*t.namespace),
-                ("verb", verb),
-                ("group", &t.resource.group),
-                ("version", &t.resource.version),
-                ("resource", &t.resource.resource),
-                ("subresource", &*t.subresource),
-                ("name", &*t.name),
-            ] {
-                a.insert(k.to_owned(), x.into());
-            }
+            let mut a: Map<String, Value> = attributes(verb, t).into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
             add_selectors(&mut a, selectors);
             v["resourceAttributes"] = Value::Object(a);
         }
