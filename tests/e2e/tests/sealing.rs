@@ -17,7 +17,7 @@ fn secrets(c: &Cluster, verb: &str) -> anyhow::Result<String> {
 
 /// Everything that the datastore's files hold, as far as it is text.
 fn holds(dir: &Path, text: &str) -> bool {
-    let files = ["state.db", "state.db-wal", "state.log"].iter().flat_map(|f| std::fs::read(dir.join("data/server/db").join(f)).unwrap_or_default());
+    let files = ["state.db", "state.db-journal", "state.log"].iter().flat_map(|f| std::fs::read(dir.join("data/server/db").join(f)).unwrap_or_default());
     files.collect::<Vec<u8>>().windows(text.len()).any(|w| w == text.as_bytes())
 }
 

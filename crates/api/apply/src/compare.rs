@@ -1,5 +1,5 @@
 //! What changed between two states.
-use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{element_of, relation}};
+use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{aligned, element_of, relation}};
 use serde_json::Value;
 
 #[derive(Debug, Default, PartialEq)]
@@ -134,6 +134,13 @@ fn items(v: Option<&Value>) -> &[Value] {
 }
 
 fn lists(old: &[Value], new: &[Value], shape: Shape<'_>, level: &mut Level) {
+    if aligned(old, new, shape) {
+        for (i, (o, n)) in old.iter().zip(new).enumerate() {
+            let change = node(Some(o), Some(n), shape.item(), &NOTHING);
+            level.put(|| element_of(shape, n, i).unwrap_or(Element::Index(i)), change);
+        }
+        return;
+    }
     let (was, is) = (sorted(old, shape), sorted(new, shape));
     let (mut was, mut is) = (was.as_slice(), is.as_slice());
     while let Some(e) = [was.first(), is.first()].into_iter().flatten().map(|(e, _)| e).min() {

@@ -47,10 +47,18 @@ pub struct Managed(pub BTreeMap<ManagerId, Entry>, pub(crate) Vec<Asleep>);
 /// An entry that was not read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Asleep {
-    id: ManagerId,
-    api_version: String,
-    text: String,
-    time: Option<String>,
+    pub id: ManagerId,
+    pub api_version: String,
+    pub text: String,
+    pub time: Option<String>,
+}
+
+impl Asleep {
+    fn woken(self, shape: Shape<'_>) -> (ManagerId, Entry) {
+        let mut set = FieldSet::from_text(&self.text).unwrap_or_default();
+        set.reconcile(shape);
+        (self.id, Entry { api_version: self.api_version, set, time: self.time })
+    }
 }
 
 /// How many updating managers are kept apart; older ones are folded into one per version.
@@ -114,11 +122,15 @@ impl Managed {
         }
         let (woken, asleep) = std::mem::take(&mut self.1).into_iter().partition(|a| which(&a.text));
         self.1 = asleep;
-        for Asleep { id, api_version, text, time } in woken {
-            let mut set = FieldSet::from_text(&text).unwrap_or_default();
-            set.reconcile(shape);
-            self.0.insert(id, Entry { api_version, set, time });
-        }
+        self.0.extend(woken.into_iter().map(|a| a.woken(shape)));
+    }
+    /// Takes the entry of `id` out if it sleeps.
+    pub(crate) fn sleeper(&mut self, id: &ManagerId) -> Option<Asleep> {
+        let at = self.1.iter().position(|a| a.id == *id)?;
+        Some(self.1.swap_remove(at))
+    }
+    pub(crate) fn wake_one(&mut self, asleep: Asleep, shape: Shape<'_>) {
+        self.0.extend([asleep.woken(shape)]);
     }
     /// Reads those that have fields of one of these sets.
     pub(crate) fn wake_touched(&mut self, shape: Shape<'_>, sets: [&FieldSet; 3]) {
@@ -127,13 +139,13 @@ impl Managed {
 
     /// The list in upstream's order: operation, time, name, version, subresource. Empty when nobody manages anything.
     pub fn write(&self) -> Vec<Value> {
-        self.list(|set| set.to_fields_v1())
+        self.list(|set| set.to_fields_v1(), |text| serde_json::from_str(text).unwrap_or_default())
     }
     /// The same, folded.
     pub(crate) fn write_folded(&self) -> Vec<Value> {
-        self.list(|set| set.to_text().into())
+        self.list(|set| set.to_text().into(), |text| text.into())
     }
-    fn list(&self, fields: impl Fn(&FieldSet) -> Value) -> Vec<Value> {
+    fn list(&self, of_set: impl Fn(&FieldSet) -> Value, of_text: impl Fn(&str) -> Value) -> Vec<Value> {
         let awake = self.0.iter().map(|(id, e)| (id, &e.api_version, &e.time, Err(&e.set)));
         let asleep = self.1.iter().map(|a| (&a.id, &a.api_version, &a.time, Ok(&a.text)));
         let mut entries: Vec<_> = awake.chain(asleep).collect();
@@ -142,7 +154,7 @@ impl Managed {
             let ((op_a, name_a, sub_a), (op_b, name_b, sub_b)) = (key(a), key(b));
             (op_a, time_a, name_a, version_a, sub_a).cmp(&(op_b, time_b, name_b, version_b, sub_b))
         });
-        let one = |(id, version, time, set): (&ManagerId, &String, &Option<String>, Result<&String, &FieldSet>)| write(id, version, time.as_deref(), set.map_or_else(&fields, |text| text.clone().into()));
+        let one = |(id, version, time, set): (&ManagerId, &String, &Option<String>, Result<&String, &FieldSet>)| write(id, version, time.as_deref(), set.map_or_else(&of_set, |text| of_text(text)));
         entries.into_iter().map(one).collect()
     }
 

@@ -1,5 +1,5 @@
 //! An applied configuration merged into the live object.
-use crate::{Element, Relation, Shape, walk::{element_of, relation}};
+use crate::{Element, Relation, Shape, walk::{aligned, element_of, relation}};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -32,11 +32,14 @@ fn merge_maps(live: &Map<String, Value>, applied: &Map<String, Value>, shape: Sh
 /// Items of both sides stay in the applied order; live-only items stand where they stood relative to their
 /// neighbours.
 fn merge_lists(live: &[Value], applied: &[Value], shape: Shape<'_>) -> Vec<Value> {
+    // The same items in the same order, as it is most often.
+    if aligned(live, applied, shape) {
+        return live.iter().zip(applied).map(|(l, a)| merge(l, a, shape.item())).collect();
+    }
     let keyed = |items: &[Value]| -> Vec<Element> {
         items.iter().enumerate().map(|(i, v)| element_of(shape, v, i).unwrap_or(Element::Index(i))).collect()
     };
     let (live_keys, applied_keys) = (keyed(live), keyed(applied));
-    // The same items in the same order, as it is most often.
     if live_keys == applied_keys && live_keys.iter().collect::<HashSet<_>>().len() == live_keys.len() {
         return live.iter().zip(applied).map(|(l, a)| merge(l, a, shape.item())).collect();
     }

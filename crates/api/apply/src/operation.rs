@@ -52,8 +52,8 @@ impl<'a> Tracker<'a> {
     pub fn folded(self, folded: bool) -> Self {
         Self { folded, ..self }
     }
-    fn read(&self, list: Option<&Value>, me: &ManagerId) -> Option<Managed> {
-        let mut managed = Managed::read_for(list, Some(me))?;
+    fn read(&self, list: Option<&Value>, me: Option<&ManagerId>) -> Option<Managed> {
+        let mut managed = Managed::read_for(list, me)?;
         for e in managed.0.values_mut() {
             e.set.reconcile(self.shape);
         }
@@ -83,8 +83,8 @@ impl<'a> Tracker<'a> {
                 put(new, Vec::new());
                 return;
             }
-            (Some(g), _) => self.read(Some(g), &me).or_else(|| self.read(live, &me)).unwrap_or_default(),
-            (None, _) => self.read(live, &me).unwrap_or_default(),
+            (Some(g), _) => self.read(Some(g), Some(&me)).or_else(|| self.read(live, Some(&me))).unwrap_or_default(),
+            (None, _) => self.read(live, Some(&me)).unwrap_or_default(),
         };
         // An object that nobody's fields were recorded of stays so until it is applied.
         if managed.is_empty() && old.pointer("/metadata/uid").is_some() {
@@ -118,7 +118,7 @@ impl<'a> Tracker<'a> {
             return Err(ApplyError::ManagedFieldsGiven);
         }
         let me = self.manager(manager, Operation::Apply);
-        let mut managed = self.read(managers, &me).unwrap_or_default();
+        let mut managed = self.read(managers, None).unwrap_or_default();
         self.adopt_unmanaged(live, &mut managed);
         let mut run = |force| updater::apply(object(live), config, self.scope(), &mut managed, &me, self.api_version, force, now);
         let outcome = match run(force)? {

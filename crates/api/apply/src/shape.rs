@@ -126,7 +126,7 @@ impl<'a> Shape<'a> {
         key.sort();
         (!key.is_empty() && item.is_object()).then(|| Element::Key(key.into()))
     }
-    fn keys(&self) -> Vec<&'a str> {
+    pub(crate) fn keys(&self) -> Vec<&'a str> {
         match *self {
             Shape::Field(f) => f.keys().to_vec(),
             Shape::Open(s) => s.get("x-kubernetes-list-map-keys").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect(),

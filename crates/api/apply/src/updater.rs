@@ -3,6 +3,7 @@ use crate::compare::{Comparison, compare};
 use crate::merge::merge;
 use crate::remove::remove;
 use crate::walk::{WalkError, to_set};
+use crate::managed::Asleep;
 use crate::{Element, Entry, FieldSet, Managed, ManagerId, Shape};
 use serde_json::Value;
 
@@ -72,6 +73,13 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
     let count = managed.len();
     let merged = merge(live, config, scope.shape);
     let all = to_set(config, scope.shape, true)?;
+    if let Some(asleep) = managed.sleeper(me) {
+        let mine = owned(all.clone(), scope);
+        if mine.to_text() == asleep.text {
+            return as_before(live, merged, scope, managed, asleep, api_version, force, now);
+        }
+        managed.wake_one(asleep, scope.shape);
+    }
     let before = managed.0.remove(me);
     let last = before.as_ref().map(|e| &e.set);
     let time = before.as_ref().and_then(|e| e.time.clone());
@@ -97,6 +105,26 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
     if !c.is_same() && let Some(e) = managed.0.get_mut(me) {
         e.time = Some(now.to_owned());
     }
+    Ok(Outcome::Merged { object: merged, changed })
+}
+
+/// The same fields as the last time are applied, which nothing is withdrawn of: the applier's entry need not be read.
+#[expect(clippy::too_many_arguments, reason = "what an apply is made of, and its entry")]
+fn as_before(live: &Value, merged: Value, scope: Scope<'_>, managed: &mut Managed, mine: Asleep, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
+    let (count, mut mine) = (managed.len(), mine);
+    let c = match settle(live, &merged, scope, managed, &mine.id, force) {
+        Ok(c) => c,
+        Err(found) => {
+            managed.1.push(mine);
+            return Ok(Outcome::Conflicts(found));
+        }
+    };
+    let changed = !c.is_same() || managed.len() != count || mine.api_version != api_version;
+    mine.api_version = api_version.to_owned();
+    if !c.is_same() {
+        mine.time = Some(now.to_owned());
+    }
+    managed.1.push(mine);
     Ok(Outcome::Merged { object: merged, changed })
 }
 

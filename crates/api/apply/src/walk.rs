@@ -31,6 +31,35 @@ pub(crate) fn element_of(shape: Shape<'_>, item: &Value, index: usize) -> Result
     }
 }
 
+/// Whether two keyed lists have the same items in the same order, each once: told without making their elements.
+pub(crate) fn aligned(a: &[Value], b: &[Value], shape: Shape<'_>) -> bool {
+    if a.len() != b.len() || shape.relation() != Relation::Keyed {
+        return false;
+    }
+    let keys = shape.keys();
+    let same = |x: &Value, y: &Value| keys.iter().all(|k| x.get(k).is_some_and(|v| !v.is_null() && y.get(k) == Some(v)));
+    if !a.iter().zip(b).all(|(x, y)| same(x, y)) {
+        return false;
+    }
+    match keys.as_slice() {
+        [key] if a.len() > 4 => {
+            let mut texts: Vec<&str> = a.iter().filter_map(|v| v.get(key)?.as_str()).collect();
+            texts.sort_unstable();
+            texts.len() == a.len() && texts.is_sorted_by(|x, y| x < y)
+        }
+        _ => a.len() <= 16 && a.iter().enumerate().all(|(i, x)| !a.iter().take(i).any(|y| same(x, y))),
+    }
+}
+
+/// The first item that has the element of one before it.
+fn repeated(items: &[Value], shape: Shape<'_>) -> Option<Element> {
+    let mut seen = HashSet::new();
+    items.iter().enumerate().find_map(|(i, v)| {
+        let element = element_of(shape, v, i).ok()?;
+        (!seen.insert(element.clone())).then_some(element)
+    })
+}
+
 /// The fields that `v` sets. With `unique`, unknown fields and two items of one key are errors (upstream checks the applied
 /// configuration so, never the live object).
 pub(crate) fn to_set(v: &Value, shape: Shape<'_>, unique: bool) -> Result<FieldSet, WalkError> {
@@ -137,18 +166,32 @@ fn walk(v: &Value, shape: Shape<'_>, unique: bool, path: &mut Vec<Element>) -> R
             Ok((false, FieldSet::of(nodes)))
         }
         (Relation::Set | Relation::Keyed, Value::Array(items)) => {
-            let (mut nodes, mut seen) = (Vec::with_capacity(items.len()), HashSet::new());
+            let mut nodes = Vec::with_capacity(items.len());
+            // An error of an item comes behind that of one that is there twice before it.
+            let twice = |path: &[Element], until: usize| match repeated(items.get(..until).unwrap_or_default(), shape) {
+                Some(element) if unique => Err(error(path, format!("duplicate entries for key {element}"))),
+                _ => Ok(()),
+            };
             for (i, item) in items.iter().enumerate() {
-                let element = element_of(shape, item, i).map_err(|why| error(path, why))?;
-                if unique && !seen.insert(element.clone()) {
-                    return Err(error(path, format!("duplicate entries for key {element}")));
-                }
+                let element = match element_of(shape, item, i) {
+                    Ok(element) => element,
+                    Err(why) => return Err(twice(path, i).err().unwrap_or_else(|| error(path, why))),
+                };
                 path.push(element.clone());
-                let (_, below) = walk(item, shape.item(), unique, path)?;
+                let walked = walk(item, shape.item(), unique, path);
+                let Ok((_, below)) = walked else {
+                    path.pop();
+                    twice(path, i + 1)?;
+                    return walked;
+                };
                 nodes.push(Node { element, member: true, below });
                 path.pop();
             }
-            Ok((false, FieldSet::of(nodes)))
+            let set = FieldSet::of(nodes);
+            if set.nodes().len() < items.len() {
+                twice(path, items.len())?;
+            }
+            Ok((false, set))
         }
         _ => {
             if unique {

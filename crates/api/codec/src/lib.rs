@@ -34,4 +34,4 @@ pub use proto::{
     is_protobuf, openapi_v2_to_protobuf, split_frames, watch_frame,
 };
 pub use json::pass::{plain_string, string_end, text_at, value_at, value_end};
-pub use yaml::{json_to_yaml, yaml_to_json};
+pub use yaml::{json_to_yaml, yaml_to_json, yaml_to_value};

@@ -32,6 +32,32 @@ pub fn yaml_to_json(bytes: &[u8]) -> Result<(Vec<u8>, Vec<String>), DecodeError>
     Ok((json, findings))
 }
 
+/// The same as a value, its keys sorted as in that JSON.
+pub fn yaml_to_value(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
+    if bytes.len() <= MAX_BODY
+        && let Some(mut value) = json::read(bytes)
+    {
+        sort(&mut value);
+        return Ok((value, Vec::new()));
+    }
+    let (json, findings) = yaml_to_json(bytes)?;
+    let value = serde_json::from_slice(&json).map_err(|error| DecodeError::Yaml(error.to_string()))?;
+    Ok((value, findings))
+}
+
+fn sort(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if !members.keys().is_sorted() {
+                members.sort_keys();
+            }
+            members.values_mut().for_each(sort);
+        }
+        Value::Array(items) => items.iter_mut().for_each(sort),
+        _ => {}
+    }
+}
+
 /// By the YAML reader: the value, and strict findings.
 fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
     let mut value = parse(bytes, serde_saphyr::DuplicateKeyPolicy::LastWins).map_err(|error| DecodeError::Yaml(error.to_string()))?;

@@ -3,9 +3,8 @@
 //! They can be cut out ([`unmanaged`]), or read *folded*: each entry's `fieldsV1` as the text of its JSON, in a string, which
 //! spares a map a field. Folded objects live within the server's pipeline alone. What is shown to others is [`unfold`]ed
 //! first, and what comes from others may not pass for folded ([`distrust`]).
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::{Map, Value, value::RawValue};
-use std::{borrow::Cow, fmt};
+use serde_json::{Map, Value};
+use std::{borrow::Cow, ops::Range};
 
 const LIST: &str = "managedFields";
 const FIELDS: &str = "fieldsV1";
@@ -22,12 +21,79 @@ pub fn unmanaged(json: &[u8]) -> Cow<'_, [u8]> {
 pub fn folded(json: &[u8]) -> serde_json::Result<Value> {
     let Some(place) = list(json) else { return serde_json::from_slice(json) };
     let mut v: Value = serde_json::from_slice(&without(json, &place))?;
-    let entries: Vec<Entry> = serde_json::from_slice(json.get(place.value..place.end).unwrap_or_default())?;
-    let entries = entries.into_iter().map(|e| Value::Object(e.0)).collect();
+    let list = json.get(place.value..place.end).unwrap_or_default();
+    let entries = entries(list).map_or_else(|| serde_json::from_slice(list), Ok)?;
     if let Some(metadata) = v.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert(LIST.into(), Value::Array(entries));
     }
     Ok(v)
+}
+
+/// The entries of a list, folded. None: something in it is for a real reader.
+fn entries(list: &[u8]) -> Option<Vec<Value>> {
+    let (mut all, mut at) = (Vec::new(), blanks(list, 1));
+    while list.get(at) != Some(&b']') {
+        let (entry, end) = entry(list, at)?;
+        all.push(Value::Object(entry));
+        at = blanks(list, end);
+        if list.get(at) == Some(&b',') {
+            at = blanks(list, at + 1);
+        }
+    }
+    Some(all)
+}
+
+fn entry(json: &[u8], object: usize) -> Option<(Map<String, Value>, usize)> {
+    let (mut members, mut at) = (Map::new(), object);
+    (json.get(at) == Some(&b'{')).then_some(())?;
+    loop {
+        at = blanks(json, at + 1);
+        if members.is_empty() && json.get(at) == Some(&b'}') {
+            return Some((members, at + 1));
+        }
+        let (key, value) = pair(json, at)?;
+        at = skip(json, value)?;
+        let key: String = serde_json::from_slice(json.get(key)?).ok()?;
+        let text = json.get(value..at)?;
+        let value = match text.first() {
+            Some(b'{') if key == FIELDS => Value::String(std::str::from_utf8(text).ok()?.to_owned()),
+            // No fields at all, whatever it says.
+            Some(b'"') if key == FIELDS => Value::Null,
+            _ => serde_json::from_slice(text).ok()?,
+        };
+        members.insert(key, value);
+        at = blanks(json, at);
+        match json.get(at)? {
+            b',' => {}
+            b'}' => return Some((members, at + 1)),
+            _ => return None,
+        }
+    }
+}
+
+/// The JSON of an object's metadata alone, without its managed fields. None where that is not easily told.
+pub fn bare_metadata(json: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let (_, from) = member(json, blanks(json, 0), "metadata")?;
+    match member(json, from, LIST) {
+        // Last, as it stands in canonical JSON.
+        Some((key, value)) if json.get(skip(json, value)?) == Some(&b'}') => {
+            let before = json.get(from..key)?.trim_ascii_end();
+            Some(Cow::Owned([before.strip_suffix(b",").unwrap_or(before), b"}"].concat()))
+        }
+        Some(_) => None,
+        None => json.get(from..skip(json, from)?).map(Cow::Borrowed),
+    }
+}
+
+/// `apiVersion` and `kind` of canonical JSON, where they are plain.
+pub fn type_of(json: &[u8]) -> Option<(&str, &str)> {
+    let text = |name| {
+        let (_, at) = member(json, blanks(json, 0), name)?;
+        let text = json.get(at + 1..string_end(json, at)? - 1)?;
+        (json.get(at) == Some(&b'"') && !text.contains(&b'\\')).then_some(())?;
+        std::str::from_utf8(text).ok()
+    };
+    Some((text("apiVersion")?, text("kind")?))
 }
 
 /// Every entry's fields as JSON again.
@@ -51,39 +117,6 @@ pub fn distrust(v: &mut Value) {
 fn each(v: &mut Value, change: impl Fn(&mut Value)) {
     let entries = v.get_mut("metadata").and_then(|m| m.get_mut(LIST)).and_then(Value::as_array_mut);
     entries.into_iter().flatten().filter_map(|e| e.get_mut(FIELDS)).for_each(change);
-}
-
-/// An entry with its fields folded.
-struct Entry(Map<String, Value>);
-
-impl<'de> Deserialize<'de> for Entry {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = Entry;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an entry of managed fields")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Entry, A::Error> {
-                let mut entry = Map::new();
-                while let Some(key) = from.next_key::<String>()? {
-                    let value = if key == FIELDS { fold(from.next_value()?).map_err(A::Error::custom)? } else { from.next_value()? };
-                    entry.insert(key, value);
-                }
-                Ok(Entry(entry))
-            }
-        }
-        from.deserialize_map(Members)
-    }
-}
-
-fn fold(fields: &RawValue) -> serde_json::Result<Value> {
-    match fields.get().as_bytes().first() {
-        Some(b'{') => Ok(Value::String(fields.get().to_owned())),
-        // No fields at all, whatever it says.
-        Some(b'"') => Ok(Value::Null),
-        _ => serde_json::from_str(fields.get()),
-    }
 }
 
 /// A member of an object: where its key and its value begin, and where it ends.
@@ -117,17 +150,21 @@ fn member(json: &[u8], object: usize, name: &str) -> Option<(usize, usize)> {
     (json.get(at) == Some(&b'{')).then_some(())?;
     loop {
         at = blanks(json, at + 1);
-        (json.get(at) == Some(&b'"')).then_some(())?;
-        let (key, end) = (at, string_end(json, at)?);
-        at = blanks(json, end);
-        (json.get(at) == Some(&b':')).then_some(())?;
-        let value = blanks(json, at + 1);
-        if json.get(key + 1..end - 1)? == name.as_bytes() {
-            return Some((key, value));
+        let (key, value) = pair(json, at)?;
+        if json.get(key.start + 1..key.end - 1)? == name.as_bytes() {
+            return Some((key.start, value));
         }
         at = blanks(json, skip(json, value)?);
         (json.get(at) == Some(&b',')).then_some(())?;
     }
+}
+
+/// The key that begins here, quotes and all, and where its value begins.
+fn pair(json: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
+    (json.get(at) == Some(&b'"')).then_some(())?;
+    let end = string_end(json, at)?;
+    let colon = blanks(json, end);
+    (json.get(colon) == Some(&b':')).then_some((at..end, blanks(json, colon + 1)))
 }
 
 fn blanks(json: &[u8], from: usize) -> usize {
@@ -208,6 +245,18 @@ mod tests {
         unfold(&mut v);
         assert_eq!(v.to_string(), FULL);
         assert!(folded(b"{").is_err());
+    }
+    #[test]
+    fn parts_of_an_object() {
+        assert_eq!(type_of(FULL.as_bytes()), None);
+        assert_eq!(type_of(br#"{"kind":"K","apiVersion":"v1","metadata":{}"#), Some(("v1", "K")));
+        assert_eq!(type_of(br#"{"kind":"K\u0041","apiVersion":"v1"}"#), None);
+        let metadata = r#"{"name":"a","generation":7,"annotations":{"managedFields":"[x]","b":"\"},{"}}"#;
+        assert_eq!(&*bare_metadata(FULL.as_bytes()).unwrap(), metadata.as_bytes());
+        assert_eq!(&*bare_metadata(br#"{"metadata":{"managedFields":[]},"a":1}"#).unwrap(), b"{}");
+        assert_eq!(&*bare_metadata(br#"{"metadata":{"a":"}"},"a":1}"#).unwrap(), br#"{"a":"}"}"#);
+        assert_eq!(bare_metadata(br#"{"metadata":{"managedFields":[],"a":1}}"#), None);
+        assert_eq!(bare_metadata(b"{}"), None);
     }
     #[test]
     fn texts_of_others_are_no_fields() {

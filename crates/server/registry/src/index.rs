@@ -29,7 +29,7 @@ impl Indexer for RowIndexer {
             _ => Part::MetadataOnly,
         };
         // What has another shape than is usual (`spec` being null) is read whole.
-        let v = match indexed(bytes, part).or_else(|_| serde_json::from_slice::<Value>(bytes)) {
+        let v = match only_metadata(bytes, part).map_or_else(|| indexed(bytes, part), Ok).or_else(|_| serde_json::from_slice::<Value>(bytes)) {
             Ok(v) => v,
             Err(error) => {
                 tracing::error!(target: "api", key, %error, "stored object is no JSON: no selector finds it");
@@ -47,6 +47,13 @@ const UNREAD: [&[&str]; 3] = [
     &["data", "binaryData", "stringData", "rules", "webhooks"],
     &["containers", "initContainers", "volumes", "tolerations", "affinity", "template", "conditions", "containerStatuses", "initContainerStatuses", "images"],
 ];
+
+/// The same of kinds without selectable fields, where nothing behind the metadata need be looked at.
+fn only_metadata(bytes: &[u8], part: Part) -> Option<Value> {
+    let metadata = skiff_meta::bare_metadata(bytes).filter(|_| part == Part::MetadataOnly)?;
+    let metadata = Members { part: Part::Metadata }.deserialize(&mut serde_json::Deserializer::from_slice(&metadata)).ok()?;
+    Some(Value::Object(Map::from_iter([("metadata".to_owned(), metadata)])))
+}
 
 /// The object as far as rows are made of it.
 fn indexed(bytes: &[u8], part: Part) -> serde_json::Result<Value> {
@@ -145,6 +152,8 @@ mod tests {
         let metadata = json!({"name": "a", "labels": {"data": "x", "annotations": "y"}});
         assert_eq!(indexed(&bytes, Part::Object).unwrap(), json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"}));
         assert_eq!(indexed(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
+        assert_eq!(only_metadata(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
+        assert_eq!(only_metadata(&bytes, Part::Object), None);
         let custom = json!({"metadata": {"name": "a"}, "spec": {"template": "x"}, "data": {"a": "b"}});
         assert_eq!(indexed(custom.to_string().as_bytes(), Part::Whole).unwrap(), custom);
         assert!(indexed(b"{} x", Part::Whole).is_err());

@@ -193,14 +193,14 @@ impl Disk {
         if row.flags & SEALED == 0 { Ok(value.to_vec()) } else { self.sealing.open(&row.key, value) }
     }
 
-    /// Gives free pages back when they are many, and moves the WAL into the database.
+    /// Gives free pages back when they are many.
     pub fn tidy(&self) -> Result<(), StoreError> {
         let count = |sql| self.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(|e| failed("look for free pages", e));
         let (free, pages) = (count("PRAGMA freelist_count")?, count("PRAGMA page_count")?);
         if free > 1024 && free > pages / 4 {
             self.run("give free pages back", "PRAGMA incremental_vacuum(1024)")?;
         }
-        self.run("move the log into the database", "PRAGMA wal_checkpoint(PASSIVE)")
+        Ok(())
     }
 
     pub(crate) fn run(&self, step: &'static str, sql: &str) -> Result<(), StoreError> {

@@ -4,7 +4,7 @@
 //! all that wait, decides each compare-and-swap against memory, appends the rows in one transaction with one fsync
 //! (group commit), and then publishes the group's events and answers the writers.
 //!
-//! On disk (`state.db`, WAL, synchronous=FULL, locked for one process, and before it `state.log`, where commits are safe until
+//! On disk (`state.db`, a rollback journal, synchronous=FULL, locked for one process, and before it `state.log`, where commits are safe until
 //! many of them go into the database at once, see [`journal`]):
 //! - `history`: one row a durable commit, rowid = revision, append-only, no further index. What a row was superseded by
 //!   is known in memory ([`garbage`]), so compaction deletes by rowid, in small steps, once there is enough to delete:

@@ -78,7 +78,7 @@ pub(crate) fn open(config: &Config) -> Result<(Disk, PathBuf), OpenError> {
     Ok((Disk::new(conn, config.sealing.clone(), journal, config.journal_bytes), path))
 }
 
-/// One process at a time: an exclusive lock also spares the shared-memory file, which a full disk turns into SIGBUS.
+/// One process at a time.
 /// A file that is there is not written to: what lays it out is told to a new one only, because SQLite would write the
 /// vacuum's mode again at each start, and on a full disk there is no room for it.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -90,14 +90,16 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     if fresh {
         conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
     }
+    // With a rollback journal new pages are written once: what makes commits fast is the log before it. The empty transaction
+    // takes the lock that is kept from then on, for a reader's would let others in.
     conn.execute_batch(
-        "PRAGMA journal_mode = WAL;
+        "PRAGMA journal_mode = TRUNCATE;
          PRAGMA synchronous = FULL;
-         PRAGMA wal_autocheckpoint = 2000;
-         PRAGMA journal_size_limit = 16777216;
          PRAGMA cache_size = -1024;
          PRAGMA temp_store = MEMORY;
-         PRAGMA cell_size_check = ON;",
+         PRAGMA cell_size_check = ON;
+         BEGIN EXCLUSIVE;
+         COMMIT;",
     )?;
     Ok(conn)
 }

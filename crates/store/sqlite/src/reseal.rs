@@ -67,9 +67,6 @@ impl Walk {
                 Ok(None)
             }
             None => {
-                if self.again {
-                    disk.run("move the log into the database", "PRAGMA wal_checkpoint(TRUNCATE)")?;
-                }
                 Ok(Some(std::mem::take(&mut self.found)))
             }
         }

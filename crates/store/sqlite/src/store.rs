@@ -79,7 +79,7 @@ impl Store for Sqlite {
     }
     fn size(&self) -> Option<u64> {
         let of = |path: &Path| std::fs::metadata(path).map_or(0, |m| m.len());
-        Some(["db", "db-wal", "log"].iter().map(|e| of(&self.path.with_extension(e))).sum())
+        Some(["db", "db-journal", "log"].iter().map(|e| of(&self.path.with_extension(e))).sum())
     }
     async fn list_at(&self, query: &ListQuery, at: Revision) -> Result<Page, StoreError> {
         let oldest = self.oldest();

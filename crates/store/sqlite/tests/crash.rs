@@ -24,7 +24,8 @@ fn writer_child() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store = Arc::new(Sqlite::open(Config::new(dir), suite::indexer()).unwrap());
+        // A small log, so that it goes into the database often.
+        let store = Arc::new(Sqlite::open(Config { journal_bytes: 64 << 10, ..Config::new(dir) }, suite::indexer()).unwrap());
         let writers: Vec<_> = (0..WRITERS).map(|w| tokio::spawn(write_for_ever(store.clone(), w))).collect();
         for writer in writers {
             writer.await.unwrap();

@@ -22,7 +22,7 @@ fn all(store: &Sqlite) -> Vec<(String, Vec<u8>)> {
 }
 /// Everything that the datastore's files hold.
 fn files(dir: &Path) -> Vec<u8> {
-    ["state.db", "state.db-wal", "state.log"].iter().flat_map(|f| fs::read(dir.join(f)).unwrap_or_default()).collect()
+    ["state.db", "state.db-journal", "state.log"].iter().flat_map(|f| fs::read(dir.join(f)).unwrap_or_default()).collect()
 }
 fn holds(dir: &Path, text: &str) -> bool {
     files(dir).windows(text.len()).any(|w| w == text.as_bytes())

@@ -143,3 +143,77 @@ fn a_parent_that_another_owns_outlives_what_was_below_it() {
     assert_eq!(less["spec"]["template"]["spec"]["containers"][0]["env"], json!([{"name": "F", "valueFrom": null}]));
     assert!(less["metadata"]["managedFields"][0]["fieldsV1"].to_string().contains("f:valueFrom"), "{less}");
 }
+
+/// Numbers that are the same in each run.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+    fn config(&mut self) -> Value {
+        let mut spec = json!({});
+        if self.below(2) == 0 {
+            spec["replicas"] = self.below(3).into();
+        }
+        if self.below(3) == 0 {
+            spec["paused"] = true.into();
+        }
+        let env = |d: &mut Self| -> Vec<Value> { (0..d.below(12)).filter(|_| d.below(3) > 0).map(|n| json!({"name": format!("E{n}"), "value": format!("{}", n % 3)})).collect() };
+        let containers: Vec<Value> = (0..self.below(3)).map(|n| json!({"name": format!("c{n}"), "image": format!("i{}", self.below(2)), "env": env(self)})).collect();
+        if !containers.is_empty() {
+            spec["template"] = json!({"spec": {"containers": containers}});
+        }
+        let labels: serde_json::Map<String, Value> = (0..self.below(3)).map(|n| (format!("l{n}"), self.below(2).to_string().into())).collect();
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": labels}, "spec": spec})
+    }
+}
+
+#[test]
+fn folded_managers_come_to_the_same() {
+    let mut draw = Draw(1);
+    let of_status = || Tracker::new(Shape::Struct(skiff_schema::by_gvk("apps", "v1", "Deployment").unwrap()), "apps/v1", "status", &["spec"]);
+    for _ in 0..60 {
+        let (mut plain, mut folded) = (Value::Null, Value::Null);
+        for step in 0..14 {
+            let (config, who, now) = (draw.config(), format!("m{}", draw.below(4)), format!("2026-01-01T00:00:{step:02}Z"));
+            let (force, kind) = (draw.below(2) == 0, draw.below(3));
+            let write = |live: &Value, on: bool| -> Result<Value, String> {
+                match kind {
+                    0 if !live.is_null() => {
+                        let mut new = live.clone();
+                        new["metadata"]["labels"] = config["metadata"]["labels"].clone();
+                        new["spec"] = config["spec"].clone();
+                        new["metadata"].as_object_mut().unwrap().shift_remove("managedFields");
+                        tracker().folded(on).update(live, &mut new, &who, &now);
+                        Ok(new)
+                    }
+                    1 if !live.is_null() => {
+                        let mut new = live.clone();
+                        new["status"] = json!({"replicas": config["spec"]["replicas"]});
+                        new["metadata"].as_object_mut().unwrap().shift_remove("managedFields");
+                        of_status().folded(on).update(live, &mut new, &who, &now);
+                        Ok(new)
+                    }
+                    _ => tracker().folded(on).apply(live, &config, &who, force, &now).map(|(v, changed)| json!([v, changed])).map_err(|e| e.to_string()),
+                }
+            };
+            let (one, other) = (write(&plain, false), write(&folded, true));
+            match (one, other) {
+                (Ok(one), Ok(other)) => {
+                    let object = |v: Value| match v {
+                        Value::Array(mut both) => both.swap_remove(0),
+                        v => v,
+                    };
+                    assert_eq!(one.get(1), other.get(1), "whether something changed");
+                    (plain, folded) = (object(one), object(other));
+                    let mut written_out = folded.clone();
+                    skiff_meta::unfold(&mut written_out);
+                    assert_eq!(written_out.to_string(), plain.to_string());
+                }
+                (one, other) => assert_eq!(one.unwrap_err(), other.unwrap_err()),
+            }
+        }
+    }
+}

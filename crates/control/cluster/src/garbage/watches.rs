@@ -66,8 +66,13 @@ impl Watches {
     }
     fn changed(&self, id: &Id, c: &Change) {
         let row = c.row();
-        if let Ok(t) = serde_json::from_slice::<TypeMeta>(&row.bytes) {
-            self.kinds.lock().entry((t.api_version, t.kind)).or_insert_with(|| id.clone());
+        // Its own bytes begin with it.
+        let kind = match skiff_meta::type_of(&row.bytes) {
+            Some((api_version, kind)) => Some((api_version.to_owned(), kind.to_owned())),
+            None => serde_json::from_slice::<TypeMeta>(&row.bytes).ok().map(|t| (t.api_version, t.kind)),
+        };
+        if let Some(kind) = kind {
+            self.kinds.lock().entry(kind).or_insert_with(|| id.clone());
         }
         if let Some(new) = &c.new {
             let ends = new.deleting && c.old.as_ref().is_none_or(|o| !o.deleting || o.revision != new.revision);

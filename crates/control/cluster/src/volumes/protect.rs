@@ -69,6 +69,9 @@ struct UsingClaim {
 
 /// Names of the claims that a pod uses, read from its bytes.
 fn claims_of(row: &Row) -> Vec<String> {
+    if !row.mentions("\"persistentVolumeClaim\"") && !row.mentions("\"ephemeral\"") {
+        return Vec::new();
+    }
     let Ok(pod) = serde_json::from_slice::<Using>(&unmanaged(&row.bytes)) else { return Vec::new() };
     if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || pod.spec.node_name.is_empty() {
         return Vec::new();

@@ -47,16 +47,18 @@ fn wake_owner_when(objects: &Informer, owners: &Arc<Informer>, queue: &Queue, de
     let (owners, queue) = (owners.clone(), queue.clone());
     objects.subscribe(move |c| {
         let (old, new) = (c.old.as_deref(), c.new.as_deref());
-        if matches!((old, new), (Some(old), Some(new)) if old.uid == new.uid && !matters(old, new)) {
+        let mut woken: Vec<&Uid> = [old, new].into_iter().flatten().filter_map(Row::controller).collect();
+        woken.dedup();
+        let woken: Vec<Arc<Row>> = woken.into_iter().filter_map(|uid| by_uid(&owners, uid)).collect();
+        let orphan = orphan_changed(c);
+        // Whether a change matters is asked last: it may take decoding.
+        let nobody = woken.is_empty() && !orphan;
+        if nobody || matches!((old, new), (Some(old), Some(new)) if old.uid == new.uid && !matters(old, new)) {
             return;
         }
         let delay = if c.kind == ChangeKind::Modified { delay } else { Duration::ZERO };
-        let mut woken: Vec<&Uid> = [old, new].into_iter().flatten().filter_map(Row::controller).collect();
-        woken.dedup();
-        for uid in woken {
-            by_uid(&owners, uid).iter().for_each(|o| queue.add_after(o.key.clone(), delay));
-        }
-        if orphan_changed(c) {
+        woken.iter().for_each(|o| queue.add_after(o.key.clone(), delay));
+        if orphan {
             selecting(&owners, c.row()).iter().for_each(|o| queue.add(o.key.clone()));
         }
     });

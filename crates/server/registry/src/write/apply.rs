@@ -122,8 +122,7 @@ fn configuration_of(ctx: &Context<'_>, kind: &GroupVersionKind) -> Result<(Value
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
     }
     let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error encoding patch: {}", why.to_string().replacen("error converting YAML to JSON", "yaml", 1)));
-    let (json, strict) = skiff_codec::yaml_to_json(&ctx.call.body).map_err(|e| bad(&e))?;
-    let mut v: Value = serde_json::from_slice(&json).map_err(|e| bad(&e))?;
+    let (mut v, strict) = skiff_codec::yaml_to_value(&ctx.call.body).map_err(|e| bad(&e))?;
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
     if given != kind.kind || api_version != kind.api_version() {
         let named = GroupVersion::parse(api_version).unwrap_or_else(|| GroupVersion::new("", api_version.to_owned())).kind(given.to_owned());
