@@ -9,6 +9,7 @@ mod cli;
 mod config_file;
 mod encryption_command;
 mod facts;
+mod flags;
 mod image;
 mod k3s_flags;
 mod lock;
@@ -63,8 +64,9 @@ fn parse(args: Vec<std::ffi::OsString>) -> Cli {
 
 fn run() -> anyhow::Result<()> {
     let args = config_file::with_config(std::env::args_os().collect())?;
+    let shown = args.clone();
     match parse(args).command {
-        Command::Server(args) => server::run(*args),
+        Command::Server(args) => server::run(*args, flags::of(&shown)),
         Command::Agent(args) => agent::run(*args),
         Command::Token { command } => token_command::run(command),
         Command::SecretsEncrypt { command } => encryption_command::run(command),

@@ -81,6 +81,10 @@ impl Informers {
             informer.synced().await;
         }
     }
+    /// What has not seen its first full state yet.
+    pub fn unsynced(&self) -> Vec<Selection> {
+        self.inner.running.lock().iter().filter(|(_, i)| !i.is_synced()).map(|(s, _)| s.clone()).collect()
+    }
     pub fn stop(&self) {
         self.inner.stop.cancel();
     }

@@ -69,7 +69,7 @@ async fn main() -> anyhow::Result<()> {
     let facts = skiff_apiserver::Facts { now: std::time::SystemTime::now, authentication: Default::default(), address: "192.0.2.1".parse()?, port: 6443, service_address: "10.43.0.1".parse()?, networks: vec!["10.43.0.0/16".into()] };
     skiff_apiserver::bootstrap(&*registry, &facts).await?;
     let (material, ca, cert, key) = certificates()?;
-    let config = Config { address, tls: Tls::new(&material)?, registry, authenticators: vec![Arc::new(Certificates)], anonymous: Arc::new(|_| None), impersonation: Arc::new(skiff_auth::Impersonator(Arc::new(Everything))), checks: vec![], documents: vec![], proxy: None, kubelets: None, audit: None, metrics: vec![], seats: 400 };
+    let config = Config { address, tls: Tls::new(&material)?, registry, authenticators: vec![Arc::new(Certificates)], anonymous: Arc::new(|_| None), impersonation: Arc::new(skiff_auth::Impersonator(Arc::new(Everything))), checks: vec![], documents: vec![], proxy: None, kubelets: None, audit: None, metrics: vec![], flags: Default::default(), seats: 400 };
     let handle = Server::start(config).await?;
     let b64 = |s: &str| STANDARD.encode(s);
     std::fs::write(

@@ -61,8 +61,8 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
         Answer::Object { code, kind, bytes, warnings } => {
             let body = match r.form.shape {
                 Shape::Whole => encode(r.form, &kind, bytes)?,
-                Shape::Table => encode(r.form, &table::meta_kind("Table"), table::of_object(r.columns, &bytes)?)?,
-                Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata"), table::metadata_of(&bytes)?)?,
+                Shape::Table => encode(r.form, &table::meta_kind("Table", r.form.meta), table::of_object(r.columns, &bytes)?)?,
+                Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata", r.form.meta), table::metadata_of(&bytes, r.form.meta)?)?,
                 Shape::MetadataList => {
                     return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
                 }
@@ -91,9 +91,9 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<(Reply, Option<Unfin
     match r.form.shape {
         Shape::Whole if r.form.encoding == Encoding::Protobuf => pieces::body(crate::wire::protobuf_list(&list_kind, list)?),
         Shape::Whole => rendered(r.form, &list_kind, lists::Objects::new(list, &list_kind, r.list_kind.is_some())),
-        Shape::Table => rendered(r.form, &table::meta_kind("Table"), lists::Rows::new(r.columns, list)?),
+        Shape::Table => rendered(r.form, &table::meta_kind("Table", r.form.meta), lists::Rows::new(r.columns, list)?),
         Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
-        Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList"), lists::Metadata::new(list)),
+        Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList", r.form.meta), lists::Metadata::new(list, r.form.meta)),
     }
 }
 

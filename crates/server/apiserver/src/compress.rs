@@ -21,8 +21,9 @@ const PACKED: usize = 32 << 10;
 /// Bytes packed at once: more would keep other requests waiting.
 const STEP: usize = 128 << 10;
 
+/// Whether `gzip` stands there by itself: as upstream, what has a weight or any other parameter is not looked at.
 pub(crate) fn accepts(parts: &Parts) -> bool {
-    parts.headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(|v| v.split(',').any(|e| e.trim().split(';').next() == Some("gzip")))
+    parts.headers.get(header::ACCEPT_ENCODING).and_then(|v| v.to_str().ok()).is_some_and(|v| v.split(',').any(|e| e.trim() == "gzip"))
 }
 
 pub(crate) fn packed(parts: &Parts, response: Response<Reply>) -> Response<Reply> {
@@ -99,7 +100,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_large_is_packed_as_it_comes() {
         let text: Vec<u8> = (0..3 * STEP as u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
-        let response = packed(&asking("br, gzip;q=0.5"), Response::new(full(text.clone())));
+        let response = packed(&asking("br;q=0.5, gzip"), Response::new(full(text.clone())));
         assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip");
         let mut body = response.into_body();
         let (mut all, mut frames) = (Vec::new(), 0);
@@ -116,8 +117,8 @@ mod tests {
     #[test]
     fn what_is_small_or_not_wanted_goes_as_it_is() {
         let small = packed(&asking("gzip"), Response::new(full(vec![0; SMALLEST as usize - 1])));
-        let unwanted = packed(&asking("br"), Response::new(full(vec![0; SMALLEST as usize])));
-        for r in [small, unwanted] {
+        let unwanted = ["br", "gzip;q=0", "gzip;q=0.5, identity"].map(|a| packed(&asking(a), Response::new(full(vec![0; SMALLEST as usize]))));
+        for r in std::iter::once(small).chain(unwanted) {
             assert!(!r.headers().contains_key(header::CONTENT_ENCODING) && r.body().size_hint().exact().is_some());
         }
     }

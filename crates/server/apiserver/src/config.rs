@@ -11,7 +11,7 @@ use skiff_policy::{Authenticator, Impersonation};
 use skiff_registry::Registry;
 use skiff_request::User;
 use skiff_telemetry::metrics::Exposition;
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 /// The parts and the settings of a server.
 pub struct Config {
@@ -35,6 +35,8 @@ pub struct Config {
     pub audit: Option<Arc<Auditor>>,
     /// What others of this process count, for `/metrics`.
     pub metrics: Vec<Arc<dyn Fn(&mut Exposition) + Send + Sync>>,
+    /// The command line's flags and their values, for `/flagz`.
+    pub flags: BTreeMap<String, String>,
     /// Seats that priority and fairness shares out: so many requests of one seat are served at once.
     pub seats: u64,
 }

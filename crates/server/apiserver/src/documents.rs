@@ -9,7 +9,7 @@ use crate::{
     passage::Passage,
     route::Route,
     server::{Server, accept, browser},
-    version,
+    version, zpages,
 };
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
@@ -54,7 +54,7 @@ impl Server {
                 None if self.built_in(&g) => Err(not_found()),
                 None => Ok(error::missing()),
             },
-            _ => match self.plain(parts, query, path) {
+            _ => match self.plain(parts, query, path).await {
                 Err(s) if s.is(Reason::NotFound) => Ok(error::missing()),
                 other => other,
             },
@@ -81,7 +81,7 @@ impl Server {
         }
     }
 
-    fn plain(&self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Reply>, Status> {
+    async fn plain(&self, parts: &Parts, query: &Query, path: &str) -> Result<Response<Reply>, Status> {
         if let Some(d) = self.config.documents.iter().find(|d| d.path == path) {
             let form = Form { media: Some(d.media_type), ..Form::JSON };
             return Ok(answer::response(200, &form, (d.make)().to_string().into(), &[]));
@@ -109,7 +109,9 @@ impl Server {
                 self.value(parts, query, &index)
             }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
-            ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health)),
+            ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health).await),
+            ("statusz", None) => zpages::answer(parts, &zpages::statusz(&self.paths())),
+            ("flagz", None) => zpages::answer(parts, &zpages::flagz(&self.config.flags)),
             ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
@@ -230,9 +232,9 @@ impl Server {
         }
         all.extend(self.config.documents.iter().map(|d| d.path.to_string()));
         for what in ["/healthz", "/livez", "/readyz"] {
-            all.extend(self.config.checks.iter().map(|c| format!("{what}/{}", c.name)));
+            all.extend(self.config.checks.iter().filter(|c| c.asked_by(what.trim_start_matches('/'))).map(|c| format!("{what}/{}", c.name)));
         }
-        all.extend(["/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
+        all.extend(["/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/statusz", "/version"].map(str::to_owned));
         all.sort();
         all
     }

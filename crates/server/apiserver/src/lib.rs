@@ -38,6 +38,7 @@ mod upkeep;
 mod usage;
 mod version;
 mod wire;
+mod zpages;
 
 pub use aggregation::ProxyIdentity;
 pub use connect::KubeletTls;

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes that the headers of a request may have, as upstream.
+const HEADERS: usize = (1 << 20) + 4096;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Server {
@@ -51,8 +53,8 @@ impl Server {
             async move { Ok::<_, Infallible>(server.answer(request, certificate).await) }
         });
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Duration::from_secs(30));
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADERS);
+        builder.http2().timer(TokioTimer::new()).max_concurrent_streams(1000).keep_alive_interval(Duration::from_secs(30)).max_header_list_size(HEADERS as u32);
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(tls), service);
         tokio::pin!(connection);
         let ended = tokio::select! {

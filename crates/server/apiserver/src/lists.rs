@@ -103,17 +103,19 @@ impl Parts for Rows {
 /// PartialObjectMetadataList.
 pub(crate) struct Metadata {
     items: Items,
+    version: &'static str,
 }
 
 impl Metadata {
-    pub fn new(list: ListAnswer) -> Self {
-        Self { items: Items::new(table::metadata_opening(&list.meta()), list.items) }
+    pub fn new(list: ListAnswer, version: &'static str) -> Self {
+        Self { items: Items::new(table::metadata_opening(&list.meta(), version), list.items), version }
     }
 }
 
 impl Parts for Metadata {
     fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Status> {
-        self.items.next(out, |item, out| table::metadata(item, out))
+        let version = self.version;
+        self.items.next(out, |item, out| table::metadata(item, version, out))
     }
 }
 
@@ -148,8 +150,10 @@ mod tests {
 
     #[test]
     fn metadata_alone() {
-        let text = all(Metadata::new(list(&[r#"{"kind":"Pod","metadata":{"name":"a"},"spec":{}}"#, r#"{"kind":"Pod"}"#])));
-        let partial = r#"{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":"#;
-        assert_eq!(text, format!(r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{{"resourceVersion":"7"}},"items":[{partial}{{"name":"a"}}}},{partial}null}}]}}"#));
+        for version in ["v1", "v1beta1"] {
+            let text = all(Metadata::new(list(&[r#"{"kind":"Pod","metadata":{"name":"a"},"spec":{}}"#, r#"{"kind":"Pod"}"#]), version));
+            let partial = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
+            assert_eq!(text, format!(r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"7"}},"items":[{partial}{{"name":"a"}}}},{partial}null}}]}}"#));
+        }
     }
 }

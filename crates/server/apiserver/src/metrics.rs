@@ -30,7 +30,7 @@ pub(crate) struct Labels {
 }
 
 /// Paths that are counted by themselves.
-const PATHS: [&str; 10] = ["/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
+const PATHS: [&str; 12] = ["/statusz", "/flagz", "/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
 
 impl Labels {
     /// `known`: whether a resource, or with it a subresource, is served here.
@@ -363,11 +363,15 @@ fn stat() -> Vec<f64> {
 }
 
 /// When the process began, in seconds of Unix time.
-pub(crate) fn process_start(out: &mut Exposition) {
+pub(crate) fn process_started() -> f64 {
     let kernel = std::fs::read_to_string("/proc/stat").unwrap_or_default();
     let boot: f64 = kernel.lines().find_map(|l| l.strip_prefix("btime ")?.trim().parse().ok()).unwrap_or_default();
     let ticks = stat().get(19).copied().unwrap_or_default();
-    out.single("process_start_time_seconds", "gauge", "When the process began, in Unix time", boot + ticks / TICKS);
+    boot + ticks / TICKS
+}
+
+pub(crate) fn process_start(out: &mut Exposition) {
+    out.single("process_start_time_seconds", "gauge", "When the process began, in Unix time", process_started());
 }
 
 /// The process itself, as Go's client library reports it.

@@ -23,6 +23,8 @@ pub(crate) struct Form {
     pub encoding: Encoding,
     pub shape: Shape,
     pub pretty: bool,
+    /// The version of `meta.k8s.io` that tables and bare metadata are told in.
+    pub meta: &'static str,
     /// `as=APIGroupDiscoveryList`: its version.
     pub discovery: Option<String>,
     /// Told instead of the encoding's own.
@@ -35,8 +37,11 @@ impl Form {
     }
 }
 
+/// What tables and bare metadata are told in when nobody asks for another version.
+const META: &str = "v1";
+
 impl Form {
-    pub const JSON: Form = Form { encoding: Encoding::Json, shape: Shape::Whole, pretty: false, discovery: None, media: None };
+    pub const JSON: Form = Form { encoding: Encoding::Json, shape: Shape::Whole, pretty: false, meta: META, discovery: None, media: None };
 }
 
 impl Encoding {
@@ -81,17 +86,20 @@ fn encoding(media: &str) -> Option<Encoding> {
     })
 }
 
-fn shape(params: &[(&str, &str)]) -> Option<(Shape, Option<String>)> {
+/// The shape, and of tables and bare metadata the version of their group.
+fn shape(params: &[(&str, &str)]) -> Option<(Shape, &'static str, Option<String>)> {
     let param = |key| params.iter().find(|(k, _)| *k == key).map(|(_, v)| *v);
-    let meta = param("g") == Some("meta.k8s.io") && matches!(param("v"), Some("v1" | "v1beta1"));
+    let version = ["v1", "v1beta1"].into_iter().find(|v| param("v") == Some(v));
+    let meta = param("g") == Some("meta.k8s.io") && version.is_some();
+    let version = version.unwrap_or(META);
     let converts = param("g").is_some() || param("v").is_some();
     match param("as") {
         None if converts => None,
-        None => Some((Shape::Whole, None)),
-        Some("Table") if meta => Some((Shape::Table, None)),
-        Some("PartialObjectMetadata") if meta => Some((Shape::Metadata, None)),
-        Some("PartialObjectMetadataList") if meta => Some((Shape::MetadataList, None)),
-        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") && param("v") == Some("v2") => Some((Shape::Whole, Some("v2".to_owned()))),
+        None => Some((Shape::Whole, META, None)),
+        Some("Table") if meta => Some((Shape::Table, version, None)),
+        Some("PartialObjectMetadata") if meta => Some((Shape::Metadata, version, None)),
+        Some("PartialObjectMetadataList") if meta => Some((Shape::MetadataList, version, None)),
+        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") && param("v") == Some("v2") => Some((Shape::Whole, META, Some("v2".to_owned()))),
         Some(_) => None,
     }
 }
@@ -133,7 +141,7 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
     }
     for c in clauses(accept) {
         let Some(encoding) = encoding(c.media) else { continue };
-        let Some((shape, discovery)) = shape(&c.params) else { continue };
+        let Some((shape, meta, discovery)) = shape(&c.params) else { continue };
         if !streams(&c.params, encoding) {
             continue;
         }
@@ -142,7 +150,7 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
             continue;
         }
         let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && *v == "1");
-        return Ok(Form { encoding, shape, pretty, discovery, media: None });
+        return Ok(Form { encoding, shape, pretty, meta, discovery, media: None });
     }
     let media = if protobuf { "application/json, application/yaml, application/vnd.kubernetes.protobuf" } else { "application/json, application/yaml" };
     Err(Status::new(Reason::NotAcceptable, format!("only the following media types are accepted: {media}")))
@@ -171,6 +179,10 @@ mod tests {
         ] {
             let f = negotiate(Some(accept), false, true, true).unwrap();
             assert_eq!((f.encoding, f.shape), (encoding, shape), "{accept}");
+        }
+        for (version, like) in [("v1", "Table"), ("v1beta1", "Table"), ("v1beta1", "PartialObjectMetadata"), ("v1beta1", "PartialObjectMetadataList")] {
+            let accept = format!("application/json;as={like};v={version};g=meta.k8s.io");
+            assert_eq!(negotiate(Some(&accept), false, true, true).unwrap().meta, version, "{accept}");
         }
         for refused in ["text/plain", "application/*", "application/json;stream=foo", "application/yaml;stream=watch", "application/json;sv=v1", "application/json;g=meta.k8s.io;v=v1", "application/json;as=Table;v=v9;g=meta.k8s.io"] {
             assert_eq!(negotiate(Some(refused), false, true, true).unwrap_err().code, 406, "{refused}");

@@ -329,7 +329,7 @@ impl Server {
         let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
-        let source = table::Source { columns, now: registry.now(), include };
+        let source = table::Source { columns, now: registry.now(), include, version: form.meta };
         let mut response = match registry.serve(user, call).await {
             Ok(answer) => {
                 if let (Some(target), Answer::List(l)) = (listed, &answer) {

@@ -19,10 +19,12 @@ pub(crate) struct Source {
     pub columns: Columns,
     pub now: Timestamp,
     pub include: Include,
+    /// The version of `meta.k8s.io` that is told.
+    pub version: &'static str,
 }
 
-pub(crate) fn meta_kind(kind: &'static str) -> GroupVersionKind {
-    GroupVersionKind::new("meta.k8s.io", "v1", kind)
+pub(crate) fn meta_kind(kind: &'static str, version: &'static str) -> GroupVersionKind {
+    GroupVersionKind::new("meta.k8s.io", version, kind)
 }
 
 fn definition(c: &Column) -> Value {
@@ -65,7 +67,7 @@ fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Obj
         Include::None => row.extend_from_slice(b",\"object\":null"),
         Include::Metadata => {
             row.extend_from_slice(b",\"object\":");
-            partial(*metadata, row);
+            partial(*metadata, source.version, row);
         }
         Include::Object => {
             row.extend_from_slice(b",\"object\":");
@@ -110,30 +112,33 @@ pub(crate) fn of_event(source: &Source, bytes: &Bytes, first: bool) -> Result<By
 /// What stands before a table's rows.
 pub(crate) fn opening(source: &Source, meta: &Value, defined: bool) -> String {
     let columns = if defined { source.columns.columns.iter().map(definition).collect() } else { Value::Null };
-    format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
+    let version = source.version;
+    format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
 }
 
-fn partial(metadata: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+fn partial(metadata: Option<&[u8]>, version: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
+    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(b"\",\"metadata\":");
     out.extend_from_slice(metadata.unwrap_or(b"null"));
     out.push(b'}');
 }
 
 /// Appends an object's metadata alone.
-pub(crate) fn metadata(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+pub(crate) fn metadata(bytes: &[u8], version: &str, out: &mut Vec<u8>) -> Result<(), Status> {
     let metadata = sparse::metadata(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
-    partial(metadata, out);
+    partial(metadata, version, out);
     Ok(())
 }
 
 /// The object's metadata alone, as JSON.
-pub(crate) fn metadata_of(bytes: &[u8]) -> Result<Bytes, Status> {
+pub(crate) fn metadata_of(bytes: &[u8], version: &str) -> Result<Bytes, Status> {
     let mut out = Vec::with_capacity(bytes.len());
-    metadata(bytes, &mut out)?;
+    metadata(bytes, version, &mut out)?;
     Ok(out.into())
 }
 
 /// What stands before the items of a list of metadata.
-pub(crate) fn metadata_opening(meta: &Value) -> String {
-    format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{meta},\"items\":[")
+pub(crate) fn metadata_opening(meta: &Value, version: &str) -> String {
+    format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{meta},\"items\":[")
 }

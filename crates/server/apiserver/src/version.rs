@@ -4,6 +4,12 @@ use serde_json::{Value, json};
 /// The release of the Kubernetes API that is served.
 pub(crate) const GIT_VERSION: &str = "v1.37.2";
 
+/// Major and minor.
+pub(crate) fn emulated() -> String {
+    let mut parts = GIT_VERSION.trim_start_matches('v').splitn(3, '.');
+    format!("{}.{}", parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
 pub(crate) fn info() -> Value {
     json!({
         "major": "1",

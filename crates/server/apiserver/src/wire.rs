@@ -61,7 +61,7 @@ pub(crate) fn protobuf_list(kind: &GroupVersionKind, list: ListAnswer) -> Result
 pub(crate) fn protobuf_event(kind: &GroupVersionKind, form: &Form, event: &str, object: &[u8]) -> Result<Bytes, Status> {
     let kind = match (event, form.shape) {
         ("ERROR", _) => &GroupVersionKind::new("", "v1", "Status"),
-        (_, Shape::Metadata | Shape::MetadataList) => &crate::table::meta_kind("PartialObjectMetadata"),
+        (_, Shape::Metadata | Shape::MetadataList) => &crate::table::meta_kind("PartialObjectMetadata", form.meta),
         _ => kind,
     };
     Ok(skiff_codec::watch_frame(event, &protobuf(kind, object)?).into())

@@ -84,12 +84,13 @@ async fn audited(audit: Option<Arc<Auditor>>) -> World {
         authenticators: vec![Arc::new(Certificates)],
         anonymous: Arc::new(|path| path.starts_with("/readyz").then(|| User::new(User::ANONYMOUS, [User::UNAUTHENTICATED]))),
         impersonation: Arc::new(skiff_auth::Impersonator(Arc::new(Masters))),
-        checks: vec![skiff_apiserver::Check { name: "ping".into(), run: Arc::new(|| Ok(())) }],
+        checks: vec![skiff_apiserver::Check::new("ping", || Ok(()))],
         documents: vec![],
         proxy: None,
         kubelets: None,
         audit,
         metrics: vec![],
+        flags: [("node-name".to_owned(), "a".to_owned())].into(),
         seats: 100,
     };
     World { handle: Server::start(config).await.unwrap(), ca, client }
@@ -234,6 +235,9 @@ async fn tables_and_warnings() {
     let (_, v) = w.json("GET", MAPS, &[table], "").await;
     assert_eq!((&v["kind"], &v["rows"][0]["cells"][0], &v["rows"][0]["cells"][1]), (&json!("Table"), &json!("x"), &json!(1)));
     assert_eq!(v["rows"][0]["object"]["kind"], "PartialObjectMetadata");
+    let beta = ("accept", "application/json;as=Table;v=v1beta1;g=meta.k8s.io");
+    let (_, v) = w.json("GET", MAPS, &[beta], "").await;
+    assert_eq!((&v["apiVersion"], &v["rows"][0]["object"]["apiVersion"]), (&json!("meta.k8s.io/v1beta1"), &json!("meta.k8s.io/v1beta1")));
     let (_, v) = w.json("GET", MAPS, &[("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")], "").await;
     assert_eq!((&v["kind"], &v["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("x")));
     let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
@@ -258,6 +262,11 @@ async fn documents_are_tagged() {
     assert_eq!((code.as_u16(), headers["content-encoding"].to_str().unwrap()), (200, "gzip"));
     assert!(packed.starts_with(&[0x1f, 0x8b]));
     assert_eq!(w.call("GET", "/readyz?verbose", &[], "").await.2, "[+]ping ok\nreadyz check passed\n");
+    let (_, v) = w.json("GET", "/flagz", &[("accept", "application/json;as=Flagz;g=config.k8s.io;v=v1beta1")], "").await;
+    assert_eq!(v, json!({"kind": "Flagz", "apiVersion": "config.k8s.io/v1beta1", "metadata": {"name": "kube-apiserver"}, "flags": {"node-name": "a"}}));
+    let (code, headers, text) = w.call("GET", "/statusz", &[], "").await;
+    assert_eq!((code.as_u16(), headers["content-type"].to_str().unwrap()), (200, "text/plain; charset=utf-8"));
+    assert!(text.starts_with(b"\nkube-apiserver statusz\nWarning: "), "{text:?}");
     let slis = String::from_utf8_lossy(&w.call("GET", "/metrics/slis", &[], "").await.2).into_owned();
     assert!(slis.contains("kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"readyz\"} 1"), "{slis}");
     let metrics = String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).into_owned();

@@ -1,13 +1,14 @@
 //! Datastore, registry and API server, put together.
 use crate::server::{backends, bootstrap, kubeconfig};
 use crate::server::encryption::{self, Encryption};
+use crate::server::health::Health;
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
 use crate::server::access::Access;
 use crate::server::account_tokens::AccountTokens;
 use anyhow::Context;
 use skiff_audit::{Audited, Auditor};
-use skiff_apiserver::{Check, Config, Document, Handle, KubeletTls, Server, Tls};
+use skiff_apiserver::{Config, Document, Handle, KubeletTls, Server, Tls};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Impersonator, Union, token::Issuer};
 use skiff_client::{Client, Local};
 use skiff_policy::{Authenticator, Authorizer};
@@ -30,6 +31,8 @@ pub struct Api {
     pub access: Arc<Access>,
     pub registry: Arc<Registry>,
     pub authenticator: Arc<dyn Authenticator>,
+    /// What health checks are told of the process.
+    pub health: Arc<Health>,
     /// Serves custom resources.
     pub definitions: Arc<skiff_crd::Definitions>,
     /// The registry as components of this process ask it: their calls are recorded, too.
@@ -94,7 +97,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     let kubelets = KubeletTls::new(keys.kubelet_client.certificate.as_bytes(), keys.kubelet_client.key.as_bytes(), keys.server_ca.certificate().as_bytes())?;
     let proxy = skiff_apiserver::ProxyIdentity { certificate: keys.proxy_client.certificate.clone().into(), key: keys.proxy_client.key.clone().into() };
     let tls = Tls::new(&keys.tls())?;
-    let counted = issuer.clone();
+    let (counted, health) = (issuer.clone(), Arc::new(Health::default()));
     let config = Config {
         address: s.listen,
         tls,
@@ -102,12 +105,13 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         authenticators: vec![authenticator.clone()],
         anonymous: access.anonymous(),
         impersonation: Arc::new(Impersonator(registry.authorizer().clone())),
-        checks: checks(&store),
+        checks: health.checks(&store, &registry),
         documents: documents(&issuer, s),
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
         audit: auditor.clone(),
         metrics: vec![Arc::new(skiff_controller::metrics), Arc::new(skiff_client::metrics), Arc::new(skiff_cel::metrics), Arc::new(move |out: &mut Exposition| counted.metrics(out))],
+        flags: s.flags.clone(),
         seats: s.seats,
     };
     let facts = skiff_apiserver::Facts {
@@ -127,7 +131,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
     tokio::spawn(skiff_apiserver::keep(registry.clone(), facts, stop.clone()));
     tokio::spawn(crate::server::token_uses::record(issuer, client(service.clone(), master(), "kube-apiserver"), stop.clone()));
     let encryption = Encryption::new(sealer, store.clone(), s);
-    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, definitions, service, dns, auditor, handle, stop })
+    Ok(Api { keys, tokens, store, encryption, access, registry, authenticator, health, definitions, service, dns, auditor, handle, stop })
 }
 
 /// Where the `kubernetes` Service is, if it was made already.
@@ -150,15 +154,6 @@ fn authentication(keys: &Keys) -> BTreeMap<String, String> {
         ("requestheader-extra-headers-prefix", list("X-Remote-Extra-")),
     ];
     facts.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
-}
-
-/// What `/livez` and `/readyz` look at, under upstream's names.
-fn checks(store: &Arc<dyn Store>) -> Vec<Check> {
-    let store = store.clone();
-    let check = |name: &str, run: Arc<dyn Fn() -> Result<(), String> + Send + Sync>| Check { name: name.into(), run };
-    // The bootstrap objects are written before the server listens.
-    let readable = move || if store.revision().0 > 0 { Ok(()) } else { Err("the datastore has no revision".to_owned()) };
-    vec![check("ping", Arc::new(|| Ok(()))), check("log", Arc::new(|| Ok(()))), check("etcd", Arc::new(readable))]
 }
 
 /// OpenID discovery of the service account issuer.

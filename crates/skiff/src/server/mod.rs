@@ -9,6 +9,7 @@ mod bootstrap;
 mod control;
 pub mod encryption;
 mod gate;
+mod health;
 mod identity;
 mod joining;
 mod kubeconfig;
@@ -25,7 +26,7 @@ use crate::cli::{LogFormat, ServerArgs};
 use crate::{admin, lock, node::door};
 use anyhow::Context;
 use settings::Settings;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,9 +34,9 @@ use tokio_util::task::TaskTracker;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(args: ServerArgs) -> anyhow::Result<()> {
+pub fn run(args: ServerArgs, flags: BTreeMap<String, String>) -> anyhow::Result<()> {
     skiff_telemetry::start(&args.log_level, args.log_format == LogFormat::Json)?;
-    let settings = Settings::of(args)?;
+    let settings = Settings { flags, ..Settings::of(args)? };
     if settings.node.is_some() {
         crate::check::required(&settings.data)?;
     }
@@ -49,10 +50,12 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let api = api::start(&settings).await?;
     tasks.spawn(api.definitions.clone().run(tasks.clone(), stop.clone()));
+    api.health.definitions_followed();
     api.encryption.follow(&tasks, &stop);
     api.access.follow(&tasks, &stop);
     let (facts, tokens) = (settings.facts(api.keys.client_ca.certificate(), api.dns), tokens::Tokens::new(&api)?);
     let informers = control::start(&api, &settings, &tasks, &stop);
+    api.health.informers_started(informers.clone());
     admin::record(&settings.run, settings.traces(&facts))?;
     let joining = async { joining::ensure(&api, &facts, &settings.data, &tokens).await.context("make ready for nodes that join") };
     let agent = async {
@@ -70,6 +73,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(target: "skiff", kubeconfig = %settings.kubeconfig.display(), "ready");
     end.wait().await;
     tracing::info!(target: "skiff", "stopping; containers go on");
+    api.health.end();
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     if let Some(agent) = &agent {
         agent.handle.stop();

@@ -6,6 +6,7 @@ use crate::node::settings::{NodeSettings, address};
 use crate::server::outside::Outside;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub controllers: bool,
     pub scheduler: bool,
     pub outside: Outside,
+    /// What the command line says, as it is shown.
+    pub flags: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -76,6 +79,7 @@ impl Settings {
             controllers: !a.disable_controller_manager,
             scheduler: !a.disable_scheduler,
             outside,
+            flags: BTreeMap::new(),
         })
     }
     /// The first address of the service network: the `kubernetes` Service.

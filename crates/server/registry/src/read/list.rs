@@ -38,8 +38,8 @@ pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answe
 pub(crate) struct Collected {
     pub entries: Vec<Entry>,
     pub revision: Revision,
-    token: String,
-    remaining: Option<u64>,
+    pub token: String,
+    pub remaining: Option<u64>,
     /// How many objects the selector was tried on.
     evaluated: usize,
 }
@@ -80,27 +80,28 @@ async fn page(registry: &Registry, query: &ListQuery, at: Option<Revision>) -> R
 pub(crate) async fn collect(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection) -> Result<Collected, Status> {
     let prefix = ctx.row.prefix(ctx.namespace());
     let Start { mut after, mut at } = start(registry, ctx.row, options, &prefix).await?;
+    let limit = options.page_size();
     if let Some(one) = single(registry, ctx, options, selection, at).await? {
         return Ok(one);
     }
     let (mut entries, mut evaluated): (Vec<Entry>, usize) = (Vec::new(), 0);
     loop {
-        let query = ListQuery { prefix: prefix.clone(), after: after.clone(), limit: options.limit };
+        let query = ListQuery { prefix: prefix.clone(), after: after.clone(), limit };
         let page = page(registry, &query, at).await.map_err(|e| expired(e, options, after.as_deref(), &prefix))?;
         // The pages behind the first show the first one's state.
         at.get_or_insert(page.revision);
         evaluated += page.entries.len();
         let (more, remaining, last) = (page.more, page.remaining, page.entries.last().map(|e| e.key.to_string()));
         for e in selection.select(page.entries).await? {
-            if options.limit > 0 && entries.len() == options.limit {
+            if limit > 0 && entries.len() == limit {
                 return Ok(cut(entries, page.revision, &prefix, None, evaluated));
             }
             entries.push(e);
         }
-        if !more || options.limit == 0 {
+        if !more || limit == 0 {
             return Ok(Collected { entries, revision: page.revision, token: String::new(), remaining: None, evaluated });
         }
-        if entries.len() == options.limit {
+        if entries.len() == limit {
             let remaining = selection.is_everything().then_some(remaining as u64);
             return Ok(cut(entries, page.revision, &prefix, remaining, evaluated));
         }

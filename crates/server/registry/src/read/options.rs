@@ -70,6 +70,11 @@ impl ListOptions {
         if causes.is_empty() { Ok(options) } else { Err(invalid(causes)) }
     }
 
+    /// Objects a page; 0 is all of them. As upstream, whom any state will do gets the whole list.
+    pub fn page_size(&self) -> usize {
+        if self.revision == Some(Revision::ZERO) { 0 } else { self.limit }
+    }
+
     fn errors(&self, given: &str, watch: bool) -> Vec<Cause> {
         let mut causes = Vec::new();
         if watch {
@@ -118,6 +123,12 @@ mod tests {
     use super::*;
     fn parse(pairs: &[(&str, &str)], watch: bool) -> Result<ListOptions, Status> {
         ListOptions::parse(&Query(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()), watch)
+    }
+    #[test]
+    fn any_state_is_listed_whole() {
+        for (pairs, size) in [(vec![("limit", "5")], 5), (vec![("limit", "5"), ("resourceVersion", "0")], 0), (vec![("limit", "5"), ("resourceVersion", "7")], 5), (vec![], 0)] {
+            assert_eq!(parse(&pairs, false).unwrap().page_size(), size, "{pairs:?}");
+        }
     }
     #[test]
     fn combinations() {

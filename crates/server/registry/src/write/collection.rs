@@ -22,6 +22,6 @@ impl Registry {
             }
         }
         let items = views(ctx.row, ctx.version(), &found.entries).await?;
-        Ok(Answer::List(ListAnswer { kind: ctx.row.gvk(ctx.version()), items, revision: self.store.revision(), continue_token: String::new(), remaining: None }))
+        Ok(Answer::List(ListAnswer { kind: ctx.row.gvk(ctx.version()), items, revision: self.store.revision(), continue_token: found.token, remaining: found.remaining }))
     }
 }

@@ -1,12 +1,12 @@
 //! Creation.
-use super::{decode::{self, Incoming}, options::WriteOptions, persist::Change};
+use super::{decode::{self, Incoming}, metadata, options::WriteOptions, persist::Change};
 use crate::{
     registry::{Context, Registry},
     value,
 };
 use serde_json::Value;
 use skiff_meta::{GroupVersion, Reason, Status};
-use skiff_request::Answer;
+use skiff_request::{Answer, Verb};
 
 /// How many generated names are tried.
 const NAMES: usize = 8;
@@ -22,12 +22,15 @@ impl Registry {
     /// Creates a decoded object of the path's version; a generated name that is taken is generated anew.
     pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
-        let Incoming { value: mut v, warnings, tracked, .. } = incoming;
+        let Incoming { value: mut v, mut warnings, tracked, .. } = incoming;
         // Before anybody's fields are recorded: nobody owns what the server alone sets.
         for gone in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             value::remove(&mut v, &format!("metadata.{gone}"));
         }
         drop_foreign_managers(&mut v, &ctx.row.group);
+        if ctx.call.verb != Verb::Patch {
+            warnings.extend(metadata::dedup_owners(&mut v, metadata::Dedup::AsSent));
+        }
         // An applied configuration may name the revision that it was read at.
         if tracked {
             value::remove(&mut v, "metadata.resourceVersion");

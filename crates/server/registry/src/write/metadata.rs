@@ -1,7 +1,7 @@
 //! Rules of `metadata` that hold for every kind.
 use crate::{strategy::NameRule, table::Resource, value};
 use serde_json::Value;
-use skiff_meta::{Cause, NameError};
+use skiff_meta::{Cause, GroupVersion, NameError};
 
 pub(crate) fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
     Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {bad}: {why}"), field: field.into() }
@@ -95,6 +95,9 @@ fn owners(v: &Value, causes: &mut Vec<Cause>) {
                 causes.push(required(&format!("metadata.ownerReferences[{i}].{key}"), "must not be empty"));
             }
         }
+        if let Some(cause) = owner_kind(o, &format!("metadata.ownerReferences[{i}]")) {
+            causes.push(cause);
+        }
         if value::flag(o, "controller") {
             controllers.push(format!("{}/{}", value::text(o, "kind"), value::text(o, "name")));
         }
@@ -103,6 +106,48 @@ fn owners(v: &Value, causes: &mut Vec<Cause>) {
         let why = format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {second}");
         causes.push(invalid("metadata.ownerReferences", &value::list(v, "metadata.ownerReferences").to_vec().into(), &why));
     }
+}
+
+/// What can own nothing: events come and go by themselves.
+fn owner_kind(owner: &Value, field: &str) -> Option<Cause> {
+    let version = value::text(owner, "apiVersion");
+    let Some(gv) = GroupVersion::parse(version).filter(|gv| !gv.version.is_empty()) else {
+        let wrong = || invalid(&format!("{field}.apiVersion"), &version.into(), "must be <group>/<version> or <version>");
+        return (!version.is_empty()).then(wrong);
+    };
+    let banned = gv.group.is_empty() && &*gv.version == "v1" && value::text(owner, "kind") == "Event";
+    banned.then(|| invalid(field, &in_order(owner), "/v1, Kind=Event is disallowed from being an owner"))
+}
+
+/// A reference with its fields as they are declared.
+fn in_order(owner: &Value) -> Value {
+    let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
+    fields.into_iter().filter_map(|f| Some((f.to_owned(), owner.get(f)?.clone()))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// When a request is looked at for owners that it names twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dedup {
+    AsSent,
+    AfterAdmission,
+}
+
+/// Takes out owners that are named twice in the same words, and says so.
+pub(crate) fn dedup_owners(v: &mut Value, when: Dedup) -> Option<String> {
+    let all = v.pointer_mut("/metadata/ownerReferences")?.as_array_mut()?;
+    let mut seen: Vec<Value> = Vec::with_capacity(all.len());
+    let mut twice: Vec<String> = Vec::new();
+    for owner in all.drain(..) {
+        if seen.contains(&owner) {
+            twice.push(value::text(&owner, "uid").to_owned());
+        } else {
+            seen.push(owner);
+        }
+    }
+    *all = seen;
+    let place = if when == Dedup::AfterAdmission { " after mutating admission happens" } else { "" };
+    let text = || format!(".metadata.ownerReferences contains duplicate entries{place}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}", twice.join(", "));
+    (!twice.is_empty()).then(text)
 }
 
 /// What may not change, and what is carried over when the client leaves it out.
@@ -147,4 +192,41 @@ pub(crate) fn validate_change(v: &Value, old: &Value) -> Vec<Cause> {
         }
     }
     causes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn owners_named_twice_are_told_and_go() {
+        let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid});
+        let mut v = json!({"metadata": {"ownerReferences": [owner("a"), owner("b"), owner("a"), owner("a")]}});
+        let told = dedup_owners(&mut v, Dedup::AsSent).unwrap();
+        assert!(told.starts_with(".metadata.ownerReferences contains duplicate entries; ") && told.ends_with("observed: a, a"), "{told}");
+        assert_eq!(v["metadata"]["ownerReferences"], json!([owner("a"), owner("b")]));
+        assert_eq!(dedup_owners(&mut v, Dedup::AfterAdmission), None);
+        let mut other = owner("a");
+        other["controller"] = true.into();
+        let mut v = json!({"metadata": {"ownerReferences": [owner("a"), other]}});
+        assert_eq!(dedup_owners(&mut v, Dedup::AsSent), None);
+    }
+
+    #[test]
+    fn kinds_of_owners() {
+        for (version, kind, want) in [
+            ("v1", "Pod", None),
+            ("apps/v1", "Deployment", None),
+            ("events.k8s.io/v1", "Event", None),
+            ("", "Pod", None),
+            ("v1", "Event", Some(("o", r#"Invalid value: {"apiVersion":"v1","kind":"Event","name":"x","uid":"u"}: /v1, Kind=Event is disallowed from being an owner"#))),
+            ("a/b/c", "Pod", Some(("o.apiVersion", r#"Invalid value: "a/b/c": must be <group>/<version> or <version>"#))),
+            ("apps/", "Pod", Some(("o.apiVersion", r#"Invalid value: "apps/": must be <group>/<version> or <version>"#))),
+        ] {
+            let owner = json!({"name": "x", "uid": "u", "kind": kind, "apiVersion": version});
+            let told = owner_kind(&owner, "o").map(|c| (c.field, c.message));
+            assert_eq!(told, want.map(|(f, m)| (f.to_owned(), m.to_owned())), "{version} {kind}");
+        }
+    }
 }

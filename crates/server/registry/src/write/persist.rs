@@ -43,6 +43,7 @@ impl Registry {
         let old = change.old.as_ref().map(|(_, v)| v);
         self.keep_other_parts(ctx, &mut v, old, change.role);
         warnings.extend(self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?);
+        warnings.extend(metadata::dedup_owners(&mut v, metadata::Dedup::AfterAdmission));
         if let Some(adopt) = ctx.row.strategy.adopt.filter(|_| old.is_none()) {
             warnings.extend(adopt(&mut v));
         }

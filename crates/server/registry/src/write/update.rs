@@ -56,7 +56,10 @@ impl Registry {
 
     /// Puts an object of the path's version in the place of `entry`.
     pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
-        let Incoming { value: mut v, warnings, tracked, before } = incoming;
+        let Incoming { value: mut v, mut warnings, tracked, before } = incoming;
+        if ctx.call.verb == skiff_request::Verb::Update {
+            warnings.extend(super::metadata::dedup_owners(&mut v, super::metadata::Dedup::AsSent));
+        }
         let old = match before {
             Some(old) => old,
             None => opened(ctx.row, ctx.version(), entry).await?,
