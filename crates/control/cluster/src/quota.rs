@@ -103,6 +103,7 @@ impl Quotas {
             Err(e) if e.is(Reason::NotFound) => return Ok(Quantity::ZERO),
             other => other?,
         };
-        Ok(page.items.iter().map(|o| counted.of(o)).sum())
+        let scoped = page.items.iter().filter(|o| usage::object_in_scope(quota, &counted.resource.resource, o));
+        Ok(scoped.map(|o| counted.of(o)).sum())
     }
 }

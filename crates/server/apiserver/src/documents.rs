@@ -13,7 +13,7 @@ use crate::{
 };
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::Value;
-use skiff_meta::{Reason, Status};
+use skiff_meta::{Reason, Status, Timestamp};
 use skiff_request::{Query, User};
 use skiff_telemetry::metrics::Exposition;
 
@@ -104,7 +104,7 @@ impl Server {
             }
             ("openapi", Some("v2")) => self.openapi_v2(parts),
             ("openapi", Some("v3")) => {
-                let mut index = openapi::v3_index(&self.config.registry.table().rows());
+                let mut index = openapi::v3_index(&self.config.registry.table().rows(), &self.served());
                 self.joined(true, |a| a.join_v3_index(&mut index));
                 self.value(parts, query, &index)
             }
@@ -170,7 +170,7 @@ impl Server {
     fn openapi_v2(&self, parts: &Parts) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
         let sources = Sources { rows: rows.version, remotes: self.aggregation.as_ref().map(|a| a.v2_parts()) };
-        let Some(protobuf) = negotiate::openapi_protobuf(accept(parts)) else {
+        let Some(protobuf) = negotiate::openapi_protobuf(accept(parts), 2) else {
             let mut refused = Response::new(full(""));
             *refused.status_mut() = StatusCode::NOT_ACCEPTABLE;
             return Ok(refused);
@@ -196,30 +196,39 @@ impl Server {
         Ok(tagged_response(&kept.etag, known, body, media))
     }
 
-    /// `which` is `api/v1` or `apis/GROUP/VERSION`. With the right hash the answer never changes; with
-    /// another the client is sent to the right one.
+    /// Paths of further documents, without the slash before them.
+    fn served(&self) -> Vec<&'static str> {
+        self.config.documents.iter().map(|d| d.path.trim_start_matches('/')).collect()
+    }
+
+    /// `which` is a key of the index. With the right hash the answer never changes; with another the client is sent to
+    /// the right one.
     fn openapi_v3(&self, parts: &Parts, query: &Query, which: &str) -> Result<Response<Reply>, Status> {
         let rows = self.config.registry.table().rows();
-        let (group, version) = match which.split('/').collect::<Vec<_>>()[..] {
-            ["api", version] => ("", version),
-            ["apis", group, version] => (group, version),
-            ["version"] => return self.value(parts, query, &openapi::v3_version()),
-            _ => return Err(not_found()),
+        let Some(protobuf) = negotiate::openapi_protobuf(accept(parts), 3) else {
+            let mut refused = Response::new(full(""));
+            *refused.status_mut() = StatusCode::NOT_ACCEPTABLE;
+            return Ok(refused);
         };
-        if !rows.of_group(group).any(|r| r.serves(version)) {
-            return Err(not_found());
-        }
-        let hash = openapi::v3_hash(&rows, group, version);
+        let (hash, make) = openapi::v3_find(&rows, &self.served(), which).ok_or_else(not_found)?;
         let asked = query.get("hash").filter(|h| !h.is_empty());
         if asked.is_some_and(|h| h != hash) {
             return Ok(moved(&format!("/openapi/v3/{which}?hash={hash}")));
         }
         let tag = format!("\"{hash}\"");
         let known = Self::has_copy(parts, &tag);
-        let body = if known { String::new() } else { openapi::v3_document(&rows, group, version).ok_or_else(not_found)?.to_string() };
-        let mut response = tagged_response(&tag, known, body, "application/json");
+        let body = match known {
+            true => Vec::new(),
+            false if protobuf => skiff_codec::openapi_v3_to_protobuf(&make().ok_or_else(not_found)?),
+            false => make().ok_or_else(not_found)?.to_string().into_bytes(),
+        };
+        let media = if protobuf { "application/com.github.proto-openapi.spec.v3.v1.0+protobuf" } else { "application/json" };
+        let mut response = tagged_response(&tag, known, body, media);
         let caching = if asked.is_some() { "public, immutable" } else { "no-cache, private" };
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+        if let Some(v) = asked.and_then(|_| HeaderValue::from_str(&expiry(self.config.registry.now())).ok()) {
+            response.headers_mut().insert(header::EXPIRES, v);
+        }
         Ok(response)
     }
 
@@ -271,6 +280,12 @@ fn tagged_response(tag: &str, known: bool, body: impl Into<bytes::Bytes>, media:
         }
     }
     response
+}
+
+/// When a document that never changes is to be asked for again: in a year.
+fn expiry(now: Timestamp) -> String {
+    const YEAR: i64 = 365 * 24 * 3600;
+    jiff::Timestamp::from_second(now.0 + YEAR).map(|t| t.strftime("%a, %d %b %Y %H:%M:%S UTC").to_string()).unwrap_or_default()
 }
 
 /// Where the document of another hash is now.

@@ -118,13 +118,15 @@ pub(crate) fn no_stream() -> Status {
     Status::new(Reason::NotAcceptable, "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch")
 }
 
-/// Whether the v2 OpenAPI document goes out as protobuf; None when it can be made in no form asked for.
-pub(crate) fn openapi_protobuf(accept: Option<&str>) -> Option<bool> {
+/// Whether an OpenAPI document of this version goes out as protobuf; None when it can be made in no form asked for.
+pub(crate) fn openapi_protobuf(accept: Option<&str>, version: u8) -> Option<bool> {
     let accept = accept.map(str::trim).filter(|a| !a.is_empty()).unwrap_or("*/*");
     clauses(accept).iter().find_map(|c| match c.media {
         "application/json" | "application/*" | "*/*" => Some(false),
-        "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" | "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" => Some(true),
-        _ => None,
+        other => {
+            let rest = other.strip_prefix("application/com.github.proto-openapi.spec.v")?.strip_suffix("v1.0+protobuf")?;
+            ["@", "."].iter().any(|between| rest == format!("{version}{between}")).then_some(true)
+        }
     })
 }
 
@@ -190,9 +192,12 @@ mod tests {
         for taken in ["application/json;stream=watch", "text/plain, */*;q=0.1", "application/*, application/json"] {
             assert_eq!(negotiate(Some(taken), false, true, true).unwrap().encoding, Encoding::Json, "{taken}");
         }
-        assert_eq!(openapi_protobuf(Some("text/plain")), None);
-        assert_eq!(openapi_protobuf(Some("application/com.github.proto-openapi.spec.v2@v1.0+protobuf,application/json")), Some(true));
-        assert_eq!((openapi_protobuf(None), openapi_protobuf(Some("*/*"))), (Some(false), Some(false)));
+        assert_eq!(openapi_protobuf(Some("text/plain"), 2), None);
+        for (media, version, want) in [("v2@v1.0", 2, Some(true)), ("v2.v1.0", 2, Some(true)), ("v3.v1.0", 3, Some(true)), ("v3@v1.0", 3, Some(true)), ("v2.v1.0", 3, Some(false))] {
+            let accept = format!("application/com.github.proto-openapi.spec.{media}+protobuf,application/json");
+            assert_eq!(openapi_protobuf(Some(&accept), version), want, "{accept}");
+        }
+        assert_eq!((openapi_protobuf(None, 2), openapi_protobuf(Some("*/*"), 3)), (Some(false), Some(false)));
         let discovery = |v: &str| negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, false).map(|f| f.discovery);
         assert_eq!(discovery("v2").unwrap().as_deref(), Some("v2"));
         assert_eq!(discovery("v2beta1").unwrap_err().code, 406);

@@ -24,7 +24,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
-use skiff_registry::table::{Computed, Role};
+use skiff_registry::{print::Columns, table::{Computed, Role}};
 use http_body::Body;
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
 use std::{net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
@@ -328,7 +328,12 @@ impl Server {
         call.query = query;
         let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
-        let columns = row.map(|r| r.columns.clone()).unwrap_or_else(skiff_registry::print::Columns::name_and_age);
+        let scaled = row.as_ref().is_some_and(|r| r.custom.is_none() && r.subresource(&call.target.subresource).is_some_and(|s| s.role == Role::Scale));
+        let columns = match row {
+            _ if scaled => Columns::scale(),
+            Some(r) => r.columns.clone(),
+            None => Columns::name_and_age(),
+        };
         let source = table::Source { columns, now: registry.now(), include, version: form.meta };
         let mut response = match registry.serve(user, call).await {
             Ok(answer) => {

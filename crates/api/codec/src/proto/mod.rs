@@ -4,9 +4,11 @@ mod decode;
 mod encode;
 mod frame;
 mod openapi;
+mod openapi_v3;
 mod wire;
 
 pub use decode::{FromProtobuf, decode_protobuf, is_protobuf};
 pub use encode::{ProtobufList, encode_message, encode_protobuf, envelope};
 pub use openapi::openapi_v2_to_protobuf;
+pub use openapi_v3::openapi_v3_to_protobuf;
 pub use frame::{split_frames, watch_frame};

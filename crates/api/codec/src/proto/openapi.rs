@@ -11,7 +11,7 @@ type Object = Map<String, Value>;
 
 /// How a member of a JSON object stands in its message.
 #[derive(Clone, Copy)]
-enum Form {
+pub(super) enum Form {
     Text,
     Texts,
     Flag,
@@ -30,7 +30,7 @@ enum Form {
 }
 
 /// JSON name, field number, form.
-type Member = (&'static str, u32, Form);
+pub(super) type Member = (&'static str, u32, Form);
 
 const DOCUMENT: &[Member] = &[
     ("swagger", 1, Form::Text),
@@ -152,7 +152,7 @@ pub fn openapi_v2_to_protobuf(document: &Value) -> Vec<u8> {
 }
 
 /// Writes the members of a table, then the `x-` members under the field number `extensions`.
-fn members(value: &Value, table: &[Member], extensions: u32, out: &mut Vec<u8>) {
+pub(super) fn members(value: &Value, table: &[Member], extensions: u32, out: &mut Vec<u8>) {
     let Value::Object(object) = value else { return };
     for (name, tag, form) in table {
         if let Some(value) = object.get(*name) {
@@ -191,7 +191,7 @@ fn member(tag: u32, form: Form, value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn nested(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn nested(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let done: Result<(), std::convert::Infallible> = put_nested(tag, out, |out| {
         write(out);
         Ok(())
@@ -202,7 +202,7 @@ fn nested(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     }
 }
 
-fn named(tag: u32, object: &Object, write: fn(&Value, &mut Vec<u8>), out: &mut Vec<u8>) {
+pub(super) fn named(tag: u32, object: &Object, write: fn(&Value, &mut Vec<u8>), out: &mut Vec<u8>) {
     for (name, value) in object {
         nested(tag, out, |out| {
             put_bytes(1, name.as_bytes(), out);

@@ -45,6 +45,34 @@ pub(crate) fn in_scope(quota: &ResourceQuota, pod: &Pod) -> bool {
     plain && selected
 }
 
+/// Whether the quota's scopes take in an object that is no pod. Claims alone have one, the class of their volume's
+/// attributes; what has none is in no quota that names a scope.
+pub(crate) fn object_in_scope(quota: &ResourceQuota, resource: &str, bytes: &[u8]) -> bool {
+    let Some(spec) = &quota.spec else { return true };
+    let plain: Vec<&str> = spec.scopes.iter().flatten().map(String::as_str).collect();
+    let selected: Vec<_> = spec.scope_selector.iter().flat_map(|s| s.match_expressions.iter().flatten()).collect();
+    if plain.is_empty() && selected.is_empty() {
+        return true;
+    }
+    if resource != "persistentvolumeclaims" {
+        return false;
+    }
+    let Ok(claim) = serde_json::from_slice::<Value>(bytes) else { return false };
+    let places = ["/spec/volumeAttributesClassName", "/status/currentVolumeAttributesClassName", "/status/modifyVolumeStatus/targetVolumeAttributesClassName"];
+    let classes: Vec<&str> = places.iter().filter_map(|p| claim.pointer(p)?.as_str()).filter(|c| !c.is_empty()).collect();
+    let fits = |operator: &str, values: &[String]| match operator {
+        "In" => classes.iter().any(|c| values.iter().any(|v| v == c)),
+        "NotIn" => classes.is_empty() || classes.iter().any(|c| !values.iter().any(|v| v == c)),
+        "DoesNotExist" => classes.is_empty(),
+        _ => !classes.is_empty(),
+    };
+    let plainly = plain.iter().all(|s| *s == ATTRIBUTES && fits("Exists", &[]));
+    plainly && selected.iter().all(|e| e.scope_name == ATTRIBUTES && fits(&e.operator, e.values.as_deref().unwrap_or_default()))
+}
+
+/// The one scope of claims.
+const ATTRIBUTES: &str = "VolumeAttributesClass";
+
 fn crosses_namespaces(pod: &Pod) -> bool {
     let a = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
     let v = a.and_then(|a| serde_json::to_string(a).ok()).unwrap_or_default();
@@ -140,6 +168,38 @@ pub(crate) fn counted(name: &str, served: &[(GroupVersionResource, bool)]) -> Op
             let (resource, group) = name.strip_prefix("count/")?.split_once('.').unwrap_or((name.strip_prefix("count/")?, ""));
             let found = served.iter().find(|(r, namespaced)| *namespaced && r.resource == resource && r.group == group)?;
             Some(Counted { resource: found.0.clone(), what: What::Objects })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn claims_by_the_class_of_their_attributes() {
+        let gold = json!({"spec": {"volumeAttributesClassName": "gold"}});
+        let turning = json!({"spec": {"volumeAttributesClassName": "gold"}, "status": {"currentVolumeAttributesClassName": "silver"}});
+        let none = json!({"spec": {}});
+        let selector = |operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "VolumeAttributesClass", "operator": operator, "values": values}]}});
+        for (spec, resource, object, want) in [
+            (json!({}), "persistentvolumeclaims", &none, true),
+            (json!({"scopes": ["VolumeAttributesClass"]}), "persistentvolumeclaims", &gold, true),
+            (json!({"scopes": ["VolumeAttributesClass"]}), "persistentvolumeclaims", &none, false),
+            (json!({"scopes": ["BestEffort"]}), "persistentvolumeclaims", &gold, false),
+            (selector("In", json!(["gold"])), "persistentvolumeclaims", &gold, true),
+            (selector("In", json!(["gold"])), "persistentvolumeclaims", &none, false),
+            (selector("In", json!(["silver"])), "persistentvolumeclaims", &turning, true),
+            (selector("NotIn", json!(["gold"])), "persistentvolumeclaims", &gold, false),
+            (selector("NotIn", json!(["gold"])), "persistentvolumeclaims", &turning, true),
+            (selector("NotIn", json!(["gold"])), "persistentvolumeclaims", &none, true),
+            (selector("DoesNotExist", json!([])), "persistentvolumeclaims", &none, true),
+            (selector("Exists", json!([])), "persistentvolumeclaims", &none, false),
+            (selector("Exists", json!([])), "configmaps", &gold, false),
+        ] {
+            let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            assert_eq!(object_in_scope(&quota, resource, object.to_string().as_bytes()), want, "{spec} {object}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>
 
 mod custom;
+mod discovery;
 mod kept;
 mod operation;
 mod parameters;
@@ -13,7 +14,7 @@ mod v3;
 
 pub(crate) use kept::Cache;
 pub(crate) use v2::document as v2_document;
-pub(crate) use v3::{document as v3_document, hash as v3_hash, index as v3_index, version_document as v3_version};
+pub(crate) use v3::{find as v3_find, index as v3_index};
 
 use custom::definitions as custom;
 use serde_json::Value;

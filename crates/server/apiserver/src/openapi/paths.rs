@@ -15,22 +15,26 @@ const CUSTOM: &[&str] = &["application/json", "application/yaml"];
 
 /// `AppsV1`, as operation ids have it.
 fn title(group: &str, version: &str) -> String {
+    title_of_group(group) + &capital(version)
+}
+pub(super) fn title_of_group(group: &str) -> String {
     let group = if group.is_empty() { "core" } else { group };
     let group = group.strip_suffix(".k8s.io").unwrap_or(group);
-    let mut all: Vec<String> = group.split(['.', '-']).map(capital).collect();
-    all.push(capital(version));
-    all.concat()
+    group.split(['.', '-']).map(capital).collect()
 }
 fn capital(s: &str) -> String {
     let mut c = s.chars();
     c.next().map_or_else(String::new, |f| f.to_uppercase().chain(c).collect())
 }
 fn tag(group: &str, version: &str) -> String {
+    format!("{}_{version}", tag_of_group(group))
+}
+pub(super) fn tag_of_group(group: &str) -> String {
     let group = if group.is_empty() { "core" } else { group.strip_suffix(".k8s.io").unwrap_or(group) };
     let mut parts = group.split('.');
     let first = parts.next().unwrap_or_default().to_owned();
     let rest: String = parts.map(capital).collect();
-    format!("{first}{rest}_{version}")
+    format!("{first}{rest}")
 }
 pub(super) fn root(group: &str, version: &str) -> String {
     if group.is_empty() { format!("/api/{version}/") } else { format!("/apis/{group}/{version}/") }

@@ -1,6 +1,6 @@
 //! OpenAPI v3: an index with hashes, and a document a group version.
 use super::{
-    custom,
+    custom, discovery,
     operation::{Content, Operation, Path},
     parameters::Parameter,
     paths, roots,
@@ -10,27 +10,51 @@ use serde_json::{Map, Value, json};
 use skiff_registry::table::Rows;
 use skiff_schema::openapi::{Descriptions, definitions_v3};
 
-/// `{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}`.
-pub(crate) fn index(rows: &Rows) -> Value {
+/// `{"paths": {"apis/apps/v1": {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=…"}}}`; `served` are the paths of
+/// further documents, without the slash before them.
+pub(crate) fn index(rows: &Rows, served: &[&str]) -> Value {
     let mut paths = Map::new();
+    let mut add = |key: String, hash: String| paths.insert(key.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{key}?hash={hash}")}));
     for group in rows.groups() {
         for version in crate::discovery::versions(rows, group) {
             let key = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-            let hash = hash(rows, group, &version);
-            paths.insert(key.clone(), json!({"serverRelativeURL": format!("/openapi/v3/{key}?hash={hash}")}));
+            add(key, hash(rows, group, &version));
         }
     }
-    paths.insert("version".into(), json!({"serverRelativeURL": format!("/openapi/v3/version?hash={}", digest(GIT_VERSION.as_bytes()))}));
+    for key in discovery::keys(rows, served) {
+        let hash = discovery::hash(&key);
+        add(key, hash);
+    }
     paths.sort_keys();
     json!({"paths": paths})
 }
 
-fn digest(bytes: &[u8]) -> String {
+/// The hash of a document of the index, and how it is made.
+pub(crate) fn find<'a>(rows: &'a Rows, served: &[&str], key: &'a str) -> Option<(String, Box<dyn FnOnce() -> Option<Value> + Send + 'a>)> {
+    if discovery::keys(rows, served).iter().any(|k| k == key) {
+        return Some((discovery::hash(key), Box::new(move || Some(discovery::document(key)))));
+    }
+    let (group, version) = match key.split('/').collect::<Vec<_>>()[..] {
+        ["api", version] => ("", version),
+        ["apis", group, version] => (group, version),
+        _ => return None,
+    };
+    rows.of_group(group).any(|r| r.serves(version)).then(|| {
+        let make: Box<dyn FnOnce() -> Option<Value> + Send + 'a> = Box::new(move || document(rows, group, version));
+        (hash(rows, group, version), make)
+    })
+}
+
+pub(super) fn digest(bytes: &[u8]) -> String {
     crate::documents::etag(bytes).trim_matches('"').to_owned()
 }
 
+pub(super) fn security() -> Value {
+    json!({"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}})
+}
+
 /// Changes when the document would: built-in documents are fixed by the release, custom ones by their schemas.
-pub(crate) fn hash(rows: &Rows, group: &str, version: &str) -> String {
+fn hash(rows: &Rows, group: &str, version: &str) -> String {
     let mut facts = format!("{GIT_VERSION} {} {group}/{version}", env!("CARGO_PKG_VERSION"));
     for r in rows.of_version(group, version) {
         facts += &format!("\n{} {} {:?} {:?}", r.plural, r.kind, r.verbs, r.namespaced);
@@ -39,14 +63,8 @@ pub(crate) fn hash(rows: &Rows, group: &str, version: &str) -> String {
     digest(facts.as_bytes())
 }
 
-/// The document of `/version`.
-pub(crate) fn version_document() -> Value {
-    let get = json!({"tags": ["version"], "description": "get the version information for this server", "operationId": "getCodeVersion", "responses": {"200": {"description": "OK"}, "401": {"description": "Unauthorized"}}});
-    json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": GIT_VERSION}, "paths": {"/version/": {"get": get}}})
-}
-
 /// None when nothing is served there.
-pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value> {
+fn document(rows: &Rows, group: &str, version: &str) -> Option<Value> {
     if !rows.of_group(group).any(|r| r.serves(version)) {
         return None;
     }
@@ -67,7 +85,7 @@ pub(crate) fn document(rows: &Rows, group: &str, version: &str) -> Option<Value>
         "paths": all,
         "components": {
             "schemas": schemas,
-            "securitySchemes": {"BearerToken": {"type": "apiKey", "description": "Bearer Token authentication", "name": "authorization", "in": "header"}},
+            "securitySchemes": security(),
         },
     }))
 }
@@ -166,7 +184,8 @@ mod tests {
         let core = document(&rows, "", "v1").unwrap();
         let exec = &core["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/exec"]["post"];
         assert_eq!(exec["operationId"], "connectCoreV1PostNamespacedPodExec");
-        assert_eq!(index(&rows)["paths"].as_object().unwrap().len(), 24);
+        assert_eq!(index(&rows, &["openid/v1/jwks", ".well-known/openid-configuration"])["paths"].as_object().unwrap().len(), 49);
+        assert!(find(&rows, &[], "openid/v1/jwks").is_none() && find(&rows, &[], "apis/apps").is_some() && find(&rows, &[], "apis/apps/v1").is_some());
         assert!(document(&rows, "nope", "v1").is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! Definitions of columns.
 use super::cells::{age, name};
+use crate::value::int;
 use serde_json::Value;
 use skiff_meta::Timestamp;
 use std::{borrow::Cow, sync::Arc};
@@ -50,6 +51,10 @@ impl Columns {
     /// The same with the type that upstream gives the age of custom resources.
     pub fn name_and_age_dated() -> Self {
         Self::of("Name|Age@", |v, now| vec![name(v), age(v, now).into()])
+    }
+    /// What the replicas of a workload show.
+    pub fn scale() -> Self {
+        Self::of("Name|Desired#|Available#|Age", |v, now| vec![name(v), int(v, "spec.replicas").into(), int(v, "status.replicas").into(), age(v, now).into()])
     }
     /// What a kind without a printer shows.
     pub fn name_and_creation() -> Self {

@@ -87,6 +87,8 @@ fn wanted(registry: &Registry, ctx: &Context<'_>, verb: Verb, current: &Value, o
         Some(PatchType::Json) => skiff_patch::json_patch(current, &ctx.call.body).map_err(super::patch::refused),
         Some(PatchType::Apply) => {
             let mut live = current.clone();
+            // What is zero is not shown, yet it is there: who applies the same has no quarrel with its owner.
+            live["spec"]["replicas"] = value::int(object, &ctx.row.scale.desired).into();
             live["metadata"]["managedFields"] = skiff_apply::managers_of_scale(object.pointer("/metadata/managedFields"), &ctx.row.scale.desired).into();
             super::apply::applied_scale(ctx, &WriteOptions::of(ctx.call)?, &live, &registry.now().to_string())
         }

@@ -58,6 +58,12 @@ impl Registry {
             let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
             return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &why));
         }
+        let held = value::text(&binding, "metadata.resourceVersion");
+        if !held.is_empty() && held != entry.revision.to_string() {
+            let (key, now) = (ctx.row.upstream_key(ctx.namespace(), ctx.name()), entry.revision);
+            let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {held}, ResourceVersion in object meta: {now}");
+            return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &why));
+        }
         if entry.row.deleting {
             return conflict(format!("pod {} is being deleted, cannot be assigned to a host", ctx.name()));
         }
@@ -70,9 +76,11 @@ impl Registry {
         }
         let mut v = old.clone();
         value::set(&mut v, "spec.nodeName", node);
-        for (k, x) in value::map(&binding, "metadata.annotations").into_iter().flatten() {
-            if let Some(notes) = value::map_mut(&mut v, "metadata.annotations") {
-                notes.insert(k.clone(), x.clone());
+        for path in ["metadata.annotations", "metadata.labels"] {
+            for (k, x) in value::map(&binding, path).into_iter().flatten() {
+                if let Some(to) = value::map_mut(&mut v, path) {
+                    to.insert(k.clone(), x.clone());
+                }
             }
         }
         // What was promised is given.
@@ -133,6 +141,9 @@ fn unbindable(binding: &Value) -> Option<String> {
     }
     if node.is_empty() {
         wrong.push("target.name: Required value".to_owned());
+    } else if matches!(kind, "" | "Node") {
+        let bad = skiff_meta::is_dns1123_subdomain(node).err().into_iter().flatten();
+        wrong.extend(bad.map(|why| format!("target.name: Invalid value: {node:?}: {}", why.0)));
     }
     match wrong.as_slice() {
         [] => None,
@@ -171,6 +182,7 @@ mod tests {
             ("", "n", None),
             ("Node", "n", None),
             ("Foo", "n", Some(kind.to_owned())),
+            ("Node", "N_1", Some(format!("target.name: Invalid value: \"N_1\": {}", skiff_meta::is_dns1123_subdomain("N_1").unwrap_err()[0].0))),
             ("Node", "", Some("target.name: Required value".to_owned())),
             ("Foo", "", Some(format!("[{kind}, target.name: Required value]"))),
         ] {
