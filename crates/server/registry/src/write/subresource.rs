@@ -112,7 +112,9 @@ impl Registry {
         let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
         let mut request = decode::other(ctx, &kind)?;
         self.entry(ctx)?;
-        let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, WriteOptions::of(ctx.call)?.dry_run).await?;
+        let options = WriteOptions::of(ctx.call)?;
+        let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, options.dry_run).await?;
+        self.track_body(ctx, &options, &kind, &mut request);
         let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
         let granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
         let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
