@@ -114,6 +114,10 @@ impl Registry {
         self.entry(ctx)?;
         let options = WriteOptions::of(ctx.call)?;
         let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, options.dry_run).await?;
+        // A time that is not named is the default, and whoever asks owns that, too.
+        if value::at(&request, "spec.expirationSeconds").is_none_or(Value::is_null) {
+            value::set(&mut request, "spec.expirationSeconds", TOKEN_SECONDS);
+        }
         self.track_body(ctx, &options, &kind, &mut request);
         let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
         let granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
@@ -125,6 +129,9 @@ impl Registry {
         super::scale::scale(self, ctx, verb).await
     }
 }
+
+/// How long a token holds when nobody says.
+const TOKEN_SECONDS: i64 = 3600;
 
 /// A call whose JSON body is an Eviction of the group's first version, which says the same as today's, as today's.
 fn of_today(call: &Call) -> Cow<'_, Call> {
