@@ -120,7 +120,12 @@ impl Registry {
         }
         self.track_body(ctx, &options, &kind, &mut request);
         let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
-        let granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
+        let mut granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
+        // Behind what else the metadata tells, as everywhere.
+        if let Some(owned) = granted.pointer("/metadata/managedFields").cloned() {
+            value::remove(&mut granted, "metadata.managedFields");
+            value::set(&mut granted, "metadata.managedFields", owned);
+        }
         let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
         Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings })
     }
