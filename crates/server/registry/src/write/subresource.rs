@@ -138,8 +138,14 @@ impl Registry {
 /// How long a token holds when nobody says.
 const TOKEN_SECONDS: i64 = 3600;
 
-/// A call whose JSON body is an Eviction of the group's first version, which says the same as today's, as today's.
+/// A call whose body is an Eviction of the group's first version, which says the same as today's, as today's.
 fn of_today(call: &Call) -> Cow<'_, Call> {
+    if skiff_codec::is_protobuf(&call.body) {
+        return match skiff_codec::retyped_protobuf(&call.body, "policy/v1beta1", "policy/v1") {
+            Some(body) => Cow::Owned(call.clone().body(body)),
+            None => Cow::Borrowed(call),
+        };
+    }
     let v = serde_json::from_slice::<Value>(&call.body).ok().filter(|v| v["apiVersion"] == "policy/v1beta1" && v["kind"] == "Eviction");
     let Some(mut v) = v else { return Cow::Borrowed(call) };
     v["apiVersion"] = "policy/v1".into();
@@ -188,6 +194,8 @@ mod tests {
             let v: Value = serde_json::from_slice(&of_today(&call).body).unwrap();
             assert_eq!(v["apiVersion"], want, "{api} {kind}");
         }
+        let call = Call::new(Verb::Create, target).body(&b"k8s\0\x0a\x1a\x0a\x0epolicy/v1beta1\x12\x08Eviction"[..]);
+        assert_eq!(&of_today(&call).body[..], b"k8s\0\x0a\x15\x0a\x09policy/v1\x12\x08Eviction");
     }
     #[test]
     fn pods_go_to_nodes() {
