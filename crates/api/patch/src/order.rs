@@ -26,13 +26,18 @@ pub(crate) fn merge_ordered(old: Option<&Value>, patch: Option<&Value>, order: &
     Ok(Some(Value::Array(arrange(merged, &in_order, order, old, facts.merge_key))))
 }
 
+fn misordered(patch: &[Value], order: &[Value]) -> PatchError {
+    let list = |items: &[Value]| strategic::shown(&Value::Array(items.to_vec()));
+    PatchError::Malformed(format!("The order in patch list:\n{}\n doesn't match {} list:\n{}\n", list(patch), strategic::SET_ORDER.trim_end_matches('/'), list(order)))
+}
+
 /// The patch's items must stand in the order that it declares.
 fn check_order(patch: &[Value], order: &[Value], key: &str) -> Result<(), PatchError> {
     let mut at = 0;
     for item in patch.iter().filter(|p| p.get(strategic::DIRECTIVE).is_none()) {
         match order[at..].iter().position(|o| key_eq(o, item, key)) {
             Some(n) => at += n + 1,
-            None => return Err(PatchError::Malformed(format!("The order in patch list:\n{patch:?}\n doesn't match {} list:\n{order:?}\n", strategic::SET_ORDER.trim_end_matches('/')))),
+            None => return Err(misordered(patch, order)),
         }
     }
     Ok(())
@@ -69,6 +74,14 @@ mod tests {
     }
     fn names(v: &Value) -> Vec<&str> {
         v["spec"]["containers"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn another_order_is_told_as_go_prints_it() {
+        let ty = skiff_schema::by_gvk("", "v1", "Pod").unwrap();
+        let patch = json!({"spec": {"$setElementOrder/containers": [{"name": "a"}, {"name": "b"}], "containers": [{"name": "b"}, {"name": "a"}]}});
+        let told = strategic_patch(&json!({"spec": {"containers": [{"name": "a"}]}}), &patch, ty).unwrap_err().to_string();
+        assert_eq!(told, "The order in patch list:\n[map[name:b] map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:a] map[name:b]]\n");
     }
 
     #[test]

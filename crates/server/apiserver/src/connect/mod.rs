@@ -5,6 +5,7 @@
 
 mod backend;
 mod links;
+mod log_options;
 mod pipe;
 mod pods;
 mod proxy;

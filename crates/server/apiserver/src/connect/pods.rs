@@ -1,5 +1,5 @@
 //! Logs and streams of pods: which container, and the kubelet's path and words for it.
-use super::{Connect, backend::Backend};
+use super::{Connect, backend::Backend, log_options};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use skiff_meta::Status;
@@ -45,6 +45,7 @@ const LOG_OPTIONS: [&str; 8] = ["follow", "previous", "sinceSeconds", "sinceTime
 
 /// None: the pod has no node yet, and so no logs.
 pub(super) fn log(c: &Connect<'_>) -> Result<Option<(Backend, String)>, Status> {
+    log_options::check(c.query, &c.target.name)?;
     let (pod, node) = pod_of(c)?;
     let container = container(c, &pod)?;
     if node.is_empty() {

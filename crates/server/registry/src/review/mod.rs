@@ -38,7 +38,7 @@ impl Registry {
     }
 
     async fn review(&self, ctx: &Context<'_>, what: Computed) -> Result<Answer, Status> {
-        WriteOptions::of(ctx.call)?;
+        let options = WriteOptions::of(ctx.call)?;
         let kind = ctx.row.gvk(ctx.version());
         let mut v = ctx.row.shape.decode(&kind, &ctx.call.content_type, &ctx.call.body)?.value;
         v["kind"] = kind.kind.as_ref().into();
@@ -49,6 +49,10 @@ impl Registry {
             if !wrong.is_empty() {
                 return Err(Status::invalid("authorization.k8s.io", &kind.kind, "", wrong));
             }
+        }
+        // What is answered is what was sent, and so are its fields' owners; the others make an answer of their own.
+        if !matches!(what, Computed::SelfSubjectReview | Computed::SelfSubjectRulesReview) {
+            self.track_body(ctx, &options, &kind, &mut v);
         }
         let status = match what {
             Computed::TokenReview if value::text(&v, "spec.token").is_empty() => return Err(Status::bad_request("token is required for TokenReview in authentication")),

@@ -51,6 +51,12 @@ impl Registry {
         Ok(())
     }
 
+    /// Records who set the fields of a body that is answered and kept nowhere.
+    pub(crate) fn track_body(&self, ctx: &Context<'_>, options: &WriteOptions, kind: &GroupVersionKind, v: &mut Value) {
+        let (shape, now) = (crate::shape::builtin(), self.now().to_string());
+        Tracker::new(shape.merging(kind), &kind.api_version(), &ctx.call.target.subresource, &[]).update(&shape.empty(kind), v, &options.manager, &now);
+    }
+
     /// The object that the applied configuration makes of the stored one.
     pub(crate) async fn applied(&self, ctx: &Context<'_>, options: &WriteOptions, entry: Option<&Entry>) -> Result<Incoming, Status> {
         let (kind, now) = (ctx.row.gvk(ctx.version()), self.now().to_string());

@@ -112,9 +112,20 @@ impl Registry {
         let kind = GroupVersionKind::new("authentication.k8s.io", "v1", "TokenRequest");
         let mut request = decode::other(ctx, &kind)?;
         self.entry(ctx)?;
-        let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, WriteOptions::of(ctx.call)?.dry_run).await?;
+        let options = WriteOptions::of(ctx.call)?;
+        let warnings = self.admit_body(ctx, kind.clone(), &mut request, None, options.dry_run).await?;
+        // A time that is not named is the default, and whoever asks owns that, too.
+        if value::at(&request, "spec.expirationSeconds").is_none_or(Value::is_null) {
+            value::set(&mut request, "spec.expirationSeconds", TOKEN_SECONDS);
+        }
+        self.track_body(ctx, &options, &kind, &mut request);
         let tokens = self.options.tokens.as_ref().ok_or_else(|| Status::new(Reason::NotFound, "this server issues no tokens"))?;
-        let granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
+        let mut granted = tokens.issue(ctx.namespace(), ctx.name(), request)?;
+        // Behind what else the metadata tells, as everywhere.
+        if let Some(owned) = granted.pointer("/metadata/managedFields").cloned() {
+            value::remove(&mut granted, "metadata.managedFields");
+            value::set(&mut granted, "metadata.managedFields", owned);
+        }
         let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
         Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings })
     }
@@ -124,8 +135,17 @@ impl Registry {
     }
 }
 
-/// A call whose JSON body is an Eviction of the group's first version, which says the same as today's, as today's.
+/// How long a token holds when nobody says.
+const TOKEN_SECONDS: i64 = 3600;
+
+/// A call whose body is an Eviction of the group's first version, which says the same as today's, as today's.
 fn of_today(call: &Call) -> Cow<'_, Call> {
+    if skiff_codec::is_protobuf(&call.body) {
+        return match skiff_codec::retyped_protobuf(&call.body, "policy/v1beta1", "policy/v1") {
+            Some(body) => Cow::Owned(call.clone().body(body)),
+            None => Cow::Borrowed(call),
+        };
+    }
     let v = serde_json::from_slice::<Value>(&call.body).ok().filter(|v| v["apiVersion"] == "policy/v1beta1" && v["kind"] == "Eviction");
     let Some(mut v) = v else { return Cow::Borrowed(call) };
     v["apiVersion"] = "policy/v1".into();
@@ -174,6 +194,8 @@ mod tests {
             let v: Value = serde_json::from_slice(&of_today(&call).body).unwrap();
             assert_eq!(v["apiVersion"], want, "{api} {kind}");
         }
+        let call = Call::new(Verb::Create, target).body(&b"k8s\0\x0a\x1a\x0a\x0epolicy/v1beta1\x12\x08Eviction"[..]);
+        assert_eq!(&of_today(&call).body[..], b"k8s\0\x0a\x15\x0a\x09policy/v1\x12\x08Eviction");
     }
     #[test]
     fn pods_go_to_nodes() {
