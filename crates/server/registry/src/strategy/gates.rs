@@ -88,9 +88,9 @@ pub const CLAIM: &[&str] = &["status.healthStatus"];
 pub const CSI_NODE: &[&str] = &["status.storageHealth"];
 pub const JOB: &[&str] = &["spec.scheduling"];
 pub const CRON_JOB: &[&str] = &["spec.jobTemplate.spec.scheduling"];
-pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
+pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes", "status.allocation.devices.results.*.skipNodeOperations"];
 pub const DEVICE_TEMPLATE: &[&str] = &["spec.spec.devices.requests.*.exactly.derivedAttributes", "spec.spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
-pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations"];
+pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations", "spec.devices.*.consumesCounters.*.compatibilityGroups"];
 
 /// DRAListTypeAttributes, DRANodeAllocatableResources.
 pub fn prepare_slice(v: &mut Value, _: &Prepare<'_>) {

@@ -31,6 +31,7 @@ pub fn rows() -> Vec<Resource> {
             s.generation = Some(ON_SPEC);
         }),
         cluster(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().columns(print::device_taint_rule()).strategy(|s| {
+            s.unconditional_update = false;
             s.status_metadata = StatusMetadata::Kept;
             s.generation = Some(ON_SPEC);
         }),
