@@ -38,6 +38,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| {
             s.answers_object = true;
             s.gated = strategy::gates::DEVICE_CLAIM;
+            s.prepare_update = Some(strategy::gates::update_device_claim);
             s.status_metadata = StatusMetadata::Kept;
         }),
         namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| {
