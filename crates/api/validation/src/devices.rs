@@ -10,10 +10,11 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+mod declared;
 mod selector;
 mod slice;
 
-pub(crate) use slice::{slice, slice_update, taint_rule};
+pub(crate) use slice::{slice, slice_update, taint_rule, taint_rule_status};
 
 const REQUESTS: usize = 32;
 const CONSTRAINTS: usize = 32;
@@ -24,6 +25,8 @@ const RESULTS: usize = 32;
 const RESERVED_FOR: usize = 256;
 const CONDITIONS: usize = 8;
 const POOL_NAME: usize = 253;
+const BINDINGS: usize = 4;
+const ADDRESSES: usize = 16;
 const OPAQUE: usize = 10 * 1024;
 const DOMAIN: usize = 63;
 const ID: usize = 32;
@@ -35,6 +38,7 @@ pub(crate) fn class(v: &Field<'_>) {
     let spec = v.at("spec");
     each(&spec.at("selectors"), SELECTORS, selector);
     each(&spec.at("config"), CONFIGS, configuration);
+    declared::class(&spec);
     let name = spec.at("extendedResourceName");
     if name.exists() && !extended(name.str()) {
         name.invalid(name.str(), if name.str().contains('/') { "must be a valid extended resource name" } else { "a name must be a domain-prefixed path, such as 'example.com/my-prop'" });
@@ -47,7 +51,9 @@ fn extended(name: &str) -> bool {
 }
 
 pub(crate) fn claim(v: &Field<'_>) {
-    devices(&v.at("spec").at("devices"));
+    let all = v.at("spec").at("devices");
+    devices(&all);
+    declared::claim(&all);
 }
 
 pub(crate) fn claim_update(new: &Field<'_>, old: &Field<'_>) {
@@ -55,7 +61,12 @@ pub(crate) fn claim_update(new: &Field<'_>, old: &Field<'_>) {
 }
 
 pub(crate) fn template(v: &Field<'_>) {
-    let spec = v.at("spec");
+    written(v);
+    declared::claim(&v.at("spec").at("spec").at("devices"));
+}
+
+fn written(template: &Field<'_>) {
+    let spec = template.at("spec");
     template_metadata(&spec.at("metadata"));
     devices(&spec.at("spec").at("devices"));
 }
@@ -76,10 +87,13 @@ fn template_metadata(meta: &Field<'_>) {
     }
 }
 
+/// A template is looked into although nothing of it may change.
 pub(crate) fn template_update(new: &Field<'_>, old: &Field<'_>) {
+    written(new);
     let (spec, before) = (new.at("spec"), old.at("spec"));
     if !crate::same::same(spec.value(), before.value()) {
         spec.invalid(internal("io.k8s.api.resource.v1.ResourceClaimTemplateSpec", spec.value()), "field is immutable");
+        declared::claim(&spec.at("spec").at("devices"));
     }
 }
 
@@ -90,28 +104,19 @@ fn unchanged(new: &Field<'_>, old: &Field<'_>) {
     }
 }
 
-/// At most `max` items, each by its rule.
+/// Each item by its rule, unless there are more than `max`: [`declared`] tells that.
 fn each(list: &Field<'_>, max: usize, rule: impl Fn(&Field<'_>)) {
-    if list.len() > max {
-        list.too_many(list.len(), max);
-        return;
+    if list.len() <= max {
+        list.items().for_each(|i| rule(&i));
     }
-    list.items().for_each(|i| rule(&i));
 }
 
-/// Like [`each`], and no two items have one key.
-fn set(list: &Field<'_>, max: usize, key: impl Fn(&Field<'_>) -> String, rule: impl Fn(&Field<'_>)) {
+/// At most `max` items, each by its rule.
+fn at_most(list: &Field<'_>, max: usize, rule: impl Fn(&Field<'_>)) {
     if list.len() > max {
         list.too_many(list.len(), max);
-        return;
     }
-    let mut seen = BTreeSet::new();
-    for item in list.items() {
-        rule(&item);
-        if !seen.insert(key(&item)) {
-            item.duplicate(item.value());
-        }
-    }
+    each(list, max, rule);
 }
 
 /// Names of requests, and of the alternatives of each.
@@ -142,18 +147,15 @@ impl<'a> Requests<'a> {
 
 fn devices(v: &Field<'_>) {
     let names = Requests::of(v);
-    let name = |f: &Field<'_>| f.at("name").str().to_owned();
-    set(&v.at("requests"), REQUESTS, name, request);
+    each(&v.at("requests"), REQUESTS, request);
     each(&v.at("constraints"), CONSTRAINTS, |c| {
-        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| names.check(f));
-        match (c.at("matchAttribute").exists(), c.at("distinctAttribute").exists()) {
-            (true, _) => full_name(&c.at("matchAttribute")),
-            (_, true) => full_name(&c.at("distinctAttribute")),
-            _ => c.required("exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set"),
+        each(&c.at("requests"), REQUESTS, |f| names.check(f));
+        if !c.at("matchAttribute").exists() && !c.at("distinctAttribute").exists() {
+            c.required("exactly one of \"matchAttribute\" or \"distinctAttribute\" is required, but multiple fields are set");
         }
     });
     each(&v.at("config"), CONFIGS, |c| {
-        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| names.check(f));
+        each(&c.at("requests"), REQUESTS, |f| names.check(f));
         configuration(c);
     });
 }
@@ -164,8 +166,16 @@ fn request(r: &Field<'_>) {
     match (exactly.exists(), !several.is_empty()) {
         (false, false) => r.required("exactly one of `exactly` or `firstAvailable` is required"),
         (true, true) => r.invalid(&serde_json::Value::Null, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"),
-        (true, false) => one(&exactly),
-        (false, true) => set(&several, ALTERNATIVES, |f| f.at("name").str().to_owned(), |s| {
+        (true, false) => {
+            let class = exactly.at("deviceClassName");
+            if class.str().is_empty() {
+                class.required("");
+            } else {
+                class.check(names::dns1123_subdomain);
+            }
+            one(&exactly);
+        }
+        (false, true) => each(&several, ALTERNATIVES, |s| {
             s.at("name").check(names::dns1123_label);
             one(s);
         }),
@@ -173,21 +183,14 @@ fn request(r: &Field<'_>) {
 }
 
 fn one(r: &Field<'_>) {
-    let class = r.at("deviceClassName");
-    if class.str().is_empty() {
-        class.required("");
-    } else {
-        class.check(names::dns1123_subdomain);
-    }
     each(&r.at("selectors"), SELECTORS, selector);
-    let (mode, count) = (r.at("allocationMode"), r.at("count"));
-    match mode.str() {
+    let count = r.at("count");
+    match r.at("allocationMode").str() {
         "All" if count.int() != 0 => count.invalid(count.int(), "must not be specified when allocationMode is 'All'"),
-        "All" => {}
         "ExactCount" => count.positive(),
-        _ => mode.if_any_of(&["All", "ExactCount"]),
+        _ => {}
     }
-    each(&r.at("tolerations"), usize::MAX, toleration);
+    r.at("tolerations").items().for_each(|t| toleration(&t));
 }
 
 fn selector(s: &Field<'_>) {
@@ -199,18 +202,11 @@ fn selector(s: &Field<'_>) {
 }
 
 fn toleration(t: &Field<'_>) {
-    if !t.at("key").str().is_empty() {
-        t.at("key").check(names::qualified_name);
-    }
-    let (operator, value) = (t.at("operator"), t.at("value"));
-    match operator.str() {
+    let value = t.at("value");
+    match t.at("operator").str() {
         "Exists" if !value.str().is_empty() => value.invalid(value.str(), "must be empty for operator `Exists`"),
-        "Exists" => {}
         "Equal" => value.check(names::label_value),
-        _ => operator.one_of(&["Equal", "Exists"]),
-    }
-    if !t.at("effect").str().is_empty() {
-        t.at("effect").if_any_of(&EFFECTS);
+        _ => {}
     }
 }
 
@@ -219,7 +215,6 @@ fn taint(t: &Field<'_>) {
     if !t.at("value").str().is_empty() {
         t.at("value").check(names::label_value);
     }
-    t.at("effect").one_of(&EFFECTS);
 }
 
 fn configuration(c: &Field<'_>) {
@@ -228,16 +223,41 @@ fn configuration(c: &Field<'_>) {
         return opaque.required("");
     }
     let parameters = opaque.at("parameters");
-    // Declared rules are told first.
-    if parameters.value().is_null() {
-        parameters.required("");
-    }
-    driver_name(&opaque.at("driver"));
     match parameters.value() {
-        serde_json::Value::Null => {}
-        v @ serde_json::Value::Object(_) if v.to_string().len() > OPAQUE => parameters.too_long(OPAQUE),
-        serde_json::Value::Object(_) => {}
-        _ => parameters.invalid("<value omitted>", "must be a valid JSON object"),
+        serde_json::Value::Null => parameters.required(""),
+        _ => json_object(&parameters),
+    }
+}
+
+/// An object of a driver's own, not too long.
+fn json_object(f: &Field<'_>) {
+    if f.value().to_string().len() > OPAQUE {
+        f.too_long(OPAQUE);
+    } else if !f.value().is_object() {
+        f.invalid("<value omitted>", "must be a valid JSON object");
+    }
+}
+
+/// Labels, none twice, and none both good and bad; of good ones there must be some if there are bad ones, and the reverse.
+fn bindings(f: &Field<'_>) {
+    let (good, bad) = (f.at("bindingConditions"), f.at("bindingFailureConditions"));
+    for list in [&good, &bad] {
+        each(list, BINDINGS, |c| c.check(names::qualified_name));
+    }
+    declared::unique(&good, |c| c.str().to_owned());
+    let (goods, mut seen) = (good.strs(), BTreeSet::new());
+    for c in bad.items() {
+        if !seen.insert(c.str()) {
+            c.duplicate(c.str());
+        }
+        if goods.contains(&c.str()) {
+            c.invalid(c.str(), "bindingFailureConditions must not overlap with bindingConditions");
+        }
+    }
+    match (good.is_empty(), bad.is_empty()) {
+        (true, false) => good.invalid(&serde_json::Value::Null, "bindingConditions are required to use bindingFailureConditions"),
+        (false, true) => bad.invalid(&serde_json::Value::Null, "bindingFailureConditions are required to use bindingConditions"),
+        _ => {}
     }
 }
 
@@ -245,8 +265,12 @@ fn configuration(c: &Field<'_>) {
 fn full_name(f: &Field<'_>) {
     match f.str() {
         "" => f.required(""),
-        s if !s.contains('/') => f.invalid(s, "a fully qualified name must be a domain and a name separated by a slash"),
-        _ => qualified(f, f.str()),
+        s => {
+            qualified(f, s);
+            if !s.contains('/') {
+                f.invalid(s, "a fully qualified name must be a domain and a name separated by a slash");
+            }
+        }
     }
 }
 
@@ -287,27 +311,30 @@ fn pool_name(f: &Field<'_>) {
 
 pub(crate) fn claim_status(new: &Field<'_>, old: &Field<'_>) {
     let (status, before) = (new.at("status"), old.inside("status"));
-    let reserved = status.at("reservedFor");
-    set(&reserved, RESERVED_FOR, |f| f.at("uid").str().to_owned(), |f| {
+    let (reserved, allocation) = (status.at("reservedFor"), status.at("allocation"));
+    each(&reserved, RESERVED_FOR, |f| {
         for key in ["resource", "name", "uid"] {
             if f.at(key).str().is_empty() {
                 f.at(key).required("");
             }
         }
     });
-    let allocation = status.at("allocation");
-    let id = |f: &Field<'_>| ["driver", "pool", "device", "shareID"].map(|k| f.inside(k).str().to_owned()).join("/");
-    let allocated: BTreeSet<String> = allocation.at("devices").at("results").items().map(|r| id(&r)).collect();
-    set(&status.at("devices"), usize::MAX, id, |f| device_status(f, allocated.contains(&id(f))));
+    let allocated: BTreeSet<String> = allocation.at("devices").at("results").items().map(|r| device_key(&r)).collect();
+    status.at("devices").items().for_each(|f| device_status(&f, allocated.contains(&device_key(&f))));
     if !reserved.is_empty() && !allocation.exists() {
         reserved.forbidden("may not be specified when `allocated` is not set");
+    } else if new.inside("metadata.deletionTimestamp").exists() && reserved.list().iter().any(|r| !before.inside("reservedFor").list().contains(r)) {
+        reserved.forbidden("new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set");
     }
-    let was = before.inside("allocation");
-    match (allocation.exists(), was.exists()) {
-        (true, true) if !crate::same::same(allocation.value(), was.value()) => allocation.invalid(&serde_json::Value::Null, "field cannot be modified once set"),
-        (true, false) => allocation_result(&allocation, &Requests::of(&new.at("spec").at("devices"))),
-        _ => {}
+    if allocation.exists() && !before.inside("allocation").exists() {
+        allocation_result(&allocation, &Requests::of(&new.at("spec").at("devices")));
     }
+    declared::status(&status, &before);
+}
+
+/// What tells a device, or a share of it, from others.
+fn device_key(f: &Field<'_>) -> String {
+    ["driver", "pool", "device", "shareID"].map(|k| f.inside(k).str()).join("/")
 }
 
 fn device_status(f: &Field<'_>, allocated: bool) {
@@ -322,16 +349,10 @@ fn device_status(f: &Field<'_>, allocated: bool) {
         conditions.too_many(conditions.len(), CONDITIONS);
     }
     crate::small::conditions(&conditions);
-    let data = f.at("data");
-    if data.exists() && !data.value().is_object() {
-        data.invalid("<value omitted>", "must be a valid JSON object");
-    } else if data.exists() && data.value().to_string().len() > OPAQUE {
-        data.too_long(OPAQUE);
+    if f.at("data").exists() {
+        json_object(&f.at("data"));
     }
-    let share = f.at("shareID");
-    if share.exists() && !lower_uuid(share.str()) {
-        share.invalid(share.str(), "must be a lowercase UUID in 8-4-4-4-12 format");
-    }
+    each(&f.at("networkData").at("ips"), ADDRESSES, |ip| crate::ip::interface(ip, ip.str()));
 }
 
 /// A device as upstream shows it: by a text, or, where it is shared, as a struct.
@@ -354,14 +375,12 @@ fn allocation_result(a: &Field<'_>, requests: &Requests<'_>) {
     let devices = a.at("devices");
     each(&devices.at("results"), RESULTS, |r| {
         requests.check(&r.at("request"));
-        driver_name(&r.at("driver"));
-        pool_name(&r.at("pool"));
         r.at("device").check(names::dns1123_label);
-        each(&r.at("tolerations"), usize::MAX, toleration);
+        bindings(r);
+        r.at("tolerations").items().for_each(|t| toleration(&t));
     });
     each(&devices.at("config"), 2 * CONFIGS, |c| {
-        c.at("source").one_of(&["FromClaim", "FromClass"]);
-        set(&c.at("requests"), REQUESTS, |f| f.str().to_owned(), |f| requests.check(f));
+        each(&c.at("requests"), REQUESTS, |f| requests.check(f));
         configuration(c);
     });
     if a.at("nodeSelector").exists() {
@@ -395,6 +414,37 @@ mod tests {
         assert_eq!(fields("ResourceClaim", claim(json!([{"name": "r"}]), "r")), ["spec.devices.requests[0]"]);
         let changed = validate_update("resource.k8s.io", "ResourceClaim", &claim(requests.clone(), "f"), &claim(requests, "r"));
         assert_eq!(changed[0].message, "Invalid value: null: field is immutable");
+    }
+    #[test]
+    fn declared_rules_come_last_and_see_both_sides_of_a_choice() {
+        let exactly = json!({"deviceClassName": "c", "allocationMode": "Some", "tolerations": [{"operator": "Like", "effect": "Odd"}]});
+        let mut several = exactly.clone();
+        several["name"] = json!("a");
+        several["deviceClassName"] = json!("C");
+        let claim = json!({"spec": {"devices": {
+            "requests": [{"name": "r", "exactly": exactly, "firstAvailable": [several]}],
+            "constraints": [{"matchAttribute": "m", "distinctAttribute": "d"}],
+            "config": [{"requests": ["x"], "opaque": {"driver": "d.example", "parameters": {}}}],
+        }}});
+        let request = |rest: &str| format!("spec.devices.requests[0]{rest}");
+        let constraint = |rest: &str| format!("spec.devices.constraints[0].{rest}");
+        assert_eq!(
+            fields("ResourceClaim", claim),
+            [
+                request(""), "spec.devices.config[0].requests[0]".into(),
+                request(".exactly.allocationMode"), request(".exactly.tolerations[0].operator"), request(".exactly.tolerations[0].effect"),
+                request(".firstAvailable[0].deviceClassName"), request(".firstAvailable[0].allocationMode"),
+                request(".firstAvailable[0].tolerations[0].operator"), request(".firstAvailable[0].tolerations[0].effect"),
+                constraint("matchAttribute"), constraint("distinctAttribute"),
+            ]
+        );
+    }
+    #[test]
+    fn statuses_tell_the_allocation_before_shares() {
+        let status = |device: serde_json::Value, pool: &str| json!({"status": {"allocation": {"devices": {"results": [{"driver": "d.example", "pool": pool, "device": "x", "shareID": "S"}]}}, "devices": [device]}});
+        let device = json!({"driver": "d.example", "pool": "p", "device": "x", "shareID": "S", "networkData": {"ips": ["x", "10.0.0.1/24"]}});
+        let told: Vec<String> = crate::validate_status_update("resource.k8s.io", "ResourceClaim", &status(device.clone(), "p"), &status(device, "q")).into_iter().map(|c| c.field).collect();
+        assert_eq!(told, ["status.devices[0].networkData.ips[0]", "status.allocation", "status.devices[0].shareID"]);
     }
     #[test]
     fn slices_say_once_which_nodes() {

@@ -144,6 +144,15 @@ fn strict_cidr(f: &Field<'_>, text: &str) -> bool {
     false
 }
 
+/// An address with the length of its network's prefix, in its canonical spelling.
+pub(crate) fn interface(f: &Field<'_>, text: &str) {
+    let Some((ip, bits)) = sloppy_cidr(text) else { return f.invalid(text, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)") };
+    let (ip, bits) = if ip.is_ipv6() && plain(ip).is_ipv4() { (plain(ip), bits.saturating_sub(96)) } else { (ip, bits) };
+    if format!("{ip}/{bits}") != text {
+        f.invalid(text, &format!("must be in canonical form ({:?})", format!("{ip}/{bits}")));
+    }
+}
+
 /// A network in its canonical spelling.
 pub(crate) fn canonical_cidr(f: &Field<'_>, text: &str) {
     if strict_cidr(f, text)

@@ -91,7 +91,7 @@ fn rules(group: &str, kind: &str) -> Rules {
 fn resource(kind: &str) -> Rules {
     match kind {
         "DeviceClass" => Rules::new(devices::class, |new, _| devices::class(new)),
-        "DeviceTaintRule" => Rules::new(devices::taint_rule, |new, _| devices::taint_rule(new)),
+        "DeviceTaintRule" => Rules::new(devices::taint_rule, |new, _| devices::taint_rule(new)).status(devices::taint_rule_status),
         "ResourceClaim" => Rules::new(devices::claim, devices::claim_update).status(devices::claim_status),
         "ResourceClaimTemplate" => Rules::new(devices::template, devices::template_update),
         "ResourceSlice" => Rules::new(devices::slice, devices::slice_update),

@@ -1,6 +1,7 @@
 //! Equality as upstream's `Semantic.DeepEqual` sees it, and unified differences for errors about changes.
 use serde_json::Value;
 use skiff_meta::Quantity;
+use std::{collections::HashMap, ops::Range};
 
 /// Equal; amounts are equal whatever their units.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
@@ -25,45 +26,81 @@ fn amounts(a: &Value, b: &Value) -> bool {
 /// Past so many lines a difference is not looked for line by line.
 const MAX_LINES: usize = 2000;
 const CONTEXT: usize = 3;
+/// A text with so many lines has lines that are everywhere, and match nothing of themselves.
+const MANY: usize = 200;
 
-/// The unified difference of two texts, three lines of context, as `diff -u` without file names.
+/// The unified difference of two texts, three lines of context, as `diff -u` without file names. It cuts where upstream's
+/// does: around the longest block that both have, then before and after it.
 pub(crate) fn unified(a: &str, b: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (a.lines().collect(), b.lines().collect());
-    let head = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
-    let tail = a[head..].iter().rev().zip(b[head..].iter().rev()).take_while(|(x, y)| x == y).count();
-    let (ma, mb) = (&a[head..a.len() - tail], &b[head..b.len() - tail]);
-    let mut edits: Vec<(char, &str)> = a[..head].iter().map(|l| (' ', *l)).collect();
-    edits.extend(middle(ma, mb));
-    edits.extend(a[a.len() - tail..].iter().map(|l| (' ', *l)));
-    hunks(&edits)
+    hunks(&edits(&a, &b))
 }
 
-/// Edits that turn `a` into `b`, by the longest common subsequence.
-fn middle<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<(char, &'a str)> {
-    if a.len().max(b.len()) > MAX_LINES {
-        return a.iter().map(|l| ('-', *l)).chain(b.iter().map(|l| ('+', *l))).collect();
-    }
-    let width = b.len() + 1;
-    let mut table = vec![0u16; (a.len() + 1) * width];
-    for i in (0..a.len()).rev() {
-        for j in (0..b.len()).rev() {
-            table[i * width + j] = if a[i] == b[j] { table[(i + 1) * width + j + 1] + 1 } else { table[(i + 1) * width + j].max(table[i * width + j + 1]) };
-        }
-    }
+fn edits<'a>(a: &[&'a str], b: &[&'a str]) -> Vec<(char, &'a str)> {
+    let blocks = if a.len().max(b.len()) > MAX_LINES { Vec::new() } else { Blocks::of(a, b) };
     let (mut i, mut j, mut out) = (0, 0, Vec::new());
-    while i < a.len() || j < b.len() {
-        if i < a.len() && j < b.len() && a[i] == b[j] {
-            out.push((' ', a[i]));
-            (i, j) = (i + 1, j + 1);
-        } else if i < a.len() && (j == b.len() || table[(i + 1) * width + j] >= table[i * width + j + 1]) {
-            out.push(('-', a[i]));
-            i += 1;
-        } else {
-            out.push(('+', b[j]));
-            j += 1;
-        }
+    for (at, to, size) in blocks.into_iter().chain([(a.len(), b.len(), 0)]) {
+        out.extend(a[i..at].iter().map(|l| ('-', *l)));
+        out.extend(b[j..to].iter().map(|l| ('+', *l)));
+        out.extend(a[at..at + size].iter().map(|l| (' ', *l)));
+        (i, j) = (at + size, to + size);
     }
     out
+}
+
+/// Blocks of lines that two texts share.
+struct Blocks<'t> {
+    a: &'t [&'t str],
+    b: &'t [&'t str],
+    /// Where the lines of `b` stand, without those that are everywhere.
+    places: HashMap<&'t str, Vec<usize>>,
+}
+
+impl<'t> Blocks<'t> {
+    /// In order: where each begins in `a` and in `b`, and its length.
+    fn of(a: &'t [&'t str], b: &'t [&'t str]) -> Vec<(usize, usize, usize)> {
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        b.iter().enumerate().for_each(|(j, line)| places.entry(line).or_default().push(j));
+        if b.len() >= MANY {
+            places.retain(|_, at| at.len() <= b.len() / 100 + 1);
+        }
+        let me = Self { a, b, places };
+        let (mut open, mut found) = (vec![(0..a.len(), 0..b.len())], Vec::new());
+        while let Some((x, y)) = open.pop() {
+            let (i, j, size) = me.longest(&x, &y);
+            if size > 0 {
+                open.push((x.start..i, y.start..j));
+                open.push((i + size..x.end, j + size..y.end));
+                found.push((i, j, size));
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
+    /// The first of the longest blocks in these parts, with the lines that are everywhere at its ends.
+    fn longest(&self, x: &Range<usize>, y: &Range<usize>) -> (usize, usize, usize) {
+        let (mut i, mut j, mut size) = (x.start, y.start, 0);
+        let mut lengths: HashMap<usize, usize> = HashMap::new();
+        for at in x.clone() {
+            let mut next = HashMap::new();
+            for &to in self.places.get(self.a[at]).into_iter().flatten().filter(|to| y.contains(to)) {
+                let k = 1 + to.checked_sub(1).and_then(|p| lengths.get(&p)).copied().unwrap_or(0);
+                next.insert(to, k);
+                if k > size {
+                    (i, j, size) = (at + 1 - k, to + 1 - k, k);
+                }
+            }
+            lengths = next;
+        }
+        while i > x.start && j > y.start && self.a[i - 1] == self.b[j - 1] {
+            (i, j, size) = (i - 1, j - 1, size + 1);
+        }
+        while i + size < x.end && j + size < y.end && self.a[i + size] == self.b[j + size] {
+            size += 1;
+        }
+        (i, j, size)
+    }
 }
 
 fn hunks(edits: &[(char, &str)]) -> String {
@@ -108,6 +145,8 @@ mod tests {
         let a = "1\n2\n3\n4\n5\n6\n7\n8\n9";
         assert_eq!(unified(a, &a.replace('5', "x")), "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+x\n 6\n 7\n 8\n");
         assert_eq!(unified("a\nb", "a"), "@@ -1,2 +1 @@\n a\n-b\n");
+        // The longest block is after the first item.
+        assert_eq!(unified("[\n{\nx\n},\n{\ny\nz\n}\n]", "[\n{\ny\nz\n}\n]"), "@@ -1,7 +1,4 @@\n [\n-{\n-x\n-},\n {\n y\n z\n");
         assert_eq!(unified(a, a), "");
     }
 }

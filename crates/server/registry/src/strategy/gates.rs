@@ -88,9 +88,21 @@ pub const CLAIM: &[&str] = &["status.healthStatus"];
 pub const CSI_NODE: &[&str] = &["status.storageHealth"];
 pub const JOB: &[&str] = &["spec.scheduling"];
 pub const CRON_JOB: &[&str] = &["spec.jobTemplate.spec.scheduling"];
-pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
+pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes", "status.allocation.devices.results.*.skipNodeOperations"];
 pub const DEVICE_TEMPLATE: &[&str] = &["spec.spec.devices.requests.*.exactly.derivedAttributes", "spec.spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
-pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations"];
+pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations", "spec.devices.*.consumesCounters.*.compatibilityGroups"];
+
+/// The status of a device goes when the device is given back.
+pub fn update_device_claim(v: &mut Value, old: &Value, _: &Prepare<'_>) {
+    let key = |d: &Value| ["driver", "pool", "device", "shareID"].map(|k| d.get(k).and_then(Value::as_str).unwrap_or_default().to_owned());
+    let results = |v: &Value| list(v, "status.allocation.devices.results").iter().map(key).collect::<Vec<_>>();
+    let (now, before) = (results(v), results(old));
+    let Some(devices) = v.pointer_mut("/status/devices").and_then(Value::as_array_mut) else { return };
+    devices.retain(|d| now.contains(&key(d)) || !before.contains(&key(d)));
+    if devices.is_empty() {
+        remove(v, "status.devices");
+    }
+}
 
 /// DRAListTypeAttributes, DRANodeAllocatableResources.
 pub fn prepare_slice(v: &mut Value, _: &Prepare<'_>) {

@@ -9,6 +9,7 @@ pub mod gates;
 pub mod generation;
 pub mod namespace;
 pub mod pod;
+pub mod pod_resources;
 pub mod secret;
 pub mod service;
 pub mod volume;

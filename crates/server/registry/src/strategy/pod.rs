@@ -1,10 +1,11 @@
 //! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
-use super::Prepare;
+use super::{Prepare, pod_resources};
 use crate::{table::Role, value::{at, copy, list, remove, set, text}};
 use serde_json::{Value, json};
 use skiff_meta::Quantity;
 
 pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {
+    pod_resources::fill(v);
     let class = qos_class(v);
     set(v, "status", json!({"phase": "Pending", "qosClass": class}));
     if !list(v, "spec.schedulingGates").is_empty() {
@@ -73,7 +74,10 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
         Some(Role::Resize) => resize(v, old),
         // The server itself sets the node and the condition.
         Some(Role::Binding) => {}
-        _ => copy(v, old, "status"),
+        _ => {
+            copy(v, old, "status");
+            pod_resources::keep(v, old);
+        }
     }
 }
 
@@ -101,6 +105,8 @@ fn resize(v: &mut Value, old: &Value) {
     }
     copy(&mut spec, &v["spec"], "resources");
     set(v, "spec", spec);
+    pod_resources::keep(v, old);
+    pod_resources::fill(v);
     copy(v, old, "status");
     copy(v, old, "metadata.labels");
     copy(v, old, "metadata.annotations");

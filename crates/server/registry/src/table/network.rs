@@ -31,12 +31,14 @@ pub fn rows() -> Vec<Resource> {
             s.generation = Some(ON_SPEC);
         }),
         cluster(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().columns(print::device_taint_rule()).strategy(|s| {
+            s.unconditional_update = false;
             s.status_metadata = StatusMetadata::Kept;
             s.generation = Some(ON_SPEC);
         }),
         namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| {
             s.answers_object = true;
             s.gated = strategy::gates::DEVICE_CLAIM;
+            s.prepare_update = Some(strategy::gates::update_device_claim);
             s.status_metadata = StatusMetadata::Kept;
         }),
         namespaced(DRA, "v1", "ResourceClaimTemplate", "resourceclaimtemplates").strategy(|s| {
