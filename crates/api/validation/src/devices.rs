@@ -5,7 +5,7 @@ use crate::{
     field::Field,
     names,
     pod::affinity,
-    show::{Json, internal, json, quote},
+    show::{Json, internal, json},
     storage::driver_name,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -355,16 +355,10 @@ fn device_status(f: &Field<'_>, allocated: bool) {
     each(&f.at("networkData").at("ips"), ADDRESSES, |ip| crate::ip::interface(ip, ip.str()));
 }
 
-/// A device as upstream shows it: by a text, or, where it is shared, as a struct.
+/// A device as upstream shows it: as its struct.
 fn device_id(f: &Field<'_>) -> Json {
-    let part = |k: &str| f.inside(k).str();
-    match part("shareID") {
-        "" => Json(quote(&[part("driver"), part("pool"), part("device")].join("/"))),
-        share => {
-            let [driver, pool, device, share] = [part("driver"), part("pool"), part("device"), share].map(|s| json(&s.into()));
-            Json(format!("{{\"Driver\":{driver},\"Pool\":{pool},\"Device\":{device},\"ShareID\":{share}}}"))
-        }
-    }
+    let [driver, pool, device, share] = ["driver", "pool", "device", "shareID"].map(|k| json(&f.inside(k).str().into()));
+    Json(format!("{{\"Driver\":{driver},\"Pool\":{pool},\"Device\":{device},\"ShareID\":{share}}}"))
 }
 
 fn lower_uuid(s: &str) -> bool {

@@ -154,12 +154,28 @@ fn device(d: &Field<'_>, each_node: bool) {
         qualified(&capacity, key);
         if c.at("requestPolicy").exists() && !shared {
             c.at("requestPolicy").forbidden("allowMultipleAllocations must be true");
+        } else {
+            policy(&c.at("requestPolicy"));
         }
     }
     at_most(&d.at("taints"), TAINTS, taint);
     each(&d.at("consumesCounters"), CONSUMPTIONS, |c| counted(&c.at("counters")));
     place(d, each_node);
     bindings(d);
+}
+
+/// Which amounts may be asked for: out of a list or out of a range, and there is one for who asks for none.
+fn policy(p: &Field<'_>) {
+    let (values, range) = (!p.at("validValues").is_empty(), p.at("validRange").exists());
+    match (values, range, p.at("default").exists()) {
+        (true, true, _) => p.forbidden("exactly one policy can be specified, cannot specify \"validValues\" and \"validRange\" at the same time"),
+        (true, _, false) => p.at("default").required("required when validValues is defined"),
+        (_, true, false) => p.at("default").required("required when validRange is defined"),
+        _ => {}
+    }
+    if range && !values && p.at("default").exists() && !p.at("validRange").at("min").exists() {
+        p.at("validRange").at("min").required("required when validRange is defined");
+    }
 }
 
 /// Which nodes can use a device, where each device says that for itself.
@@ -278,6 +294,7 @@ mod tests {
             (json!({"name": "x", "allNodes": true}), true, &[]),
             (json!({"name": "x"}), true, &["spec.devices[0]"]),
             (json!({"name": "x", "allNodes": true, "nodeName": "n"}), true, &["spec.devices[0]"]),
+            (json!({"name": "x", "allowMultipleAllocations": true, "capacity": {"c": {"value": "1", "requestPolicy": {"validRange": {"min": "1"}}}}}), false, &["spec.devices[0].capacity[c].requestPolicy.default"]),
             (json!({"name": "x", "bindingConditions": ["a"]}), false, &["spec.devices[0].bindingFailureConditions"]),
             (json!({"name": "x", "bindingConditions": ["a"], "bindingFailureConditions": ["a"]}), false, &["spec.devices[0].bindingFailureConditions[0]"]),
             (json!({"name": "x", "consumesCounters": [{"counterSet": "C", "counters": {"K": {}}}]}), false, &["spec.devices[0].consumesCounters[0].counterSet", "spec.devices[0].consumesCounters[0].counters"]),
