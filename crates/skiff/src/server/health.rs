@@ -124,10 +124,10 @@ fn loaded(store: &dyn Store) -> Result<(), String> {
     done(store.revision().0 > 0, "the datastore has no revision")
 }
 
-/// Who writes is asked for what is done already: it has to come to it behind all that waits.
+/// Who commits has to come to it behind all that waits.
 async fn answers(store: Arc<dyn Store>) -> Result<(), String> {
     loaded(&*store)?;
-    match tokio::time::timeout(ANSWER, store.compact(store.oldest())).await {
+    match tokio::time::timeout(ANSWER, store.answers()).await {
         Ok(answer) => answer.map_err(|e| e.to_string()),
         Err(_) => Err(format!("the datastore did not answer within {ANSWER:?}")),
     }

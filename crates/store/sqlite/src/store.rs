@@ -108,6 +108,9 @@ impl Store for Sqlite {
         }
         self.ask(|reply| Job::Compact(revision, reply)).await
     }
+    async fn answers(&self) -> Result<(), StoreError> {
+        self.ask(Job::Answer).await
+    }
     async fn sealed(&self, again: bool) -> Result<Sealed, StoreError> {
         self.ask(|reply| Job::Sealed(again, reply)).await
     }

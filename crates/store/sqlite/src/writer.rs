@@ -26,6 +26,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(crate) enum Job {
     Commit(Proposal, Reply<Entry>),
     Compact(Revision, Reply<()>),
+    Answer(Reply<()>),
     History(ListQuery, Revision, Reply<Page>),
     /// True: seal anew what is stale.
     Sealed(bool, Reply<Sealed>),
@@ -74,6 +75,9 @@ impl Writer {
                 }
                 Wake::Job(Job::Sealed(again, reply)) => self.walks.push_back(Walk::new(again, reply)),
                 Wake::Job(Job::Compact(revision, reply)) => self.compact(revision, reply),
+                Wake::Job(Job::Answer(reply)) => {
+                    let _ = reply.send(Ok(()));
+                }
                 Wake::Job(Job::History(query, at, reply)) => {
                     let _ = reply.send(self.history(&query, at));
                 }

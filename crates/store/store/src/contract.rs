@@ -120,6 +120,9 @@ pub trait Store: Send + Sync + 'static {
     /// Forgets what was superseded at or before `revision`: afterwards `revision` itself can still be listed and
     /// watched from, nothing older. Present state stays. One step back is no error.
     async fn compact(&self, revision: Revision) -> Result<(), StoreError>;
+    /// Comes back when who commits has come to it, behind the commits that wait: changes nothing, writes nothing; the
+    /// caller bounds the wait. Errors: `Closed`.
+    async fn answers(&self) -> Result<(), StoreError>;
     /// Looks how values at rest are sealed, and with `again` seals those anew that lie otherwise than they would be
     /// written today, in small steps between commits: revisions and watchers don't notice. An engine that keeps nothing
     /// at rest has nothing to tell.

@@ -215,6 +215,9 @@ impl Store for Memory {
         state.events.retain(|e| e.revision() > oldest);
         Ok(())
     }
+    async fn answers(&self) -> Result<(), StoreError> {
+        if self.state.lock().closed { Err(StoreError::Closed) } else { Ok(()) }
+    }
     async fn close(&self) -> Result<(), StoreError> {
         let mut state = self.state.lock();
         state.closed = true;

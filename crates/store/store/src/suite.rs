@@ -357,9 +357,13 @@ async fn waiting_ends_with_the_revision(store: Subject) {
 async fn a_closed_store_says_so(store: Subject) {
     put(&store, "pods/a/x", "1").await;
     let mut watch = store.watch("pods/", store.revision()).expect("present");
+    let before = store.revision();
+    store.answers().await.expect("an open store answers");
+    assert_eq!(store.revision(), before, "who asks changes nothing");
     store.close().await.expect("closes");
     assert!(matches!(watch.next().await, Some(Err(StoreError::Closed))));
     assert!(watch.next().await.is_none());
     assert!(matches!(store.commit(write("pods/a/y", Expect::Absent, Some("1"), Tier::Durable)).await, Err(StoreError::Closed)));
+    assert!(matches!(store.answers().await, Err(StoreError::Closed)));
     assert!(store.get("pods/a/x").is_some(), "reads go on");
 }
