@@ -48,12 +48,10 @@ impl Registry {
             warnings.extend(adopt(&mut v));
         }
         self.prepare(ctx, &mut v, old, change.role);
-        let reserved = self.reserve(ctx, &mut v, old);
+        let reserved = self.reserve(ctx, &mut v, old)?;
         let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         ctx.row.shape.canonical(&kind, &mut v);
         self.validate(ctx, &v, old, change.role)?;
-        // What is wrong with the object itself is told before what it cannot have.
-        let reserved = reserved?;
         if hollow::lists(&ctx.call.body) {
             ctx.row.shape.forget_empty_lists(&kind, &mut v);
         }
