@@ -236,7 +236,7 @@ pub struct ServerArgs {
     #[arg(long)]
     pub cluster_dns: Option<IpAddr>,
     /// Domain of the cluster's DNS
-    #[arg(long, default_value = "cluster.local")]
+    #[arg(long, default_value = "cluster.local", value_parser = domain)]
     pub cluster_domain: String,
     /// Where to write the administrator's kubeconfig [default: <config-dir>/skiff.yaml]
     #[arg(long, short = 'o')]
@@ -365,6 +365,15 @@ fn url(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A DNS name, with or without the dot at its end.
+fn domain(text: &str) -> Result<String, String> {
+    let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    match skiff_meta::is_dns1123_subdomain(&name) {
+        Ok(()) => Ok(name),
+        Err(_) => Err("it is no DNS name, which is written like cluster.local".into()),
+    }
+}
+
 /// An address and the length of its prefix, with no bits set beyond that.
 fn network(text: &str) -> Result<IpNet, String> {
     let form = "a network is written like 10.42.0.0/16 or fd00:42::/56";
@@ -388,6 +397,14 @@ mod tests {
         assert!(url("https://192.0.2.10:6443").is_ok() && url("https://[fd00::1]:6443").is_ok());
         for bad in ["foo", "foo:6443", "http://foo:6443", "https://", ""] {
             assert!(url(bad).is_err_and(|e| e.contains("https://host:port")), "{bad}");
+        }
+    }
+
+    #[test]
+    fn domains_are_names() {
+        assert_eq!(domain("Cluster.Local."), Ok("cluster.local".into()));
+        for bad in ["../x", "", ".", "a..b", "a b", "-a"] {
+            assert!(domain(bad).is_err(), "{bad}");
         }
     }
 

@@ -1,6 +1,17 @@
 //! Texts as Go writes and reads them, where clients see them: durations and quotes.
 use std::fmt::Write;
 
+/// What Go says of digits, without their sign, that are no number, or none of this size.
+pub fn number_error(digits: &str) -> &'static str {
+    if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
+}
+
+/// Parses a number of 64 bits with a sign; the error is that of Go's `ParseInt`.
+pub fn parse_int(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {}: {}", quote(text), number_error(digits)))
+}
+
 const UNITS: &[(&str, i128)] = &[
     ("ns", 1),
     ("us", 1_000),

@@ -1,5 +1,5 @@
 //! Strategic merge patch: the order of merged lists.
-use crate::list::{key_eq, merge_unordered};
+use crate::list::{Places, key_eq, merge_unordered};
 use crate::strategic::Facts;
 use crate::{PatchError, strategic};
 use serde_json::Value;
@@ -21,9 +21,8 @@ pub(crate) fn merge_ordered(old: Option<&Value>, patch: Option<&Value>, order: &
         return Ok(None);
     }
     check_order(patch, order, facts.merge_key)?;
-    let in_order = |i: &Value| order.iter().any(|o| key_eq(o, i, facts.merge_key));
     let merged = if has_patch { merge_unordered(old, patch, facts)? } else { old.to_vec() };
-    Ok(Some(Value::Array(arrange(merged, &in_order, order, old, facts.merge_key))))
+    Ok(Some(Value::Array(arrange(merged, &Places::of(order, facts.merge_key), &Places::of(old, facts.merge_key)))))
 }
 
 fn misordered(patch: &[Value], order: &[Value]) -> PatchError {
@@ -43,13 +42,12 @@ fn check_order(patch: &[Value], order: &[Value], key: &str) -> Result<(), PatchE
     Ok(())
 }
 
-/// Items that the patch names in `wanted`'s order, the others in the server's, merged like two sorted lists by the
-/// server's order.
-pub(crate) fn arrange(merged: Vec<Value>, named: &dyn Fn(&Value) -> bool, wanted: &[Value], server: &[Value], key: &str) -> Vec<Value> {
-    let place = |list: &[Value], i: &Value| list.iter().position(|o| key_eq(o, i, key));
-    let (mut ours, mut theirs): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|i| named(i));
-    ours.sort_by_key(|i| place(wanted, i).unwrap_or(usize::MAX));
-    theirs.sort_by_key(|i| place(server, i).unwrap_or(usize::MAX));
+/// Items that stand in `wanted` in its order, the others in the server's, merged like two sorted lists by the server's
+/// order.
+pub(crate) fn arrange(merged: Vec<Value>, wanted: &Places<'_>, server: &Places<'_>) -> Vec<Value> {
+    let (mut ours, mut theirs): (Vec<Value>, Vec<Value>) = merged.into_iter().partition(|i| wanted.find(i).is_some());
+    ours.sort_by_cached_key(|i| wanted.find(i));
+    theirs.sort_by_cached_key(|i| server.find(i).unwrap_or(usize::MAX));
     let (mut left, mut right) = (theirs.into_iter().peekable(), ours.into_iter().peekable());
     let mut out = Vec::new();
     loop {
@@ -57,7 +55,7 @@ pub(crate) fn arrange(merged: Vec<Value>, named: &dyn Fn(&Value) -> bool, wanted
             (None, None) => return out,
             (Some(_), None) => true,
             (None, Some(_)) => false,
-            (Some(l), Some(r)) => matches!((place(server, l), place(server, r)), (Some(a), Some(b)) if a < b),
+            (Some(l), Some(r)) => matches!((server.find(l), server.find(r)), (Some(a), Some(b)) if a < b),
         };
         out.extend(if first_left { left.next() } else { right.next() });
     }

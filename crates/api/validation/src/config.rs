@@ -25,7 +25,7 @@ pub(crate) fn config_map(v: &Field<'_>) {
         size += decoded_len(f.str());
     }
     if size > MAX_SIZE {
-        v.under("-", "").too_long(MAX_SIZE);
+        v.under("-", "[]").too_long(MAX_SIZE);
     }
 }
 

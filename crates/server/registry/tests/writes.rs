@@ -127,6 +127,10 @@ async fn patches_of_three_kinds() {
 async fn applies_own_fields_and_conflict() {
     let c = Cluster::new();
     let config = |v: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"k": v}});
+    let mut of_another = config("1");
+    of_another["metadata"]["uid"] = "11".into();
+    let s = c.apply("configmaps", "x", "alice", of_another).await.unwrap_err();
+    assert!(s.code == 409 && s.message.ends_with("uid mismatch: the provided object specified uid 11, and no existing object was found"), "{}", s.message);
     let first = c.apply("configmaps", "x", "alice", config("1")).await.unwrap();
     assert_eq!(first["metadata"]["managedFields"][0]["manager"], "alice");
     let again = c.apply("configmaps", "x", "alice", config("1")).await.unwrap();

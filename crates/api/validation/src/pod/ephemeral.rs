@@ -36,7 +36,7 @@ fn allowed(c: &Field<'_>) {
 /// A write to `pods/ephemeralcontainers`: they may come, never go or change.
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     if annotations::is_mirror(old) {
-        return new.under("-", "").forbidden("static pods do not support ephemeral containers");
+        return new.under("-", "[]").forbidden("static pods do not support ephemeral containers");
     }
     super::whole(new, &Options::of_pod(new, Some(old)));
     annotations::update(&new.at("metadata").at("annotations"), &old.at("metadata").at("annotations"));

@@ -5,7 +5,7 @@ use serde_json::Value;
 use skiff_meta::Quantity;
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
-    let nowhere = new.under("-", "");
+    let nowhere = new.under("-", "[]");
     if annotations::is_mirror(old) {
         return nowhere.forbidden("static pods cannot be resized");
     }

@@ -105,11 +105,10 @@ fn number_or_name(text: &str, bounds: &Bounds) -> Result<u64, String> {
 
 fn number(text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let why = if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) { "invalid syntax" } else { "value out of range" };
     match text.parse::<i64>() {
         Ok(n) if n < 0 => Err(format!("negative number ({n}) not allowed: {text}")),
         Ok(n) => Ok(n as u64),
-        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {}: {why}", quote(text))),
+        Err(_) => Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {}: {}", quote(text), skiff_meta::go::number_error(digits))),
     }
 }
 

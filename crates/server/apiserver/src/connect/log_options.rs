@@ -1,5 +1,5 @@
 //! Whether the options of a request for a pod's log make sense, before anybody looks for the pod. Pure.
-use skiff_meta::{Cause, Status};
+use skiff_meta::{Cause, Status, go};
 use skiff_request::Query;
 
 const STREAMS: [&str; 3] = ["All", "Stderr", "Stdout"];
@@ -7,7 +7,7 @@ const STREAMS: [&str; 3] = ["All", "Stderr", "Stdout"];
 /// 400 of what is no number, 422 of what makes no sense.
 pub(super) fn check(query: &Query, pod: &str) -> Result<(), Status> {
     let given = |key: &str| query.get(key).filter(|v| !v.is_empty());
-    let number = |key: &str| given(key).map(|v| v.parse::<i64>().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {v:?}: invalid syntax")))).transpose();
+    let number = |key: &str| given(key).map(|v| go::parse_int(v).map_err(Status::bad_request)).transpose();
     let (tail, bytes, since) = (number("tailLines")?, number("limitBytes")?, number("sinceSeconds")?);
     let mut causes = Vec::new();
     if let Some(n) = tail.filter(|n| *n < 0) {
@@ -36,9 +36,9 @@ fn invalid(field: &str, bad: i64, why: &str) -> Cause {
     Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {bad}: {why}"), field: field.into() }
 }
 
-/// Of options that are at odds with one another: of no field.
+/// Of options that are at odds with one another: of the whole.
 fn forbidden(why: &str) -> Cause {
-    Cause { reason: "FieldValueForbidden".into(), message: format!("Forbidden: {why}"), field: String::new() }
+    Cause { reason: "FieldValueForbidden".into(), message: format!("Forbidden: {why}"), field: "[]".into() }
 }
 
 #[cfg(test)]
@@ -55,9 +55,9 @@ mod tests {
             (vec![("tailLines", "-1")], 422, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
             (vec![("limitBytes", "0")], 422, "limitBytes: Invalid value: 0: must be greater than 0"),
             (vec![("sinceSeconds", "0")], 422, "sinceSeconds: Invalid value: 0: must be greater than 0"),
-            (vec![("sinceSeconds", "0"), ("sinceTime", "2026-01-01T00:00:00Z")], 422, "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"),
+            (vec![("sinceSeconds", "0"), ("sinceTime", "2026-01-01T00:00:00Z")], 422, "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"),
             (vec![("stream", "x")], 422, "stream: Unsupported value: \"x\": supported values: \"All\", \"Stderr\", \"Stdout\""),
-            (vec![("stream", "Stdout"), ("tailLines", "1")], 422, "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"),
+            (vec![("stream", "Stdout"), ("tailLines", "1")], 422, "[]: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"),
         ] {
             let query = Query(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
             let got = check(&query, "p").err();

@@ -1,6 +1,6 @@
 //! ListOptions: which combinations are allowed, and what they mean.
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
-use skiff_meta::{Cause, Revision, Status};
+use skiff_meta::{Cause, Revision, Status, go};
 use skiff_request::Query;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,7 @@ pub struct ListOptions {
     pub continue_token: String,
     pub send_initial_events: Option<bool>,
     pub bookmarks: bool,
+    /// None: the server's choice. Zero: at once, as of a negative number.
     pub timeout_seconds: Option<u64>,
 }
 
@@ -25,14 +26,12 @@ pub struct ListOptions {
 pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
     match text.unwrap_or_default() {
         "" => Ok(None),
-        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: {}", no_number(s)))),
+        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: {}", go::number_error(s)))),
     }
 }
 
-/// What Go says of a text that is no number.
-fn no_number(text: &str) -> &'static str {
-    if text.bytes().all(|b| b.is_ascii_digit()) { "value out of range" } else { "invalid syntax" }
-}
+/// Seconds that Go's durations have room for.
+const LONGEST: i64 = i64::MAX / 1_000_000_000;
 
 fn cause(field: &str, reason: &str, message: String) -> Cause {
     Cause { reason: reason.into(), message, field: field.into() }
@@ -48,7 +47,7 @@ impl ListOptions {
     pub fn parse(q: &Query, watch: bool) -> Result<Self, Status> {
         let number = |key: &str| match q.get(key) {
             None | Some("") => Ok(None),
-            Some(s) => s.parse::<i64>().map(Some).map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {s:?}: invalid syntax"))),
+            Some(s) => go::parse_int(s).map(Some).map_err(Status::bad_request),
         };
         let revision = parse_revision(q.get("resourceVersion")).map_err(|s| if watch { s } else { Status::bad_request(format!("invalid resource version: {}", s.message)) })?;
         let given = q.get("resourceVersionMatch").unwrap_or_default();
@@ -64,7 +63,7 @@ impl ListOptions {
             continue_token: q.get("continue").unwrap_or_default().to_owned(),
             send_initial_events: q.get("sendInitialEvents").map(|_| q.flag("sendInitialEvents")),
             bookmarks: q.flag("allowWatchBookmarks"),
-            timeout_seconds: number("timeoutSeconds")?.filter(|n| *n > 0).map(|n| n as u64),
+            timeout_seconds: number("timeoutSeconds")?.filter(|n| *n != 0).map(|n| n.clamp(0, LONGEST) as u64),
         };
         let causes = options.errors(given, watch);
         if causes.is_empty() { Ok(options) } else { Err(invalid(causes)) }
@@ -123,6 +122,15 @@ mod tests {
     use super::*;
     fn parse(pairs: &[(&str, &str)], watch: bool) -> Result<ListOptions, Status> {
         ListOptions::parse(&Query(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()), watch)
+    }
+    #[test]
+    fn times_and_numbers_out_of_range() {
+        for (seconds, want) in [("0", None), ("-1", Some(0)), ("7", Some(7)), ("9223372036854775807", Some(9_223_372_036))] {
+            assert_eq!(parse(&[("timeoutSeconds", seconds)], true).unwrap().timeout_seconds, want, "{seconds}");
+        }
+        for (limit, why) in [("99999999999999999999", "value out of range"), ("x", "invalid syntax")] {
+            assert!(parse(&[("limit", limit)], false).unwrap_err().message.ends_with(why), "{limit}");
+        }
     }
     #[test]
     fn any_state_is_listed_whole() {

@@ -75,6 +75,10 @@ impl Registry {
         let api_version = kind.api_version();
         let tracker = Tracker::new(shape, &api_version, &ctx.call.target.subresource, reset(ctx)).folded(ctx.row.custom.is_none());
         let v = tracker.apply_to(&mut live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
+        let uid = value::text(&v, "metadata.uid");
+        if entry.is_none() && !uid.is_empty() {
+            return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found")));
+        }
         let mut incoming = decode::patched(ctx, options, v, Vec::new())?;
         match options.validation {
             FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),

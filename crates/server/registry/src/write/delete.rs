@@ -50,7 +50,7 @@ impl DeleteOptions {
         let q = &ctx.call.query;
         let mut v = json!({});
         if let Some(g) = q.get("gracePeriodSeconds") {
-            let n: i64 = g.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {g:?}: invalid syntax")))?;
+            let n: i64 = skiff_meta::go::parse_int(g).map_err(Status::bad_request)?;
             v["gracePeriodSeconds"] = n.into();
         }
         if let Some(p) = q.get("propagationPolicy") {

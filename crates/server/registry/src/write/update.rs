@@ -98,7 +98,7 @@ impl Registry {
                 vec![super::metadata::invalid("metadata.resourceVersion", &serde_json::json!(0), "must be specified for an update")],
             )),
             asked if asked == entry.revision.to_string() => Ok(()),
-            asked if asked.parse::<u64>().is_err() => Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: invalid syntax"))),
+            asked if asked.parse::<u64>().is_err() => Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: {}", skiff_meta::go::number_error(asked)))),
             _ => Err(Status::conflict(&row, name, MODIFIED)),
         }
     }
