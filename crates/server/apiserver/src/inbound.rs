@@ -42,8 +42,8 @@ fn too_large() -> Status {
     Status::new(Reason::RequestEntityTooLarge, format!("Request entity too large: limit is {BODY_LIMIT}"))
 }
 
-/// The whole body, unpacked, within the limit.
-pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, Status> {
+/// The whole body as it came, within the limit.
+pub(crate) async fn body(mut body: Incoming) -> Result<Bytes, Status> {
     let mut out = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Status::bad_request(format!("the body could not be read: {e}")))?;
@@ -55,10 +55,12 @@ pub(crate) async fn body(headers: &HeaderMap, mut body: Incoming) -> Result<Byte
             out.extend_from_slice(&data);
         }
     }
-    match headers.get("content-encoding").and_then(|v| v.to_str().ok()) {
-        Some("gzip") => unpack(&out),
-        _ => Ok(out.freeze()),
-    }
+    Ok(out.freeze())
+}
+
+/// Whether a body has to be unpacked.
+pub(crate) fn packed(headers: &HeaderMap) -> bool {
+    headers.get("content-encoding").is_some_and(|v| v.as_bytes() == b"gzip")
 }
 
 /// Takes in the rest of a body that is refused, so that the client gets to read why: a connection that is closed while
@@ -76,7 +78,8 @@ async fn drain(mut body: Incoming) {
     let _ = tokio::time::timeout(Duration::from_secs(10), all).await;
 }
 
-fn unpack(packed: &[u8]) -> Result<Bytes, Status> {
+/// A packed body, unpacked within the same limit.
+pub(crate) fn unpack(packed: &[u8]) -> Result<Bytes, Status> {
     struct Limited(Vec<u8>);
     impl Write for Limited {
         fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {

@@ -8,6 +8,7 @@
 
 mod aggregation;
 mod answer;
+mod aside;
 mod asked;
 mod audited;
 mod bootstrap;

@@ -1,7 +1,7 @@
 //! What the server counts about itself, under upstream's names.
 //!
 //! Labels come from outside, so only what the server knows becomes one: resources of its table, paths of its own.
-use crate::asked::Asked;
+use crate::{asked::Asked, aside::Past};
 use http::{Method, request::Parts};
 use parking_lot::{Mutex, RwLock};
 use skiff_meta::GroupVersionResource;
@@ -145,6 +145,8 @@ pub(crate) struct Series {
     validated: [OnceLock<Histogram>; VALIDATIONS.len()],
     /// Of watches and connections, those that are open.
     open: AtomicI64,
+    /// Whether these compute for long.
+    pub past: Past,
 }
 
 /// Events sent to watches of one resource.
@@ -196,7 +198,7 @@ impl Metrics {
             return s.clone();
         }
         let fresh = |labels: &Labels| {
-            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), bodies: OnceLock::new(), validated: Default::default(), open: AtomicI64::new(0) })
+            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), bodies: OnceLock::new(), validated: Default::default(), open: AtomicI64::new(0), past: Past::default() })
         };
         self.series.write().entry(labels).or_insert_with_key(fresh).clone()
     }

@@ -2,6 +2,7 @@
 use crate::{
     aggregation::Aggregation,
     answer::{self, Rendering, Reply, full},
+    aside::{Aside, Size},
     asked::{self, Asked},
     audited, compress,
     config::Config,
@@ -24,7 +25,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
-use skiff_registry::{print::Columns, table::{Computed, Role}};
+use skiff_registry::{print::Columns, table::{Computed, Resource, Role}};
 use http_body::Body;
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
 use std::{net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
@@ -42,6 +43,8 @@ pub struct Server {
     pub(crate) config: Config,
     pub(crate) stop: CancellationToken,
     pub(crate) flow: Arc<Flow>,
+    /// Where requests compute that may do so for long.
+    pub(crate) aside: Aside,
     /// What health checks have come to.
     pub(crate) health: health::Results,
     pub(crate) metrics: Metrics,
@@ -104,7 +107,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, aside: Aside::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -219,7 +222,10 @@ impl Server {
                 self.relayed(c.serve(body, upgrade).await)
             }
             Route::Resource { .. } => self.resource(parts, body, user, asked, passage).await,
-            _ => self.path(parts, &user, asked, passage).await,
+            _ => {
+                let size = if made(parts.uri.path()) { Size::Document } else { Size::Small };
+                self.aside.run(&size, None, self.path(parts, &user, asked, passage)).await
+            }
         }
     }
 
@@ -291,9 +297,6 @@ impl Server {
         let registry = &self.config.registry;
         let r = &target.resource;
         let row = registry.table().at(&r.group, &r.resource, &r.version);
-        let unserved = row.is_none() && !self.built_in(&r.group);
-        // A subresource that the kind lacks is nobody's, and not deprecated.
-        let known = row.as_ref().is_some_and(|row| target.subresource.is_empty() || row.subresource(&target.subresource).is_some());
         let custom = row.as_ref().is_some_and(|row| row.custom.is_some());
         let refused = || if custom { Status::method_not_allowed(&target.group_resource(), parts.method.as_str()) } else { asked::no_such_method() };
         let verb = verb.ok_or_else(refused)?;
@@ -302,13 +305,36 @@ impl Server {
             return Err(refused());
         }
         let form = self.form(parts, &query, verb, row.as_deref())?;
-        let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
-        let listed = (verb == Verb::List).then(|| target.clone());
         let mut call = Call::new(verb, target);
         call.content_type = inbound::media_type(&parts.headers);
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        call.query = query;
         if verb.writes() {
-            call.body = inbound::body(&parts.headers, body).await?;
+            call.body = inbound::body(body).await?;
+        }
+        let (size, series) = (self.size(parts, &call), passage.series.clone());
+        self.aside.run(&size, series.as_ref().map(|s| &s.past), self.worked(parts, user, call, row, form, passage)).await
+    }
+
+    /// What is known of a call before it is worked on.
+    fn size(&self, parts: &Parts, call: &Call) -> Size {
+        match call.verb {
+            Verb::List | Verb::Watch => {
+                let (objects, bytes) = self.flow.sizes.of(&call.target);
+                Size::List { objects, bytes }
+            }
+            verb if verb.writes() => Size::Body { bytes: call.body.len(), packed: inbound::packed(&parts.headers) },
+            _ => Size::Small,
+        }
+    }
+
+    /// A call whose body is there, and its answer.
+    async fn worked(&self, parts: &Parts, user: Arc<User>, mut call: Call, row: Option<Arc<Resource>>, form: Form, passage: &mut Passage) -> Result<Response<Reply>, Status> {
+        let registry = &self.config.registry;
+        if call.verb.writes() {
+            if inbound::packed(&parts.headers) {
+                call.body = inbound::unpack(&call.body)?;
+            }
             if let Some(series) = &passage.series {
                 series.body(call.body.len());
             }
@@ -317,7 +343,12 @@ impl Server {
             call.notes = Some(record.notes().clone());
             audited::request(record, &call, row.as_deref());
         }
-        let include = match query.get("includeObject") {
+        let watched = (call.verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&call.target.resource));
+        let listed = (call.verb == Verb::List).then(|| call.target.clone());
+        let unserved = row.is_none() && !self.built_in(&call.target.resource.group);
+        // A subresource that the kind lacks is nobody's, and not deprecated.
+        let known = row.as_ref().is_some_and(|row| call.target.subresource.is_empty() || row.subresource(&call.target.subresource).is_some());
+        let include = match call.query.get("includeObject") {
             Some("None") => table::Include::None,
             Some("Object") => table::Include::Object,
             Some(other) if !matches!(other, "" | "Metadata") && form.shape == negotiate::Shape::Table => {
@@ -325,7 +356,6 @@ impl Server {
             }
             _ => table::Include::Metadata,
         };
-        call.query = query;
         let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let scaled = row.as_ref().is_some_and(|r| r.custom.is_none() && r.subresource(&call.target.subresource).is_some_and(|s| s.role == Role::Scale));
@@ -364,7 +394,7 @@ impl Server {
         Ok(response)
     }
 
-    fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&skiff_registry::table::Resource>) -> Result<Form, Status> {
+    fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&Resource>) -> Result<Form, Status> {
         let pretty = pretty(parts, query);
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
         // Reviews are no objects: nothing but themselves can be made of them.
@@ -387,6 +417,11 @@ impl Server {
             Decision::Deny(why) | Decision::NoOpinion(why) => Err(forbidden_path(user, parts, &why)),
         }
     }
+}
+
+/// Whether what is at a path is made of everything that is served or counted.
+fn made(path: &str) -> bool {
+    ["/openapi/", "/metrics", "/debug/"].iter().any(|p| path.starts_with(p))
 }
 
 pub(crate) fn accept(parts: &Parts) -> Option<&str> {
