@@ -295,7 +295,7 @@ pub struct AgentArgs {
     pub server: String,
     /// Token of the server; seen by everybody on this machine, --token-file is not
     #[arg(long, short = 't', env = "SKIFF_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
+    pub token: Option<crate::flags::Secret>,
     /// File with the token of the server, which keeps one in <data-dir>/server/node-token
     #[arg(long, env = "SKIFF_TOKEN_FILE")]
     pub token_file: Option<PathBuf>,

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// The token of the command line, the environment or a file. Later starts need none.
 pub fn token(args: &AgentArgs) -> anyhow::Result<Option<Token>> {
     match (&args.token, &args.token_file) {
-        (Some(text), _) => Token::parse(text).context("read --token").map(Some),
+        (Some(text), _) => Token::parse(text.reveal()).context("read --token").map(Some),
         (None, Some(path)) => Token::read(path).map(Some),
         (None, None) => Ok(None),
     }
