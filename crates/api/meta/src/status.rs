@@ -100,11 +100,13 @@ pub struct Status {
     pub foreign_reason: Option<Box<str>>,
     /// What the client is told beside the failure, in headers: it came up before the request failed.
     pub warnings: Vec<String>,
+    /// The authoriser's refusal: upstream tells browsers not to guess what its answer is.
+    pub unauthorized: bool,
 }
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, foreign_reason: None, warnings: Vec::new() }
+        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
     }
     /// With what was to be told before it failed, in front.
     pub fn warned(mut self, warnings: &[String]) -> Self {
@@ -118,7 +120,7 @@ impl Status {
     /// What DELETE answers when the object is gone: a success that carries the uid.
     pub fn deleted(r: &GroupResource, name: &str, uid: &str) -> Self {
         let details = StatusDetails { name: name.into(), group: r.group.to_string(), kind: r.resource.to_string(), uid: uid.into(), ..Default::default() };
-        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, foreign_reason: None, warnings: Vec::new() }
+        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
     }
     pub fn not_found(r: &GroupResource, name: &str) -> Self {
         Self::about(Reason::NotFound, r, name, format!("{r} {name:?} not found"))
@@ -234,6 +236,7 @@ impl Status {
                 details: w.details.map(Box::new),
                 continue_token: w.metadata.and_then(|m| m.get("continue").and_then(|c| c.as_str().map(str::to_owned))),
                 warnings: Vec::new(),
+                unauthorized: false,
             },
             _ => Self { code, ..Self::new(Reason::Unknown, String::from_utf8_lossy(&body[..body.len().min(2048)])) },
         }

@@ -106,7 +106,10 @@ impl Server {
             ("openapi", Some("v3")) => {
                 let mut index = openapi::v3_index(&self.config.registry.table().rows(), &self.served());
                 self.joined(true, |a| a.join_v3_index(&mut index));
-                self.value(parts, query, &index)
+                let mut response = self.value(parts, query, &index)?;
+                let since = self.changed.of("v3", &etag(index.to_string().as_bytes()), self.config.registry.now());
+                stamp(&mut response, since);
+                Ok(response)
             }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health).await),
@@ -185,15 +188,22 @@ impl Server {
         let broken = |e: std::io::Error| Status::new(Reason::InternalError, format!("OpenAPI v2: {e}"));
         let kept = self.openapi_v2.get(protobuf, sources, make).map_err(broken)?;
         let media = if protobuf { "application/com.github.proto-openapi.spec.v2.v1.0+protobuf" } else { "application/json" };
-        let known = Self::has_copy(parts, &kept.etag);
+        let since = self.changed.of(media, &kept.etag, self.config.registry.now());
+        let known = Self::has_copy_since(parts, &kept.etag, since);
+        let finished = |body: bytes::Bytes| {
+            let mut response = tagged_response(&kept.etag, known, body, media);
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+            stamp(&mut response, since);
+            response
+        };
         if !known && crate::compress::accepts(parts) {
-            let mut response = tagged_response(&kept.etag, known, kept.packed.clone(), media);
+            let mut response = finished(kept.packed.clone());
             response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
             return Ok(response);
         }
         let body = if known { Vec::new() } else { kept.unpacked().map_err(broken)? };
-        Ok(tagged_response(&kept.etag, known, body, media))
+        Ok(finished(body.into()))
     }
 
     /// Paths of further documents, without the slash before them.
@@ -216,7 +226,8 @@ impl Server {
             return Ok(moved(&format!("/openapi/v3/{which}?hash={hash}")));
         }
         let tag = format!("\"{hash}\"");
-        let known = Self::has_copy(parts, &tag);
+        let since = self.changed.of(which, &tag, self.config.registry.now());
+        let known = Self::has_copy_since(parts, &tag, since);
         let body = match known {
             true => Vec::new(),
             false if protobuf => skiff_codec::openapi_v3_to_protobuf(&make().ok_or_else(not_found)?),
@@ -226,6 +237,7 @@ impl Server {
         let mut response = tagged_response(&tag, known, body, media);
         let caching = if asked.is_some() { "public, immutable" } else { "no-cache, private" };
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+        stamp(&mut response, since);
         if let Some(v) = asked.and_then(|_| HeaderValue::from_str(&expiry(self.config.registry.now())).ok()) {
             response.headers_mut().insert(header::EXPIRES, v);
         }
@@ -262,6 +274,15 @@ impl Server {
         tagged_response(&tag, known, if known { Vec::new() } else { body }, media)
     }
 
+    /// Whether the client has the document, by its tag or, when it names none, by the time of its copy.
+    fn has_copy_since(parts: &Parts, tag: &str, since: Timestamp) -> bool {
+        if parts.headers.contains_key(header::IF_NONE_MATCH) {
+            return Self::has_copy(parts, tag);
+        }
+        let asked = parts.headers.get(header::IF_MODIFIED_SINCE).and_then(|t| openapi::of_header(t.to_str().ok()?));
+        asked.is_some_and(|t| since <= t)
+    }
+
     /// Whether the client has the document of this tag.
     fn has_copy(parts: &Parts, tag: &str) -> bool {
         parts.headers.get(header::IF_NONE_MATCH).and_then(|t| t.to_str().ok()).is_some_and(|t| t.split(',').any(|t| t.trim() == tag))
@@ -280,6 +301,17 @@ fn tagged_response(tag: &str, known: bool, body: impl Into<bytes::Bytes>, media:
         }
     }
     response
+}
+
+/// Tells since when a document is as it is; a client that has it is told by the tag, and nothing of the body, as upstream's.
+fn stamp(response: &mut Response<Reply>, since: Timestamp) {
+    if response.headers().contains_key(header::ETAG) && response.status() == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        return;
+    }
+    if let Ok(v) = HeaderValue::from_str(&openapi::header_date(since)) {
+        response.headers_mut().insert(header::LAST_MODIFIED, v);
+    }
 }
 
 /// When a document that never changes is to be asked for again: in a year.

@@ -35,6 +35,9 @@ pub(crate) fn failure(parts: &Parts, status: &Status) -> Response<Reply> {
     if let Some(seconds) = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
+    if status.unauthorized {
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    }
     warn_all(headers, &status.warnings);
     response
 }

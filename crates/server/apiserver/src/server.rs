@@ -21,7 +21,7 @@ use crate::{
     usage::Measure,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
@@ -50,6 +50,8 @@ pub struct Server {
     pub(crate) metrics: Metrics,
     pub(crate) aggregation: Option<Arc<Aggregation>>,
     pub(crate) openapi_v2: crate::openapi::Cache<crate::documents::Sources>,
+    /// When documents of OpenAPI changed.
+    pub(crate) changed: crate::openapi::Changes,
     /// The name of the front proxies' authority, DER.
     front_proxies: Option<Vec<u8>>,
 }
@@ -107,7 +109,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, aside: Aside::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, aside: Aside::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), changed: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -186,15 +188,7 @@ impl Server {
         self.metrics.filters.took(Filter::Audit, begun);
         let begun = Instant::now();
         let user = match identity::impersonates(&parts.headers) {
-            true => match self.impersonated(parts, &asked, user, passage).await {
-                Err(status) if status.is(Reason::Forbidden) => {
-                    let mut refused = error::failure(parts, &status);
-                    refused.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-                    passage.status = Some(status);
-                    return Ok(refused);
-                }
-                other => other?,
-            },
+            true => self.impersonated(parts, &asked, user, passage).await?,
             false => Arc::new(user),
         };
         self.metrics.filters.took(Filter::Impersonation, begun);
@@ -447,5 +441,5 @@ fn forbidden_path(user: &User, parts: &Parts, why: &str) -> Status {
     if !why.is_empty() {
         text = format!("{text}: {why}");
     }
-    Status { details: Some(Box::default()), ..Status::new(Reason::Forbidden, text) }
+    Status { details: Some(Box::default()), unauthorized: true, ..Status::new(Reason::Forbidden, text) }
 }

@@ -66,10 +66,14 @@ async fn world() -> World {
 }
 
 async fn audited(audit: Option<Arc<Auditor>>) -> World {
+    made(audit, Arc::new(Masters)).await
+}
+
+async fn made(audit: Option<Arc<Auditor>>, authorizer: Arc<dyn Authorizer>) -> World {
     let table = Arc::new(Table::builtin());
     let store = Arc::new(skiff_store::memory::Memory::new(Arc::new(RowIndexer::new(table.clone()))));
     let options = Options {
-        authorizer: Arc::new(Masters),
+        authorizer,
         admission: vec![],
         now: Arc::new(SystemTime::now),
         random: Arc::new(rand::random::<u32>),
@@ -377,4 +381,101 @@ async fn watches_stream_and_end_with_the_server() {
     tokio::join!(handle.stop(std::time::Duration::from_secs(5)), async {
         assert!(watch.frame().await.is_none(), "a clean end");
     });
+}
+
+/// Computes, in namespace `slow`, until it is told to go on.
+#[derive(Default)]
+struct Slow {
+    computing: parking_lot::Mutex<usize>,
+    free: parking_lot::Mutex<bool>,
+    changed: parking_lot::Condvar,
+}
+impl Slow {
+    fn release(&self) {
+        *self.free.lock() = true;
+        self.changed.notify_all();
+    }
+}
+#[async_trait::async_trait]
+impl Authorizer for Slow {
+    async fn authorize(&self, _: &User, action: &Action) -> Decision {
+        if matches!(action, Action::Resource { target, .. } if target.namespace == "slow") {
+            *self.computing.lock() += 1;
+            let mut free = self.free.lock();
+            while !*free {
+                self.changed.wait(&mut free);
+            }
+        }
+        Decision::Allow
+    }
+    async fn rules(&self, _: &User, _: &str) -> (Vec<Value>, Vec<Value>) {
+        Default::default()
+    }
+}
+
+/// More large requests than there are workers compute, and small ones are answered before any of them ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_computes_for_long_keeps_nobody_waiting() {
+    let slow = Arc::new(Slow::default());
+    let w = Arc::new(made(None, slow.clone()).await);
+    // Without its own place for such requests the server would hang, and with it this test.
+    let (late, end) = (Arc::new(std::sync::atomic::AtomicBool::new(false)), slow.clone());
+    let (over, waiting) = std::sync::mpsc::channel::<()>();
+    let told = late.clone();
+    let watch = std::thread::spawn(move || {
+        if waiting.recv_timeout(std::time::Duration::from_secs(60)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            told.store(true, std::sync::atomic::Ordering::SeqCst);
+            end.release();
+        }
+    });
+    let places = std::thread::available_parallelism().unwrap().get();
+    let heavy: Vec<_> = (0..places + 3)
+        .map(|i| {
+            let (w, body) = (w.clone(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{i}")}, "data": {"k": "v".repeat(100_000)}}).to_string());
+            tokio::spawn(async move { w.call("POST", "/api/v1/namespaces/slow/configmaps", &[], body).await.0 })
+        })
+        .collect();
+    while *slow.computing.lock() < places {
+        tokio::task::yield_now().await;
+    }
+    for (path, code) in [("/readyz", 200), ("/api/v1/namespaces/a/configmaps", 200), ("/api/v1/namespaces/a/configmaps/x", 404)] {
+        assert_eq!(w.call("GET", path, &[], "").await.0, code, "{path}");
+    }
+    assert_eq!(w.call("POST", MAPS, &[], map("x")).await.0, 201);
+    assert!(heavy.iter().all(|h| !h.is_finished()));
+    assert!(*slow.computing.lock() <= places, "no more compute at once than there are cores");
+    assert!(!late.load(std::sync::atomic::Ordering::SeqCst), "nothing was answered while large requests computed");
+    slow.release();
+    for h in heavy {
+        assert_eq!(h.await.unwrap(), 201);
+    }
+    drop(over);
+    watch.join().unwrap();
+}
+
+/// Refusals of the authoriser alone say that their type is not to be guessed; documents say since when they are so.
+#[tokio::test]
+async fn headers_of_refusals_and_documents() {
+    let w = world().await;
+    for (method, path, code, nosniff) in [("GET", MAPS, 403, true), ("DELETE", "/metrics", 403, true), ("GET", "/apis/nope/v1/x", 403, true)] {
+        let (status, headers, _) = w.call(method, path, &[("impersonate-user", "bob")], "").await;
+        assert_eq!((status.as_u16(), headers.contains_key("x-content-type-options")), (code, nosniff), "{path}");
+    }
+    let (status, headers, _) = w.call("GET", &format!("{MAPS}/none"), &[], "").await;
+    assert_eq!((status.as_u16(), headers.contains_key("x-content-type-options")), (404, false));
+    for path in ["/openapi/v2", "/openapi/v3/apis/apps/v1", "/openapi/v3"] {
+        let (status, headers, body) = w.call("GET", path, &[], "").await;
+        assert_eq!((status.as_u16(), &headers["cache-control"], body.is_empty()), (200, &http::HeaderValue::from_static("no-cache, private"), false), "{path}");
+        let since = headers["last-modified"].to_str().unwrap().to_owned();
+        if path == "/openapi/v3" {
+            continue;
+        }
+        let tag = headers["etag"].to_str().unwrap().to_owned();
+        for (name, value, code) in [("if-modified-since", since.as_str(), 304), ("if-modified-since", "Thu, 01 Jan 1970 00:00:10 GMT", 200), ("if-none-match", tag.as_str(), 304)] {
+            let (status, headers, body) = w.call("GET", path, &[(name, value)], "").await;
+            assert_eq!((status.as_u16(), body.is_empty(), headers.contains_key("last-modified")), (code, code == 304, code == 200), "{path} {name}");
+        }
+        let (status, ..) = w.call("GET", path, &[("if-none-match", "\"other\""), ("if-modified-since", &since)], "").await;
+        assert_eq!(status, 200, "a tag is asked for before a time");
+    }
 }

@@ -128,7 +128,7 @@ fn told(mut errors: Vec<String>) -> String {
 /// What a user is told that may not do something: upstream's words, and `why` behind them.
 pub fn forbidden(user: &User, action: &Action, why: &str) -> Status {
     let behind = if why.is_empty() { String::new() } else { format!(": {why}") };
-    match action {
+    let status = match action {
         Action::Path { verb, path } => Status::forbidden(&GroupResource::new("", ""), "", &format!("User {:?} cannot {verb} path {path:?}{behind}", user.name)),
         Action::Resource { verb, target, .. } => {
             let resource = match target.subresource.as_str() {
@@ -142,5 +142,6 @@ pub fn forbidden(user: &User, action: &Action, why: &str) -> Status {
             let told = format!("User {:?} cannot {verb} resource {resource:?} in API group {:?} {scope}{behind}", user.name, target.resource.group);
             Status::forbidden(&target.group_resource(), &target.name, &told)
         }
-    }
+    };
+    Status { unauthorized: true, ..status }
 }

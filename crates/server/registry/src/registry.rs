@@ -171,7 +171,7 @@ fn forbidden(user: &User, verb: &str, target: &Target, why: &str) -> Status {
     if !why.is_empty() {
         text = format!("{text}: {why}");
     }
-    Status::forbidden(&target.group_resource(), &target.name, &text)
+    Status { unauthorized: true, ..Status::forbidden(&target.group_resource(), &target.name, &text) }
 }
 
 #[async_trait::async_trait]

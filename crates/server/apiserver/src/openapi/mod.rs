@@ -3,6 +3,7 @@
 //! document is kept packed.
 //! <https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition>
 
+mod changes;
 mod custom;
 mod discovery;
 mod kept;
@@ -12,6 +13,7 @@ mod paths;
 mod v2;
 mod v3;
 
+pub(crate) use changes::{Changes, header_date, of_header};
 pub(crate) use kept::Cache;
 pub(crate) use v2::document as v2_document;
 pub(crate) use v3::{find as v3_find, index as v3_index};

@@ -17,7 +17,7 @@ fn trouble(row: &Resource, root: &str, bytes: &Bytes, revision: Revision, why: &
 }
 
 /// Whether a failure is a conversion's.
-fn converts(row: &Resource) -> bool {
+pub(super) fn converts(row: &Resource) -> bool {
     row.custom.as_ref().is_some_and(|c| c.converter.is_some())
 }
 

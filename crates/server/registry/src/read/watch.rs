@@ -2,7 +2,11 @@
 //!
 //! Selectors turn updates into ADDED (entering) and DELETED (leaving). Each watcher has its own cursor in the store;
 //! a slow one ends with 410 and hinders nobody. The stream ends after an ERROR event and at the time-out.
-use super::{list::collect, options::ListOptions, view_of, views};
+//!
+//! While a webhook that converts custom objects fails, a watch is silent: as upstream's, it stays open, and what could not be
+//! converted is tried again, in order, so that no client misses a change or takes a bookmark for more than it got. One that
+//! has to show the present state is told after a while that it is not to be had.
+use super::{FRESH, list::collect, options::ListOptions, unreadable, view_of, views};
 use crate::{
     registry::{Context, Registry},
     selection::Selection,
@@ -13,14 +17,16 @@ use futures::{FutureExt, StreamExt, stream};
 use serde_json::json;
 use skiff_meta::{GroupVersionKind, Revision, Status};
 use skiff_request::{Answer, Frames, WatchEvent, WatchKind};
-use skiff_store::{Event, EventKind, StoreError, Watch};
-use std::{sync::Arc, time::Duration};
+use skiff_store::{Entry, Event, EventKind, StoreError, Watch};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How often an idle watch that allows bookmarks gets one, when the revision moved.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// How long before the time-out the last bookmark comes.
 const LAST_BOOKMARK: Duration = Duration::from_secs(2);
+/// How often what could not be converted is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Without `timeoutSeconds`, a watch ends between this and twice this.
 const DEFAULT_SECONDS: u64 = 1800;
 
@@ -33,6 +39,10 @@ pub(crate) async fn watch(registry: &Registry, ctx: &Context<'_>) -> Result<Answ
         None => ctx.row.prefix(ctx.namespace()),
     };
     let kind = ctx.row.gvk(ctx.version());
+    let begin = match begin {
+        Begin::At(begin) => begin,
+        Begin::Never(event) => return Ok(Answer::Watch { kind, events: stream::iter([event]).boxed() }),
+    };
     let changes = match registry.store.watch(&prefix, begin.after) {
         Ok(w) => w,
         Err(e) => return Ok(Answer::Watch { kind, events: stream::iter([failure(e, begin.after)]).boxed() }),
@@ -44,6 +54,8 @@ pub(crate) async fn watch(registry: &Registry, ctx: &Context<'_>) -> Result<Answ
         kind: kind.clone(),
         selection,
         changes,
+        ready: begin.events.into(),
+        waiting: begin.waiting,
         reached: begin.after,
         told: begin.after,
         store: registry.store.clone(),
@@ -56,12 +68,27 @@ pub(crate) async fn watch(registry: &Registry, ctx: &Context<'_>) -> Result<Answ
         over: false,
     };
     let rest = stream::unfold(state, |mut w| async move { w.next().await.map(|e| (e, w)) });
-    Ok(Answer::Watch { kind, events: stream::iter(begin.events).chain(rest).boxed() })
+    Ok(Answer::Watch { kind, events: rest.boxed() })
 }
 
-struct Begin {
+enum Begin {
+    At(Beginning),
+    /// The present state is not to be had: all that is told.
+    Never(WatchEvent),
+}
+
+struct Beginning {
     events: Vec<WatchEvent>,
+    /// The present state, if it could not be converted yet.
+    waiting: Option<Waiting>,
     after: Revision,
+}
+
+/// What could not be converted, and is tried again.
+enum Waiting {
+    /// The present state, and whether its end is told.
+    State { entries: Vec<Entry>, end: Option<Revision> },
+    Change(Arc<Event>),
 }
 
 /// The events of the present state, and the revision behind which changes follow.
@@ -75,19 +102,44 @@ async fn begin(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, se
         registry.await_revision(ctx.row, asked).await?;
     }
     if !initial {
-        return Ok(Begin { events: Vec::new(), after: asked.unwrap_or_else(|| registry.store.revision()) });
+        return Ok(Begin::At(Beginning { events: Vec::new(), waiting: None, after: asked.unwrap_or_else(|| registry.store.revision()) }));
     }
     let all = ListOptions::default();
     let state = collect(registry, ctx, &all, selection).await?;
-    let mut events = Vec::with_capacity(state.entries.len() + 1);
-    for (e, object) in state.entries.iter().zip(views(ctx.row, ctx.version(), &state.entries).await?) {
+    // A watch without a revision that allows bookmarks learns where the state ends, too.
+    let end = (options.bookmarks && (options.send_initial_events == Some(true) || options.revision.is_none())).then_some(state.revision);
+    let after = state.revision;
+    let events = match initial_events(ctx.row, ctx.version(), &state.entries, end).await {
+        Ok(events) => events,
+        Err(failed) if !unreadable::converts(ctx.row) => return Err(failed),
+        // Who takes any state waits for it.
+        Err(_) if options.revision == Some(Revision::ZERO) => {
+            return Ok(Begin::At(Beginning { events: Vec::new(), waiting: Some(Waiting::State { entries: state.entries, end }), after }));
+        }
+        // Others want the latest, and are told that it does not come.
+        Err(_) => {
+            tokio::time::sleep(FRESH).await;
+            match initial_events(ctx.row, ctx.version(), &state.entries, end).await {
+                Ok(events) => events,
+                Err(_) => {
+                    let readable = state.entries.iter().map(|e| e.revision.0).min().unwrap_or_default().saturating_sub(1);
+                    let status = Status::revision_too_large(after.0, readable);
+                    return Ok(Begin::Never(error(&status, after)));
+                }
+            }
+        }
+    };
+    Ok(Begin::At(Beginning { events, waiting: None, after }))
+}
+
+/// The present state, and where it ends.
+async fn initial_events(row: &Resource, version: &str, entries: &[Entry], end: Option<Revision>) -> Result<Vec<WatchEvent>, Status> {
+    let mut events = Vec::with_capacity(entries.len() + 1);
+    for (e, object) in entries.iter().zip(views(row, version, entries).await?) {
         events.push(WatchEvent { kind: WatchKind::Added, object, revision: e.revision, shared: None });
     }
-    // A watch without a revision that allows bookmarks learns where the state ends, too.
-    if options.bookmarks && (options.send_initial_events == Some(true) || options.revision.is_none()) {
-        events.push(bookmark(ctx.row, &ctx.row.gvk(ctx.version()), state.revision, true));
-    }
-    Ok(Begin { events, after: state.revision })
+    events.extend(end.map(|revision| bookmark(row, &row.gvk(version), revision, true)));
+    Ok(events)
 }
 
 /// An object of the kind that has nothing but the revision.
@@ -123,6 +175,10 @@ struct Watcher {
     kind: GroupVersionKind,
     selection: Selection,
     changes: Watch,
+    /// Events that come before any change.
+    ready: VecDeque<WatchEvent>,
+    /// Changes stand behind it.
+    waiting: Option<Waiting>,
     /// The revision of the last change seen, selected or not.
     reached: Revision,
     /// The revision that the client knows.
@@ -142,6 +198,15 @@ struct Watcher {
 impl Watcher {
     async fn next(&mut self) -> Option<WatchEvent> {
         while !self.over {
+            if let Some(e) = self.ready.pop_front() {
+                return Some(e);
+            }
+            if let Some(waiting) = self.waiting.take() {
+                if let Some(e) = self.again(waiting).await {
+                    return Some(e);
+                }
+                continue;
+            }
             let wake = if self.bookmarks && !self.last_bookmark { self.next_bookmark.min(self.last_call) } else { self.deadline };
             tokio::select! {
                 biased;
@@ -173,18 +238,44 @@ impl Watcher {
             }
             Some(Ok(event)) => {
                 self.reached = event.revision();
-                let revision = event.revision();
-                let shown = match show(&self.selection, &self.row, &self.version, &event).await {
-                    Ok(shown) => shown?,
-                    Err(s) => return Some(error(&s, revision)),
-                };
-                self.told = revision;
-                let object = match view_of(&self.row, &self.version, &shown.bytes, revision, shown.written).await {
-                    Ok(o) => o,
-                    Err(s) => return Some(error(&s, revision)),
-                };
-                let shared = shown.shared.then(|| Arc::new(Shared(event)) as Arc<dyn Frames>);
-                Some(WatchEvent { kind: shown.kind, object, revision, shared })
+                self.told_of(event).await
+            }
+        }
+    }
+
+    /// What is told of a change; nothing if it is not selected, or waits for who converts.
+    async fn told_of(&mut self, event: Arc<Event>) -> Option<WatchEvent> {
+        match brought(&self.selection, &self.row, &self.version, &event).await {
+            Ok(shown) => {
+                self.told = shown.as_ref()?.revision;
+                shown
+            }
+            Err(_) if unreadable::converts(&self.row) => {
+                self.waiting = Some(Waiting::Change(event));
+                None
+            }
+            Err(s) => Some(error(&s, event.revision())),
+        }
+    }
+
+    /// Tries again after a while what could not be converted, unless the watch ends before.
+    async fn again(&mut self, waiting: Waiting) -> Option<WatchEvent> {
+        tokio::select! {
+            biased;
+            () = retired(&mut self.retired) => self.over = true,
+            () = tokio::time::sleep_until(self.deadline.min(Instant::now() + AGAIN)) => self.over = Instant::now() >= self.deadline,
+        }
+        if self.over {
+            return None;
+        }
+        match waiting {
+            Waiting::Change(event) => self.told_of(event).await,
+            Waiting::State { entries, end } => {
+                match initial_events(&self.row, &self.version, &entries, end).await {
+                    Ok(events) => self.ready.extend(events),
+                    Err(_) => self.waiting = Some(Waiting::State { entries, end }),
+                }
+                None
             }
         }
     }
@@ -211,6 +302,15 @@ impl Watcher {
         self.told = reached;
         Some(bookmark(&self.row, &self.kind, reached, false))
     }
+}
+
+/// A change in the watch's version; nothing if it is not selected.
+async fn brought(selection: &Selection, row: &Resource, version: &str, event: &Arc<Event>) -> Result<Option<WatchEvent>, Status> {
+    let revision = event.revision();
+    let Some(shown) = show(selection, row, version, event).await? else { return Ok(None) };
+    let object = view_of(row, version, &shown.bytes, revision, shown.written).await?;
+    let shared = shown.shared.then(|| Arc::new(Shared(event.clone())) as Arc<dyn Frames>);
+    Ok(Some(WatchEvent { kind: shown.kind, object, revision, shared }))
 }
 
 /// What the watch shows of a change, as the store has it.

@@ -180,7 +180,7 @@ fn scheduled(v: &mut Value, now: &str) {
 }
 
 fn success() -> Status {
-    Status { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: None, continue_token: None, foreign_reason: None, warnings: Vec::new() }
+    Status { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: None, continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
 }
 
 #[cfg(test)]
