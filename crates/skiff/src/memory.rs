@@ -48,6 +48,7 @@ pub async fn give_back() {
         if floor.grown(resident) {
             crate::allocator::give_back();
             trim();
+            let_go_of_code();
             tokio::time::sleep(GIVEN).await;
             floor.bytes = self::resident().unwrap_or(resident);
             tracing::debug!(target: "skiff", before = resident, after = floor.bytes, "memory given back");
@@ -70,6 +71,49 @@ fn trim() {
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
 
+/// Takes the pages of the binary's code and constants out of this process. A start and a burst touch nearly all of them, each fault
+/// mapping its neighbours, too, and a quiet server needs a tenth. They stay in the page cache, from where the kernel may now drop them; what
+/// is touched again is mapped again, 64 KiB at a time, some microseconds each.
+#[cfg(target_os = "linux")]
+fn let_go_of_code() {
+    for (begin, end) in read_only_segments() {
+        // SAFETY: these pages were never written: they are the file's, and are read from it again.
+        unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED) };
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn let_go_of_code() {}
+
+/// Whole pages of the binary's segments that nobody may write, and that nobody wrote while it was loaded: those of constants that
+/// are relocated are not among them.
+#[cfg(target_os = "linux")]
+fn read_only_segments() -> Vec<(usize, usize)> {
+    extern "C" fn look(info: *mut libc::dl_phdr_info, _: usize, found: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the loader hands each object's table for the time of the call, and the pointer that the caller gave it.
+        let (info, found) = unsafe { (&*info, &mut *found.cast::<Vec<(usize, usize)>>()) };
+        // SAFETY: as many headers as the table is told to have.
+        let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
+        for h in headers.iter().filter(|h| h.p_type == libc::PT_LOAD && h.p_flags & libc::PF_W == 0) {
+            let begin = info.dlpi_addr as usize + h.p_vaddr as usize;
+            let (begin, end) = (begin.next_multiple_of(PAGE), (begin + h.p_filesz as usize) / PAGE * PAGE);
+            if begin < end {
+                found.push((begin, end));
+            }
+        }
+        // The first object is the program itself.
+        1
+    }
+    let mut found = Vec::new();
+    // SAFETY: `look` keeps nothing that it is handed.
+    unsafe { libc::dl_iterate_phdr(Some(look), std::ptr::from_mut(&mut found).cast()) };
+    found
+}
+
+/// Segments are cut at the largest page that Linux has, so that none of another size is cut in two.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 64 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +128,15 @@ mod tests {
         assert!(!floor.grown(40 << 20));
         assert!(floor.grown(49 << 20) && floor.grown(41 << 20));
         assert!(!floor.grown(41 << 20));
+    }
+
+    #[test]
+    fn code_that_was_let_go_of_runs_on() {
+        let segments = read_only_segments();
+        let here = code_that_was_let_go_of_runs_on as fn() as usize;
+        assert!(segments.iter().any(|(begin, end)| (*begin..*end).contains(&here)), "{segments:x?} {here:x}");
+        let_go_of_code();
+        assert!(resident().is_some_and(|r| r > 0));
     }
 
     #[test]

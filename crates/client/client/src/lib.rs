@@ -17,7 +17,7 @@ mod watch;
 pub use api::{Client, DeleteOptions, ListParams, Page, PatchBody, Preconditions};
 pub use counts::metrics;
 pub use local::Local;
-pub use resource::{Namespaced, Object, decode, resource_of};
+pub use resource::{Namespaced, Object, decode, resource_of, view};
 pub use skiff_request::{Answer, Call, PatchType, Target, User, Verb, WatchEvent, WatchKind, WatchStream};
 pub use watch::typed;
 

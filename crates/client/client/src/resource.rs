@@ -27,9 +27,14 @@ pub fn decode<K: Object>(bytes: &[u8]) -> Result<K, Status> {
         Err(first) => {
             let mut v: serde_json::Value = serde_json::from_slice(bytes).map_err(failed)?;
             set_times(&mut v);
-            serde_json::from_value(v).map_err(|_| failed(first))
+            view(&v).map_err(|_| failed(first))
         }
     }
+}
+
+/// A typed view of a value by way of its bytes: decoding values as well would bring the code of each type's decoder again.
+pub fn view<T: DeserializeOwned>(value: &serde_json::Value) -> serde_json::Result<T> {
+    serde_json::from_slice(&serde_json::to_vec(value)?)
 }
 
 /// Go's zero time for every time that is null.

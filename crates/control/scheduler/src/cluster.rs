@@ -27,14 +27,6 @@ pub(crate) struct Cluster {
 /// By the pod's key.
 pub(crate) type Nominated = Arc<Mutex<BTreeMap<String, PodFacts>>>;
 
-/// Whether the pod holds resources: it is bound and not over.
-fn holds(pod: &Pod) -> bool {
-    !over(pod) && pod.spec.as_ref().and_then(|s| s.node_name.as_deref()).is_some_and(|n| !n.is_empty())
-}
-fn over(pod: &Pod) -> bool {
-    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
-}
-
 impl Cluster {
     pub fn start(informers: &Informers, queue: PodQueue) -> Self {
         let snapshot = Arc::new(Mutex::new(Snapshot::default()));
@@ -116,12 +108,8 @@ fn namespace_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, c: &Change) {
 }
 
 fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, nominated: &Nominated, c: &Change) {
-    let key = c.key();
-    let pod = match c.row().decode::<Pod>() {
-        Ok(p) => p,
-        Err(e) => return tracing::warn!(target: "scheduler", pod = key, error = %e, "pod cannot be decoded"),
-    };
-    if c.kind == ChangeKind::Deleted || over(&pod) {
+    let (key, seen) = (c.key(), Glance(&c.row().bytes));
+    if c.kind == ChangeKind::Deleted || seen.over() {
         queue.remove(key);
         let promised = nominated.lock().remove(key).is_some();
         let mut s = snapshot.lock();
@@ -131,17 +119,18 @@ fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, nominated: &Nominat
         if placed || promised {
             queue.changed(Wakes::POD_GONE);
         }
-    } else if holds(&pod) {
+    } else if !seen.text(NODE).is_empty() {
         queue.remove(key);
         nominated.lock().remove(key);
-        let news = put(&mut snapshot.lock(), key, PodFacts::of(&pod));
-        queue.changed(news);
-    } else if pod.spec.as_ref().and_then(|s| s.scheduler_name.as_deref()).unwrap_or(NAME) == NAME && pod.metadata.deletion_timestamp.is_none() {
-        follow_promise(nominated, key, &pod, c);
-        let priority = pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0);
-        let old = c.old.as_ref().and_then(|o| o.decode::<Pod>().ok());
-        if !old.is_some_and(|o| o.spec == pod.spec && o.metadata.labels == pod.metadata.labels && claims(&o) == claims(&pod)) {
-            queue.add(key, priority);
+        if let Some(facts) = facts_of(c) {
+            let news = put(&mut snapshot.lock(), key, facts);
+            queue.changed(news);
+        }
+    } else if seen.ours() && !c.row().deleting {
+        let before = c.old.as_ref().map(|o| Glance(&o.bytes));
+        follow_promise(nominated, key, (&seen, before.as_ref()), c);
+        if before.is_none_or(|before| NEWS.iter().any(|path| before.at(path) != seen.at(path))) {
+            queue.add(key, seen.at(PRIORITY).and_then(|p| serde_json::from_slice(p).ok()).unwrap_or(0));
         }
     } else {
         nominated.lock().remove(key);
@@ -149,9 +138,36 @@ fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, nominated: &Nominat
     }
 }
 
-/// The devices' claims that a pod's status names.
-fn claims(pod: &Pod) -> usize {
-    pod.status.as_ref().and_then(|s| s.resource_claim_statuses.as_ref()).map_or(0, Vec::len)
+type Path = [&'static str];
+const NODE: &Path = &["spec", "nodeName"];
+const SCHEDULER: &Path = &["spec", "schedulerName"];
+const PRIORITY: &Path = &["spec", "priority"];
+const PHASE: &Path = &["status", "phase"];
+const NOMINATED: &Path = &["status", "nominatedNodeName"];
+/// What gives a waiting pod another turn.
+const NEWS: [&Path; 3] = [&["spec"], &["metadata", "labels"], &["status", "resourceClaimStatuses"]];
+
+/// A stored pod, of which a few fields are looked at: decoding all of it would be most of an event's work.
+struct Glance<'a>(&'a [u8]);
+
+impl<'a> Glance<'a> {
+    fn at(&self, path: &Path) -> Option<&'a [u8]> {
+        skiff_codec::value_at(self.0, path)
+    }
+    fn text(&self, path: &Path) -> &'a str {
+        skiff_codec::text_at(self.0, path).unwrap_or_default()
+    }
+    fn ours(&self) -> bool {
+        self.at(SCHEDULER).is_none_or(|s| serde_json::from_slice::<&str>(s).is_ok_and(|s| s == NAME))
+    }
+    fn over(&self) -> bool {
+        matches!(self.text(PHASE), "Succeeded" | "Failed")
+    }
+}
+
+fn facts_of(c: &Change) -> Option<PodFacts> {
+    let told = |e| tracing::warn!(target: "scheduler", pod = c.key(), error = %e, "pod cannot be decoded");
+    c.row().decode::<Pod>().map_err(told).ok().map(|p| PodFacts::of(&p))
 }
 
 /// Puts a bound pod into the snapshot; what that could help.
@@ -168,12 +184,12 @@ fn put(s: &mut Snapshot, key: &str, facts: PodFacts) -> Wakes {
 }
 
 /// Keeps what a pod's status says about its promised node. A promise that is not written yet is left alone.
-fn follow_promise(nominated: &Nominated, key: &str, pod: &Pod, c: &Change) {
-    let node = |p: &Pod| p.status.as_ref().and_then(|s| s.nominated_node_name.clone()).unwrap_or_default();
-    let before = c.old.as_ref().and_then(|o| o.decode::<Pod>().ok()).map(|o| node(&o)).unwrap_or_default();
-    if !node(pod).is_empty() {
-        nominated.lock().insert(key.to_owned(), PodFacts::of(pod));
-    } else if !before.is_empty() {
+fn follow_promise(nominated: &Nominated, key: &str, (seen, before): (&Glance<'_>, Option<&Glance<'_>>), c: &Change) {
+    if !seen.text(NOMINATED).is_empty() {
+        if let Some(facts) = facts_of(c) {
+            nominated.lock().insert(key.to_owned(), facts);
+        }
+    } else if before.is_some_and(|b| !b.text(NOMINATED).is_empty()) {
         nominated.lock().remove(key);
     }
 }

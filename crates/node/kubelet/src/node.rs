@@ -253,7 +253,7 @@ async fn status(agent: &Agent, server: Option<SocketAddr>, old: Option<&NodeStat
         "features": {"supplementalGroupsPolicy": true},
         "runtimeHandlers": [{"name": "", "features": {"recursiveReadOnlyMounts": true, "userNamespaces": false}}],
     });
-    serde_json::from_value(value).unwrap_or_default()
+    skiff_client::view(&value).unwrap_or_default()
 }
 
 async fn images(agent: &Agent) -> Vec<Value> {

@@ -100,7 +100,7 @@ fn parse(bytes: &[u8], node: &str) -> Result<Pod, String> {
     if value.get("kind").and_then(|k| k.as_str()) != Some("Pod") {
         return Err("only a Pod can be static".into());
     }
-    let mut pod: Pod = serde_json::from_value(value).map_err(|e| e.to_string())?;
+    let mut pod: Pod = skiff_client::view(&value).map_err(|e| e.to_string())?;
     let name = pod.metadata.name.clone().filter(|n| !n.is_empty()).ok_or("metadata.name is missing")?;
     if view::containers(&pod).is_empty() {
         return Err("spec.containers is empty".into());

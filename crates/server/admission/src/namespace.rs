@@ -1,7 +1,6 @@
 //! NamespaceLifecycle: nothing is made in a namespace that is absent or going, and three namespaces never go.
 use crate::request::{Operation, about, forbidden, operation};
 use async_trait::async_trait;
-use serde::Deserialize;
 use skiff_meta::{Cause, GroupResource, Status};
 use skiff_policy::{Admission, Attributes};
 
@@ -23,18 +22,6 @@ impl Admission for NamespaceLifecycle {
     }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Namespace {
-    status: NamespaceStatus,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct NamespaceStatus {
-    phase: String,
-}
-
 fn check(a: &Attributes<'_>) -> Result<(), Status> {
     let itself = about(a, "", "namespaces");
     if itself {
@@ -48,7 +35,7 @@ fn check(a: &Attributes<'_>) -> Result<(), Status> {
     let namespaces = GroupResource::new("", "namespaces");
     let namespace = a.lookup.get("namespaces", "", name).ok_or_else(|| Status::not_found(&namespaces, name))?;
     // Every write asks, so no more of it is read than this.
-    if !serde_json::from_slice::<Namespace>(&namespace).is_ok_and(|n| n.status.phase == "Terminating") {
+    if skiff_codec::text_at(&namespace, &["status", "phase"]) != Some("Terminating") {
         return Ok(());
     }
     let mut refusal = forbidden(a, format!("unable to create new content in namespace {name} because it is being terminated"));

@@ -57,6 +57,13 @@ pub(crate) fn stored(a: &Attributes<'_>, resource: &str, namespace: &str, name: 
     serde_json::from_slice(&unmanaged(&a.lookup.get(resource, namespace, name)?)).ok()
 }
 
+/// A stored object's labels, in an object that has nothing else.
+pub(crate) fn stored_labels(a: &Attributes<'_>, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+    let bytes = a.lookup.get(resource, namespace, name)?;
+    let labels = skiff_codec::value_at(&bytes, &["metadata", "labels"]).and_then(|l| serde_json::from_slice::<Value>(l).ok());
+    Some(serde_json::json!({"metadata": {"labels": labels.unwrap_or_default()}}))
+}
+
 /// All stored objects of a resource without their managed fields, decoded for a moment.
 pub(crate) fn all(a: &Attributes<'_>, resource: &str, namespace: &str) -> Vec<Value> {
     a.lookup.list(resource, namespace).iter().filter_map(|b| serde_json::from_slice(&unmanaged(b)).ok()).collect()

@@ -2,7 +2,7 @@
 //!
 //! The registry shows a binding as the pod with its node set, so both ways of assignment look the same here.
 use crate::{
-    request::{Operation, about, operation, stored},
+    request::{Operation, about, operation, stored_labels},
     value,
 };
 use async_trait::async_trait;
@@ -28,7 +28,7 @@ impl Admission for PodTopologyLabels {
         if name.is_empty() {
             return Ok(());
         }
-        let Some(node) = stored(a, "nodes", "", name) else { return Ok(()) };
+        let Some(node) = stored_labels(a, "nodes", "", name) else { return Ok(()) };
         let labels = value::map(&node, "metadata.labels");
         for key in LABELS {
             if let (Some(x), Some(pod)) = (labels.and_then(|l| l.get(key)), a.object.as_deref_mut())

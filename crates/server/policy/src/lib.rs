@@ -219,5 +219,5 @@ pub trait Admission: Send + Sync + 'static {
     }
     /// Called after the write was committed, failed, or was refused by a later plug-in, for plug-ins that reserved
     /// something (quota). `uid` is the object's.
-    async fn settle(&self, _target: &Target, _uid: &str, _committed: bool) {}
+    fn settle(&self, _target: &Target, _uid: &str, _committed: bool) {}
 }

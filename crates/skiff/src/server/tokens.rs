@@ -71,7 +71,7 @@ impl Tokens {
         Token::make(self.fingerprint.clone(), |below| (rand::random::<u64>() % below.max(1) as u64) as usize)
     }
     async fn store(&self, token: &Token, ends: Option<SystemTime>, description: &str) -> anyhow::Result<()> {
-        let secret: Secret = serde_json::from_value(secret_of(token, ends, description))?;
+        let secret: Secret = skiff_client::view(&secret_of(token, ends, description))?;
         self.client.create(&secret).await.map(drop).with_context(|| format!("keep the token {:?}", token.id))
     }
 }

@@ -30,8 +30,9 @@ impl Native {
             self.zero += 1;
             return;
         }
-        let index = (value.log2() * f64::from(self.schema).exp2()).ceil().clamp(-10_000.0, 10_000.0);
-        *self.buckets.entry(index as i32).or_default() += 1;
+        // Of two buckets that become one, the upper one ends where it ends.
+        let merged = FINEST - self.schema;
+        *self.buckets.entry((finest(value) + (1 << merged) - 1) >> merged).or_default() += 1;
         while self.buckets.len() > MOST && self.schema > COARSEST {
             self.coarsen();
         }
@@ -72,9 +73,38 @@ impl Native {
     }
 }
 
+/// The finest schema's bucket of a positive number: its exponent, and between which eighths of a power its fraction is. A logarithm would
+/// be most of what an observation takes, and a write has some eighty.
+fn finest(value: f64) -> i32 {
+    /// 2^(i/8).
+    #[expect(clippy::excessive_precision, clippy::unreadable_literal, reason = "roots, as exact as a float has them")]
+    const EIGHTHS: [f64; 1 << FINEST] = [
+        1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429,
+        1.8340080864093424,
+    ];
+    let bits = value.to_bits();
+    let exponent = (bits >> 52) as i32 - 1023;
+    let fraction = f64::from_bits(bits & ((1 << 52) - 1) | (1023 << 52));
+    (exponent << FINEST) + EIGHTHS.iter().filter(|e| **e < fraction).count() as i32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buckets_are_those_of_the_logarithm() {
+        let close = |v: f64| (v.log2() * 8.0).fract().abs() < 1e-9;
+        let values = (1..20_000).map(|i| f64::from(i) * 1.37e-5).chain((-120..120).map(|e| f64::from(e).exp2())).chain([1e300, 3e-39, 0.1, 5e-324_f64.max(1e-30)]);
+        for schema in [FINEST, 2, 0, COARSEST] {
+            for value in values.clone().filter(|v| !close(*v) || v.log2().fract() == 0.0) {
+                let mut n = Native { schema, ..Native::default() };
+                n.observe(value);
+                let index = (value.log2() * f64::from(schema).exp2()).ceil() as i32;
+                assert_eq!(n.buckets.keys().collect::<Vec<_>>(), [&index], "{value} at {schema}");
+            }
+        }
+    }
     #[test]
     fn buckets_reach_up_to_powers() {
         let mut n = Native::default();

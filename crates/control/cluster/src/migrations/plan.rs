@@ -72,7 +72,7 @@ pub fn set(m: &mut Migration, kind: &str, truth: bool, reason: &str, message: &s
     let status = if truth { "True" } else { "False" };
     let all = m.status.get_or_insert_default().conditions.get_or_insert_default();
     let old = all.iter().position(|c| c.type_ == kind);
-    let Ok(at) = serde_json::from_value::<Time>(now.to_string().into()) else { return };
+    let Ok(at) = skiff_client::view::<Time>(&now.to_string().into()) else { return };
     let since = old.and_then(|i| all.get(i)).filter(|c| c.status == status).map(|c| c.last_transition_time.clone());
     let new = Condition {
         type_: kind.into(),

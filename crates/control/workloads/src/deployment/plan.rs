@@ -109,7 +109,7 @@ impl Work {
             return self.annotate_new();
         }
         let object = self.new_set();
-        let set = match serde_json::from_value::<ReplicaSet>(object.clone()) {
+        let set = match skiff_client::view::<ReplicaSet>(&object) {
             Ok(rs) => Set::new(rs),
             Err(_) => return,
         };

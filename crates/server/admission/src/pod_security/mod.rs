@@ -11,7 +11,7 @@ mod standard;
 mod subject;
 
 use crate::{
-    request::{Operation, about, all, forbidden, operation, stored},
+    request::{Operation, about, all, forbidden, operation, stored_labels},
     value,
 };
 use async_trait::async_trait;
@@ -86,7 +86,7 @@ fn namespace(a: &mut Attributes<'_>) -> Result<(), Status> {
 }
 
 fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
-    let Some(namespace) = stored(a, "namespaces", "", &a.target.namespace) else {
+    let Some(namespace) = stored_labels(a, "namespaces", "", &a.target.namespace) else {
         return Err(Status::internal(format!("failed to lookup namespace {:?}", a.target.namespace)));
     };
     let (policy, _) = policy(&namespace);
@@ -108,7 +108,7 @@ fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
 
 fn template(a: &mut Attributes<'_>, path: &str) {
     let Some(template) = a.object.as_deref().and_then(|v| value::at(v, path)) else { return };
-    let Some(namespace) = stored(a, "namespaces", "", &a.target.namespace) else { return };
+    let Some(namespace) = stored_labels(a, "namespaces", "", &a.target.namespace) else { return };
     let policy = policy(&namespace).0;
     let (warning, violations) = (warning(&policy, Subject(template)), violations(&policy, Subject(template)));
     a.warnings.extend(warning);

@@ -54,7 +54,7 @@ impl Admission for ResourceQuota {
         let now = (self.now)().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() as i64);
         self.check(a, &resource, bounds, charge, old, now)
     }
-    async fn settle(&self, target: &Target, uid: &str, _committed: bool) {
+    fn settle(&self, target: &Target, uid: &str, _committed: bool) {
         self.ledger.lock().settle(target, uid);
     }
 }

@@ -55,7 +55,7 @@ async fn a_failed_write_gives_its_share_back_and_a_committed_one_counts_once() {
     let target = first.target();
     assert_eq!(text(first.admit(&p, &w).await), "ok");
     assert_ne!(text(Request::create("pods", pod("y", json!({}))).admit(&p, &w).await), "ok");
-    p.settle(&target, "u-x", false).await;
+    p.settle(&target, "u-x", false);
     assert_eq!(text(Request::create("pods", pod("y", json!({}))).admit(&p, &w).await), "ok");
     w.put("pods", &pod("y", json!({})));
     let refusal = text(Request::create("pods", pod("z", json!({}))).admit(&p, &w).await);
@@ -100,7 +100,7 @@ async fn many_at_once_never_exceed() {
                         if commits {
                             w.put("pods", &object);
                         }
-                        p.settle(&target, object["metadata"]["uid"].as_str().unwrap(), commits).await;
+                        p.settle(&target, object["metadata"]["uid"].as_str().unwrap(), commits);
                     }
                 }
             })
@@ -118,7 +118,7 @@ async fn many_at_once_never_exceed() {
         let target = r.target();
         assert_eq!(text(r.admit(&*p, &w).await), "ok");
         w.put("pods", &object);
-        p.settle(&target, object["metadata"]["uid"].as_str().unwrap(), true).await;
+        p.settle(&target, object["metadata"]["uid"].as_str().unwrap(), true);
     }
     assert_ne!(text(Request::create("pods", pod("more", json!({}))).admit(&*p, &w).await), "ok");
 }

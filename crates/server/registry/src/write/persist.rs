@@ -60,12 +60,12 @@ impl Registry {
         match self.admit(ctx, options, &mut v, old, change.role, Phase::Validate).await {
             Ok(more) => warnings.extend(more),
             Err(refusal) => {
-                self.settle(ctx, &uid, false).await;
+                self.settle(ctx, &uid, false);
                 return Err(refusal);
             }
         }
         let outcome = self.store_object(ctx, options, &v, &change).await;
-        self.settle(ctx, &uid, outcome.is_ok() && !options.dry_run).await;
+        self.settle(ctx, &uid, outcome.is_ok() && !options.dry_run);
         let (bytes, revision) = outcome?;
         if !options.dry_run {
             self.record_addresses(ctx, old, Some(&v)).await;
@@ -303,9 +303,9 @@ impl Registry {
         Ok(())
     }
 
-    async fn settle(&self, ctx: &Context<'_>, uid: &str, committed: bool) {
+    fn settle(&self, ctx: &Context<'_>, uid: &str, committed: bool) {
         for plugin in &self.options.admission {
-            plugin.settle(&ctx.call.target, uid, committed).await;
+            plugin.settle(&ctx.call.target, uid, committed);
         }
     }
 
