@@ -301,7 +301,9 @@ impl Server {
             registry.authorize_narrowed(&user, verb.as_str(), &target, &query, passage.notes().map(|n| &**n)).await?;
             return Err(refused());
         }
-        let form = self.form(parts, &query, verb, row.as_deref())?;
+        let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
+        let told = |s: Status| s.warned(&warning.iter().map(|w| w.to_string()).collect::<Vec<_>>());
+        let form = self.form(parts, &query, verb, row.as_deref()).map_err(told)?;
         let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
         let listed = (verb == Verb::List).then(|| target.clone());
         let mut call = Call::new(verb, target);
@@ -321,12 +323,12 @@ impl Server {
             Some("None") => table::Include::None,
             Some("Object") => table::Include::Object,
             Some(other) if !matches!(other, "" | "Metadata") && form.shape == negotiate::Shape::Table => {
-                return Err(Status::bad_request(format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty")));
+                return Err(told(Status::bad_request(format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty"))));
             }
             _ => table::Include::Metadata,
         };
         call.query = query;
-        let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
+        let inner = row.as_ref().map_or(&[][..], |r| r.strategy.inner_annotations);
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let scaled = row.as_ref().is_some_and(|r| r.custom.is_none() && r.subresource(&call.target.subresource).is_some_and(|s| s.role == Role::Scale));
         let columns = match row {
@@ -334,7 +336,7 @@ impl Server {
             Some(r) => r.columns.clone(),
             None => Columns::name_and_age(),
         };
-        let source = table::Source { columns, now: registry.now(), include, version: form.meta };
+        let source = table::Source { columns, now: registry.now(), include, version: form.meta, inner };
         let mut response = match registry.serve(user, call).await {
             Ok(answer) => {
                 if let (Some(target), Answer::List(l)) = (listed, &answer) {
@@ -343,7 +345,7 @@ impl Server {
                 if let Some(record) = &mut passage.record {
                     record.answer(&answer);
                 }
-                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched })?
+                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched }).map_err(told)?
             }
             // Neither ours nor of a definition: nobody has been asked.
             Err(status) if status.is(Reason::NotFound) && unserved => {
@@ -357,9 +359,11 @@ impl Server {
                 response
             }
         };
-        if let Some(w) = warning {
+        // Where no route is, or none for such a body, nothing is deprecated.
+        let nowhere = response.status() == StatusCode::METHOD_NOT_ALLOWED || (verb == Verb::Patch && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        if let Some(w) = warning.as_ref().filter(|_| !nowhere) {
             passage.deprecated = true;
-            answer::warn(response.headers_mut(), &w);
+            answer::warn_first(response.headers_mut(), w);
         }
         Ok(response)
     }

@@ -45,7 +45,7 @@ fn spec(v: &Field<'_>, old: Option<&Field<'_>>, keep: bool) {
     }
     let chosen = selector(&f.at("selector"), "statefulset");
     if matches!(chosen, Parsed::Broken) {
-        f.at("selector").invalid(own(f.at("selector").value()), "");
+        f.at("selector").invalid(crate::show::selector(f.at("selector").value()), "");
     } else {
         pods(&f, &chosen, old, keep);
     }

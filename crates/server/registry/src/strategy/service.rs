@@ -2,7 +2,7 @@
 //!
 //! Addresses and node ports are the allocator's, beside the pipeline.
 use super::Prepare;
-use crate::value::{at, list, remove, same, set, text};
+use crate::value::{at, int, list, remove, same, set, text};
 use serde_json::Value;
 
 pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
@@ -20,11 +20,36 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
             remove(v, field);
         }
     }
+    if has_address(old) && !has_address(v) {
+        if ["clusterIP", "clusterIPs"].iter().all(|f| same(at(old, &format!("spec.{f}")), at(v, &format!("spec.{f}")))) {
+            remove(v, "spec.clusterIP");
+            remove(v, "spec.clusterIPs");
+        }
+        for field in ["spec.ipFamilies", "spec.ipFamilyPolicy"] {
+            if same(at(old, field), at(v, field)) {
+                remove(v, field);
+            }
+        }
+    }
+    if has_ports(old) && !has_ports(v) && node_ports(v).iter().all(|n| node_ports(old).contains(n)) {
+        for p in v.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
+            remove(p, "nodePort");
+        }
+    }
     if !balances(v) && at(v, "status.loadBalancer").is_some() {
         set(v, "status.loadBalancer", serde_json::json!({}));
     }
 }
 
+fn has_address(v: &Value) -> bool {
+    text(v, "spec.type") != "ExternalName"
+}
+fn has_ports(v: &Value) -> bool {
+    matches!(text(v, "spec.type"), "NodePort" | "LoadBalancer")
+}
+fn node_ports(v: &Value) -> Vec<i64> {
+    list(v, "spec.ports").iter().map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
+}
 fn balances(v: &Value) -> bool {
     text(v, "spec.type") == "LoadBalancer"
 }

@@ -124,7 +124,7 @@ impl DeleteOptions {
 
     /// Kinds that are marked before they are deleted look themselves, and say it in their own words.
     fn check_marked_first(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
-        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}")));
+        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("{} failed: {what} in precondition: {wanted}, {what} in object meta: {is}", if &*ctx.row.storage == "namespaces" { "Precondition" } else { "precondition" })));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
             return conflict("UID", uid, entry.row.uid.as_str());
         }
@@ -139,7 +139,7 @@ impl DeleteOptions {
             return self.check_marked_first(ctx, entry, name);
         }
         // Named by the kind, unlike all other conflicts.
-        let kind = GroupResource { group: ctx.row.group.clone(), resource: ctx.row.kind.clone() };
+        let kind = GroupResource { group: ctx.row.working(ctx.version()).group, resource: ctx.row.kind.clone() };
         let conflict = |why: String| Err(Status::conflict(&kind, name, &why));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
             return conflict(format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", entry.row.uid));
