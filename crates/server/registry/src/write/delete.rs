@@ -211,11 +211,25 @@ impl Registry {
         Ok(Answer::Object { code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
 
+    /// Kinds with grace are marked first, even where there is none: who watches sees the mark before the end.
+    async fn marked(&self, ctx: &Context<'_>, entry: &Entry, old: &Value) -> Result<Revision, Status> {
+        if ctx.row.strategy.grace.is_none() || value::at(old, "metadata.deletionTimestamp").is_some() {
+            return Ok(entry.revision);
+        }
+        let mut v = old.clone();
+        mark(&mut v, &self.now().to_string(), 0);
+        count_deletion(ctx, &mut v);
+        ctx.row.shape.canonical(&ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), &mut v);
+        let body = body::encode(&sealed(ctx.row, ctx.version(), v).await?);
+        Ok(self.commit(ctx, &entry.key, Expect::At(entry.revision), Some(body)).await?.revision)
+    }
+
     async fn remove(&self, ctx: &Context<'_>, entry: &Entry, old: &Value, options: &DeleteOptions, warnings: Vec<String>) -> Result<Answer, Status> {
         let revision: Revision = if options.dry_run {
             entry.revision
         } else {
-            let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
+            let marked = self.marked(ctx, entry, old).await?;
+            let gone = self.commit(ctx, &entry.key, Expect::At(marked), None).await?;
             self.record_addresses(ctx, Some(old), None).await;
             self.release(ctx, old);
             gone.revision
