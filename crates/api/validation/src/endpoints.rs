@@ -77,12 +77,15 @@ fn counted_addresses(v: &Field<'_>) {
 }
 
 pub(crate) fn slice_update(new: &Field<'_>, old: &Field<'_>) {
+    let kind = new.at("addressType");
+    if !kind.str().is_empty() {
+        kind.if_any_of(&ADDRESS_TYPES);
+    }
     slice_ports(new);
     let changed = !same(new.at("endpoints").value(), old.at("endpoints").value());
     if changed {
         slice_endpoints(new);
     }
-    let kind = new.at("addressType");
     if kind.str() != old.at("addressType").str() {
         if kind.str().is_empty() {
             kind.required("");

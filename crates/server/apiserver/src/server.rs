@@ -303,7 +303,8 @@ impl Server {
         }
         let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
         let told = |s: Status| s.warned(&warning.iter().map(|w| w.to_string()).collect::<Vec<_>>());
-        let form = self.form(parts, &query, verb, row.as_deref()).map_err(told)?;
+        // Media types that no route makes are refused before there is one.
+        let form = self.form(parts, &query, verb, row.as_deref()).map_err(|s| if s.message.starts_with("406: ") { s } else { told(s) })?;
         let watched = (verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&target.resource));
         let listed = (verb == Verb::List).then(|| target.clone());
         let mut call = Call::new(verb, target);

@@ -127,17 +127,18 @@ pub enum MetadataRules {
     First,
     /// Behind the kind's first rules: those about these fields.
     Behind(&'static [&'static str]),
-    /// Never.
-    None,
+    /// Where nothing else is wrong.
+    Last,
 }
 
 impl MetadataRules {
-    /// What is wrong with an object, in order: its metadata's causes and its kind's.
+    /// What is wrong with a new object, in order: its metadata's causes and its kind's.
     pub fn order<C>(self, metadata: Vec<C>, kinds: Vec<C>, field: impl Fn(&C) -> &str) -> Vec<C> {
         let at = match self {
             MetadataRules::First => 0,
             MetadataRules::Behind(fields) => kinds.iter().position(|c| !fields.contains(&field(c))).unwrap_or(kinds.len()),
-            MetadataRules::None => return kinds,
+            MetadataRules::Last if !kinds.is_empty() => return kinds,
+            MetadataRules::Last => 0,
         };
         let mut all = kinds;
         all.splice(at..at, metadata);
@@ -194,9 +195,10 @@ mod tests {
 
     #[test]
     fn rules_of_metadata_have_their_place() {
-        for (rules, want) in [(MetadataRules::First, "m1 m2 a b"), (MetadataRules::Behind(&["a"]), "a m1 m2 b"), (MetadataRules::Behind(&["b"]), "m1 m2 a b"), (MetadataRules::Behind(&["a", "b"]), "a b m1 m2"), (MetadataRules::None, "a b")] {
+        for (rules, want) in [(MetadataRules::First, "m1 m2 a b"), (MetadataRules::Behind(&["a"]), "a m1 m2 b"), (MetadataRules::Behind(&["b"]), "m1 m2 a b"), (MetadataRules::Behind(&["a", "b"]), "a b m1 m2"), (MetadataRules::Last, "a b")] {
             assert_eq!(rules.order(vec!["m1", "m2"], vec!["a", "b"], |c| c).join(" "), want, "{rules:?}");
         }
+        assert_eq!(MetadataRules::Last.order(vec!["m"], vec![], |c| c), ["m"]);
         assert_eq!(NameRule::DeclaredSubdomain.check(&"a".repeat(254)), Err(vec![NameError("must be no more than 253 bytes".into())]));
     }
 }

@@ -19,7 +19,7 @@ pub fn rows() -> Vec<Resource> {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
             s.name = NameRule::PathSegment;
-            s.metadata_rules = MetadataRules::None;
+            s.metadata_rules = MetadataRules::Last;
             s.uncached = true;
         }),
         namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| {

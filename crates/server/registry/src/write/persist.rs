@@ -5,7 +5,7 @@ use crate::{
     counts::Step,
     read::{sealed, view},
     registry::{Context, Registry},
-    strategy::{Prepare, StatusMetadata},
+    strategy::{MetadataRules, Prepare, StatusMetadata},
     table::Role,
     value,
 };
@@ -154,9 +154,6 @@ impl Registry {
             causes = self.broken(ctx, &filled, old, role);
         }
         let working = ctx.row.working(ctx.version());
-        if causes.is_empty() && value::text(v, "metadata.name").is_empty() {
-            return Err(Status::bad_request("Name parameter required."));
-        }
         if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&working.group, &ctx.row.kind, value::text(v, "metadata.name"), causes)) }
     }
 
@@ -170,7 +167,9 @@ impl Registry {
         // The rules are those of the group that was asked, the error names the one that the object is kept in.
         let kind = GroupVersionKind { group: ctx.row.group.clone(), ..working.kind(ctx.row.kind.clone()) };
         let kinds = ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old);
-        causes.extend(ctx.row.strategy.metadata_rules.order(general, kinds, |c| &c.field));
+        // A change is looked at from its metadata on, whatever the kind.
+        let rules = if old.is_none() { ctx.row.strategy.metadata_rules } else { MetadataRules::First };
+        causes.extend(rules.order(general, kinds, |c| &c.field));
         if old.is_none() {
             causes.extend(metadata::declared_name(ctx.row, v));
         }
