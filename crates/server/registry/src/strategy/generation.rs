@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn an_empty_selector_is_one() {
-        let (all, none) = (json!({"spec": {"selector": {}}}), json!({"spec": {}}));
+        let (all, none) = (json!({"spec": {"minAvailable": 1, "selector": {}}}), json!({"spec": {"minAvailable": 1}}));
         assert!((ON_SPEC_OR_SELECTOR.changed)(&none, &all) && !(ON_SPEC_OR_SELECTOR.changed)(&all, &all) && !(ON_SPEC.changed)(&none, &all));
     }
 }
