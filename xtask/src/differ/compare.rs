@@ -105,9 +105,46 @@ fn normalise(value: Value, key: &str) -> Value {
             list.into_iter().map(|v| normalise(v, "")).collect::<Vec<_>>().into()
         }
         Value::Array(list) => list.into_iter().map(|v| normalise(v, key)).collect::<Vec<_>>().into(),
+        Value::Object(map) if map.get("reason").is_some_and(|r| r == "Invalid") && map.contains_key("details") => {
+            let (map, mut out) = (in_order(map), Map::new());
+            out.extend(map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }));
+            out.into()
+        }
         Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map<_, _>>().into(),
         other => other,
     }
+}
+
+/// Go walks its maps in no order: causes that follow each other and are about entries of one map, or say the same of
+/// fields of one object, are sorted, in the message too.
+fn in_order(mut status: Map<String, Value>) -> Map<String, Value> {
+    let told = |causes: &[Value]| {
+        let mut once: Vec<String> = Vec::new();
+        for c in causes {
+            let line = format!("{}: {}", c["field"].as_str().unwrap_or_default(), c["message"].as_str().unwrap_or_default());
+            if !once.contains(&line) {
+                once.push(line);
+            }
+        }
+        once.join(", ")
+    };
+    let Some(causes) = status.get_mut("details").and_then(|d| d.get_mut("causes")).and_then(Value::as_array_mut) else { return status };
+    let before = told(causes);
+    // The place that a cause shares with its neighbours, and what it is sorted by among them.
+    let key = |c: &Value| {
+        let (field, message) = (c["field"].as_str().unwrap_or_default().to_owned(), c["message"].to_string());
+        let entry = field.rfind('[').filter(|_| field.ends_with(']') && !field[field.rfind('[').unwrap_or(0) + 1..field.len() - 1].bytes().all(|b| b.is_ascii_digit()));
+        match entry {
+            Some(at) => (field[..at].to_owned(), field),
+            None => (format!("{} {message}", field.rsplit_once('.').map_or("", |(parent, _)| parent)), field),
+        }
+    };
+    causes.chunk_by_mut(|a, b| key(a).0 == key(b).0).for_each(|run| run.sort_by_key(|c| key(c).1));
+    let after = told(causes);
+    if let Some(Value::String(message)) = status.get_mut("message") {
+        *message = message.replace(&before, &after);
+    }
+    status
 }
 
 /// All places where `ours` is not `theirs`; equal values in another order differ, too.
@@ -174,6 +211,18 @@ mod tests {
         let (a, b) = (document(&answer("0f6f3bd2-6cf6-4ac8-b7c2-0a3f1c5a9d11", "7")), document(&answer("1f6f3bd2-6cf6-4ac8-b7c2-0a3f1c5a9d11", "8")));
         assert_eq!(differences(&a, &b), []);
         assert_eq!(a["body"]["t"], "2026-01-01T00:00:00Z");
+    }
+    #[test]
+    fn entries_of_maps_come_in_any_order() {
+        let refused = |fields: [&str; 4]| {
+            let causes: Vec<Value> = fields.iter().map(|f| json!({"field": f, "message": format!("no {}", f.len())})).collect();
+            let message = fields.iter().map(|f| format!("{f}: no {}", f.len())).collect::<Vec<_>>().join(", ");
+            normalise(json!({"reason": "Invalid", "message": format!("x is invalid: [{message}]"), "details": {"causes": causes}}), "")
+        };
+        let one = refused(["spec.a", "spec.limits[b/c]", "spec.limits[ab]", "spec.list[0]"]);
+        assert_eq!(one, refused(["spec.a", "spec.limits[ab]", "spec.limits[b/c]", "spec.list[0]"]));
+        assert_ne!(one, refused(["spec.limits[ab]", "spec.a", "spec.limits[b/c]", "spec.list[0]"]));
+        assert!(one["message"].as_str().unwrap().contains("spec.limits[ab]: no 15, spec.limits[b/c]"));
     }
     #[test]
     fn differences_have_their_place() {

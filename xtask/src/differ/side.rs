@@ -29,6 +29,8 @@ fn needed(namespace: &str) -> Vec<(String, Value)> {
 pub fn prepare(client: &Client) -> anyhow::Result<()> {
     let mut connection = client.connect()?;
     ensure(&mut connection, "/apis/scheduling.k8s.io/v1/priorityclasses", &json!({"metadata": {"name": "pc"}, "value": 5, "preemptionPolicy": "Never"}))?;
+    // Where volumes come from by themselves there is a default class, which claims are given.
+    connection.request("DELETE", "/apis/storage.k8s.io/v1/storageclasses/local-path", &["content-length: 0"], &[])?;
     ensure(&mut connection, "/apis/node.k8s.io/v1/runtimeclasses", &json!({"metadata": {"name": "rc"}, "handler": "h", "overhead": {"podFixed": {"cpu": "1m"}}}))
 }
 
@@ -76,6 +78,11 @@ impl<'a> Side<'a> {
             self.since = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
         } else if answer.status < 300 && !path.contains("dryRun") && !path.contains("watch=") {
             let object: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            // What is called by its uid would stand anywhere in lists.
+            if let Some(name) = object["metadata"]["name"].as_str().filter(|n| request.method == "POST" && object["metadata"]["uid"] == **n) {
+                let _ = self.send("DELETE", &format!("{}/{name}", kind.collection()), &[], &[]);
+                return answer;
+            }
             if object["kind"] == kind.kind.as_str()
                 && object["metadata"]["resourceVersion"].is_string()
                 && object["apiVersion"].as_str().is_some_and(|v| v.ends_with(&kind.version))

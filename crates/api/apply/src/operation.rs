@@ -91,7 +91,10 @@ impl<'a> Tracker<'a> {
             put(new, Vec::new());
             return;
         }
-        updater::update(object(old), new, self.scope(), &mut managed, &me, self.api_version, now);
+        if !updater::update(object(old), new, self.scope(), &mut managed, &me, self.api_version, now) {
+            put(new, live.and_then(Value::as_array).cloned().unwrap_or_default());
+            return;
+        }
         managed.cap();
         put(new, self.list(&managed));
     }

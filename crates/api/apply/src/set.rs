@@ -59,6 +59,10 @@ impl FieldSet {
         nodes.retain(|n| n.member || !n.below.is_empty());
         Self { nodes }
     }
+    /// Whether an item stands for its position: one that has none of its list's keys.
+    pub(crate) fn has_position(&self) -> bool {
+        self.nodes().iter().any(|n| matches!(n.element, Element::Index(_)) || n.below.has_position())
+    }
     pub fn is_empty(&self) -> bool {
         self.nodes.is_empty()
     }

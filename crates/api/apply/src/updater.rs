@@ -51,10 +51,14 @@ fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
     set
 }
 
-/// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned.
+/// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned. False where it has
+/// items without their list's keys, of which nobody can own anything: `managed` is of no use then.
 pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, now: &str) -> bool {
     let before = managed.0.get(me).map(|e| e.set.clone()).unwrap_or_default();
     let Ok(c) = settle(old, new, scope, managed, me, true) else { return false };
+    if c.added.has_position() || c.modified.has_position() {
+        return false;
+    }
     let mut set = before.clone();
     set.subtract(&c.removed);
     let set = owned(set.union(&c.modified).union(&c.added), scope);
@@ -65,7 +69,7 @@ pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut M
         let time = if took { Some(now.to_owned()) } else { managed.0.get(me).and_then(|e| e.time.clone()) };
         managed.0.insert(me.clone(), Entry { api_version: api_version.to_owned(), set, time });
     }
-    !c.is_same()
+    true
 }
 
 /// `config` is applied by `me`: merged in, what `me` applied before and no longer does and nobody else owns goes.

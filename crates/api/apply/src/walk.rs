@@ -91,6 +91,7 @@ fn conform(shape: Shape<'_>, v: &Value, path: &mut Vec<Element>) -> Result<(), W
         (Kind::Ref(_) | Kind::Map(_), v) if !v.is_object() => wrong(path, format!("expected map, got &{{{}}}", printed(v))),
         (Kind::Bool, v) if !v.is_boolean() => wrong(path, format!("expected boolean, got &{{{}}}", printed(v))),
         (Kind::Int32 | Kind::Int64 | Kind::Float64, v) if !v.is_number() => wrong(path, format!("expected numeric (int or float), got {}", go_type(v))),
+        (Kind::Time | Kind::MicroTime | Kind::Quantity | Kind::IntOrString, Value::Array(_) | Value::Object(_)) => wrong(path, format!("expected any scalar, got &{{{}}}", printed(v))),
         (Kind::String, v) if !v.is_string() => wrong(path, format!("expected string, got &value.valueUnstructured{{Value:{}}}", written(v))),
         _ => Ok(()),
     }

@@ -24,9 +24,12 @@ fn loose_shape(s: &str) -> bool {
         && b.iter().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 fn check(len: usize, max: usize, ok: bool, msg: &str) -> Result<(), Vec<NameError>> {
+    counted(len, (max, "characters"), ok, msg)
+}
+fn counted(len: usize, (max, unit): (usize, &str), ok: bool, msg: &str) -> Result<(), Vec<NameError>> {
     let mut errs = Vec::new();
     if len > max {
-        errs.push(NameError(format!("must be no more than {max} characters")));
+        errs.push(NameError(format!("must be no more than {max} {unit}")));
     }
     if !ok {
         errs.push(NameError(msg.to_owned()));
@@ -55,7 +58,7 @@ pub fn is_qualified_name(s: &str) -> Result<(), Vec<NameError>> {
             if prefix.is_empty() {
                 errs.push(NameError("prefix part must be non-empty".into()));
             } else if let Err(e) = is_dns1123_subdomain(prefix) {
-                errs.extend(e.into_iter().map(|e| NameError(format!("prefix part {}", e.0))));
+                errs.extend(e.into_iter().map(|e| NameError(format!("prefix part {}", e.0.replace("more than 253 characters", "more than 253 bytes")))));
             }
             name
         }
@@ -67,7 +70,7 @@ pub fn is_qualified_name(s: &str) -> Result<(), Vec<NameError>> {
     if name.is_empty() {
         errs.push(NameError("name part must be non-empty".into()));
     } else if name.len() > 63 {
-        errs.push(NameError("name part must be no more than 63 characters".into()));
+        errs.push(NameError("name part must be no more than 63 bytes".into()));
     }
     if !loose_shape(name) {
         errs.push(NameError(QUALIFIED_MSG.to_owned()));
@@ -76,7 +79,7 @@ pub fn is_qualified_name(s: &str) -> Result<(), Vec<NameError>> {
 }
 /// Empty, or at most 63 bytes of `[A-Za-z0-9_.-]`, alphanumeric at both ends.
 pub fn is_label_value(s: &str) -> Result<(), Vec<NameError>> {
-    check(s.len(), 63, s.is_empty() || loose_shape(s), VALUE_MSG)
+    counted(s.len(), (63, "bytes"), s.is_empty() || loose_shape(s), VALUE_MSG)
 }
 
 /// The letters of generated names: no vowels, nothing that looks like another.
@@ -104,6 +107,9 @@ mod tests {
         assert!(is_dns1123_subdomain("a.b-c.d").is_ok() && is_dns1123_subdomain("a..b").is_err());
         assert!(is_dns1035_label("1a").is_err() && is_dns1035_label("").is_err());
         assert!(is_qualified_name("example.com/My_Name").is_ok() && is_qualified_name("/a").is_err() && is_qualified_name("a/b/c").is_err());
+        for long in [is_label_value(&"a".repeat(64)), is_qualified_name(&"a".repeat(64)), is_qualified_name(&format!("{}/a", "a".repeat(254)))] {
+            assert!(long.unwrap_err()[0].0.ends_with(" bytes"));
+        }
         assert!(is_label_value("").is_ok() && is_label_value("-").is_err());
         assert_eq!(generate_name("web-", || 0), "web-bbbbb");
     }

@@ -17,12 +17,19 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// With what was to be told before it was made, in front. Lists and watches tell nothing.
+    /// With what was to be told before it was made, in front. Watches tell nothing.
     pub fn warned(mut self, told: Vec<String>) -> Self {
-        if let Answer::Object { warnings, .. } | Answer::Status(_, warnings) = &mut self {
+        if let Answer::Object { warnings, .. } | Answer::Status(_, warnings) | Answer::List(ListAnswer { warnings, .. }) = &mut self {
             warnings.splice(0..0, told);
         }
         self
+    }
+    /// What the client is told.
+    pub fn warnings(&self) -> &[String] {
+        match self {
+            Answer::Object { warnings, .. } | Answer::Status(_, warnings) | Answer::List(ListAnswer { warnings, .. }) => warnings,
+            Answer::Watch { .. } => &[],
+        }
     }
 }
 
@@ -35,6 +42,8 @@ pub struct ListAnswer {
     pub revision: Revision,
     pub continue_token: String,
     pub remaining: Option<u64>,
+    /// What the client is told of them.
+    pub warnings: Vec<String>,
 }
 
 impl ListAnswer {

@@ -87,6 +87,16 @@ pub(crate) fn secret(v: &Field<'_>) {
     }
 }
 
+/// What a client is told of a new certificate with its key.
+pub(crate) fn warn_of_pair(v: &Field<'_>) {
+    let part = |key: &str| base64(v.inside("data").key(key).str());
+    if v.inside("type").str() == "kubernetes.io/tls"
+        && let Err(why) = skiff_pki::check_pair(&part("tls.crt"), &part("tls.key"))
+    {
+        v.warn_whole(why);
+    }
+}
+
 fn docker(f: &Field<'_>) {
     let Some(text) = f.text() else { return f.required("") };
     let bytes = base64(text);

@@ -56,23 +56,48 @@ const MAX_TOPOLOGY: usize = 16;
 const MAX_HINTS: usize = 8;
 
 pub(crate) fn slice(v: &Field<'_>) {
-    slice_head(v);
+    slice_ports(v);
     slice_endpoints(v);
+    let kind = v.at("addressType");
+    kind.one_of(&ADDRESS_TYPES);
+    counted_addresses(v);
+}
+
+const ADDRESS_TYPES: [&str; 3] = ["FQDN", "IPv4", "IPv6"];
+
+/// How many addresses an endpoint may have is a declared rule, which is told last.
+fn counted_addresses(v: &Field<'_>) {
+    for addresses in v.at("endpoints").items().take(MAX_ENDPOINTS).map(|e| e.at("addresses")) {
+        if addresses.list().is_empty() {
+            addresses.required("");
+        } else if addresses.len() > MAX_ADDRESSES {
+            addresses.too_many(addresses.len(), MAX_ADDRESSES);
+        }
+    }
 }
 
 pub(crate) fn slice_update(new: &Field<'_>, old: &Field<'_>) {
-    slice_head(new);
-    if !same(new.at("endpoints").value(), old.at("endpoints").value()) {
+    let kind = new.at("addressType");
+    if !kind.str().is_empty() {
+        kind.if_any_of(&ADDRESS_TYPES);
+    }
+    slice_ports(new);
+    let changed = !same(new.at("endpoints").value(), old.at("endpoints").value());
+    if changed {
         slice_endpoints(new);
     }
-    let kind = new.at("addressType");
     if kind.str() != old.at("addressType").str() {
+        if kind.str().is_empty() {
+            kind.required("");
+        }
         kind.invalid(&serde_json::Value::Null, "field is immutable");
+    }
+    if changed {
+        counted_addresses(new);
     }
 }
 
-fn slice_head(v: &Field<'_>) {
-    v.at("addressType").one_of(&["FQDN", "IPv4", "IPv6"]);
+fn slice_ports(v: &Field<'_>) {
     let ports = v.at("ports");
     if ports.len() > MAX_PORTS {
         return ports.too_many(ports.len(), MAX_PORTS);
@@ -104,11 +129,6 @@ fn slice_endpoints(v: &Field<'_>) {
     }
     for e in list.items() {
         let addresses = e.at("addresses");
-        if addresses.list().is_empty() {
-            addresses.required("");
-        } else if addresses.len() > MAX_ADDRESSES {
-            addresses.too_many(addresses.len(), MAX_ADDRESSES);
-        }
         for a in addresses.items() {
             slice_address(&addresses, &a, v.at("addressType").str());
         }

@@ -286,6 +286,13 @@ impl<'a> Field<'a> {
             self.invalid(self.value, "field is immutable");
         }
     }
+    /// The same of a selector by labels.
+    pub fn immutable_selector(&self, old: &Field<'_>) {
+        let shown = |v: &Value| crate::show::selector(v);
+        if !crate::same::same(self.value, old.value) && shown(self.value).0 != shown(old.value).0 {
+            self.invalid(shown(self.value), "field is immutable");
+        }
+    }
     /// How many errors there are, to see whether a rule adds one.
     pub fn mark(&self) -> usize {
         self.errors.len()

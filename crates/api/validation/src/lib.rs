@@ -56,4 +56,5 @@ pub use warnings::warnings;
 pub use field::{Errors, Field};
 pub use ip::sloppy as sloppy_address;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};
+pub use service::service_addresses;
 pub use show::{Json, Omitted, Show, shown};

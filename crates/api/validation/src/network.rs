@@ -38,10 +38,14 @@ fn policy_spec(v: &Field<'_>, existing: &[&str], lenient: bool) {
     }
     let types = spec.at("policyTypes");
     if types.len() > 2 {
-        return types.invalid(own(types.value()), "may not specify more than two policyTypes");
+        types.invalid(own(types.value()), "may not specify more than two policyTypes");
+    } else {
+        types.items().for_each(|t| t.if_any_of(&["Ingress", "Egress"]));
     }
-    for t in types.items() {
-        t.if_any_of(&["Ingress", "Egress"]);
+    // A declared rule: told last.
+    for (rules, peers) in [("ingress", "from"), ("egress", "to")] {
+        let blocks = spec.at(rules).items().flat_map(|r| r.at(peers).items()).map(|p| p.at("ipBlock"));
+        blocks.filter(|b| b.exists() && b.at("cidr").str().is_empty()).for_each(|b| b.at("cidr").required(""));
     }
 }
 
@@ -86,7 +90,7 @@ fn peer(p: &Field<'_>, existing: &[&str], lenient: bool) {
 fn ip_block(b: &Field<'_>, existing: &[&str]) {
     let cidr = b.at("cidr");
     if cidr.str().is_empty() {
-        return cidr.required("");
+        return;
     }
     ip::legacy_cidr(&cidr, cidr.str(), existing);
     for e in b.at("except").items().take_while(|_| ip::sloppy_cidr(cidr.str()).is_some()) {

@@ -113,6 +113,14 @@ fn affinity(spec: &Field<'_>) {
     }
 }
 
+/// What is wrong with addresses and families by themselves, before the cluster fills in what is left out.
+pub fn service_addresses(service: &serde_json::Value, old: Option<&serde_json::Value>) -> Vec<skiff_meta::Cause> {
+    let errors = crate::field::Errors::default();
+    let f = Field::root(service, &errors);
+    cluster_ips(&f, &f.at("spec"), old.map(|o| Field::root(o, &errors)).as_ref());
+    errors.into_causes()
+}
+
 fn cluster_ips(service: &Field<'_>, spec: &Field<'_>, old: Option<&Field<'_>>) {
     if kind(service) == "ExternalName" {
         return;

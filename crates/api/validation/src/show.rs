@@ -120,6 +120,24 @@ pub(crate) fn own(v: &Value) -> Json {
     Json(json(v))
 }
 
+/// A selector by labels: what it has empty is left out.
+pub(crate) fn selector(v: &Value) -> Json {
+    own(&filled(v))
+}
+
+fn hollow(v: &Value) -> bool {
+    v.as_array().is_some_and(Vec::is_empty) || v.as_object().is_some_and(|m| m.is_empty())
+}
+
+/// A struct whose lists and maps are left out when they are empty.
+fn filled(v: &Value) -> Value {
+    match v {
+        Value::Object(m) => Value::Object(m.iter().filter(|(_, v)| !hollow(v)).map(|(k, v)| (k.clone(), filled(v))).collect()),
+        Value::Array(a) => a.iter().map(filled).collect(),
+        v => v.clone(),
+    }
+}
+
 /// A struct as upstream's inner types print it: every field, by its Go name, with zeros and nulls.
 pub(crate) fn internal(name: &str, v: &Value) -> Json {
     let Some(ty) = skiff_schema::by_name(name) else { return own(v) };
@@ -138,14 +156,14 @@ pub(crate) fn internals(name: &str, v: &Value) -> Json {
 fn structure(ty: &'static Type, v: &Value, out: &mut String) {
     // Types of the meta package are the same inside and outside.
     if ty.name.starts_with("io.k8s.apimachinery") {
-        return write_json(if v.is_null() { &EMPTY } else { v }, out);
+        return write_json(&filled(if v.is_null() { &EMPTY } else { v }), out);
     }
     out.push('{');
     let start = out.len();
     for f in ty.fields {
         if f.name == "metadata" {
             // Embedded without a name, so that its fields stand among the others.
-            for (k, v) in v.get(f.name).and_then(Value::as_object).into_iter().flatten() {
+            for (k, v) in v.get(f.name).and_then(Value::as_object).into_iter().flatten().filter(|(_, v)| !hollow(v)) {
                 separate(start, out);
                 text(k, out);
                 out.push(':');
@@ -157,7 +175,7 @@ fn structure(ty: &'static Type, v: &Value, out: &mut String) {
             continue;
         }
         separate(start, out);
-        let _ = write!(out, "\"{}\":", go_name(f.name));
+        let _ = write!(out, "\"{}\":", go_name(ty.name, f.name));
         match v.get(f.name).filter(|v| !v.is_null()) {
             None if f.pointer => out.push_str("null"),
             given => of(&f.ty, given.unwrap_or(&Value::Null), out),
@@ -205,31 +223,52 @@ fn zero(kind: &Kind) -> &'static str {
     }
 }
 
-/// The Go name of a field by its JSON name.
-fn go_name(name: &str) -> String {
-    match name {
-        "uid" => "UID".into(),
-        "ip" => "IP".into(),
-        "clusterIP" => "ClusterIP".into(),
-        "tty" => "TTY".into(),
-        "csi" | "nfs" | "rbd" | "fc" | "os" => name.to_uppercase(),
-        "iscsi" => "ISCSI".into(),
-        "cephfs" => "CephFS".into(),
-        "storageos" => "StorageOS".into(),
-        "cel" => "CEL".into(),
-        "serviceAccount" => "DeprecatedServiceAccount".into(),
-        _ => {
-            for (prefix, go) in [("http", "HTTP"), ("tcp", "TCP"), ("dns", "DNS"), ("grpc", "GRPC"), ("gce", "GCE"), ("aws", "AWS"), ("ip", "IP"), ("api", "API"), ("fs", "FS"), ("seLinux", "SELinux"), ("ttl", "TTL")] {
-                if let Some(rest) = name.strip_prefix(prefix)
-                    && rest.chars().next().is_some_and(char::is_uppercase)
-                {
-                    return format!("{go}{rest}");
-                }
-            }
-            let mut chars = name.chars();
-            chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+/// Words that Go writes in capitals where a name begins with them.
+const CAPITALS: [(&str, &str); 13] = [
+    ("http", "HTTP"), ("tcp", "TCP"), ("dns", "DNS"), ("gce", "GCE"), ("aws", "AWS"), ("ip", "IP"), ("api", "API"), ("fs", "FS"), ("seLinux", "SELinux"), ("ttl", "TTL"),
+    ("gmsa", "GMSA"), ("qos", "QOS"), ("ssl", "SSL"),
+];
+
+/// The Go name that upstream's inner types give a field of a type, by its JSON name.
+fn go_name(ty: &str, name: &str) -> String {
+    let ty = ty.rsplit('.').next().unwrap_or_default();
+    let known = match (ty, name) {
+        ("GlusterfsVolumeSource" | "GlusterfsPersistentVolumeSource", "endpoints") => "EndpointsName",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "monitors") => "CephMonitors",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "image") => "RBDImage",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "pool") => "RBDPool",
+        ("RBDVolumeSource" | "RBDPersistentVolumeSource", "user") => "RadosUser",
+        ("IngressRuleValue", "http") => "HTTP",
+        ("ContainerStatus", "lastState") => "LastTerminationState",
+        (_, "pdName") => "PDName",
+        (_, "iscsiInterface") => "ISCSIInterface",
+        (_, "chapAuthDiscovery") => "DiscoveryCHAPAuth",
+        (_, "chapAuthSession") => "SessionCHAPAuth",
+        (_, "wwids") => "WWIDs",
+        (_, "diskURI") => "DataDiskURI",
+        (_, "externalID") => "DoNotUseExternalID",
+        (_, "osImage") => "OSImage",
+        (_, "reportingComponent") => "ReportingController",
+        (_, "clusterIP") => "ClusterIP",
+        (_, "cephfs") => "CephFS",
+        (_, "storageos") => "StorageOS",
+        (_, "cidrs") => "CIDRs",
+        (_, "serviceAccount") => "DeprecatedServiceAccount",
+        (_, "uid" | "gid" | "ip" | "tty" | "csi" | "nfs" | "rbd" | "fc" | "os" | "iscsi" | "cel" | "grpc" | "iqn" | "tls" | "cidr") => return name.to_uppercase(),
+        _ => "",
+    };
+    if !known.is_empty() {
+        return known.to_owned();
+    }
+    for (prefix, go) in CAPITALS {
+        if let Some(rest) = name.strip_prefix(prefix)
+            && rest.chars().next().is_some_and(char::is_uppercase)
+        {
+            return format!("{go}{rest}");
         }
     }
+    let mut chars = name.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -242,5 +281,13 @@ mod tests {
         assert_eq!(quote("a\"b\n\u{1}é"), "\"a\\\"b\\n\\x01é\"");
         assert_eq!(json(&j!({"b": "<", "a": [1, null]})), r#"{"b":"\u003c","a":[1,null]}"#);
         assert_eq!(internal("io.k8s.api.apps.v1.DeploymentStrategy", &j!({"type": "x"})).0, r#"{"Type":"x","RollingUpdate":null}"#);
+        assert_eq!(internal("io.k8s.api.core.v1.ProbeHandler", &j!({})).0.matches("GRPC").count(), 1);
+        let windows = internal("io.k8s.api.core.v1.WindowsSecurityContextOptions", &j!({"gmsaCredentialSpec": "x"})).0;
+        assert_eq!(windows, r#"{"GMSACredentialSpecName":null,"GMSACredentialSpec":"x","RunAsUserName":null,"HostProcess":null}"#);
+        assert!(internal("io.k8s.api.core.v1.ISCSIVolumeSource", &j!({"iqn": "q"})).0.contains(r#""IQN":"q","Lun":0,"ISCSIInterface":"""#));
+        assert!(internal("io.k8s.api.core.v1.RBDVolumeSource", &j!({"user": "u"})).0.contains(r#""RadosUser":"u""#));
+        // Selectors leave out what is empty, however it was sent.
+        let spread = internal("io.k8s.api.core.v1.TopologySpreadConstraint", &j!({"labelSelector": {"matchLabels": {}, "matchExpressions": [{"key": "k", "values": []}]}})).0;
+        assert!(spread.contains(r#""LabelSelector":{"matchExpressions":[{"key":"k"}]},"#), "{spread}");
     }
 }

@@ -3,7 +3,7 @@ use crate::{
     field::Field,
     labels, names,
     pod::{Options, resources, tolerations},
-    show::internal,
+    show::{internal, own},
     workload::{at_most_100_percent, count_or_percent},
 };
 use serde_json::Value;
@@ -185,6 +185,15 @@ pub(crate) fn new_event(v: &Field<'_>) {
     }
 }
 
+/// What an event stays with, in the order that upstream looks at it: the reason twice.
+const FIXED: [&str; 14] = [
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime", "action", "related", "reportingComponent", "reportingInstance",
+];
+
+fn event_part(field: &str) -> &'static str {
+    if field == "source" { "io.k8s.api.core.v1.EventSource" } else { "io.k8s.api.core.v1.ObjectReference" }
+}
+
 fn series(v: &Field<'_>) {
     if v.at("series.count").int() < 2 {
         v.at("series.count").invalid("", "should be at least 2");
@@ -200,11 +209,19 @@ pub(crate) fn new_event_update(new: &Field<'_>, old: &Field<'_>) {
     if new.at("series").exists() && !crate::same::same(new.at("series").value(), old.at("series").value()) {
         series(new);
     }
-    for (field, shown) in [
-        ("involvedObject", "involvedObject"), ("reason", "reason"), ("message", "message"), ("source", "source"), ("firstTimestamp", "firstTimestamp"), ("lastTimestamp", "lastTimestamp"), ("count", "count"), ("reason", "reason"),
-        ("type", "type"), ("eventTime", "eventTime"), ("action", "action"), ("related", "related"), ("reportingComponent", "reportingController"), ("reportingInstance", "reportingInstance"),
-    ] {
-        new.under(field, shown).immutable(&old.under(field, shown));
+    for field in FIXED {
+        let f = if field == "reportingComponent" { new.under(field, "reportingController") } else { new.at(field) };
+        if crate::same::same(f.value(), old.at(field).value()) {
+            continue;
+        }
+        let shown = match field {
+            "involvedObject" | "source" => internal(event_part(field), f.value()),
+            "related" if f.exists() => internal(event_part(field), f.value()),
+            "count" => own(&f.int().into()),
+            "related" | "firstTimestamp" | "lastTimestamp" | "eventTime" => own(f.value()),
+            _ => own(&f.str().into()),
+        };
+        f.invalid(shown, "field is immutable");
     }
 }
 

@@ -18,7 +18,7 @@ mod sign;
 mod usages;
 
 pub use authority::Authority;
-pub use blocks::{check_anchors, check_issued};
+pub use blocks::{check_anchors, check_issued, check_pair};
 pub use file::{read_or_make, write_private, write_public};
 pub use holder::{der_of, fingerprint, pem_of, renew_at, request, stub_request};
 pub use leaf::{Leaf, Profile, Usage, expiry};

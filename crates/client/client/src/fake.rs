@@ -88,7 +88,7 @@ impl Fake {
         let items: Vec<&Value> = objects.select(&call.target).filter(|o| wanted.matches(o)).collect();
         let kind = items.first().map_or_else(|| GroupVersionKind::new("", "v1", ""), |o| kind_of(o));
         let items = items.iter().map(|o| Bytes::from(o.to_string())).collect();
-        Ok(Answer::List(ListAnswer { kind, items, revision: Revision(objects.revision), continue_token: String::new(), remaining: None }))
+        Ok(Answer::List(ListAnswer { kind, items, revision: Revision(objects.revision), continue_token: String::new(), remaining: None, warnings: Vec::new() }))
     }
     fn watch(&self, call: &Call) -> Result<Answer, Status> {
         let wanted = Wanted::of(call)?;

@@ -62,7 +62,7 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
             let body = match r.form.shape {
                 Shape::Whole => encode(r.form, &kind, bytes)?,
                 Shape::Table => encode(r.form, &table::meta_kind("Table", r.form.meta), table::of_object(r.columns, &bytes)?)?,
-                Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata", r.form.meta), table::metadata_of(&bytes, r.form.meta)?)?,
+                Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata", r.form.meta), table::metadata_of(r.columns, &bytes)?)?,
                 Shape::MetadataList => {
                     return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
                 }
@@ -70,8 +70,10 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
             Ok(response(code, r.form, body, &warnings))
         }
         Answer::List(list) => {
+            let mut list = list;
+            let warnings = std::mem::take(&mut list.warnings);
             let (body, unfinished) = list_body(list, r)?;
-            let mut response = with_body(200, r.form, body, &[]);
+            let mut response = with_body(200, r.form, body, &warnings);
             if let Some(mark) = unfinished {
                 response.extensions_mut().insert(mark);
             }
@@ -93,7 +95,7 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<(Reply, Option<Unfin
         Shape::Whole => rendered(r.form, &list_kind, lists::Objects::new(list, &list_kind, r.list_kind.is_some())),
         Shape::Table => rendered(r.form, &table::meta_kind("Table", r.form.meta), lists::Rows::new(r.columns, list)?),
         Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
-        Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList", r.form.meta), lists::Metadata::new(list, r.form.meta)),
+        Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList", r.form.meta), lists::Metadata::new(r.columns, list)),
     }
 }
 
@@ -153,6 +155,14 @@ pub(crate) fn warn(headers: &mut http::HeaderMap, text: &str) {
     if let Ok(v) = HeaderValue::from_str(&format!("299 - \"{}\"", quoted(text))) {
         headers.append(header::WARNING, v);
     }
+}
+
+/// Tells this before all that is told already.
+pub(crate) fn warn_first(headers: &mut http::HeaderMap, text: &str) {
+    let others: Vec<HeaderValue> = headers.get_all(header::WARNING).iter().cloned().collect();
+    headers.remove(header::WARNING);
+    warn(headers, text);
+    others.into_iter().for_each(|w| drop(headers.append(header::WARNING, w)));
 }
 
 /// Each text once, and all of them within limits.

@@ -21,6 +21,11 @@ impl Items {
     fn new(opening: String, items: Vec<Bytes>) -> Self {
         Self { opening: Some(opening), items: items.into_iter(), first: true, closed: false }
     }
+    /// No items, and null in the list's place.
+    fn null(opening: String) -> Self {
+        let opening = opening.strip_suffix('[').unwrap_or(&opening);
+        Self { closed: true, ..Self::new(format!("{opening}null}}"), Vec::new()) }
+    }
     fn next(&mut self, out: &mut Vec<u8>, item: impl FnOnce(&Bytes, &mut Vec<u8>) -> Result<(), Status>) -> Result<bool, Status> {
         if let Some(opening) = self.opening.take() {
             out.extend_from_slice(opening.as_bytes());
@@ -103,19 +108,22 @@ impl Parts for Rows {
 /// PartialObjectMetadataList.
 pub(crate) struct Metadata {
     items: Items,
-    version: &'static str,
+    source: Source,
 }
 
 impl Metadata {
-    pub fn new(list: ListAnswer, version: &'static str) -> Self {
-        Self { items: Items::new(table::metadata_opening(&list.meta(), version), list.items), version }
+    pub fn new(source: &Source, list: ListAnswer) -> Self {
+        let opening = table::metadata_opening(&list.meta(), source.version);
+        // None of them is upstream's nil.
+        let items = if list.items.is_empty() { Items::null(opening) } else { Items::new(opening, list.items) };
+        Self { items, source: source.clone() }
     }
 }
 
 impl Parts for Metadata {
     fn next(&mut self, out: &mut Vec<u8>) -> Result<bool, Status> {
-        let version = self.version;
-        self.items.next(out, |item, out| table::metadata(item, version, out))
+        let source = &self.source;
+        self.items.next(out, |item, out| table::metadata(source, item, out))
     }
 }
 
@@ -126,7 +134,7 @@ mod tests {
 
     fn list(items: &[&'static str]) -> ListAnswer {
         let items = items.iter().map(|i| Bytes::from_static(i.as_bytes())).collect();
-        ListAnswer { kind: GroupVersionKind::new("", "v1", "Pod"), items, revision: Revision(7), continue_token: String::new(), remaining: None }
+        ListAnswer { kind: GroupVersionKind::new("", "v1", "Pod"), items, revision: Revision(7), continue_token: String::new(), remaining: None, warnings: Vec::new() }
     }
     fn all(mut parts: impl Parts) -> String {
         let mut out = Vec::new();
@@ -151,7 +159,11 @@ mod tests {
     #[test]
     fn metadata_alone() {
         for version in ["v1", "v1beta1"] {
-            let text = all(Metadata::new(list(&[r#"{"kind":"Pod","metadata":{"name":"a"},"spec":{}}"#, r#"{"kind":"Pod"}"#]), version));
+            let source = Source { columns: skiff_registry::print::Columns::name_and_age(), now: skiff_meta::Timestamp(0), include: table::Include::None, version, inner: &["x"] };
+            let pods = [r#"{"kind":"Pod","metadata":{"name":"a","annotations":{"x":"1"}},"spec":{}}"#, r#"{"kind":"Pod"}"#];
+            let text = all(Metadata::new(&source, list(&pods)));
+            let none = all(Metadata::new(&source, list(&[])));
+            assert!(none.ends_with(r#","items":null}"#), "{none}");
             let partial = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
             assert_eq!(text, format!(r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"7"}},"items":[{partial}{{"name":"a"}}}},{partial}null}}]}}"#));
         }

@@ -28,7 +28,7 @@ use skiff_policy::{Action, Decision};
 use skiff_registry::{print::Columns, table::{Computed, Resource, Role}};
 use http_body::Body;
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
-use std::{net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
+use std::{borrow::Cow, net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -298,7 +298,8 @@ impl Server {
             registry.authorize_narrowed(&user, verb.as_str(), &target, &query, passage.notes().map(|n| &**n)).await?;
             return Err(refused());
         }
-        let form = self.form(parts, &query, verb, row.as_deref())?;
+        // Media types that no route makes are refused before there is one.
+        let form = self.form(parts, &query, verb, row.as_deref()).map_err(|s| if s.message.starts_with("406: ") { s } else { told(s, deprecation(row.as_deref(), &target).as_deref()) })?;
         let mut call = Call::new(verb, target);
         call.content_type = inbound::media_type(&parts.headers);
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
@@ -339,18 +340,19 @@ impl Server {
         }
         let watched = (call.verb == Verb::Watch && row.is_some()).then(|| self.metrics.watch(&call.target.resource));
         let listed = (call.verb == Verb::List).then(|| call.target.clone());
+        let patched = call.verb == Verb::Patch;
         let unserved = row.is_none() && !self.built_in(&call.target.resource.group);
-        // A subresource that the kind lacks is nobody's, and not deprecated.
-        let known = row.as_ref().is_some_and(|row| call.target.subresource.is_empty() || row.subresource(&call.target.subresource).is_some());
+        let warning = deprecation(row.as_deref(), &call.target);
         let include = match call.query.get("includeObject") {
             Some("None") => table::Include::None,
             Some("Object") => table::Include::Object,
             Some(other) if !matches!(other, "" | "Metadata") && form.shape == negotiate::Shape::Table => {
-                return Err(Status::bad_request(format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty")));
+                let why = format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty");
+                return Err(told(Status::bad_request(why), warning.as_deref()));
             }
             _ => table::Include::Metadata,
         };
-        let warning = row.as_ref().filter(|_| known).and_then(|r| r.custom.as_ref().map_or(r.strategy.deprecated.map(std::borrow::Cow::Borrowed), |c| c.warning.clone()));
+        let inner = row.as_ref().map_or(&[][..], |r| r.strategy.inner_annotations);
         let list_kind = row.as_ref().filter(|r| r.custom.is_some()).map(|r| r.list_kind());
         let scaled = row.as_ref().is_some_and(|r| r.custom.is_none() && r.subresource(&call.target.subresource).is_some_and(|s| s.role == Role::Scale));
         let columns = match row {
@@ -358,7 +360,7 @@ impl Server {
             Some(r) => r.columns.clone(),
             None => Columns::name_and_age(),
         };
-        let source = table::Source { columns, now: registry.now(), include, version: form.meta };
+        let source = table::Source { columns, now: registry.now(), include, version: form.meta, inner };
         let mut response = match registry.serve(user, call).await {
             Ok(answer) => {
                 if let (Some(target), Answer::List(l)) = (listed, &answer) {
@@ -367,7 +369,7 @@ impl Server {
                 if let Some(record) = &mut passage.record {
                     record.answer(&answer);
                 }
-                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched })?
+                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched }).map_err(|s| told(s, warning.as_deref()))?
             }
             // Neither ours nor of a definition: nobody has been asked.
             Err(status) if status.is(Reason::NotFound) && unserved => {
@@ -381,9 +383,11 @@ impl Server {
                 response
             }
         };
-        if let Some(w) = warning {
+        // Where no route is, or none for such a body, nothing is deprecated.
+        let nowhere = response.status() == StatusCode::METHOD_NOT_ALLOWED || (patched && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        if let Some(w) = warning.as_ref().filter(|_| !nowhere) {
             passage.deprecated = true;
-            answer::warn(response.headers_mut(), &w);
+            answer::warn_first(response.headers_mut(), w);
         }
         Ok(response)
     }
@@ -416,6 +420,16 @@ impl Server {
 /// Whether what is at a path is made of everything that is served or counted.
 fn made(path: &str) -> bool {
     ["/openapi/", "/metrics", "/debug/"].iter().any(|p| path.starts_with(p))
+}
+
+/// What a client is told of a version that goes. A subresource that the kind lacks is nobody's, and not deprecated.
+fn deprecation(row: Option<&Resource>, target: &Target) -> Option<Cow<'static, str>> {
+    let row = row.filter(|row| target.subresource.is_empty() || row.subresource(&target.subresource).is_some())?;
+    row.custom.as_ref().map_or(row.strategy.deprecated.map(Cow::Borrowed), |c| c.warning.clone())
+}
+
+fn told(refusal: Status, warning: Option<&str>) -> Status {
+    refusal.warned(&warning.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 pub(crate) fn accept(parts: &Parts) -> Option<&str> {

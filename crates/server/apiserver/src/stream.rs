@@ -67,7 +67,7 @@ impl Writer {
         }
         let made = match self.form.shape {
             Shape::Table => table::of_event(&self.columns, &e.object, first),
-            _ => table::metadata_of(&e.object, self.form.meta),
+            _ => table::metadata_of(&self.columns, &e.object),
         };
         made.unwrap_or_else(|s| s.to_json().into())
     }

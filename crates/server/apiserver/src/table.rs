@@ -21,6 +21,8 @@ pub(crate) struct Source {
     pub include: Include,
     /// The version of `meta.k8s.io` that is told.
     pub version: &'static str,
+    /// Annotations that metadata alone is without.
+    pub inner: &'static [&'static str],
 }
 
 pub(crate) fn meta_kind(kind: &'static str, version: &'static str) -> GroupVersionKind {
@@ -67,7 +69,7 @@ fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Obj
         Include::None => row.extend_from_slice(b",\"object\":null"),
         Include::Metadata => {
             row.extend_from_slice(b",\"object\":");
-            partial(*metadata, source.version, row);
+            partial(*metadata, source, row)?;
         }
         Include::Object => {
             row.extend_from_slice(b",\"object\":");
@@ -116,25 +118,42 @@ pub(crate) fn opening(source: &Source, meta: &Value, defined: bool) -> String {
     format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
 }
 
-fn partial(metadata: Option<&[u8]>, version: &str, out: &mut Vec<u8>) {
+fn partial(metadata: Option<&[u8]>, source: &Source, out: &mut Vec<u8>) -> Result<(), Status> {
     out.extend_from_slice(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/");
-    out.extend_from_slice(version.as_bytes());
+    out.extend_from_slice(source.version.as_bytes());
     out.extend_from_slice(b"\",\"metadata\":");
-    out.extend_from_slice(metadata.unwrap_or(b"null"));
+    match metadata {
+        Some(metadata) if !source.inner.is_empty() => out.extend_from_slice(&without_inner(metadata, source.inner)?),
+        metadata => out.extend_from_slice(metadata.unwrap_or(b"null")),
+    }
     out.push(b'}');
-}
-
-/// Appends an object's metadata alone.
-pub(crate) fn metadata(bytes: &[u8], version: &str, out: &mut Vec<u8>) -> Result<(), Status> {
-    let metadata = sparse::metadata(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
-    partial(metadata, version, out);
     Ok(())
 }
 
+/// Metadata without annotations that are fields of upstream's inner types.
+fn without_inner(metadata: &[u8], inner: &[&str]) -> Result<Vec<u8>, Status> {
+    let mut v: Value = serde_json::from_slice(metadata).map_err(Status::internal)?;
+    if let Some(m) = v.as_object_mut()
+        && let Some(notes) = m.get_mut("annotations").and_then(Value::as_object_mut)
+    {
+        notes.retain(|k, _| !inner.contains(&k.as_str()));
+        if notes.is_empty() {
+            m.shift_remove("annotations");
+        }
+    }
+    serde_json::to_vec(&v).map_err(Status::internal)
+}
+
+/// Appends an object's metadata alone.
+pub(crate) fn metadata(source: &Source, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+    let metadata = sparse::metadata(bytes).map_err(|e| Status::internal(format!("decode an object for its metadata: {e}")))?;
+    partial(metadata, source, out)
+}
+
 /// The object's metadata alone, as JSON.
-pub(crate) fn metadata_of(bytes: &[u8], version: &str) -> Result<Bytes, Status> {
+pub(crate) fn metadata_of(source: &Source, bytes: &[u8]) -> Result<Bytes, Status> {
     let mut out = Vec::with_capacity(bytes.len());
-    metadata(bytes, version, &mut out)?;
+    metadata(source, bytes, &mut out)?;
     Ok(out.into())
 }
 

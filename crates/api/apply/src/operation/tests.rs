@@ -54,6 +54,19 @@ fn what_an_applier_no_longer_sets_goes_unless_another_owns_it() {
 }
 
 #[test]
+fn items_without_keys_leave_managers_as_they_were() {
+    let mut fresh = deployment(1, json!([{"image": "i"}]));
+    tracker().update(&json!({}), &mut fresh, "m", T0);
+    assert_eq!(owners(&fresh), Vec::<String>::new());
+    let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([{"name": "c", "image": "i"}])), "one", false, T0).unwrap();
+    let mut new = live.clone();
+    new["spec"]["template"]["spec"]["containers"][0].as_object_mut().unwrap().remove("name");
+    new["spec"]["replicas"] = json!(9);
+    tracker().update(&live, &mut new, "two", T1);
+    assert_eq!(new["metadata"]["managedFields"], live["metadata"]["managedFields"]);
+}
+
+#[test]
 fn an_update_owns_what_it_changed() {
     let (live, _) = tracker().apply(&Value::Null, &deployment(1, json!([{"name": "c", "image": "i"}])), "one", false, T0).unwrap();
     let mut new = live.clone();

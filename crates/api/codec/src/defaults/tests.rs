@@ -115,6 +115,7 @@ fn single_fields() {
         ("batch", "CronJob", json!({}), "/spec/successfulJobsHistoryLimit", json!(3)),
         ("batch", "CronJob", json!({}), "/spec/jobTemplate/spec/template/spec/dnsPolicy", json!("ClusterFirst")),
         ("autoscaling", "HorizontalPodAutoscaler", json!({"spec": {"behavior": {"scaleDown": {}}}}), "/spec/behavior/scaleUp/stabilizationWindowSeconds", json!(0)),
+        ("autoscaling", "HorizontalPodAutoscaler", json!({"spec": {"behavior": {"scaleDown": {"policies": []}}}}), "/spec/behavior/scaleDown/policies", Value::Null),
         ("networking.k8s.io", "NetworkPolicy", json!({"spec": {"egress": [{}]}}), "/spec/policyTypes", json!(["Ingress", "Egress"])),
         ("rbac.authorization.k8s.io", "RoleBinding", json!({"subjects": [{"kind": "User", "name": "u"}]}), "/subjects/0/apiGroup", json!("rbac.authorization.k8s.io")),
         ("storage.k8s.io", "StorageClass", json!({}), "/reclaimPolicy", json!("Delete")),

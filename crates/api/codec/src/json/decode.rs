@@ -93,7 +93,10 @@ impl<'s> Decoder<'s> {
             self.owner = owner;
             self.names.truncate(depth);
         }
-        Ok(assemble(ty, slots))
+        let told: Vec<&str> = ty.fields.iter().zip(&slots).filter(|(f, v)| emptiness_counts(ty, f) && v.as_ref().and_then(Value::as_array).is_some_and(Vec::is_empty)).map(|(f, _)| f.name).collect();
+        let mut map = assemble(ty, slots);
+        map.extend(told.into_iter().map(|name| (name.to_owned(), Value::Array(Vec::new()))));
+        Ok(map)
     }
 
     fn enter(&mut self, field: &'static Field) {
@@ -282,6 +285,11 @@ impl<'s> Decoder<'s> {
             self.names.join(".")
         )
     }
+}
+
+/// Lists that get a default where there is none, and are refused where they are empty.
+fn emptiness_counts(ty: &Type, field: &Field) -> bool {
+    field.name == "policies" && ty.name == "io.k8s.api.autoscaling.v2.HPAScalingRules"
 }
 
 /// Puts decoded fields into Go's order, with zeros where Go writes them.

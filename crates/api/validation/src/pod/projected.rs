@@ -1,6 +1,6 @@
 //! Volumes that are made of other objects: downward API and projections.
 use super::{Options, env, sources};
-use crate::{certificates::signer_name, field::Field, labels, names, show::{internal, own}};
+use crate::{certificates::signer_name, field::Field, labels, names, show::internal};
 use std::collections::HashSet;
 
 pub(super) fn downward(f: &Field<'_>) {
@@ -123,7 +123,7 @@ fn trust_bundle<'a>(b: &Field<'a>, paths: &mut Paths<'a>) {
                 name.invalid(text, &format!("not a valid clustertrustbundlename: {m}"));
             }
             if selector.exists() {
-                selector.invalid(own(selector.value()), "labelSelector must be unset if name is specified");
+                selector.invalid(crate::show::selector(selector.value()), "labelSelector must be unset if name is specified");
             }
         }
         (None, Some(text)) => {

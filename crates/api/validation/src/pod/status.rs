@@ -24,6 +24,7 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     }
     transitions(new, old);
     claims(&status.at("resourceClaimStatuses"), &new.at("spec.resourceClaims"));
+    extended_claim(&status.at("extendedResourceClaimStatus"), &new.at("spec"));
     addresses(&status, &before, "podIP", "podIPs");
     addresses(&status, &before, "hostIP", "hostIPs");
     containers(&status, &new.at("spec"));
@@ -102,6 +103,40 @@ fn claims(list: &Field<'_>, of_pod: &Field<'_>) {
         if claim.exists() {
             claim.check(names::dns1123_subdomain);
         }
+    }
+}
+
+/// The claim that was made for resources of devices' own names.
+fn extended_claim(f: &Field<'_>, spec: &Field<'_>) {
+    if !f.exists() {
+        return;
+    }
+    let (mappings, claim) = (f.at("requestMappings"), f.at("resourceClaimName"));
+    if mappings.list().is_empty() {
+        mappings.required("at least one request mapping is required");
+    }
+    let mut seen = Vec::new();
+    for m in mappings.items() {
+        let (container, resource, request) = (m.at("containerName"), m.at("resourceName"), m.at("requestName"));
+        // Where two share a name, the one that runs in the end counts.
+        match super::containers(spec).into_iter().rfind(|c| c.at("name").is(container.str())) {
+            None => container.invalid(container.str(), "must match the name of an entry in spec.initContainers.name or spec.containers.name"),
+            Some(c) if !c.at("resources.requests").key(resource.str()).exists() => {
+                resource.invalid(resource.str(), "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests");
+            }
+            Some(_) => {}
+        }
+        f.at("requestName").check_text(request.str(), names::dns1123_label);
+        let id = [container.str(), resource.str(), request.str()];
+        if seen.contains(&id) {
+            [container, resource, request].iter().for_each(|p| p.duplicate(p.str()));
+        }
+        seen.push(id);
+    }
+    if claim.str().is_empty() {
+        claim.required("");
+    } else {
+        claim.check(names::dns1123_subdomain);
     }
 }
 

@@ -10,6 +10,7 @@ pub(super) fn other(group: &str, kind: &str, f: &Field<'_>, old: Option<&Field<'
         ("", "Node") => node(f),
         ("", "PersistentVolume") => volume(f),
         ("", "PersistentVolumeClaim") => claim(f),
+        ("", "Secret") => crate::config::warn_of_pair(f),
         ("", "ServiceAccount") => service_account(f, old),
         ("", "ResourceQuota") if old.is_none() => quota(f),
         ("discovery.k8s.io", "EndpointSlice") => slice(f, old.is_none()),

@@ -39,7 +39,7 @@ fn spec(v: &Field<'_>, old: Option<&Field<'_>>) {
     job::spec(&template, &Options::of_template(old.map(|o| o.at("spec.jobTemplate.spec.template")).as_ref()));
     let (selector, manual) = (template.at("selector"), template.at("manualSelector"));
     if selector.exists() {
-        selector.invalid(own(selector.value()), "`selector` will be auto-generated");
+        selector.invalid(crate::show::selector(selector.value()), "`selector` will be auto-generated");
     }
     if manual.flag() {
         manual.unsupported(true, &["nil", "false"]);

@@ -15,7 +15,7 @@ fn spec(v: &Field<'_>, old: Option<&Field<'_>>) {
         labels::selects(&chosen, &template.at("metadata").at("labels"));
     }
     if selector.exists() && matches!(chosen, Parsed::Everything) {
-        selector.invalid(own(selector.value()), "empty selector is invalid for daemonset");
+        selector.invalid(crate::show::selector(selector.value()), "empty selector is invalid for daemonset");
     }
     pod::template(&template, &options(old));
     lasting(&template, "DaemonSet");
@@ -46,7 +46,7 @@ fn strategy(f: &Field<'_>) {
 }
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
-    new.at("spec").at("selector").immutable(&old.at("spec").at("selector"));
+    new.at("spec").at("selector").immutable_selector(&old.at("spec").at("selector"));
     spec(new, Some(old));
 }
 

@@ -11,7 +11,7 @@ fn spec(v: &Field<'_>, old: Option<&Field<'_>>) {
     f.at("replicas").non_negative();
     let chosen = selector(&f.at("selector"), "deployment");
     if matches!(chosen, Parsed::Broken) {
-        f.at("selector").invalid(own(f.at("selector").value()), "invalid label selector");
+        f.at("selector").invalid(crate::show::selector(f.at("selector").value()), "invalid label selector");
     } else {
         template(&f.at("template"), &chosen, "ReplicaSet", &options(old));
     }
@@ -44,7 +44,7 @@ fn strategy(f: &Field<'_>) {
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     spec(new, Some(old));
-    new.at("spec").at("selector").immutable(&old.at("spec").at("selector"));
+    new.at("spec").at("selector").immutable_selector(&old.at("spec").at("selector"));
 }
 
 pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {

@@ -63,7 +63,7 @@ fn generated_selector(v: &Field<'_>) {
     let set: Value = expected.iter().map(|(k, v)| ((*k).to_owned(), Value::from(*v))).collect::<serde_json::Map<_, _>>().into();
     let chosen = Parsed::of(&spec.at("selector"));
     if !matches!(chosen, Parsed::Broken) && !chosen.matches(&Field::root(&set, &Errors::default())) {
-        spec.at("selector").invalid(own(spec.at("selector").value()), "`selector` not auto-generated");
+        spec.at("selector").invalid(crate::show::selector(spec.at("selector").value()), "`selector` not auto-generated");
     }
 }
 
@@ -267,7 +267,7 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     } else if completions.exists() && completions.number() != was.number() && completions.int() != f.at("parallelism").int() {
         completions.invalid(completions.int(), "can only be modified in tandem with spec.parallelism");
     }
-    f.at("selector").immutable(&before.at("selector"));
+    f.at("selector").immutable_selector(&before.at("selector"));
     template_update(&f, &before, old);
     for (part, ty) in [("completionMode", ""), ("podFailurePolicy", "PodFailurePolicy"), ("backoffLimitPerIndex", ""), ("managedBy", ""), ("successPolicy", "SuccessPolicy")] {
         let (now, was) = (f.at(part), before.at(part));

@@ -45,7 +45,7 @@ fn spec(v: &Field<'_>, old: Option<&Field<'_>>, keep: bool) {
     }
     let chosen = selector(&f.at("selector"), "statefulset");
     if matches!(chosen, Parsed::Broken) {
-        f.at("selector").invalid(own(f.at("selector").value()), "");
+        f.at("selector").invalid(crate::show::selector(f.at("selector").value()), "");
     } else {
         pods(&f, &chosen, old, keep);
     }
@@ -109,7 +109,9 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     let (f, before) = (new.at("spec"), old.at("spec"));
     for part in ["selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy"] {
         let (now, was) = (f.at(part), before.at(part));
-        if part != "volumeClaimTemplates" {
+        if part == "selector" {
+            now.immutable_selector(&was);
+        } else if part != "volumeClaimTemplates" {
             now.immutable(&was);
         } else if !same(&untyped(now.value()), &untyped(was.value())) {
             now.invalid(internals("io.k8s.api.core.v1.PersistentVolumeClaim", now.value()), "field is immutable");

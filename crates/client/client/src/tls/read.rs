@@ -95,6 +95,7 @@ fn list(body: &Bytes) -> Result<ListAnswer, Status> {
         revision: l.metadata.resource_version.parse().unwrap_or(Revision::ZERO),
         continue_token: l.metadata.token,
         remaining: l.metadata.remaining_item_count,
+        warnings: Vec::new(),
     })
 }
 

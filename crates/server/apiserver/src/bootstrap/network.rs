@@ -11,6 +11,8 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 const NET: &str = "networking.k8s.io";
+/// Who owns the conditions.
+const MANAGER: &str = "kubernetes-service-cidr-controller";
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Makes what somebody deleted anew, and mends what names this server's address, until `stop`.
@@ -115,11 +117,12 @@ impl Bootstrap<'_> {
             return Ok(());
         }
         let now = skiff_meta::Timestamp::from_system(std::time::SystemTime::now()).to_string();
-        let condition = json!({"type": "Ready", "status": "True", "reason": "", "message": message, "lastTransitionTime": now});
+        let condition = json!({"type": "Ready", "status": "True", "message": message, "lastTransitionTime": now});
         let name = cidr["metadata"]["name"].as_str().unwrap_or_default();
+        let body = json!({"kind": "ServiceCIDR", "apiVersion": "networking.k8s.io/v1", "metadata": {"name": name}, "status": {"conditions": [condition]}});
         let target = Target::new(GroupVersionResource::new(NET, "v1", "servicecidrs"), "", name).sub("status");
-        let mut call = Call::new(Verb::Patch, target).body(json!({"status": {"conditions": [condition]}}).to_string());
-        call.content_type = "application/merge-patch+json".into();
+        let mut call = Call::new(Verb::Patch, target).body(body.to_string()).query("fieldManager", MANAGER).query("force", "true");
+        call.content_type = "application/apply-patch+yaml".into();
         call.user_agent = AGENT.into();
         self.service.serve(self.user.clone(), call).await.map(drop)
     }

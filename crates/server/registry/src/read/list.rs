@@ -32,6 +32,7 @@ pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answe
         revision: collected.revision,
         continue_token: collected.token,
         remaining: collected.remaining,
+        warnings: Vec::new(),
     }))
 }
 

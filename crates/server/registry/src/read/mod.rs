@@ -142,6 +142,17 @@ pub(crate) async fn sealed(row: &Resource, version: &str, v: Value) -> Result<Va
     Ok(v)
 }
 
+/// 504; who reads out of the store itself is not asked to try again soon.
+fn too_new(row: &Resource, asked: Revision, current: Revision) -> Status {
+    let mut s = Status::revision_too_large(asked.0, current.0);
+    if row.strategy.uncached
+        && let Some(details) = &mut s.details
+    {
+        details.retry_after_seconds = 0;
+    }
+    s
+}
+
 impl Registry {
     /// Waits for `asked` to be visible; 504 when it does not come.
     pub(crate) async fn await_revision(&self, row: &Resource, asked: Revision) -> Result<(), Status> {
@@ -152,7 +163,7 @@ impl Registry {
         let waited = tokio::time::timeout(FRESH, self.store.wait_for(asked)).await;
         self.counts.waited(row, begun.elapsed());
         if waited.is_err() {
-            return Err(Status::revision_too_large(asked.0, self.store.revision().0));
+            return Err(too_new(row, asked, self.store.revision()));
         }
         Ok(())
     }

@@ -30,6 +30,11 @@ pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
     }
 }
 
+/// How who reads out of the store itself is told of a bad revision.
+pub fn no_revision(s: &Status) -> Status {
+    Status::bad_request(format!("invalid resource version: {}", s.message))
+}
+
 /// Seconds that Go's durations have room for.
 const LONGEST: i64 = i64::MAX / 1_000_000_000;
 
@@ -49,7 +54,7 @@ impl ListOptions {
             None | Some("") => Ok(None),
             Some(s) => go::parse_int(s).map(Some).map_err(Status::bad_request),
         };
-        let revision = parse_revision(q.get("resourceVersion")).map_err(|s| if watch { s } else { Status::bad_request(format!("invalid resource version: {}", s.message)) })?;
+        let revision = parse_revision(q.get("resourceVersion")).map_err(|s| if watch { s } else { no_revision(&s) })?;
         let given = q.get("resourceVersionMatch").unwrap_or_default();
         let matching = match given {
             "Exact" => Some(Match::Exact),

@@ -152,6 +152,12 @@ fn bookmark(row: &Resource, kind: &GroupVersionKind, revision: Revision, initial
     for (key, value) in row.shape.empty(kind).as_object().into_iter().flatten().filter(|(k, _)| *k != "metadata") {
         object[key] = value.clone();
     }
+    for path in row.strategy.inner_zeros {
+        crate::value::set(&mut object, path, 0);
+    }
+    if let Some(read) = row.strategy.read {
+        read(&mut object);
+    }
     WatchEvent { kind: WatchKind::Bookmark, object: object.to_string().into(), revision, shared: None }
 }
 

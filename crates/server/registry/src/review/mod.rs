@@ -129,7 +129,7 @@ impl Registry {
             Verb::Get => Err(Status::new(Reason::NotFound, format!("Component not found: {}", ctx.name()))),
             _ => {
                 let items = names.iter().map(|n| item(n)).collect();
-                Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None }))
+                Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None, warnings: Vec::new() }))
             }
         }
     }

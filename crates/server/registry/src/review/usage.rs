@@ -102,7 +102,7 @@ impl Registry {
         let heads = found.iter().filter_map(|e| Head::of(&e.bytes).ok());
         let mut items: Vec<Bytes> = heads.filter_map(|h| of(&h).map(|u| object(&kind, &h, u))).collect();
         if ctx.call.verb != Verb::Get {
-            return Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None }));
+            return Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None, warnings: Vec::new() }));
         }
         let name = if of_nodes { ctx.name().to_owned() } else { format!("{}/{}", ctx.namespace(), ctx.name()) };
         let bytes = items.pop().ok_or_else(|| Status::not_found(&GroupResource::new(GROUP, kind.kind.to_ascii_lowercase()), &name))?;

@@ -15,6 +15,8 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
 }
 
 pub const ON_SPEC: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") };
+/// No selector is something else than an empty one.
+pub const ON_SPEC_OR_SELECTOR: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || at(n, "spec.selector").is_some() != at(o, "spec.selector").is_some() };
 pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
 pub const ON_TEMPLATE: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "template") };
 pub const ON_WEBHOOKS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "webhooks") };
@@ -42,4 +44,16 @@ fn custom_differs(new: &Value, old: &Value) -> bool {
 fn content_differs(new: &Value, old: &Value) -> bool {
     let keys = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| *k != "metadata").cloned().collect::<Vec<_>>()).unwrap_or_default();
     differs(new, old, "metadata.labels") || keys(new).iter().chain(&keys(old)).any(|k| !same(new.get(k), old.get(k)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_empty_selector_is_one() {
+        let (all, none) = (json!({"spec": {"minAvailable": 1, "selector": {}}}), json!({"spec": {"minAvailable": 1}}));
+        assert!((ON_SPEC_OR_SELECTOR.changed)(&none, &all) && !(ON_SPEC_OR_SELECTOR.changed)(&all, &all) && !(ON_SPEC.changed)(&none, &all));
+    }
 }

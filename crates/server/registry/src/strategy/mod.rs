@@ -50,6 +50,15 @@ pub struct Strategy {
     /// PUT without a resourceVersion overwrites.
     pub unconditional_update: bool,
     pub name: NameRule,
+    pub metadata_rules: MetadataRules,
+    /// Reads are answered by the store itself, upstream without its watch cache: bad revisions are told in other words.
+    pub uncached: bool,
+    /// A new object keeps the status that it comes with.
+    pub born_with_status: bool,
+    /// Annotations that stand for fields of upstream's inner types: the whole object shows them, its metadata alone does not.
+    pub inner_annotations: &'static [&'static str],
+    /// Numbers that upstream's inner type has no nil for: an object of nothing shows them as 0.
+    pub inner_zeros: &'static [&'static str],
     /// DELETE answers with the object, not with a Status.
     pub answers_object: bool,
     /// Has a status that only its subresource writes.
@@ -86,6 +95,11 @@ impl Default for Strategy {
             create_on_update: false,
             unconditional_update: true,
             name: NameRule::Subdomain,
+            metadata_rules: MetadataRules::First,
+            uncached: false,
+            born_with_status: false,
+            inner_annotations: &[],
+            inner_zeros: &[],
             answers_object: false,
             status: false,
             status_metadata: StatusMetadata::Free,
@@ -106,10 +120,38 @@ impl Default for Strategy {
     }
 }
 
+/// When the rules that hold for every kind's metadata are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetadataRules {
+    /// Before those of the kind.
+    First,
+    /// Behind the kind's first rules: those about these fields.
+    Behind(&'static [&'static str]),
+    /// Where nothing else is wrong.
+    Last,
+}
+
+impl MetadataRules {
+    /// What is wrong with a new object, in order: its metadata's causes and its kind's.
+    pub fn order<C>(self, metadata: Vec<C>, kinds: Vec<C>, field: impl Fn(&C) -> &str) -> Vec<C> {
+        let at = match self {
+            MetadataRules::First => 0,
+            MetadataRules::Behind(fields) => kinds.iter().position(|c| !fields.contains(&field(c))).unwrap_or(kinds.len()),
+            MetadataRules::Last if !kinds.is_empty() => return kinds,
+            MetadataRules::Last => 0,
+        };
+        let mut all = kinds;
+        all.splice(at..at, metadata);
+        all
+    }
+}
+
 /// What names of a kind may look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameRule {
     Subdomain,
+    /// The same by a declared rule: it is looked at last, counts bytes, and knows nothing of `generateName`.
+    DeclaredSubdomain,
     Label,
     /// Anything that is one step of a path: RBAC's names with colons.
     PathSegment,
@@ -121,6 +163,7 @@ impl NameRule {
     pub fn check(self, name: &str) -> Result<(), Vec<NameError>> {
         match self {
             NameRule::Subdomain => skiff_meta::is_dns1123_subdomain(name),
+            NameRule::DeclaredSubdomain => skiff_meta::is_dns1123_subdomain(name).map_err(|all| all.into_iter().map(|e| NameError(e.0.replace("more than 253 characters", "more than 253 bytes"))).collect()),
             NameRule::Label => skiff_meta::is_dns1123_label(name),
             NameRule::PathSegment => path_segment(name),
             NameRule::Address => address(name),
@@ -144,4 +187,18 @@ fn path_segment(name: &str) -> Result<(), Vec<NameError>> {
         }
     }
     if errs.is_empty() { Ok(()) } else { Err(errs) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_of_metadata_have_their_place() {
+        for (rules, want) in [(MetadataRules::First, "m1 m2 a b"), (MetadataRules::Behind(&["a"]), "a m1 m2 b"), (MetadataRules::Behind(&["b"]), "m1 m2 a b"), (MetadataRules::Behind(&["a", "b"]), "a b m1 m2"), (MetadataRules::Last, "a b")] {
+            assert_eq!(rules.order(vec!["m1", "m2"], vec!["a", "b"], |c| c).join(" "), want, "{rules:?}");
+        }
+        assert_eq!(MetadataRules::Last.order(vec!["m"], vec![], |c| c), ["m"]);
+        assert_eq!(NameRule::DeclaredSubdomain.check(&"a".repeat(254)), Err(vec![NameError("must be no more than 253 bytes".into())]));
+    }
 }

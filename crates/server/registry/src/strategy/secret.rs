@@ -1,4 +1,4 @@
-//! Secrets: `stringData` is a write-only form of `data`; the type is fixed at creation.
+//! Secrets: `stringData` is a write-only form of `data`; the type is fixed at creation. And accounts, which name some.
 use super::Prepare;
 use crate::value::{copy, map_mut, remove, set, text};
 use base64::Engine;
@@ -14,6 +14,17 @@ pub fn prepare_update(v: &mut Value, old: &Value, _: &Prepare<'_>) {
     if text(v, "type").is_empty() {
         copy(v, old, "type");
     }
+}
+
+/// References to secrets are names alone.
+pub fn prepare_account(v: &mut Value, _: &Prepare<'_>) {
+    for secret in v.get_mut("secrets").and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut) {
+        secret.retain(|k, _| k == "name");
+    }
+}
+
+pub fn update_account(v: &mut Value, _: &Value, p: &Prepare<'_>) {
+    prepare_account(v, p);
 }
 
 pub fn fold_string_data(v: &mut Value) {
@@ -33,6 +44,14 @@ pub fn fold_string_data(v: &mut Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+    #[test]
+    fn accounts_keep_names_of_secrets() {
+        let user = skiff_request::User::default();
+        let p = Prepare { user: &user, now: skiff_meta::Timestamp(0), role: None };
+        let mut v = json!({"secrets": [{"kind": "Secret", "name": "a", "uid": "u"}, {}]});
+        prepare_account(&mut v, &p);
+        assert_eq!(v, json!({"secrets": [{"name": "a"}, {}]}));
+    }
     #[test]
     fn string_data_becomes_data() {
         let mut v = json!({"data": {"b": "eA=="}, "stringData": {"a": "x", "b": "y"}});

@@ -69,7 +69,8 @@ pub fn name_limit_range(v: &mut Value, _: &Prepare<'_>) {
     }
 }
 
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+/// Where a DaemonSet shows how often its template changed.
+pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub fn update_daemon_set(v: &mut Value, old: &Value, _: &Prepare<'_>) {
     let before: i64 = crate::value::map(old, "metadata.annotations").and_then(|m| m.get(TEMPLATE_GENERATION)?.as_str()?.parse().ok()).unwrap_or(1);
@@ -93,7 +94,8 @@ pub fn prepare_job(v: &mut Value, _: &Prepare<'_>) {
             ("controller-uid", &uid),
             ("job-name", &name),
         ] {
-            labels.insert(key.into(), value.clone().into());
+            // What a client set itself is for validation to judge.
+            labels.entry(key).or_insert_with(|| value.clone().into());
         }
         labels.sort_keys();
     }
@@ -102,5 +104,8 @@ pub fn prepare_job(v: &mut Value, _: &Prepare<'_>) {
         let labels = crate::value::at(v, "spec.template.metadata.labels").cloned().unwrap_or_default();
         set(v, "metadata.labels", labels);
     }
-    set(v, "spec.selector", json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}));
+    if let Some(chosen) = map_mut(v, "spec.selector.matchLabels") {
+        chosen.entry("batch.kubernetes.io/controller-uid").or_insert_with(|| uid.into());
+        chosen.sort_keys();
+    }
 }

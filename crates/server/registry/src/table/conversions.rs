@@ -31,6 +31,9 @@ const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
+/// What v1 keeps in annotations.
+pub const AUTOSCALER_NOTES: &[&str] = &[OTHER_METRICS, CURRENT_METRICS, CONDITIONS, BEHAVIOR];
+
 /// HorizontalPodAutoscaler: what v1 cannot say is kept in annotations, as upstream does.
 pub fn autoscaler(v: &mut Value, from: &GroupVersion, to: &GroupVersion) {
     match (&*from.version, &*to.version) {

@@ -1,6 +1,6 @@
 //! The core group, events and leases.
 use super::{Computed, Resource, Role, build::*, conversions, fields};
-use crate::{print, strategy::{self, NameRule}};
+use crate::{print, strategy::{self, MetadataRules, NameRule}};
 
 pub fn rows() -> Vec<Resource> {
     let proxy: &[&str] = &["create", "delete", "get", "patch", "update"];
@@ -19,6 +19,8 @@ pub fn rows() -> Vec<Resource> {
             s.create_on_update = true;
             s.ttl_seconds = 3600;
             s.name = NameRule::PathSegment;
+            s.metadata_rules = MetadataRules::Last;
+            s.uncached = true;
         }),
         namespaced("", "v1", "LimitRange", "limitranges").short(&["limits"]).columns(print::limit_range()).strategy(|s| {
             s.create_on_update = true;
@@ -44,6 +46,7 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::node())
             .fields(fields::NODE)
             .strategy(|s| {
+                s.born_with_status = true;
                 s.gated = strategy::gates::NODE;
                 s.read = Some(strategy::workload::read_node);
                 s.prepare_create = Some(strategy::workload::prepare_node);
@@ -82,6 +85,7 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::replication_controller())
             .fields(fields::REPLICAS)
             .strategy(|s| {
+                s.name = NameRule::DeclaredSubdomain;
                 s.generation = Some(strategy::generation::ON_SPEC);
                 s.orphans_by_default = true;
                 s.pod_spec = "spec.template.spec";
@@ -95,7 +99,11 @@ pub fn rows() -> Vec<Resource> {
         namespaced("", "v1", "ServiceAccount", "serviceaccounts")
             .short(&["sa"])
             .sub("token", Role::Token, ("authentication.k8s.io", "v1", "TokenRequest"), &["create"])
-            .strategy(|s| s.answers_object = true),
+            .strategy(|s| {
+                s.answers_object = true;
+                s.prepare_create = Some(strategy::secret::prepare_account);
+                s.prepare_update = Some(strategy::secret::update_account);
+            }),
         namespaced("", "v1", "Service", "services")
             .short(&["svc"])
             .categories(&["all"])
@@ -119,6 +127,8 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| {
                 s.create_on_update = true;
                 s.ttl_seconds = 3600;
+                s.metadata_rules = MetadataRules::Behind(&["involvedObject.namespace", "reportingController", "reportingInstance", "action", "reason", "message"]);
+                s.uncached = true;
             }),
         namespaced("coordination.k8s.io", "v1", "Lease", "leases").columns(print::lease()).volatile().strategy(|s| {
             s.prepare_create = Some(strategy::workload::prepare_lease);

@@ -21,6 +21,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| {
             s.generation = Some(strategy::generation::ON_CONTENT);
             s.prepare_create = Some(strategy::service::prepare_endpoint_slice);
+            s.prepare_update = Some(strategy::service::update_endpoint_slice);
         }),
         cluster("node.k8s.io", "v1", "RuntimeClass", "runtimeclasses").columns(print::runtime_class()).strategy(|s| {
             s.create_on_update = true;

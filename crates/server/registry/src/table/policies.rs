@@ -58,7 +58,7 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| {
                 s.name = NameRule::PathSegment;
                 s.unconditional_update = false;
-                s.generation = Some(ON_SPEC);
+                s.generation = Some(strategy::generation::ON_SPEC_OR_SELECTOR);
             }),
         role(cluster(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").columns(print::role_binding())),
         role(cluster(RBAC, "v1", "ClusterRole", "clusterroles").columns(print::role())),

@@ -83,7 +83,12 @@ impl Registry {
 /// What managers own in versions of another group cannot be read, and goes.
 fn drop_foreign_managers(v: &mut Value, group: &str) {
     let Some(all) = v.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) else { return };
+    let sent = all.len();
     all.retain(|m| GroupVersion::parse(value::text(m, "apiVersion")).is_none_or(|gv| gv.group == *group));
+    // An empty list that was sent resets what is managed; this one was not.
+    if all.is_empty() && sent > 0 {
+        value::remove(v, "metadata.managedFields");
+    }
 }
 
 #[cfg(test)]
@@ -96,5 +101,10 @@ mod tests {
         let mut v = json!({"metadata": {"managedFields": [{"manager": "a", "apiVersion": "v1"}, {"manager": "b", "apiVersion": "apps/v1"}]}});
         drop_foreign_managers(&mut v, "apps");
         assert_eq!(v["metadata"]["managedFields"], json!([{"manager": "b", "apiVersion": "apps/v1"}]));
+        drop_foreign_managers(&mut v, "batch");
+        assert_eq!(v, json!({"metadata": {}}));
+        let mut v = json!({"metadata": {"managedFields": []}});
+        drop_foreign_managers(&mut v, "batch");
+        assert_eq!(v, json!({"metadata": {"managedFields": []}}));
     }
 }

@@ -124,7 +124,7 @@ impl DeleteOptions {
 
     /// Kinds that are marked before they are deleted look themselves, and say it in their own words.
     fn check_marked_first(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
-        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}")));
+        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("{} failed: {what} in precondition: {wanted}, {what} in object meta: {is}", if &*ctx.row.storage == "namespaces" { "Precondition" } else { "precondition" })));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
             return conflict("UID", uid, entry.row.uid.as_str());
         }
@@ -139,7 +139,7 @@ impl DeleteOptions {
             return self.check_marked_first(ctx, entry, name);
         }
         // Named by the kind, unlike all other conflicts.
-        let kind = GroupResource { group: ctx.row.group.clone(), resource: ctx.row.kind.clone() };
+        let kind = GroupResource { group: ctx.row.working(ctx.version()).group, resource: ctx.row.kind.clone() };
         let conflict = |why: String| Err(Status::conflict(&kind, name, &why));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
             return conflict(format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", entry.row.uid));
@@ -211,11 +211,25 @@ impl Registry {
         Ok(Answer::Object { code, kind: ctx.row.gvk(ctx.version()), bytes, warnings })
     }
 
+    /// Kinds with grace are marked first, even where there is none: who watches sees the mark before the end.
+    async fn marked(&self, ctx: &Context<'_>, entry: &Entry, old: &Value) -> Result<Revision, Status> {
+        if ctx.row.strategy.grace.is_none() || value::at(old, "metadata.deletionTimestamp").is_some() {
+            return Ok(entry.revision);
+        }
+        let mut v = old.clone();
+        mark(&mut v, &self.now().to_string(), 0);
+        count_deletion(ctx, &mut v);
+        ctx.row.shape.canonical(&ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), &mut v);
+        let body = body::encode(&sealed(ctx.row, ctx.version(), v).await?);
+        Ok(self.commit(ctx, &entry.key, Expect::At(entry.revision), Some(body)).await?.revision)
+    }
+
     async fn remove(&self, ctx: &Context<'_>, entry: &Entry, old: &Value, options: &DeleteOptions, warnings: Vec<String>) -> Result<Answer, Status> {
         let revision: Revision = if options.dry_run {
             entry.revision
         } else {
-            let gone = self.commit(ctx, &entry.key, Expect::At(entry.revision), None).await?;
+            let marked = self.marked(ctx, entry, old).await?;
+            let gone = self.commit(ctx, &entry.key, Expect::At(marked), None).await?;
             self.record_addresses(ctx, Some(old), None).await;
             self.release(ctx, old);
             gone.revision

@@ -20,15 +20,17 @@ fn each(field: &str, bad: &str, errors: Result<(), Vec<NameError>>, into: &mut V
 const TOTAL_ANNOTATIONS: usize = 256 * 1024;
 
 /// Errors of the metadata of an object that is to be.
-pub(crate) fn validate(row: &Resource, v: &Value) -> Vec<Cause> {
+/// `fresh`: it is new. What has a name keeps it, whatever the rules of names have become.
+pub(crate) fn validate(row: &Resource, v: &Value, fresh: bool) -> Vec<Cause> {
     let mut causes = Vec::new();
     let (name, base) = (value::text(v, "metadata.name"), value::text(v, "metadata.generateName"));
-    if !base.is_empty() {
+    let checked = fresh && row.strategy.name != NameRule::DeclaredSubdomain;
+    if !base.is_empty() && checked {
         each("metadata.generateName", base, generate_base(row.strategy.name, base), &mut causes);
     }
     if name.is_empty() {
         causes.push(required("metadata.name", "name or generateName is required"));
-    } else {
+    } else if checked {
         each("metadata.name", name, row.strategy.name.check(name), &mut causes);
     }
     if row.namespaced && value::text(v, "metadata.namespace").is_empty() {
@@ -38,6 +40,15 @@ pub(crate) fn validate(row: &Resource, v: &Value) -> Vec<Cause> {
     annotations(v, &mut causes);
     owners(v, &mut causes);
     finalizers(row, v, &mut causes);
+    causes
+}
+
+/// What the declared rule of a new object's name finds.
+pub(crate) fn declared_name(row: &Resource, v: &Value) -> Vec<Cause> {
+    let (mut causes, name) = (Vec::new(), value::text(v, "metadata.name"));
+    if row.strategy.name == NameRule::DeclaredSubdomain && !name.is_empty() {
+        each("metadata.name", name, row.strategy.name.check(name), &mut causes);
+    }
     causes
 }
 

@@ -45,7 +45,11 @@ impl Registry {
     async fn patch_entry(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, kind: PatchType, role: Option<Role>) -> Result<Answer, Status> {
         let mut v = opened(ctx.row, ctx.version(), entry).await?;
         let to = GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned());
-        ctx.row.convert(&mut v, &ctx.row.working(ctx.version()), &to);
+        if ctx.row.working(ctx.version()) != to {
+            ctx.row.convert(&mut v, &ctx.row.working(ctx.version()), &to);
+            // What the version has no word for by itself is there all the same, as Go writes it.
+            ctx.row.shape.canonical(&ctx.row.gvk(ctx.version()), &mut v);
+        }
         // What a patch may reach into must be there, and what it brings is not ours.
         let patch = if kind == PatchType::Json { Value::Null } else { decode_patch(&ctx.call.body)? };
         let reached = kind == PatchType::Json || patch.pointer("/metadata/managedFields").is_some();

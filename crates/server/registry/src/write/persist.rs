@@ -5,7 +5,7 @@ use crate::{
     counts::Step,
     read::{sealed, view},
     registry::{Context, Registry},
-    strategy::{Prepare, StatusMetadata},
+    strategy::{MetadataRules, Prepare, StatusMetadata},
     table::Role,
     value,
 };
@@ -48,7 +48,7 @@ impl Registry {
             warnings.extend(adopt(&mut v));
         }
         self.prepare(ctx, &mut v, old, change.role);
-        let reserved = self.reserve(ctx, &mut v, old)?;
+        let reserved = self.reserve(ctx, &mut v, &change, options.dry_run)?;
         let kind = ctx.row.working(ctx.version()).kind(ctx.row.kind.clone());
         ctx.row.shape.canonical(&kind, &mut v);
         self.validate(ctx, &v, old, change.role)?;
@@ -78,7 +78,7 @@ impl Registry {
     /// A subresource writes its part only, and the object all but those parts.
     fn keep_other_parts(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>, role: Option<Role>) {
         let Some(old) = old else {
-            if ctx.row.strategy.status {
+            if ctx.row.strategy.status && !ctx.row.strategy.born_with_status {
                 value::remove(v, "status");
             }
             return;
@@ -159,14 +159,20 @@ impl Registry {
 
     fn broken(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>, role: Option<Role>) -> Vec<skiff_meta::Cause> {
         let mut causes: Vec<_> = self.admin_access(ctx, v, old, role).into_iter().collect();
-        causes.extend(metadata::validate(ctx.row, v));
+        let mut general = metadata::validate(ctx.row, v, old.is_none());
         if let Some(old) = old {
-            causes.extend(metadata::validate_change(v, old));
+            general.extend(metadata::validate_change(v, old));
         }
         let working = ctx.row.working(ctx.version());
         // The rules are those of the group that was asked, the error names the one that the object is kept in.
         let kind = GroupVersionKind { group: ctx.row.group.clone(), ..working.kind(ctx.row.kind.clone()) };
-        causes.extend(ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old));
+        let kinds = ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old);
+        // A change is looked at from its metadata on, whatever the kind.
+        let rules = if old.is_none() { ctx.row.strategy.metadata_rules } else { MetadataRules::First };
+        causes.extend(rules.order(general, kinds, |c| &c.field));
+        if old.is_none() {
+            causes.extend(metadata::declared_name(ctx.row, v));
+        }
         causes
     }
 

@@ -8,13 +8,16 @@ mod counts;
 mod families;
 mod networks;
 mod ports;
+mod settle;
 
+use super::persist::Change;
 use crate::{
     registry::{Context, Registry},
     value,
 };
 use ipnet::IpNet;
 use parking_lot::Mutex;
+use ports::Ports;
 use serde_json::Value;
 use skiff_meta::{Cause, Status};
 use skiff_store::{ListQuery, Store};
@@ -45,8 +48,7 @@ impl Default for Ranges {
 #[derive(Default)]
 struct Taken {
     addresses: HashSet<IpAddr>,
-    /// Node ports by protocol and number.
-    ports: HashSet<(String, u16)>,
+    ports: HashSet<u16>,
 }
 
 pub(crate) struct Allocator {
@@ -60,9 +62,9 @@ pub(crate) struct Allocator {
 pub(crate) struct Reserved {
     taken: Option<Arc<Mutex<Taken>>>,
     addresses: Vec<IpAddr>,
-    ports: Vec<(String, u16)>,
+    ports: Vec<u16>,
     /// What the Service had before and has no more.
-    freed: (Vec<IpAddr>, Vec<(String, u16)>),
+    freed: (Vec<IpAddr>, Vec<u16>),
 }
 
 impl Reserved {
@@ -98,14 +100,9 @@ impl Drop for Reserved {
 pub(crate) fn addresses(v: &Value) -> Vec<IpAddr> {
     value::list(v, "spec.clusterIPs").iter().filter_map(|a| a.as_str()?.parse().ok()).collect()
 }
-fn node_ports(v: &Value) -> Vec<(String, u16)> {
-    let of = |p: &Value| u16::try_from(value::int(p, "nodePort")).ok().filter(|n| *n > 0).map(|n| (protocol(p), n));
-    let mut all: Vec<_> = value::list(v, "spec.ports").iter().filter_map(of).collect();
-    let health = value::int(v, "spec.healthCheckNodePort");
-    if let Some(n) = u16::try_from(health).ok().filter(|n| *n > 0) {
-        all.push(("TCP".into(), n));
-    }
-    all
+fn node_ports(v: &Value) -> Vec<u16> {
+    let all = value::list(v, "spec.ports").iter().map(|p| value::int(p, "nodePort")).chain([value::int(v, "spec.healthCheckNodePort")]);
+    all.filter_map(|n| u16::try_from(n).ok()).filter(|n| *n > 0).collect()
 }
 fn protocol(port: &Value) -> String {
     match value::text(port, "protocol") {
@@ -128,18 +125,21 @@ impl Allocator {
 
     /// Gives the Service what its type needs and takes note of it.
     fn reserve(&self, v: &mut Value, old: Option<&Value>, world: &World<'_>) -> Result<Reserved, Refused> {
+        settle::settle(v, old);
+        self.families(v, old).map_err(Refused::Invalid)?;
         let mut reserved = Reserved::nothing();
         reserved.taken = Some(self.taken.clone());
         let mut taken = self.taken.lock();
-        let held_addresses = old.map(addresses).unwrap_or_default();
-        let held_ports: HashSet<(String, u16)> = old.map(node_ports).unwrap_or_default().into_iter().collect();
         let asked = addresses(v).len();
         // What is refused gives back what it took when `reserved` is dropped: not under the lock.
-        let done = self.addresses(v, old, &held_addresses, &mut taken, &mut reserved, world).and_then(|()| self.ports(v, old, &held_ports, &mut taken, &mut reserved, world.random).map_err(Refused::Invalid));
+        let done = self.addresses(v, old, &mut taken, &mut reserved, world).and_then(|()| {
+            let Reserved { ports, .. } = &mut reserved;
+            Ports { range: self.ranges.ports, taken: &mut taken.ports, reserved: ports, random: world.random, dry_run: world.dry_run, tried: Vec::new() }.give(v, old)
+        });
         let (now, ports) = (addresses(v), node_ports(v));
         reserved.freed = (
-            held_addresses.into_iter().filter(|a| !now.contains(a)).collect(),
-            held_ports.into_iter().filter(|p| !ports.contains(p)).collect(),
+            old.map(addresses).unwrap_or_default().into_iter().filter(|a| !now.contains(a)).collect(),
+            old.map(node_ports).unwrap_or_default().into_iter().filter(|p| !ports.contains(p)).collect(),
         );
         if done.is_ok() {
             let fresh = reserved.addresses.len();
@@ -158,12 +158,18 @@ struct World<'a> {
     /// Whether an IPAddress keeps this one from the Service.
     kept: &'a dyn Fn(IpAddr) -> bool,
     random: &'a dyn Fn() -> u32,
+    /// Nothing is taken.
+    dry_run: bool,
+    name: &'a str,
+    /// It has no name that an address could be kept for.
+    nameless: bool,
 }
 
+#[derive(Debug)]
 enum Refused {
-    Invalid(Cause),
-    /// Nothing is wrong with the Service: there is no address left.
-    Full(String),
+    Invalid(Vec<Cause>),
+    /// Nothing is wrong with the Service: there is nothing left for it.
+    Failed(String),
 }
 
 fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
@@ -171,8 +177,10 @@ fn invalid(field: &str, bad: &Value, why: &str) -> Cause {
 }
 
 impl Registry {
-    pub(crate) fn reserve(&self, ctx: &Context<'_>, v: &mut Value, old: Option<&Value>) -> Result<Reserved, Status> {
-        if !ctx.row.strategy.allocates {
+    pub(crate) fn reserve(&self, ctx: &Context<'_>, v: &mut Value, change: &Change, dry_run: bool) -> Result<Reserved, Status> {
+        let old = change.old.as_ref().map(|(_, old)| old);
+        // A write of its status moves nothing.
+        if !ctx.row.strategy.allocates || change.role.is_some() {
             return Ok(Reserved::nothing());
         }
         let random = || (self.options.random)();
@@ -180,10 +188,10 @@ impl Registry {
         let kept = |a: IpAddr| self.store.get(&format!("{ADDRESSES}//{a}")).is_some_and(|e| !networks::belongs(&e.bytes, &namespace, &name));
         let list = self.store.list(&ListQuery { prefix: format!("{CIDRS}/"), ..Default::default() });
         let open = networks::open(list.entries.iter().map(|e| &*e.bytes), &self.services.ranges.networks);
-        let world = World { open, kept: &kept, random: &random };
+        let world = World { open, kept: &kept, random: &random, dry_run, name: &name, nameless: name.is_empty() };
         self.services.reserve(v, old, &world).map_err(|refused| match refused {
-            Refused::Invalid(cause) => Status::invalid("", "Service", &name, vec![cause]),
-            Refused::Full(why) => Status::internal(why),
+            Refused::Invalid(causes) => Status::invalid("", "Service", &name, causes),
+            Refused::Failed(why) => Status::internal(why),
         })
     }
     /// Takes note of an object that is gone.

@@ -1,89 +1,224 @@
-//! Node ports.
-use super::{Allocator, Reserved, Taken, invalid, protocol};
-use crate::value;
+//! Node ports, and the port where load balancers ask for health. A number is one Service's, whatever its protocols.
+use super::{Refused, invalid, settle::{checks_health, gets_ports}};
+use crate::value::{int, list, set, text};
 use serde_json::Value;
-use skiff_meta::Cause;
 use std::collections::{HashMap, HashSet};
 
-impl Allocator {
-    pub(super) fn ports(&self, v: &mut Value, old: Option<&Value>, held: &HashSet<(String, u16)>, taken: &mut Taken, reserved: &mut Reserved, random: &dyn Fn() -> u32) -> Result<(), Cause> {
-        let kind = value::text(v, "spec.type").to_owned();
-        let balancer = kind == "LoadBalancer";
-        let wants = kind == "NodePort" || (balancer && value::at(v, "spec.allocateLoadBalancerNodePorts").and_then(Value::as_bool) != Some(false));
-        let mut before: HashMap<(String, i64), i64> = HashMap::new();
-        for p in old.map(|o| value::list(o, "spec.ports")).unwrap_or_default() {
-            before.insert((protocol(p), value::int(p, "port")), value::int(p, "nodePort"));
+const HEALTH: &str = "spec.healthCheckNodePort";
+/// What a dry run calls a port that it would have been given: behind all that there are.
+const DUMMY: i64 = 32768;
+/// Below this a dry run looks whether the next number is free.
+const LOW: i64 = 100;
+
+/// Ports on their way from the range to one Service.
+pub(super) struct Ports<'a> {
+    pub range: (u16, u16),
+    pub taken: &'a mut HashSet<u16>,
+    pub reserved: &'a mut Vec<u16>,
+    pub random: &'a dyn Fn() -> u32,
+    pub dry_run: bool,
+    /// What a dry run was given.
+    pub tried: Vec<i64>,
+}
+
+const ALLOCATED: &str = "provided port is already allocated";
+
+impl Ports<'_> {
+    pub(super) fn give(&mut self, v: &mut Value, old: Option<&Value>) -> Result<(), Refused> {
+        let mut ports = list(v, "spec.ports").to_vec();
+        if has_ports(v) {
+            match old {
+                None => self.first(v, &mut ports)?,
+                Some(old) => self.changed(v, old, &mut ports)?,
+            }
+            if !ports.is_empty() {
+                set(v, "spec.ports", ports);
+            }
         }
-        let was_same = old.is_some_and(|o| value::text(o, "spec.type") != "NodePort" && value::text(o, "spec.type") != "LoadBalancer");
-        let mut shared: HashMap<i64, u16> = HashMap::new();
-        for p in v.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
-            if kind == "ClusterIP" || kind.is_empty() || kind == "ExternalName" {
-                // Going back to a ClusterIP gives the ports back.
-                if old.is_some() && !was_same {
-                    value::remove(p, "nodePort");
-                }
-                continue;
-            }
-            let (proto, number) = (protocol(p), value::int(p, "port"));
-            let mut asked = value::int(p, "nodePort");
-            if asked == 0 {
-                asked = before.get(&(proto.clone(), number)).copied().unwrap_or(0);
-            }
-            if asked == 0 && !wants {
-                continue;
-            }
-            let port = match (asked, shared.get(&number)) {
-                // One port number for TCP and UDP of the same service port.
-                (0, Some(&n)) if taken.ports.insert((proto.clone(), n)) => {
-                    reserved.ports.push((proto, n));
-                    n
-                }
-                (0, _) => self.pick_port(&proto, taken, reserved, random)?,
-                (n, _) => self.take_port(n, &proto, held, taken, reserved)?,
-            };
-            shared.insert(number, port);
-            p["nodePort"] = port.into();
-        }
-        if balancer && value::text(v, "spec.externalTrafficPolicy") == "Local" && value::int(v, "spec.healthCheckNodePort") == 0 {
-            let n = self.pick_port("TCP", taken, reserved, random)?;
-            value::set(v, "spec.healthCheckNodePort", n);
+        if checks_health(v) && !old.is_some_and(checks_health) {
+            self.health(v)?;
         }
         Ok(())
     }
 
-    fn take_port(&self, n: i64, protocol: &str, held: &HashSet<(String, u16)>, taken: &mut Taken, reserved: &mut Reserved) -> Result<u16, Cause> {
-        let (low, high) = self.ranges.ports;
-        let outside = || invalid("spec.ports[0].nodePort", &n.into(), &format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"));
-        let port = u16::try_from(n).map_err(|_| outside())?;
-        let key = (protocol.to_owned(), port);
-        if held.contains(&key) {
-            return Ok(port);
+    /// Ports of one number share a node port.
+    fn first(&mut self, v: &Value, ports: &mut [Value]) -> Result<(), Refused> {
+        let mut by_number: HashMap<i64, i64> = HashMap::new();
+        let asked: Vec<(i64, i64)> = ports.iter().map(|p| (int(p, "port"), int(p, "nodePort"))).collect();
+        for (i, p) in ports.iter_mut().enumerate() {
+            let (number, own) = (int(p, "port"), int(p, "nodePort"));
+            if own == 0 && !gets_ports(v) {
+                continue;
+            }
+            match by_number.get(&number) {
+                None => {
+                    let wanted = asked.iter().find(|(n, node)| *n == number && *node != 0).map(|(_, node)| *node);
+                    let given = match wanted {
+                        Some(n) => self.take(n).map_err(|why| refused(i, n, &why)).map(|()| n)?,
+                        None => self.pick()?,
+                    };
+                    by_number.insert(number, given);
+                    set(p, "nodePort", given);
+                }
+                Some(given) if own == 0 => set(p, "nodePort", *given),
+                Some(given) if own != *given => self.take(own).map_err(|why| refused(i, own, &why))?,
+                Some(_) => {}
+            }
         }
-        if port < low || port > high {
-            return Err(outside());
-        }
-        if !taken.ports.insert(key.clone()) {
-            return Err(invalid("spec.ports[0].nodePort", &n.into(), "provided port is already allocated"));
-        }
-        reserved.ports.push(key);
-        Ok(port)
+        Ok(())
     }
 
-    fn pick_port(&self, protocol: &str, taken: &mut Taken, reserved: &mut Reserved, random: &dyn Fn() -> u32) -> Result<u16, Cause> {
-        let (low, high) = self.ranges.ports;
+    fn changed(&mut self, v: &Value, old: &Value, ports: &mut [Value]) -> Result<(), Refused> {
+        let held = numbers(old);
+        let (mut mine, mut seen) = (HashSet::new(), HashSet::new());
+        for (i, p) in ports.iter_mut().enumerate() {
+            let own = int(p, "nodePort");
+            if own == 0 && !gets_ports(v) {
+                continue;
+            }
+            let now = if own == 0 {
+                let given = self.pick()?;
+                set(p, "nodePort", given);
+                given
+            } else {
+                if !held.contains(&own) && mine.insert(own) {
+                    self.take(own).map_err(|why| refused(i, own, &why))?;
+                }
+                own
+            };
+            let protocol = super::protocol(p);
+            if !seen.insert((protocol.clone(), now)) {
+                return Err(Refused::Failed(format!("duplicate nodePort: {{{protocol} {now}}}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn health(&mut self, v: &mut Value) -> Result<(), Refused> {
+        match int(v, HEALTH) {
+            0 => {
+                let given = self.pick().map_err(|_| Refused::Failed("failed to allocate a HealthCheck NodePort 0: range is full".into()))?;
+                set(v, HEALTH, given);
+            }
+            n => self.take(n).map_err(|why| Refused::Failed(format!("failed to allocate requested HealthCheck NodePort {n}: {why}")))?,
+        }
+        Ok(())
+    }
+
+    /// A dry run takes what is free, in the range or not.
+    fn take(&mut self, n: i64) -> Result<(), String> {
+        let port = u16::try_from(n).ok();
+        if self.dry_run {
+            if port.is_some_and(|p| self.taken.contains(&p)) || self.tried.contains(&n) {
+                return Err(ALLOCATED.into());
+            }
+            self.tried.push(n);
+            return Ok(());
+        }
+        let (low, high) = self.range;
+        let Some(port) = port.filter(|p| (low..=high).contains(p)) else {
+            return Err(format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"));
+        };
+        if !self.taken.insert(port) {
+            return Err(ALLOCATED.into());
+        }
+        self.reserved.push(port);
+        Ok(())
+    }
+
+    fn pick(&mut self) -> Result<i64, Refused> {
+        if self.dry_run {
+            return Ok(self.dummy());
+        }
+        let (low, high) = self.range;
         let span = u32::from(high.saturating_sub(low)) + 1;
         // The first ports of the range are left for people to choose.
         let kept = (span / 32).clamp(16.min(span / 2), 128);
         let rest = span - kept;
-        let start = random() % rest.max(1);
+        let start = (self.random)() % rest.max(1);
         for i in (0..rest).map(|i| kept + (start + i) % rest).chain(0..kept) {
             let port = low + i as u16;
-            let key = (protocol.to_owned(), port);
-            if taken.ports.insert(key.clone()) {
-                reserved.ports.push(key);
-                return Ok(port);
+            if self.taken.insert(port) {
+                self.reserved.push(port);
+                return Ok(i64::from(port));
             }
         }
-        Err(invalid("spec.ports[0].nodePort", &Value::Null, "failed to allocate a nodePort: range is full"))
+        Err(Refused::Failed("failed to allocate a nodePort: range is full".into()))
+    }
+
+    fn dummy(&mut self) -> i64 {
+        let last = self.tried.iter().copied().max().unwrap_or(DUMMY);
+        if let Some(free) = (last + 1..LOW).find(|n| self.take(*n).is_ok()) {
+            return free;
+        }
+        self.tried.push(last + 1);
+        last + 1
+    }
+}
+
+pub(super) fn has_ports(v: &Value) -> bool {
+    matches!(text(v, "spec.type"), "NodePort" | "LoadBalancer")
+}
+
+fn numbers(v: &Value) -> Vec<i64> {
+    list(v, "spec.ports").iter().map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
+}
+
+fn refused(i: usize, n: i64, why: &str) -> Refused {
+    Refused::Invalid(vec![invalid(&format!("spec.ports[{i}].nodePort"), &n.into(), why)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn given(spec: Value, old: Option<Value>, taken: &[u16], dry_run: bool) -> Result<Value, String> {
+        let (mut all, mut reserved) = (taken.iter().copied().collect(), Vec::new());
+        let mut ports = Ports { range: (30000, 32767), taken: &mut all, reserved: &mut reserved, random: &|| 0, dry_run, tried: Vec::new() };
+        let mut v = json!({"spec": spec});
+        let old = old.map(|spec| json!({"spec": spec}));
+        match ports.give(&mut v, old.as_ref()) {
+            Ok(()) => Ok(v["spec"].clone()),
+            Err(Refused::Invalid(causes)) => Err(format!("{}: {}", causes[0].field, causes[0].message)),
+            Err(Refused::Failed(why)) => Err(why),
+        }
+    }
+    fn of(ports: &[(&str, i64, i64)]) -> Value {
+        let ports: Vec<Value> = ports.iter().map(|(protocol, port, node)| json!({"protocol": protocol, "port": port, "nodePort": node})).collect();
+        json!({"type": "NodePort", "ports": ports})
+    }
+    fn nodes(v: &Value) -> Vec<i64> {
+        v["ports"].as_array().unwrap().iter().map(|p| p["nodePort"].as_i64().unwrap()).collect()
+    }
+
+    #[test]
+    fn ports_of_a_new_service() {
+        let made = |ports: &[(&str, i64, i64)], dry| given(of(ports), None, &[30124], dry).map(|v| nodes(&v));
+        assert_eq!(made(&[("TCP", 53, 0), ("UDP", 53, 0)], false), Ok(vec![30086, 30086]));
+        assert_eq!(made(&[("TCP", 53, 0), ("UDP", 53, 30007)], false), Ok(vec![30007, 30007]));
+        assert_eq!(made(&[("TCP", 1, 30001), ("UDP", 2, 30124)], false), Err("spec.ports[1].nodePort: Invalid value: 30124: provided port is already allocated".into()));
+        assert_eq!(made(&[("TCP", 1, 7)], false), Err("spec.ports[0].nodePort: Invalid value: 7: provided port is not in the valid range. The range of valid ports is 30000-32767".into()));
+        // A dry run gives numbers that are nobody's.
+        assert_eq!(made(&[("TCP", 1, 7)], true), Ok(vec![7]));
+        assert_eq!(made(&[("TCP", 1, 0), ("TCP", 2, 0)], true), Ok(vec![32769, 32770]));
+        assert_eq!(made(&[("TCP", 1, 7), ("TCP", 2, 0)], true), Ok(vec![7, 8]));
+    }
+
+    #[test]
+    fn ports_of_a_changed_service() {
+        let old = of(&[("TCP", 1, 30001)]);
+        let now = |ports: &[(&str, i64, i64)]| given(of(ports), Some(old.clone()), &[30001, 30124], false).map(|v| nodes(&v));
+        assert_eq!(now(&[("TCP", 1, 30001), ("UDP", 1, 30001)]), Ok(vec![30001, 30001]));
+        assert_eq!(now(&[("TCP", 1, 30124)]), Err("spec.ports[0].nodePort: Invalid value: 30124: provided port is already allocated".into()));
+        assert_eq!(now(&[("TCP", 1, 30001), ("TCP", 2, 30001)]), Err("duplicate nodePort: {TCP 30001}".into()));
+    }
+
+    #[test]
+    fn the_port_that_tells_of_health() {
+        let local = |n: i64| json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": n});
+        assert_eq!(given(local(0), None, &[], false).unwrap()["healthCheckNodePort"], 30086);
+        assert_eq!(given(local(30124), None, &[30124], false), Err("failed to allocate requested HealthCheck NodePort 30124: provided port is already allocated".into()));
+        assert_eq!(given(local(30001), Some(local(30001)), &[30001], false).unwrap()["healthCheckNodePort"], 30001);
     }
 }
