@@ -77,7 +77,7 @@ pub fn defaults(options: &Options) -> Vec<Arc<dyn Admission>> {
         Arc::new(ServiceAccount { random: options.random.clone() }),
         Arc::new(NodeRestriction { authorizer: authorizer() }),
         Arc::new(TaintNodesByCondition),
-        Arc::new(PodSecurity),
+        Arc::new(PodSecurity::default()),
         Arc::new(Priority),
         Arc::new(DefaultTolerationSeconds::default()),
         Arc::new(DefaultStorageClass),

@@ -10,6 +10,7 @@ use skiff_audit::{About, Record};
 use skiff_meta::Status;
 use skiff_registry::table::Resource;
 use skiff_request::{Call, User, Verb};
+use std::sync::atomic::Ordering;
 
 impl Server {
     /// Begins the record of a request whose user is known.
@@ -17,7 +18,10 @@ impl Server {
         let Some(mut record) = self.record(parts, asked, Some(user)) else { return Ok(()) };
         let received = record.received().await;
         passage.record = Some(record);
-        received.map_err(|_| Status::internal("failed to store audit event"))
+        received.map_err(|_| {
+            self.metrics.unrecorded.fetch_add(1, Ordering::Relaxed);
+            Status::internal("failed to store audit event")
+        })
     }
 
     /// Records a request of somebody who was not recognised.

@@ -15,6 +15,8 @@ pub(crate) struct Peer {
     issuer: Vec<u8>,
     /// What tells the certificate from others.
     credential: String,
+    /// Seconds of Unix time.
+    pub expires: i64,
 }
 
 pub(crate) fn peer(der: &[u8]) -> Option<Peer> {
@@ -23,7 +25,7 @@ pub(crate) fn peer(der: &[u8]) -> Option<Peer> {
     let groups = cert.subject().iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect();
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
     let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec(), credential: format!("X509SHA256={hex}") })
+    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec(), credential: format!("X509SHA256={hex}"), expires: cert.validity().not_after.timestamp() })
 }
 
 /// The subject of the first certificate of a PEM file, as DER.

@@ -173,6 +173,18 @@ impl Default for AuthenticationTimes {
     }
 }
 
+/// Seconds that certificates of clients were still good for when they came.
+#[derive(Debug)]
+pub(crate) struct Expirations(pub Histogram);
+
+impl Default for Expirations {
+    fn default() -> Self {
+        const DAY: f64 = 86_400.0;
+        const BOUNDS: &[f64] = &[0.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0, DAY, 2.0 * DAY, 4.0 * DAY, 7.0 * DAY, 30.0 * DAY, 90.0 * DAY, 180.0 * DAY, 360.0 * DAY];
+        Self(Histogram::new(BOUNDS))
+    }
+}
+
 /// The users that upstream counts by name.
 pub(crate) const COUNTED: [&str; 2] = ["admin", "other"];
 
@@ -189,6 +201,9 @@ pub(crate) struct Metrics {
     pub by_user: [AtomicU64; 2],
     pub filters: Filters,
     pub handshake_errors: AtomicU64,
+    pub expirations: Expirations,
+    /// Requests refused because no record of them could be kept.
+    pub unrecorded: AtomicU64,
     pub terminations: AtomicU64,
 }
 
@@ -259,6 +274,10 @@ impl Metrics {
         for (result, h) in ["success", "failure"].iter().zip(&self.authentication_times).filter(|(_, h)| h.0.count() > 0) {
             out.histogram(name, &[("result", result)], &h.0);
         }
+        let name = "apiserver_client_certificate_expiration_seconds";
+        out.family(name, "histogram", "Time that certificates of clients were still good for");
+        out.histogram(name, &[], &self.expirations.0);
+        out.single("apiserver_audit_requests_rejected_total", "counter", "Requests refused because they could not be recorded", self.unrecorded.load(Ordering::Relaxed));
         out.family("authenticated_user_requests", "counter", "Requests of users that were recognised");
         for (user, n) in COUNTED.iter().zip(&self.by_user) {
             out.sample("authenticated_user_requests", &[("username", user)], n.load(Ordering::Relaxed));

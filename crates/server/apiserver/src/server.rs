@@ -231,6 +231,9 @@ impl Server {
     /// Who asks.
     async fn recognised(&self, parts: &Parts, certificate: Option<&identity::Peer>) -> Result<User, Status> {
         let credentials = identity::credentials(certificate, self.front_proxies.as_deref(), &parts.headers);
+        if let Some(peer) = certificate.filter(|_| credentials.certificate.is_some()) {
+            self.metrics.expirations.0.observe((peer.expires - self.config.registry.now().0) as f64);
+        }
         let begun = Instant::now();
         let found = identity::authenticate(&self.config.authenticators, &credentials).await;
         let failed = usize::from(!found.as_ref().is_ok_and(Option::is_some));

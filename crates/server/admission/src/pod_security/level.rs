@@ -13,7 +13,7 @@ pub(super) enum Level {
 /// None is `latest`; otherwise the minor of `v1.x`.
 pub(super) type Version = Option<u32>;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Standard {
     pub level: Level,
     pub version: Version,

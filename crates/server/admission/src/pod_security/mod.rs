@@ -4,6 +4,7 @@
 //! The findings are pure functions of a pod.
 
 mod baseline;
+mod evaluations;
 mod existing;
 mod level;
 mod restricted;
@@ -15,13 +16,18 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
+use evaluations::{Evaluations, Mode, Request};
 use level::{Level, Policy, policy_of};
 use serde_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
+use skiff_telemetry::metrics::Exposition;
 use subject::Subject;
 
-pub struct PodSecurity;
+#[derive(Default)]
+pub struct PodSecurity {
+    evaluations: Evaluations,
+}
 
 /// Where annotations of audit records begin.
 const AUDIT: &str = "pod-security.kubernetes.io/";
@@ -44,6 +50,9 @@ impl Admission for PodSecurity {
     fn name(&self) -> &'static str {
         "PodSecurity"
     }
+    fn metrics(&self, out: &mut Exposition) {
+        self.evaluations.write(out);
+    }
     async fn validate(&self, a: &mut Attributes<'_>) -> Result<(), Status> {
         if operation(a) == Operation::Delete {
             return Ok(());
@@ -52,10 +61,10 @@ impl Admission for PodSecurity {
             return namespace(a);
         }
         if about(a, "", "pods") {
-            return if IGNORED.contains(&a.target.subresource.as_str()) { Ok(()) } else { pod(a) };
+            return if IGNORED.contains(&a.target.subresource.as_str()) { Ok(()) } else { pod(a, &self.evaluations) };
         }
         if let Some((_, _, path)) = TEMPLATES.iter().find(|(group, resource, _)| about(a, group, resource)).filter(|_| a.target.subresource.is_empty()) {
-            template(a, path);
+            template(a, path, &self.evaluations);
         }
         Ok(())
     }
@@ -85,7 +94,7 @@ fn namespace(a: &mut Attributes<'_>) -> Result<(), Status> {
     Ok(())
 }
 
-fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
+fn pod(a: &mut Attributes<'_>, counts: &Evaluations) -> Result<(), Status> {
     let Some(namespace) = stored_labels(a, "namespaces", "", &a.target.namespace) else {
         return Err(Status::internal(format!("failed to lookup namespace {:?}", a.target.namespace)));
     };
@@ -95,22 +104,39 @@ fn pod(a: &mut Attributes<'_>) -> Result<(), Status> {
         return Ok(());
     }
     let found = standard::findings(policy.enforce, Subject(pod));
+    let request = request(a, true);
+    counts.count(!found.is_empty(), Mode::Enforce, policy.enforce, request);
     let violations = violations(&policy, Subject(pod));
+    if violations.is_some() {
+        counts.count(true, Mode::Audit, policy.audit, request);
+    }
     a.audit.insert(format!("{AUDIT}enforce-policy"), policy.enforce.to_string());
     a.audit.extend(violations);
     if !found.is_empty() {
         return Err(forbidden(a, format!("violates PodSecurity \"{}\": {}", policy.enforce, standard::detail(&found))));
     }
     let warning = warning(&policy, Subject(pod));
+    if warning.is_some() {
+        counts.count(true, Mode::Warn, policy.warn, request);
+    }
     a.warnings.extend(warning);
     Ok(())
 }
 
-fn template(a: &mut Attributes<'_>, path: &str) {
+fn request(a: &Attributes<'_>, pod: bool) -> Request {
+    let subresource = ["ephemeralcontainers", "resize"].into_iter().find(|s| *s == a.target.subresource).unwrap_or_default();
+    Request { creates: operation(a) == Operation::Create, pod, subresource }
+}
+
+fn template(a: &mut Attributes<'_>, path: &str, counts: &Evaluations) {
     let Some(template) = a.object.as_deref().and_then(|v| value::at(v, path)) else { return };
     let Some(namespace) = stored_labels(a, "namespaces", "", &a.target.namespace) else { return };
     let policy = policy(&namespace).0;
     let (warning, violations) = (warning(&policy, Subject(template)), violations(&policy, Subject(template)));
+    let request = request(a, false);
+    for (mode, standard, _) in [(Mode::Audit, policy.audit, violations.is_some()), (Mode::Warn, policy.warn, warning.is_some())].iter().filter(|m| m.2) {
+        counts.count(true, *mode, *standard, request);
+    }
     a.warnings.extend(warning);
     a.audit.extend(violations);
 }

@@ -55,25 +55,50 @@ async fn namespaces_choose() {
     let labels = |l: Value| json!({"kind": "Namespace", "metadata": {"name": "a", "labels": l}});
     let w = World::of(&[("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/audit": "restricted"})))]);
     let pod = |spec: Value| json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "a"}, "spec": spec});
-    let refusal = Request::create("pods", pod(json!({"hostIPC": true}))).admit(&PodSecurity, &w).await;
+    let refusal = Request::create("pods", pod(json!({"hostIPC": true}))).admit(&PodSecurity::default(), &w).await;
     assert_eq!(text(refusal), "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostIPC=true)");
-    let (_, warnings) = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admit(&PodSecurity, &w).await.unwrap();
+    let (_, warnings) = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admit(&PodSecurity::default(), &w).await.unwrap();
     assert!(warnings[0].starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false"));
-    let seen = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admitted(&PodSecurity, &w).await.unwrap().audit;
+    let seen = Request::create("pods", pod(json!({"containers": [{"name": "c"}]}))).admitted(&PodSecurity::default(), &w).await.unwrap().audit;
     assert_eq!(seen["pod-security.kubernetes.io/enforce-policy"], "baseline:latest");
     assert!(seen["pod-security.kubernetes.io/audit-violations"].starts_with("would violate PodSecurity \"restricted:latest\": allowPrivilegeEscalation"));
     let deployment = json!({"metadata": {"name": "d", "namespace": "a"}, "spec": {"template": {"spec": {"hostIPC": true}}}});
-    let (_, warnings) = Request::create("deployments.apps", deployment).admit(&PodSecurity, &w).await.unwrap();
+    let (_, warnings) = Request::create("deployments.apps", deployment).admit(&PodSecurity::default(), &w).await.unwrap();
     assert_eq!(warnings, ["would violate PodSecurity \"restricted:latest\": host namespaces (hostIPC=true)"]);
     // Nothing of the spec changed.
     let (old, mut new) = (pod(json!({"hostIPC": true})), pod(json!({"hostIPC": true})));
     new["metadata"]["labels"] = json!({"x": "y"});
-    assert_eq!(text(Request::update("pods", old, new).admit(&PodSecurity, &w).await), "ok");
+    assert_eq!(text(Request::update("pods", old, new).admit(&PodSecurity::default(), &w).await), "ok");
 
-    let bad = Request::create("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "x"}))).admit(&PodSecurity, &w).await;
+    let bad = Request::create("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "x"}))).admit(&PodSecurity::default(), &w).await;
     assert_eq!(text(bad), "Namespace \"a\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"x\": must be one of privileged, baseline, restricted");
     w.put("pods", &pod(json!({"hostPID": true})));
     let stricter = Request::update("namespaces", labels(json!({})), labels(json!({"pod-security.kubernetes.io/enforce": "baseline"})));
-    let (_, warnings) = stricter.admit(&PodSecurity, &w).await.unwrap();
+    let (_, warnings) = stricter.admit(&PodSecurity::default(), &w).await.unwrap();
     assert_eq!(warnings, ["existing pods in namespace \"a\" violate the new PodSecurity enforce level \"baseline:latest\"", "p: host namespaces"]);
+}
+
+#[test]
+fn what_was_looked_at_is_counted() {
+    use super::evaluations::{Evaluations, Mode, Request};
+    let (counts, mut out) = (Evaluations::default(), skiff_telemetry::metrics::Exposition::default());
+    let of = |level, version| Standard { level, version };
+    let pod = Request { creates: true, pod: true, subresource: "" };
+    for (denied, mode, standard, request) in [
+        (false, Mode::Enforce, of(Level::Privileged, Some(20)), pod),
+        (false, Mode::Enforce, of(Level::Privileged, None), pod),
+        (true, Mode::Warn, of(Level::Baseline, Some(99)), Request { pod: false, ..pod }),
+        (true, Mode::Audit, of(Level::Restricted, Some(30)), Request { creates: false, subresource: "resize", ..pod }),
+    ] {
+        counts.count(denied, mode, standard, request);
+    }
+    counts.write(&mut out);
+    let text = out.text();
+    for line in [
+        r#"{decision="allow",mode="enforce",policy_level="privileged",policy_version="latest",request_operation="create",resource="pod",subresource=""} 2"#,
+        r#"{decision="deny",mode="warn",policy_level="baseline",policy_version="future",request_operation="create",resource="controller",subresource=""} 1"#,
+        r#"{decision="deny",mode="audit",policy_level="restricted",policy_version="v1.30",request_operation="update",resource="pod",subresource="resize"} 1"#,
+    ] {
+        assert!(text.contains(&format!("pod_security_evaluations_total{line}")), "{line} is not in\n{text}");
+    }
 }

@@ -38,6 +38,11 @@ impl Columns {
     pub(super) fn of(short: &'static str, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
         Self { unread: &["managedFields"], ..Self::new(short.split('|').map(column).collect(), cells) }
     }
+    /// Without telling that the first column is the name: kubectl then shows it without the kind.
+    pub(super) fn plain(self) -> Self {
+        let columns = self.columns.iter().cloned().map(|c| Column { format: "".into(), ..c }).collect();
+        Self { columns, ..self }
+    }
     pub(super) fn unread(self, unread: &'static [&'static str]) -> Self {
         Self { unread, ..self }
     }
