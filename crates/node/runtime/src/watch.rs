@@ -80,7 +80,8 @@ impl EmbeddedRuntime {
             let mut tables = self.inner.tables.lock();
             let Ok(entry) = tables.sandbox(sandbox) else { return };
             let was_ready = std::mem::replace(&mut entry.record.ready, false);
-            if let Err(error) = self.inner.save_sandbox(&entry.record) {
+            // One that was ended on purpose is recorded as that already, and its folder may be gone.
+            if was_ready && let Err(error) = self.inner.save_sandbox(&entry.record) {
                 tracing::warn!(target: "node::runtime", sandbox = %sandbox, error = %error.full_message(), "loss of the shim not recorded");
             }
             let list = tables.containers.values().filter(|c| c.record.sandbox == *sandbox && c.record.started_at > 0 && c.record.ended.is_none());

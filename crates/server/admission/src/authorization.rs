@@ -9,6 +9,7 @@ use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Attributes, Authorizer, Decision, Selectors};
 use skiff_request::{Target, User};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
@@ -102,14 +103,24 @@ pub(crate) fn call(authorizer: &dyn Authorizer, target: &Value, name: &str, args
     Some(Ok(value(next)))
 }
 
+/// Expressions that wait for an answer at once: each has a thread while it does, and threads are what other requests run on.
+const WAITING: usize = 24;
+
+/// Those that wait.
+static ASKING: Semaphore = Semaphore::const_new(WAITING);
+
 /// The authoriser answers out of memory, unless a webhook must be asked: then this thread waits, and the runtime puts another
-/// in its place.
+/// in its place. Past a number of those the expression fails, and the policy's failure policy decides: a webhook that hangs
+/// harms who needs its answer.
 fn decide(authorizer: &dyn Authorizer, user: &User, action: Action) -> Result<Value, EvalError> {
     let mut asked = authorizer.verdict(user, &action);
     let verdict = match (&mut asked).now_or_never() {
         Some(verdict) => verdict,
         None => match tokio::runtime::Handle::try_current() {
-            Ok(h) if h.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(|| h.block_on(asked)),
+            Ok(h) if h.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
+                let _place = ASKING.try_acquire().map_err(|_| EvalError::Other("too many questions wait for the authorizer".into()))?;
+                tokio::task::block_in_place(|| h.block_on(asked))
+            }
             _ => return Err(EvalError::Other("the authorizer did not answer at once".into())),
         },
     };
