@@ -5,9 +5,6 @@
 //! many at a time. The database counts these moves (`state.moved`): records carry the number of the move that is to come, so
 //! that what was moved is never taken for news, though it lies here until it is overwritten.
 //!
-//! The file grows by zeros ahead of the records. Where it needs no new length and no new block, syncing it is one write; otherwise the
-//! file's inode is another one, which takes as long again.
-//!
 //! A record: the length of its rows and their checksum (of the records before it, too), then the rows. Reading ends at the
 //! first that is torn, foreign or of another number.
 use crate::disk::{DELETED, SEALED};
@@ -20,8 +17,6 @@ use std::sync::Arc;
 
 /// Bytes in front of a record's rows.
 const HEAD: usize = 16;
-/// The file's length is a multiple of it: zeros that are written ahead, bytes.
-const AHEAD: u64 = 256 << 10;
 
 /// A row of the history on its way to the database.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +33,6 @@ pub(crate) struct Journal {
     file: File,
     /// Where the next record goes.
     end: u64,
-    /// The file's length: what is behind `end` is overwritten.
-    length: u64,
     /// The number of the move that will take these records.
     number: u64,
     sum: Sum,
@@ -50,7 +43,7 @@ impl Journal {
     /// Opens the file, and reads what move number `number` has still to take.
     pub fn open(path: &Path, number: u64) -> io::Result<(Self, Vec<Row>)> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        let mut journal = Self { file, end: 0, length: 0, number, sum: Sum::begin(number), buffer: Vec::new() };
+        let mut journal = Self { file, end: 0, number, sum: Sum::begin(number), buffer: Vec::new() };
         let rows = journal.read()?;
         Ok((journal, rows))
     }
@@ -60,7 +53,6 @@ impl Journal {
         let length = usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, 0)?;
-        self.length = length as u64;
         let mut rest = bytes.as_slice();
         while let Some((rows, sum, behind)) = record(rest, self.sum) {
             all.extend(rows);
@@ -85,28 +77,14 @@ impl Journal {
         let head = (length as u64).to_le_bytes().into_iter().chain(sum.bytes());
         self.buffer.iter_mut().zip(head).for_each(|(to, from)| *to = from);
         self.file.write_all_at(&self.buffer, self.end)?;
-        let end = self.end + self.buffer.len() as u64;
-        self.grow(end);
         self.file.sync_data()?;
-        self.end = end;
+        self.end += self.buffer.len() as u64;
         self.sum = sum;
         // A large group is seldom followed by another.
         if self.buffer.capacity() > 1 << 20 {
             self.buffer = Vec::new();
         }
         Ok(())
-    }
-
-    /// Writes zeros behind a record that made the file longer. Without them, on a full disk, syncs take longer, that is all.
-    fn grow(&mut self, end: u64) {
-        if end <= self.length {
-            return;
-        }
-        let zeros = vec![0; (end.next_multiple_of(AHEAD) - end) as usize];
-        self.length = match self.file.write_all_at(&zeros, end) {
-            Ok(()) => end + zeros.len() as u64,
-            Err(_) => end,
-        };
     }
 
     /// The database has it all: what follows is for the next move.
@@ -120,9 +98,8 @@ impl Journal {
     }
 
     /// Takes what was moved off the disk.
-    pub fn clear(&mut self) -> io::Result<()> {
+    pub fn clear(&self) -> io::Result<()> {
         self.file.set_len(self.end)?;
-        self.length = self.end;
         self.file.sync_data()
     }
 }
@@ -250,10 +227,7 @@ mod tests {
                 journal.len() as usize
             })
             .collect();
-        let mut whole = std::fs::read(&path).unwrap();
-        assert_eq!(whole.len() as u64, AHEAD);
-        let zeros = whole.split_off(journal.len() as usize);
-        assert!(zeros.iter().all(|b| *b == 0));
+        let whole = std::fs::read(&path).unwrap();
         let kept = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
             read(&path, 1).len()

@@ -141,9 +141,7 @@ async fn a_torn_log_loses_its_tail_only() {
     for i in 0..50 {
         put(&store, &format!("pods/a/{i:02}"), &"x".repeat(3000), Tier::Durable).await;
     }
-    let mut log = fs::read(dir.path().join("state.log")).unwrap();
-    // Behind the records are zeros.
-    log.truncate(log.iter().rposition(|b| *b != 0).unwrap() + 1);
+    let log = fs::read(dir.path().join("state.log")).unwrap();
     for (cut, flip) in [(log.len() - 1, None), (log.len() / 2, None), (40, None), (0, None), (log.len(), Some(log.len() / 2))] {
         let copy = tempfile::tempdir().unwrap();
         for name in ["state.db", "seal.key"] {
