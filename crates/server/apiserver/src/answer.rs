@@ -162,7 +162,9 @@ pub(crate) fn warn_first(headers: &mut http::HeaderMap, text: &str) {
     let others: Vec<HeaderValue> = headers.get_all(header::WARNING).iter().cloned().collect();
     headers.remove(header::WARNING);
     warn(headers, text);
-    others.into_iter().for_each(|w| drop(headers.append(header::WARNING, w)));
+    for w in others {
+        headers.append(header::WARNING, w);
+    }
 }
 
 /// Each text once, and all of them within limits.

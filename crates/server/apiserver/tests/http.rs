@@ -250,6 +250,16 @@ async fn tables_and_warnings() {
     let body = map("y").replace("\"data\"", "\"daata\":1,\"data\"");
     let (code, headers, _) = w.call("POST", MAPS, &[], body).await;
     assert_eq!((code.as_u16(), headers["warning"].to_str().unwrap()), (201, "299 - \"unknown field \\\"daata\\\"\""));
+    // That a whole API goes is told first; where there is no route, nothing goes.
+    let ends = MAPS.replace("configmaps", "endpoints");
+    let odd = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e"}, "bogus": 1}).to_string();
+    let (_, headers, _) = w.call("POST", &ends, &[], odd).await;
+    let told: Vec<&str> = headers.get_all("warning").iter().map(|h| h.to_str().unwrap()).collect();
+    assert!(told.len() == 2 && told[0].contains("v1 Endpoints is deprecated") && told[1].contains("bogus"), "{told:?}");
+    for (method, accept, warned) in [("GET", "application/json;as=Foo", true), ("GET", "text/plain", false), ("PUT", "*/*", false)] {
+        let (code, headers, _) = w.call(method, &ends, &[("accept", accept)], "").await;
+        assert!(code.is_client_error() && headers.contains_key("warning") == warned, "{method} {accept}: {code}");
+    }
 }
 
 #[tokio::test]

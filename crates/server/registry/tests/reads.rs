@@ -14,6 +14,17 @@ async fn three() -> Cluster {
 }
 
 #[tokio::test]
+async fn who_watches_sees_pods_marked_before_they_go() {
+    let c = Cluster::new();
+    let made = c.create("pods", pod("p")).await.unwrap();
+    let mut events = c.watch("pods", &[("resourceVersion", made["metadata"]["resourceVersion"].as_str().unwrap())]).await.unwrap();
+    c.delete("pods", "p", serde_json::json!({})).await.unwrap();
+    for kind in ["MODIFIED", "DELETED"] {
+        assert_eq!(next(&mut events).await, (kind.to_owned(), "p".to_owned()));
+    }
+}
+
+#[tokio::test]
 async fn selectors_narrow_lists() {
     let c = three().await;
     for (query, want) in [

@@ -226,6 +226,42 @@ async fn services_get_addresses_and_give_them_back() {
 }
 
 #[tokio::test]
+async fn services_keep_what_they_were_given() {
+    let c = Cluster::new();
+    let mut sent = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
+    let made = c.create("services", sent.clone()).await.unwrap();
+    assert_eq!(c.update("services", "", &sent).await.unwrap()["spec"], made["spec"], "the same sent again changes nothing");
+    // What is wrong with addresses is told before anything is taken; a dry run takes nothing.
+    sent["metadata"]["name"] = json!("other");
+    sent["spec"]["clusterIP"] = json!("x");
+    let s = c.create("services", sent.clone()).await.unwrap_err();
+    assert!(s.message.ends_with("spec.clusterIPs[0]: Invalid value: \"x\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"), "{}", s.message);
+    sent["spec"]["clusterIP"] = made["spec"]["clusterIP"].clone();
+    let dry = |v: &Value| Call::new(Verb::Create, target("services", "", "")).query("dryRun", "All").body(v.to_string());
+    let v = c.object(dry(&sent)).await.unwrap();
+    assert_eq!((&v["spec"]["clusterIP"], &v["spec"]["ports"][0]["nodePort"]), (&made["spec"]["clusterIP"], &json!(32769)));
+    sent["metadata"].as_object_mut().unwrap().remove("name");
+    sent["spec"].as_object_mut().unwrap().remove("clusterIP");
+    let s = c.create("services", sent.clone()).await.unwrap_err();
+    assert!(s.message.contains("failed to allocate IP: IPAddress.networking.k8s.io") && s.message.ends_with("spec.parentRef.name: Required value"), "{}", s.message);
+    // Who needs no address any more gives it back.
+    let mut away = made.clone();
+    away["spec"]["type"] = json!("ExternalName");
+    away["spec"]["externalName"] = json!("example.com");
+    let v = c.update("services", "", &away).await.unwrap();
+    assert!(v["spec"].get("clusterIP").is_none() && v["spec"]["ports"][0].get("nodePort").is_none(), "{v}");
+}
+
+#[tokio::test]
+async fn metadata_of_core_events_is_looked_at_last() {
+    let c = Cluster::new();
+    let event = |about: &str| json!({"apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {"namespace": about}});
+    for (about, why) in [("elsewhere", "Event \"\" is invalid: involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace"), ("a", "Event \"\" is invalid: metadata.name: Required value: name or generateName is required")] {
+        assert_eq!(c.create("events", event(about)).await.unwrap_err().message, why);
+    }
+}
+
+#[tokio::test]
 async fn workloads_are_scaled() {
     let c = Cluster::new();
     c.create("apps/v1/deployments", deployment("d")).await.unwrap();
