@@ -107,6 +107,7 @@ pub fn service_cidr() -> Columns {
     })
 }
 
+/// Upstream prints an age and declares no column for it.
 pub fn ip_address() -> Columns {
     Columns::of("Name|ParentRef|Age", |v, now| {
         let parent = at(v, "spec.parentRef").map_or_else(|| "<none>".to_owned(), |p| {
@@ -120,5 +121,5 @@ pub fn ip_address() -> Columns {
             s
         });
         vec![name(v), parent.into(), age(v, now).into()]
-    })
+    }).declared(2)
 }
