@@ -22,6 +22,7 @@ fn outcome(gvk: (&str, &str, &str), body: &str) -> String {
 
 const CONFIG_MAP: (&str, &str, &str) = ("", "v1", "ConfigMap");
 const POD: (&str, &str, &str) = ("", "v1", "Pod");
+const DEFINITION: (&str, &str, &str) = ("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
 const DEPLOYMENT: (&str, &str, &str) = ("apps", "v1", "Deployment");
 
 #[test]
@@ -83,6 +84,8 @@ fn error_texts() {
         (POD, r#"{"metadata":{"creationTimestamp":5}}"#,
             "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.creationTimestamp of type string"),
         (CONFIG_MAP, r#"{"binaryData":{"k":"***"}}"#, "illegal base64 data at input byte 0"),
+        (DEFINITION, r#"{"spec":{"versions":[{"schema":{"openAPIV3Schema":{"properties":{"l":{"items":{"properties":{"k":{"type":7}}}}}}}}]}}"#,
+            "json: cannot unmarshal number into Go struct field JSONSchemaProps.spec.versions.schema.openAPIV3Schema.properties.items.properties.type of type string"),
         (POD, r#"[]"#, "json: cannot unmarshal array into Go value of type v1.Pod"),
         (POD, r#"{"a":}"#, "couldn't get version/kind; json parse error: invalid character '}' looking for beginning of value"),
         (POD, r#"{"a":1"#, "couldn't get version/kind; json parse error: unexpected end of JSON input"),

@@ -62,6 +62,10 @@ impl Quantity {
     pub fn as_f64(&self) -> f64 {
         self.nano as f64 / NANO as f64
     }
+    /// Whether it is some whole number of times `step`; of nothing, it never is.
+    pub fn is_multiple_of(&self, step: &Quantity) -> bool {
+        step.nano != 0 && self.nano % step.nano == 0
+    }
     /// Whether it is a whole number of units.
     pub fn is_integer(&self) -> bool {
         self.nano % NANO == 0

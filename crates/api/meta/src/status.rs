@@ -153,7 +153,10 @@ impl Status {
     }
     /// 422 of `kind` (with its group) with one cause for each field error.
     pub fn invalid(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
-        let list: Vec<String> = causes.iter().map(|c| if c.field.is_empty() { c.message.clone() } else { format!("{}: {}", c.field, c.message) }).collect();
+        let mut list: Vec<String> = causes.iter().map(|c| if c.field.is_empty() { c.message.clone() } else { format!("{}: {}", c.field, c.message) }).collect();
+        // A cause may be told more than once, the text tells it once.
+        let mut seen = std::collections::HashSet::with_capacity(list.len());
+        list.retain(|text| seen.insert(text.clone()));
         let what = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
         let body = match list.len() {
             1 => list[0].clone(),

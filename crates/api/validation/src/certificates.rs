@@ -96,6 +96,17 @@ pub(crate) fn request(v: &Field<'_>) {
         expiration.invalid(expiration.int(), "may not specify a duration less than 600 seconds (10 minutes)");
     }
     conditions(v);
+    certificate(v);
+}
+
+fn certificate(v: &Field<'_>) {
+    let f = v.at("status").at("certificate");
+    let text = STANDARD.decode(f.str()).unwrap_or_default();
+    if let Err(why) = skiff_pki::check_issued(&text)
+        && !text.is_empty()
+    {
+        f.invalid("<certificate data>", &why);
+    }
 }
 
 fn conditions(v: &Field<'_>) {
@@ -156,10 +167,6 @@ fn request_change(new: &Field<'_>, old: &Field<'_>, may: May) {
             certificate.forbidden("updates may not set certificate content");
         } else if !before.is_empty() {
             certificate.forbidden("updates may not modify existing certificate content");
-        }
-        let text = STANDARD.decode(certificate.str()).unwrap_or_default();
-        if let Err(why) = skiff_pki::check_issued(&text).or_else(|why| if text.is_empty() { Ok(()) } else { Err(why) }) {
-            certificate.invalid("<certificate data>", &why);
         }
     }
 }

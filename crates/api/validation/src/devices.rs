@@ -11,6 +11,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet};
 
 mod declared;
+mod policy;
 mod selector;
 mod slice;
 

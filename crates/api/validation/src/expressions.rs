@@ -68,10 +68,6 @@ pub(crate) fn compiles_with(f: &Field<'_>, names: Names, declared: &[&str], want
     }
 }
 
-pub(crate) fn fits(expression: &str, names: Names, declared: &[&str]) -> bool {
-    Program::compile_with(expression, &names.all()).and_then(|p| p.check_members(expression, "variables", declared)).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use crate::{Errors, Field};

@@ -8,8 +8,10 @@ pub(crate) fn service(v: &Field<'_>) {
     let (spec, name) = (v.at("spec"), v.at("metadata").at("name"));
     let (group, version) = (spec.at("group"), spec.at("version"));
     let required = format!("{}.{}", version.str(), group.str());
-    if !name.str().is_empty() && name.str() != required {
-        name.invalid(name.str(), &format!("must be `spec.version+\".\"+spec.group`: {required:?}"));
+    for given in [v.at("metadata").at("generateName"), name] {
+        if !given.str().is_empty() && given.str() != required {
+            given.invalid(given.str(), &format!("must be `spec.version+\".\"+spec.group`: {required:?}"));
+        }
     }
     if group.str().is_empty() {
         if !version.is("v1") {
@@ -78,31 +80,37 @@ pub(crate) fn bundle_update(new: &Field<'_>, old: &Field<'_>) {
     } else {
         bundle(new);
     }
-    new.at("spec").at("signerName").immutable(&old.inside("spec").inside("signerName"));
+    let signer = new.at("spec").at("signerName");
+    if signer.str() != old.inside("spec.signerName").str() {
+        signer.invalid(signer.str(), "field is immutable");
+    }
 }
 
-/// The name begins with the signer's, if there is one.
+/// The name begins with the signer's, if there is one; so does what a name is generated from.
 fn named(v: &Field<'_>) {
-    let (name, signer) = (v.at("metadata").at("name"), v.at("spec").at("signerName"));
-    if name.str().is_empty() {
-        return;
-    }
-    if signer.str().is_empty() {
-        if name.str().contains(':') {
-            return name.invalid(name.str(), "ClusterTrustBundle without signer name must not have \":\" in its name");
-        }
-        return name.check(names::dns1123_subdomain);
-    }
-    let prefix = format!("{}:", signer.str().replace('/', ":"));
-    match name.str().strip_prefix(&prefix) {
-        None => name.invalid(name.str(), &format!("ClusterTrustBundle for signerName {} must be named with prefix {prefix}", signer.str())),
-        Some(rest) => {
-            for message in names::dns1123_subdomain(rest) {
-                name.invalid(name.str(), &message);
-            }
+    let signer = v.at("spec").at("signerName");
+    for part in ["generateName", "name"] {
+        let name = v.at("metadata").at(part);
+        if !name.str().is_empty() {
+            prefixed(&name, signer.str());
         }
     }
-    certificates::signer_name(&signer);
+    if !signer.str().is_empty() {
+        certificates::signer_name(&signer);
+    }
+}
+
+fn prefixed(name: &Field<'_>, signer: &str) {
+    let prefix = format!("{}:", signer.replace('/', ":"));
+    let rest = match name.str().strip_prefix(&prefix) {
+        _ if signer.is_empty() && name.str().contains(':') => return name.invalid(name.str(), "ClusterTrustBundle without signer name must not have \":\" in its name"),
+        _ if signer.is_empty() => name.str(),
+        None => return name.invalid(name.str(), &format!("ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}")),
+        Some(rest) => rest,
+    };
+    for message in names::dns1123_subdomain(rest) {
+        name.invalid(name.str(), &message);
+    }
 }
 
 #[cfg(test)]

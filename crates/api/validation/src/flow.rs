@@ -182,20 +182,33 @@ pub(crate) fn level(v: &Field<'_>) {
                 }
             }
         }
-        "" => kind.required(""),
+        // Told after what does not go with it.
+        "" => {}
         k => kind.unsupported(k, &["Exempt", "Limited"]),
     }
     members(&kind, &exempt, &limited);
     conditions(v, v);
 }
 
-/// Parts that the type does not go with, whatever it is.
+/// Parts that the type does not go with, whatever it is, and types that are missing.
 fn members(kind: &Field<'_>, exempt: &Field<'_>, limited: &Field<'_>) {
-    let response = limited.at("limitResponse");
-    for (part, kind, wanted) in [(exempt.clone(), kind.clone(), "Exempt"), (limited.clone(), kind.clone(), "Limited"), (response.at("queuing"), response.at("type"), "Queue")] {
+    let misplaced = |part: &Field<'_>, kind: &Field<'_>, wanted: &str| {
         if part.exists() && !kind.is(wanted) {
             part.forbidden("");
         }
+    };
+    let missing = |kind: &Field<'_>| {
+        if kind.str().is_empty() {
+            kind.required("");
+        }
+    };
+    misplaced(exempt, kind, "Exempt");
+    misplaced(limited, kind, "Limited");
+    missing(kind);
+    if limited.exists() {
+        let response = limited.at("limitResponse");
+        misplaced(&response.at("queuing"), &response.at("type"), "Queue");
+        missing(&response.at("type"));
     }
 }
 
@@ -214,7 +227,7 @@ fn response(f: &Field<'_>) {
         "Reject" => {}
         "Queue" if !queuing.exists() => queuing.required(""),
         "Queue" => queues(&queuing),
-        "" => kind.required(""),
+        "" => {}
         k => kind.unsupported(k, &["Queue", "Reject"]),
     }
 }

@@ -317,6 +317,9 @@ pub(crate) fn ip_address_update(new: &Field<'_>, old: &Field<'_>) {
         if !parent.exists() {
             parent.required("");
         }
+        for part in ["resource", "name"].into_iter().filter(|part| parent.exists() && parent.at(part).str().is_empty()) {
+            parent.at(part).required("");
+        }
         parent.invalid(&Value::Null, "field is immutable");
     }
 }

@@ -9,7 +9,7 @@ const MAX_UID: usize = 128;
 const MAX_STUB: usize = 10 * 1024;
 const MAX_CHAIN: usize = 100 * 1024;
 const HOUR: i64 = 3600;
-const ENDED: [&str; 3] = ["Denied", "Failed", "Issued"];
+const ENDED: [&str; 3] = ["Issued", "Denied", "Failed"];
 
 pub(crate) fn create(v: &Field<'_>) {
     let spec = v.at("spec");
@@ -77,8 +77,11 @@ fn is(v: &Field<'_>, kinds: &[&str]) -> bool {
 pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
     let (mark, status) = (new.mark(), new.at("status"));
     let mut known = 0;
-    for c in status.at("conditions").items() {
-        let kind = c.at("type");
+    let list = status.at("conditions");
+    for (i, c) in list.items().enumerate() {
+        // Upstream writes the index as a name.
+        let named = list.child(format!("[{i}]"));
+        let (kind, held) = (named.at("type").with(c.inside("type").value()), named.at("status").with(c.inside("status").value()));
         if !ENDED.contains(&kind.str()) {
             kind.unsupported(kind.str(), &ENDED);
             continue;
@@ -87,7 +90,7 @@ pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
         if known > 1 {
             kind.invalid(kind.str(), "There may be at most one condition with type \"Issued\", \"Denied\", or \"Failed\"");
         }
-        c.at("status").one_of(&["True"]);
+        held.if_any_of(&["True"]);
     }
     small::conditions(&status.at("conditions"));
     if !new.clean_since(mark) {

@@ -1,15 +1,16 @@
 //! Policies of admission and their bindings.
 use crate::{
-    expressions::{Names, Wanted, compiles_with, fits},
+    expressions::{Names, Wanted, compiles_with},
     field::Field,
     labels, names,
     show::own,
+    small,
     webhooks::{match_conditions, rule},
 };
 
 pub(crate) fn policy(v: &Field<'_>) {
     let spec = v.at("spec");
-    common(&spec);
+    common(&spec, false);
     let (validations, annotations) = (spec.at("validations"), spec.at("auditAnnotations"));
     if validations.list().is_empty() && annotations.list().is_empty() {
         validations.required("validations or auditAnnotations must contain at least one item");
@@ -40,8 +41,8 @@ pub(crate) fn policy(v: &Field<'_>) {
     }
 }
 
-/// What policies of both kinds have.
-fn common(spec: &Field<'_>) {
+/// What policies of both kinds have; `changes`: whether they change objects.
+fn common(spec: &Field<'_>, changes: bool) {
     spec.at("failurePolicy").one_of(&["Fail", "Ignore"]);
     let param = spec.at("paramKind");
     if param.exists() {
@@ -54,6 +55,9 @@ fn common(spec: &Field<'_>) {
         match_resources(&constraints);
         if constraints.at("resourceRules").list().is_empty() {
             constraints.at("resourceRules").required("");
+        }
+        if changes {
+            changes_only(&constraints);
         }
     }
     let known = names_of(spec);
@@ -75,16 +79,9 @@ fn common(spec: &Field<'_>) {
     }
 }
 
-/// Names of variables that later expressions may use: those that compile.
+/// Names of variables that later expressions may use: those that have an expression, even one that does not compile.
 fn declared<'a>(spec: &Field<'a>) -> Vec<&'a str> {
-    let mut names = Vec::new();
-    for v in spec.at("variables").items() {
-        let (name, expression) = (v.at("name").str(), v.at("expression").str());
-        if !name.is_empty() && !expression.trim().is_empty() && fits(expression, names_of(spec), &names) {
-            names.push(name);
-        }
-    }
-    names
+    spec.at("variables").items().filter(|v| !v.at("expression").str().trim().is_empty()).map(|v| v.at("name").str()).filter(|n| !n.is_empty()).collect()
 }
 
 /// What the expressions of a policy may name.
@@ -162,10 +159,22 @@ fn match_resources(f: &Field<'_>) {
     }
 }
 
+/// What the controller that checks types found, and conditions.
+pub(crate) fn policy_status(new: &Field<'_>, _old: &Field<'_>) {
+    let status = new.at("status");
+    for w in status.at("typeChecking").at("expressionWarnings").items() {
+        for part in ["warning", "fieldRef"] {
+            if w.at(part).str().trim().is_empty() {
+                w.at(part).required("");
+            }
+        }
+    }
+    small::conditions(&status.at("conditions"));
+}
+
 pub(crate) fn mutating_policy(v: &Field<'_>) {
     let spec = v.at("spec");
-    common(&spec);
-    changes_only(&spec.at("matchConstraints"));
+    common(&spec, true);
     let (mutations, reinvocation) = (spec.at("mutations"), spec.at("reinvocationPolicy"));
     if mutations.list().is_empty() {
         mutations.required("mutations must contain at least one item");
@@ -180,13 +189,12 @@ pub(crate) fn mutating_policy(v: &Field<'_>) {
     }
 }
 
-/// Only what is created or updated can be changed on its way in.
+/// What has an object on its way in can be changed; a deletion has none.
 fn changes_only(resources: &Field<'_>) {
+    const ALL: [&str; 4] = ["*", "CONNECT", "CREATE", "UPDATE"];
     for rule in resources.at("resourceRules").items() {
-        for o in rule.at("operations").items() {
-            if !matches!(o.str(), "CREATE" | "UPDATE") {
-                resources.at("resourceRules").at("operations").unsupported(o.str(), &["CREATE", "UPDATE"]);
-            }
+        for o in rule.at("operations").items().filter(|o| !ALL.contains(&o.str())) {
+            resources.at("resourceRules").at("operations").unsupported(o.str(), &ALL);
         }
     }
 }

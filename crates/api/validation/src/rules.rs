@@ -75,7 +75,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Rules::new(flow::level, |new, _| flow::level(new)).status(flow::conditions),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => Rules::new(webhooks::validating, |new, _| webhooks::validating(new)),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => Rules::new(webhooks::mutating, |new, _| webhooks::mutating(new)),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(policies::policy, |new, _| policies::policy(new)),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(policies::policy, |new, _| policies::policy(new)).status(policies::policy_status),
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => Rules::new(policies::mutating_policy, |new, _| policies::mutating_policy(new)),
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),

@@ -6,10 +6,18 @@ use std::{collections::HashMap, ops::Range};
 /// Equal; amounts are equal whatever their units.
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| if AMOUNTS.contains(&k.as_str()) { amounts(v, w) } else { same(v, w) })),
+        (Value::Object(a), Value::Object(b)) => {
+            let has = |m: &serde_json::Map<String, Value>| m.values().filter(|v| !none(v)).count();
+            has(a) == has(b) && a.iter().filter(|(_, v)| !none(v)).all(|(k, v)| b.get(k).is_some_and(|w| if AMOUNTS.contains(&k.as_str()) { amounts(v, w) } else { same(v, w) }))
+        }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
-        (a, b) => a == b,
+        (a, b) => a == b || (none(a) && none(b)),
     }
+}
+
+/// No list is an empty one.
+fn none(v: &Value) -> bool {
+    v.is_null() || v.as_array().is_some_and(Vec::is_empty)
 }
 
 /// Fields that hold quantities, or maps of them.
@@ -149,6 +157,8 @@ mod tests {
     fn amounts_are_equal_in_any_unit() {
         assert!(same(&json!({"limits": {"cpu": "1", "memory": "1Gi"}}), &json!({"limits": {"cpu": "1000m", "memory": "1073741824"}})));
         assert!(!same(&json!({"limits": {"cpu": "1"}}), &json!({"limits": {"cpu": "2"}})));
+        assert!(same(&json!({"a": [], "b": null}), &json!({"c": []})));
+        assert!(!same(&json!({"a": [1]}), &json!({"a": []})));
         assert!(!same(&json!({"name": "1"}), &json!({"name": "1000m"})));
     }
 

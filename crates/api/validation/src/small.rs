@@ -103,17 +103,18 @@ pub(crate) fn priority_class_update(new: &Field<'_>, old: &Field<'_>) {
 
 pub(crate) fn runtime_class(v: &Field<'_>) {
     let (handler, scheduling) = (v.at("handler"), v.at("scheduling"));
-    if handler.str().is_empty() {
-        handler.required("");
-    } else {
-        handler.check(names::short_name);
-    }
     let overhead = v.at("overhead");
     if overhead.exists() {
         resources::overhead(&overhead.with(overhead.at("podFixed").value()), &Options::default());
     }
     labels::labels(&scheduling.at("nodeSelector"));
     tolerated(&scheduling.at("tolerations"));
+    // A declared rule: told last.
+    if handler.str().is_empty() {
+        handler.required("");
+    } else {
+        handler.check(names::short_name);
+    }
 }
 
 fn tolerated(list: &Field<'_>) {
@@ -132,6 +133,9 @@ pub(crate) fn runtime_class_update(new: &Field<'_>, old: &Field<'_>) {
     let handler = new.at("handler");
     if handler.str() != old.at("handler").str() {
         handler.invalid(&Value::Null, "field is immutable");
+        if handler.str().is_empty() {
+            handler.required("");
+        }
     }
     tolerated(&new.at("scheduling").at("tolerations"));
 }

@@ -4,7 +4,7 @@ use crate::{
     labels, names,
     pod::sources::driver,
     same::same,
-    show::internal,
+    show::{internal, own},
     volume,
 };
 use serde_json::Value;
@@ -97,8 +97,13 @@ pub(crate) fn class_update(new: &Field<'_>, old: &Field<'_>) {
 }
 
 pub(crate) fn attachment(v: &Field<'_>) {
+    attachment_but_attacher(v);
+    // A declared rule of new objects: told last.
+    attacher(&v.at("spec").at("attacher"));
+}
+
+fn attachment_but_attacher(v: &Field<'_>) {
     let spec = v.at("spec");
-    attacher(&spec.at("attacher"));
     let (inline, name) = (spec.at("source").at("inlineVolumeSpec"), spec.at("source").at("persistentVolumeName"));
     const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
     match (inline.exists(), name.text()) {
@@ -144,7 +149,8 @@ pub(crate) fn attachment_status(v: &Field<'_>, _old: &Field<'_>) {
 pub(crate) fn attachment_update(new: &Field<'_>, old: &Field<'_>) {
     // What is fixed is told first and alone.
     if !same(new.at("spec").value(), old.at("spec").value()) {
-        attachment(new);
+        attacher(&new.at("spec").at("attacher"));
+        attachment_but_attacher(new);
     } else {
         attachment_status(new, old);
     }
@@ -257,7 +263,12 @@ pub(crate) fn capacity(v: &Field<'_>) {
 }
 
 pub(crate) fn capacity_update(new: &Field<'_>, old: &Field<'_>) {
-    new.at("nodeTopology").immutable(&old.at("nodeTopology"));
+    capacity(new);
+    let topology = new.at("nodeTopology");
+    if !same(topology.value(), old.at("nodeTopology").value()) {
+        let shown = if topology.exists() { internal("io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector", topology.value()) } else { own(topology.value()) };
+        topology.invalid(shown, "field is immutable");
+    }
     let class = new.at("storageClassName");
     if class.str() != old.at("storageClassName").str() {
         class.invalid(class.str(), "field is immutable");

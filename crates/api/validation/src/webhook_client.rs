@@ -41,10 +41,10 @@ fn https(f: &Field<'_>) {
 }
 
 fn target(s: &Field<'_>) {
-    for part in ["name", "namespace"] {
-        if s.at(part).str().is_empty() {
-            // Upstream has the two the wrong way round.
-            s.at(if part == "name" { "namespace" } else { "name" }).required("");
+    // Upstream takes the one for the other.
+    for (missing, told) in [("namespace", "name"), ("name", "namespace")] {
+        if s.at(missing).str().is_empty() {
+            s.at(told).required("");
         }
     }
     let (port, path) = (s.at("port"), s.at("path"));

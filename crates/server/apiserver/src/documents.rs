@@ -28,7 +28,7 @@ impl Server {
             Route::Api | Route::Apis if !reads => Err(no_such_method()),
             Route::Api | Route::Apis => {
                 let core = route == Route::Api;
-                let form = negotiate::negotiate(accept(parts), false, false, false)?;
+                let form = negotiate::negotiate(accept(parts), false, false, negotiate::Shapes::Nothing)?;
                 if let Some(v) = form.discovery.as_deref().filter(|v| *v == "v2") {
                     let mut document = discovery::aggregated(&rows, core, v);
                     self.joined(!core, |a| a.join_discovery(&mut document));
@@ -261,7 +261,7 @@ impl Server {
     }
 
     fn value(&self, parts: &Parts, query: &Query, v: &Value) -> Result<Response<Reply>, Status> {
-        let form = negotiate::negotiate(accept(parts), query.flag("pretty") || browser(parts), false, false)?;
+        let form = negotiate::negotiate(accept(parts), query.flag("pretty") || browser(parts), false, negotiate::Shapes::Nothing)?;
         let body = answer::encode(&Form { shape: Shape::Whole, ..form.clone() }, &skiff_meta::GroupVersionKind::new("", "v1", ""), v.to_string().into())?;
         Ok(answer::response(200, &form, body, &[]))
     }

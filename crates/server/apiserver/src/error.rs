@@ -17,7 +17,7 @@ pub(crate) fn status_code(code: u16) -> StatusCode {
 fn encoded(parts: &Parts, status: &Status) -> (Form, Bytes) {
     let json = Bytes::from(status.to_json());
     let pretty = server::pretty(parts, &inbound::query(parts.uri.query()));
-    let form = negotiate::negotiate(server::accept(parts), pretty, true, false).unwrap_or(Form::JSON);
+    let form = negotiate::negotiate(server::accept(parts), pretty, true, negotiate::Shapes::Nothing).unwrap_or(Form::JSON);
     match answer::encode(&form, &GroupVersionKind::new("", "v1", "Status"), json.clone()) {
         Ok(body) => (form, body),
         Err(_) => (Form::JSON, json),

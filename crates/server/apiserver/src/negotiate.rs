@@ -130,9 +130,27 @@ pub(crate) fn openapi_protobuf(accept: Option<&str>, version: u8) -> Option<bool
     })
 }
 
+/// What can be made of an answer beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shapes {
+    Nothing,
+    /// Metadata alone, but no Table.
+    Metadata,
+    All,
+}
+
+impl Shapes {
+    fn has(self, shape: Shape) -> bool {
+        match self {
+            Shapes::Nothing => shape == Shape::Whole,
+            Shapes::Metadata => shape != Shape::Table,
+            Shapes::All => true,
+        }
+    }
+}
+
 /// The first clause that can be met. `protobuf`: whether the answer has a protobuf form (custom resources have none).
-/// `shapes`: whether Table and the like can be made.
-pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shapes: bool) -> Result<Form, Status> {
+pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shapes: Shapes) -> Result<Form, Status> {
     let accept = accept.unwrap_or_default().trim();
     if accept.is_empty() {
         return Ok(Form { pretty, ..Form::JSON });
@@ -148,7 +166,7 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
             continue;
         }
         // Tables have no protobuf form.
-        if (encoding == Encoding::Protobuf && (shape == Shape::Table || (!protobuf && shape == Shape::Whole))) || (shape != Shape::Whole && !shapes) {
+        if (encoding == Encoding::Protobuf && (shape == Shape::Table || (!protobuf && shape == Shape::Whole))) || !shapes.has(shape) {
             continue;
         }
         let pretty = pretty || c.params.iter().any(|(k, v)| *k == "pretty" && *v == "1");
@@ -179,29 +197,32 @@ mod tests {
             ("application/vnd.kubernetes.protobuf,application/json", Encoding::Protobuf, Shape::Whole),
             ("application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", Encoding::Protobuf, Shape::Metadata),
         ] {
-            let f = negotiate(Some(accept), false, true, true).unwrap();
+            let f = negotiate(Some(accept), false, true, Shapes::All).unwrap();
             assert_eq!((f.encoding, f.shape), (encoding, shape), "{accept}");
         }
         for (version, like) in [("v1", "Table"), ("v1beta1", "Table"), ("v1beta1", "PartialObjectMetadata"), ("v1beta1", "PartialObjectMetadataList")] {
             let accept = format!("application/json;as={like};v={version};g=meta.k8s.io");
-            assert_eq!(negotiate(Some(&accept), false, true, true).unwrap().meta, version, "{accept}");
+            assert_eq!(negotiate(Some(&accept), false, true, Shapes::All).unwrap().meta, version, "{accept}");
         }
         for refused in ["text/plain", "application/*", "application/json;stream=foo", "application/yaml;stream=watch", "application/json;sv=v1", "application/json;g=meta.k8s.io;v=v1", "application/json;as=Table;v=v9;g=meta.k8s.io"] {
-            assert_eq!(negotiate(Some(refused), false, true, true).unwrap_err().code, 406, "{refused}");
+            assert_eq!(negotiate(Some(refused), false, true, Shapes::All).unwrap_err().code, 406, "{refused}");
         }
         for taken in ["application/json;stream=watch", "text/plain, */*;q=0.1", "application/*, application/json"] {
-            assert_eq!(negotiate(Some(taken), false, true, true).unwrap().encoding, Encoding::Json, "{taken}");
+            assert_eq!(negotiate(Some(taken), false, true, Shapes::All).unwrap().encoding, Encoding::Json, "{taken}");
         }
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        assert_eq!(negotiate(Some(table), false, true, Shapes::Metadata).unwrap_err().code, 406);
+        assert_eq!(negotiate(Some(&table.replace("Table", "PartialObjectMetadata")), false, true, Shapes::Metadata).unwrap().shape, Shape::Metadata);
         assert_eq!(openapi_protobuf(Some("text/plain"), 2), None);
         for (media, version, want) in [("v2@v1.0", 2, Some(true)), ("v2.v1.0", 2, Some(true)), ("v3.v1.0", 3, Some(true)), ("v3@v1.0", 3, Some(true)), ("v2.v1.0", 3, Some(false))] {
             let accept = format!("application/com.github.proto-openapi.spec.{media}+protobuf,application/json");
             assert_eq!(openapi_protobuf(Some(&accept), version), want, "{accept}");
         }
         assert_eq!((openapi_protobuf(None, 2), openapi_protobuf(Some("*/*"), 3)), (Some(false), Some(false)));
-        let discovery = |v: &str| negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, false).map(|f| f.discovery);
+        let discovery = |v: &str| negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, Shapes::Nothing).map(|f| f.discovery);
         assert_eq!(discovery("v2").unwrap().as_deref(), Some("v2"));
         assert_eq!(discovery("v2beta1").unwrap_err().code, 406);
-        assert_eq!(negotiate(Some("application/*"), false, false, true).unwrap().encoding, Encoding::Json);
-        assert_eq!(negotiate(Some("application/vnd.kubernetes.protobuf"), false, false, true).unwrap_err().code, 406);
+        assert_eq!(negotiate(Some("application/*"), false, false, Shapes::All).unwrap().encoding, Encoding::Json);
+        assert_eq!(negotiate(Some("application/vnd.kubernetes.protobuf"), false, false, Shapes::All).unwrap_err().code, 406);
     }
 }

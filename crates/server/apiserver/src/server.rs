@@ -302,7 +302,7 @@ impl Server {
             return Err(refused());
         }
         // Media types that no route makes are refused before there is one.
-        let form = self.form(parts, &query, verb, row.as_deref()).map_err(|s| if s.message.starts_with("406: ") { s } else { told(s, deprecation(row.as_deref(), &target).as_deref()) })?;
+        let form = self.form(parts, &query, verb, row.as_deref(), target.subresource == "status").map_err(|s| if s.message.starts_with("406: ") { s } else { told(s, deprecation(row.as_deref(), &target).as_deref()) })?;
         let mut call = Call::new(verb, target);
         call.content_type = inbound::media_type(&parts.headers);
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
@@ -395,11 +395,15 @@ impl Server {
         Ok(response)
     }
 
-    fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&Resource>) -> Result<Form, Status> {
+    fn form(&self, parts: &Parts, query: &Query, verb: Verb, row: Option<&Resource>, status: bool) -> Result<Form, Status> {
         let pretty = pretty(parts, query);
         let protobuf = row.is_some_and(|r| r.shape.table(&r.stored_gvk()).is_some());
-        // Reviews are no objects: nothing but themselves can be made of them.
-        let shapes = row.is_none_or(|r| matches!(r.computed, None | Some(Computed::ComponentStatus | Computed::Usage)));
+        let shapes = match row {
+            // Reviews are no objects: nothing but themselves can be made of them.
+            Some(r) if !matches!(r.computed, None | Some(Computed::ComponentStatus | Computed::Usage)) => negotiate::Shapes::Nothing,
+            Some(r) if status && r.strategy.status_without_table => negotiate::Shapes::Metadata,
+            _ => negotiate::Shapes::All,
+        };
         let mut form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes);
         // A list and a watch are one route.
         if let Err(s) = &mut form && matches!(verb, Verb::List | Verb::Watch) {

@@ -62,7 +62,8 @@ pub(crate) fn row(source: &Source, unread: &Unread, bytes: &Bytes, row: &mut Vec
 
 fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Object<'_>, row: &mut Vec<u8>) -> Result<(), Status> {
     let mut cells = (source.columns.cells)(v, source.now);
-    cells.resize(source.columns.columns.len(), Value::Null);
+    // A row may have more cells than there are columns, as upstream's have.
+    cells.resize(cells.len().max(source.columns.columns.len()), Value::Null);
     row.extend_from_slice(b"{\"cells\":");
     serde_json::to_writer(&mut *row, &cells).map_err(Status::internal)?;
     match source.include {
@@ -113,7 +114,7 @@ pub(crate) fn of_event(source: &Source, bytes: &Bytes, first: bool) -> Result<By
 
 /// What stands before a table's rows.
 pub(crate) fn opening(source: &Source, meta: &Value, defined: bool) -> String {
-    let columns = if defined { source.columns.columns.iter().map(definition).collect() } else { Value::Null };
+    let columns = if defined || source.columns.defined_always { source.columns.columns.iter().map(definition).collect() } else { Value::Null };
     let version = source.version;
     format!("{{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{meta},\"columnDefinitions\":{columns},\"rows\":[")
 }
@@ -160,4 +161,30 @@ pub(crate) fn metadata_of(source: &Source, bytes: &[u8]) -> Result<Bytes, Status
 /// What stands before the items of a list of metadata.
 pub(crate) fn metadata_opening(meta: &Value, version: &str) -> String {
     format!("{{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/{version}\",\"metadata\":{meta},\"items\":[")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skiff_registry::print;
+
+    fn event(columns: Columns, first: bool) -> Value {
+        let source = Source { columns, now: Timestamp(1_800_000_000), include: Include::None, version: "v1" };
+        let object = json!({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}).to_string();
+        serde_json::from_slice(&of_event(&source, &object.into(), first).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn columns_are_declared_as_upstream_declares_them() {
+        for (columns, first, declared, cells) in [
+            (print::ip_address(), true, Some(2), 3),
+            (print::ip_address(), false, None, 3),
+            (print::api_service(), false, Some(4), 4),
+        ] {
+            let v = event(columns, first);
+            assert_eq!(v["columnDefinitions"].as_array().map(Vec::len), declared, "{v}");
+            assert_eq!(v["rows"][0]["cells"].as_array().map(Vec::len), Some(cells), "{v}");
+        }
+        assert_eq!(event(print::storage_version_migration(), true)["columnDefinitions"][0]["format"], "");
+    }
 }

@@ -2,6 +2,7 @@
 //! conditions are to be told. Pure: objects in, actions out.
 use crate::bootstrap::{self, AUTO_UPDATE, Declared};
 use serde_json::{Value, json};
+use std::{collections::VecDeque, time::Duration};
 
 /// One of the two kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,9 +104,42 @@ pub fn dangling(schema: &Value, level_exists: bool, now: &str) -> Option<Value> 
     Some(json!({"type": "Dangling", "status": status, "lastTransitionTime": now, "reason": reason, "message": message}))
 }
 
+/// How often a schema's condition was written of late. Somebody who keeps writing another one is let have their way for
+/// a while, so that two servers of different minds do not write against each other without end.
+#[derive(Default)]
+pub struct Brake {
+    /// When, and whose; the oldest first.
+    written: VecDeque<(Duration, String)>,
+}
+
+impl Brake {
+    const SPAN: Duration = Duration::from_secs(60);
+    const MOST: usize = 6;
+
+    /// Whether the condition of `schema` may be written at `now`, and that it is if so. Times count from any one moment.
+    pub fn may_write(&mut self, schema: &str, now: Duration) -> bool {
+        while self.written.front().is_some_and(|(at, _)| *at + Self::SPAN < now) {
+            self.written.pop_front();
+        }
+        let free = self.written.iter().filter(|(_, name)| name == schema).count() < Self::MOST;
+        if free {
+            self.written.push_back((now, schema.to_owned()));
+        }
+        free
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_condition_that_others_write_too_is_left_alone_after_a_while() {
+        let (mut brake, at) = (Brake::default(), Duration::from_secs);
+        let written: Vec<bool> = (0..8).map(|i| brake.may_write("a", at(i))).collect();
+        assert_eq!(written, [true, true, true, true, true, true, false, false]);
+        assert!(brake.may_write("b", at(8)) && !brake.may_write("a", at(60)) && brake.may_write("a", at(61)));
+    }
 
     fn stored(name: &str, annotation: Option<&str>, generation: u64, shares: u64) -> Value {
         let annotations = annotation.map_or(json!({}), |a| json!({AUTO_UPDATE: a}));

@@ -19,8 +19,25 @@ pub struct Decoder<'s> {
     /// Go's error context: the struct at hand, and JSON names from the root.
     owner: &'static str,
     names: Vec<&'static str>,
-    saved: Option<String>,
-    fatal: Option<String>,
+    saved: Option<Mistake>,
+    fatal: Option<Mistake>,
+}
+
+/// An error about a value: a text, or a value of the wrong type with the place where it is.
+#[derive(Debug)]
+pub enum Mistake {
+    Text(String),
+    Type { what: String, wanted: String, owner: &'static str, place: String },
+}
+
+impl Mistake {
+    fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Type { what, wanted, owner, place } if owner.is_empty() && place.is_empty() => format!("json: cannot unmarshal {what} into Go value of type {wanted}"),
+            Self::Type { what, wanted, owner, place } => format!("json: cannot unmarshal {what} into Go struct field {owner}.{place} of type {wanted}"),
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -32,6 +49,10 @@ impl<'s> Decoder<'s> {
 
     /// The first error about a value, if there was any.
     pub fn fault(&mut self) -> Option<String> {
+        self.mistake().map(Mistake::text)
+    }
+    /// The same for a decoder that is a part of another.
+    pub fn mistake(&mut self) -> Option<Mistake> {
         self.fatal.take().or_else(|| self.saved.take())
     }
 
@@ -210,7 +231,7 @@ impl<'s> Decoder<'s> {
             Ok(_) if !text.contains(['\r', '\n']) => Ok(Some(Value::String(text))),
             Ok(bytes) => Ok(Some(Value::String(base64::encode(&bytes)))),
             Err(error) => {
-                self.saved.get_or_insert(error);
+                self.saved.get_or_insert(Mistake::Text(error));
                 Ok(None)
             }
         }
@@ -247,15 +268,20 @@ impl<'s> Decoder<'s> {
             Ok(value) => Ok(Some(value)),
             Err(Fault::Syntax(error)) => Err(error),
             Err(Fault::Type(what, wanted)) => {
-                let text = self.type_error(&what, wanted);
-                self.fatal.get_or_insert(text);
+                let mistake = self.type_error(&what, wanted);
+                self.fatal.get_or_insert(mistake);
+                Ok(None)
+            }
+            Err(Fault::Inside(inner)) => {
+                let mistake = self.placed(inner);
+                self.fatal.get_or_insert(mistake);
                 Ok(None)
             }
             Err(Fault::Text(text)) => {
                 if scanner.since(start).is_empty() {
                     scanner.skip()?;
                 }
-                self.fatal.get_or_insert(text);
+                self.fatal.get_or_insert(Mistake::Text(text));
                 Ok(None)
             }
         }
@@ -275,15 +301,19 @@ impl<'s> Decoder<'s> {
         }
     }
 
-    fn type_error(&self, what: &str, wanted: &str) -> String {
-        if self.owner.is_empty() && self.names.is_empty() {
-            return format!("json: cannot unmarshal {what} into Go value of type {wanted}");
+    fn type_error(&self, what: &str, wanted: &str) -> Mistake {
+        Mistake::Type { what: what.to_owned(), wanted: wanted.to_owned(), owner: self.owner, place: self.names.join(".") }
+    }
+
+    /// A mistake of a part's own decoder, with this one's place before its own.
+    fn placed(&self, inner: Mistake) -> Mistake {
+        match inner {
+            Mistake::Type { what, wanted, place, .. } => {
+                let names: Vec<&str> = self.names.iter().copied().chain(Some(place.as_str()).filter(|p| !p.is_empty())).collect();
+                Mistake::Type { what, wanted, owner: self.owner, place: names.join(".") }
+            }
+            text => text,
         }
-        format!(
-            "json: cannot unmarshal {what} into Go struct field {}.{} of type {wanted}",
-            self.owner,
-            self.names.join(".")
-        )
     }
 }
 

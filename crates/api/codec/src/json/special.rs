@@ -4,7 +4,7 @@ use serde_json::Value;
 use skiff_meta::{Quantity, go};
 use skiff_schema::{Kind, by_name};
 
-use super::decode::Decoder;
+use super::decode::{Decoder, Mistake};
 use super::scan::Scanner;
 use super::strict::Strict;
 use super::{time, untyped};
@@ -19,6 +19,8 @@ pub enum Fault {
     Syntax(DecodeError),
     /// A JSON value of the wrong type: what it is, and Go's name of what it should be.
     Type(String, &'static str),
+    /// What a part's own decoder found.
+    Inside(Mistake),
     /// Any other text.
     Text(String),
 }
@@ -176,8 +178,8 @@ fn schema(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
     let mut strict = Strict::default();
     let mut decoder = Decoder::new(&mut strict);
     let value = decoder.root(ty, scanner)?;
-    match decoder.fault() {
-        Some(text) => Err(Fault::Text(text)),
+    match decoder.mistake() {
+        Some(mistake) => Err(Fault::Inside(mistake)),
         None => Ok(value),
     }
 }

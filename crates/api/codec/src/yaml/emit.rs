@@ -24,9 +24,9 @@ fn mapping(map: &serde_json::Map<String, Value>, indent: usize, out: &mut String
             pad(indent, out);
         }
         if key.contains('\n') {
-            out.push_str(&quoted(key));
+            quoted(key, None, out);
         } else {
-            text(key, indent, out);
+            text(key, indent, None, out);
         }
         out.push(':');
         if let Some(value) = map.get(key) {
@@ -99,7 +99,7 @@ fn sequence(items: &[Value], indent: usize, out: &mut String) {
 
 fn inline(value: &Value, indent: usize, out: &mut String) {
     match value {
-        Value::String(string) => text(string, indent, out),
+        Value::String(string) => text(string, indent, Some(indent + 2), out),
         Value::Object(_) => out.push_str("{}"),
         Value::Array(_) => out.push_str("[]"),
         other => out.push_str(&other.to_string()),
@@ -110,19 +110,72 @@ fn pad(indent: usize, out: &mut String) {
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
-fn text(string: &str, indent: usize, out: &mut String) {
+/// A text in the first style that says it; a long one is folded to lines with `fold` spaces before them, keys never.
+fn text(string: &str, indent: usize, fold: Option<usize>, out: &mut String) {
     let printable = !string.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
     let foldable = printable && !string.contains(" \n");
     if string.contains('\n') && foldable && !string.starts_with([' ', '\n', '\t']) {
         literal(string, indent, out);
     } else if !printable || string.contains(['\n', '\t']) || means_something_else(string) {
-        out.push_str(&quoted(string));
+        quoted(string, fold, out);
     } else if is_plain(string) {
-        out.push_str(string);
+        let mut line = Line::at_end(out, fold);
+        let mut chars = string.chars().peekable();
+        while let Some(c) = chars.next() {
+            let single = chars.peek() != Some(&' ');
+            line.put(c, single);
+        }
     } else {
-        out.push('\'');
-        out.push_str(&string.replace('\'', "''"));
-        out.push('\'');
+        let mut line = Line::at_end(out, fold);
+        line.write('\'');
+        let mut chars = string.chars().enumerate().peekable();
+        while let Some((i, c)) = chars.next() {
+            let inside = i > 0 && chars.peek().is_some_and(|(_, next)| *next != ' ');
+            if c == '\'' {
+                line.write(c);
+            }
+            line.put(c, inside);
+        }
+        line.write('\'');
+    }
+}
+
+/// A line past this many characters is broken at the next lone space.
+const WIDTH: usize = 80;
+
+/// The line that is being written.
+struct Line<'o> {
+    out: &'o mut String,
+    column: usize,
+    fold: Option<usize>,
+    spaces: bool,
+}
+
+impl<'o> Line<'o> {
+    fn at_end(out: &'o mut String, fold: Option<usize>) -> Self {
+        let column = out.rsplit('\n').next().unwrap_or_default().chars().count();
+        Self { out, column, fold, spaces: false }
+    }
+    fn write(&mut self, c: char) {
+        self.out.push(c);
+        self.column += 1;
+        self.spaces = c == ' ';
+    }
+    /// Writes a character, or breaks the line in place of a space where that is allowed. Says whether it did.
+    fn put(&mut self, c: char, breakable: bool) -> bool {
+        match self.fold {
+            Some(indent) if c == ' ' && breakable && !self.spaces && self.column > WIDTH => {
+                self.out.push('\n');
+                pad(indent, self.out);
+                self.column = indent;
+                self.spaces = true;
+                true
+            }
+            _ => {
+                self.write(c);
+                false
+            }
+        }
     }
 }
 
@@ -144,22 +197,30 @@ fn literal(string: &str, indent: usize, out: &mut String) {
     }
 }
 
-fn quoted(string: &str) -> String {
-    let mut out = String::with_capacity(string.len() + 2);
-    out.push('"');
-    for c in string.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            c if c.is_control() && c.is_ascii() => out.push_str(&format!("\\x{:02X}", u32::from(c))),
-            c => out.push(c),
-        }
+fn quoted(string: &str, fold: Option<usize>, out: &mut String) {
+    let mut line = Line::at_end(out, fold);
+    line.write('"');
+    let mut chars = string.chars().enumerate().peekable();
+    while let Some((i, c)) = chars.next() {
+        let escape = match c {
+            '"' => "\\\"".to_owned(),
+            '\\' => "\\\\".to_owned(),
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            c if c.is_control() && c.is_ascii() => format!("\\x{:02X}", u32::from(c)),
+            c => {
+                // A space at the head of a line would be lost.
+                if line.put(c, i > 0 && chars.peek().is_some()) && chars.peek().is_some_and(|(_, next)| *next == ' ') {
+                    line.write('\\');
+                    line.spaces = true;
+                }
+                continue;
+            }
+        };
+        escape.chars().for_each(|c| line.write(c));
     }
-    out.push('"');
-    out
+    line.write('"');
 }
 
 /// Whether YAML 1.1 would read the plain text as something else than a string.
@@ -240,5 +301,21 @@ mod tests {
         });
         let want = "a:\n  e: {}\n  l: []\n  \"n\": null\nb:\n- 1\n- a: '*'\n  x: \"true\"\ns: |\n  two\n  lines\nt: \"12\"\nu: plain text\nv: 'a: b'\nw: \"\"\n";
         assert_eq!(json_to_yaml(&value), want);
+    }
+
+    #[test]
+    fn long_lines_are_folded() {
+        let long = |end: &str| format!("{} {end}", "word ".repeat(16).trim_end());
+        for (value, want) in [
+            // Past the width, at the next lone space; two in a row stay.
+            (json!({"k": long("more and more")}), format!("k: {}\n  more and more\n", long("").trim_end())),
+            (json!({"k": long(" two")}), format!("k: {}\n", long(" two"))),
+            (json!({"l": [long("x")]}), format!("l:\n- {}\n  x\n", long("").trim_end())),
+            (json!({"m": {"k": long("it's: so")}}), format!("m:\n  k: '{}\n    it''s: so'\n", long("").trim_end())),
+            (json!({"k": long("a\tb")}), format!("k: \"{}\n  a\\tb\"\n", long("").trim_end())),
+            (json!({long("key"): "v"}), format!("{}: v\n", long("key"))),
+        ] {
+            assert_eq!(json_to_yaml(&value), want);
+        }
     }
 }

@@ -1,5 +1,5 @@
 //! What a node offers: slices of devices, and rules that taint them.
-use super::{at_most, bindings, declared, each, pool_name, qualified, taint};
+use super::{at_most, bindings, declared, each, policy::policy, pool_name, qualified, taint};
 use crate::{field::Field, names, pod::affinity, storage::driver_name};
 use std::collections::BTreeSet;
 
@@ -155,27 +155,13 @@ fn device(d: &Field<'_>, each_node: bool) {
         if c.at("requestPolicy").exists() && !shared {
             c.at("requestPolicy").forbidden("allowMultipleAllocations must be true");
         } else {
-            policy(&c.at("requestPolicy"));
+            policy(&c);
         }
     }
     at_most(&d.at("taints"), TAINTS, taint);
     each(&d.at("consumesCounters"), CONSUMPTIONS, |c| counted(&c.at("counters")));
     place(d, each_node);
     bindings(d);
-}
-
-/// Which amounts may be asked for: out of a list or out of a range, and there is one for who asks for none.
-fn policy(p: &Field<'_>) {
-    let (values, range) = (!p.at("validValues").is_empty(), p.at("validRange").exists());
-    match (values, range, p.at("default").exists()) {
-        (true, true, _) => p.forbidden("exactly one policy can be specified, cannot specify \"validValues\" and \"validRange\" at the same time"),
-        (true, _, false) => p.at("default").required("required when validValues is defined"),
-        (_, true, false) => p.at("default").required("required when validRange is defined"),
-        _ => {}
-    }
-    if range && !values && p.at("default").exists() && !p.at("validRange").at("min").exists() {
-        p.at("validRange").at("min").required("required when validRange is defined");
-    }
 }
 
 /// Which nodes can use a device, where each device says that for itself.

@@ -53,7 +53,7 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
         let object = json!({"kind": "PriorityClass", "metadata": {"name": name}, "value": value, "description": text});
         b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object)
     });
-    let api_services = data::api_services().into_iter().map(|object| b.api_service(object));
+    let api_services = data::api_services().into_iter().map(|object| b.create("apiregistration.k8s.io", "v1", "apiservices", "", object));
     let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
     let known = async {
         b.put("", "v1", "configmaps", "kube-system", known).await?;
@@ -86,17 +86,5 @@ impl Bootstrap<'_> {
             Err(s) if s.is(Reason::NotFound) => self.create(group, version, resource, namespace, object).await,
             other => other,
         }
-    }
-
-    async fn api_service(&self, object: Value) -> Result<(), Status> {
-        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        let (mut with_status, group) = (object.clone(), "apiregistration.k8s.io");
-        self.create(group, "v1", "apiservices", "", object).await?;
-        with_status["status"] = json!({"conditions": [{"type": "Available", "status": "True", "reason": "Local", "message": "Local APIServices are always available"}]});
-        let target = Target::new(GroupVersionResource::new(group, "v1", "apiservices"), "", name).sub("status");
-        let mut call = Call::new(Verb::Patch, target).body(json!({"status": with_status["status"]}).to_string());
-        call.content_type = "application/merge-patch+json".into();
-        call.user_agent = AGENT.into();
-        self.service.serve(self.user.clone(), call).await.map(drop)
     }
 }

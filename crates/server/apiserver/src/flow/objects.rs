@@ -5,7 +5,7 @@ use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use skiff_flowcontrol::{
     Configuration,
-    upkeep::{self, Action, Kind},
+    upkeep::{self, Action, Brake, Kind},
 };
 use skiff_meta::{GroupVersionKind, GroupVersionResource, Reason, Status};
 use skiff_policy::Lookup;
@@ -20,8 +20,6 @@ const PRODUCER: &str = "api-priority-and-fairness-config-producer-v1";
 const CONSUMER: &str = "api-priority-and-fairness-config-consumer-v1";
 /// The objects of the first start are looked at this often.
 const ENSURE_EVERY: Duration = Duration::from_secs(60);
-/// Changes that come together are taken in together.
-const SETTLE: Duration = Duration::from_millis(20);
 
 fn target(kind: Kind, name: &str) -> Target {
     Target::new(GroupVersionResource::new(GROUP, "v1", kind.resource()), "", name)
@@ -42,17 +40,18 @@ pub(crate) async fn follow(flow: Arc<Flow>, registry: Arc<Registry>, stop: Cance
     let mut changes = watch(&registry);
     let mut ensure = tokio::time::interval(ENSURE_EVERY);
     ensure.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let (mut brake, begun) = (Brake::default(), tokio::time::Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = ensure.tick() => kept(&registry).await,
             next = changes.next() => match next {
-                Some(()) => tokio::time::sleep(SETTLE).await,
+                Some(()) => {}
                 None => changes = watch(&registry),
             },
         }
         flow.control.configure(stored(&registry));
-        conditions(&registry).await;
+        conditions(&registry, &mut brake, begun.elapsed()).await;
     }
 }
 
@@ -102,12 +101,17 @@ async fn act(registry: &Registry, action: Action) -> Result<(), Status> {
     registry.serve(server_user(), call).await.map(drop)
 }
 
-async fn conditions(registry: &Registry) {
+/// Writes the conditions that are not as they should be. What the brake holds back is looked at again with the next change
+/// or round.
+async fn conditions(registry: &Registry, brake: &mut Brake, since: Duration) {
     let (levels, now) = (all(registry, Kind::Level), registry.now().to_string());
     for schema in all(registry, Kind::Schema) {
         let level = &schema["spec"]["priorityLevelConfiguration"]["name"];
         let Some(condition) = upkeep::dangling(&schema, levels.iter().any(|l| l["metadata"]["name"] == *level), &now) else { continue };
         let name = schema["metadata"]["name"].as_str().unwrap_or_default();
+        if !brake.may_write(name, since) {
+            continue;
+        }
         let body = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "FlowSchema", "metadata": {"name": name}, "status": {"conditions": [condition]}});
         let mut call = Call::new(Verb::Patch, target(Kind::Schema, name).sub("status")).body(body.to_string()).query("fieldManager", CONSUMER).query("force", "true");
         call.content_type = "application/apply-patch+yaml".into();

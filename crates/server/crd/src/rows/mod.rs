@@ -81,7 +81,7 @@ fn base(d: &Definition, stored: &Version, served: &[&Version], shape: Arc<dyn Sh
         subresources: Vec::new(),
         columns: Columns::name_and_age(),
         fields: Vec::new(),
-        strategy: Strategy { unconditional_update: false, ..Strategy::default() },
+        strategy: Strategy { unconditional_update: false, metadata_twice: true, ..Strategy::default() },
         scale: ScalePaths::default(),
         tier: Tier::Durable,
         shape,

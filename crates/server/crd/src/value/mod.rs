@@ -8,7 +8,7 @@ mod walk;
 
 pub use embedded::check as check_embedded;
 pub use failure::{Failure, Kind, Outcome, place};
-pub use walk::{Before, check as check_schema};
+pub use walk::{Before, check as check_schema, type_of};
 
 use crate::{
     cel,

@@ -57,7 +57,8 @@ fn plain(v: &Value, s: &Schema, before: Option<Before<'_>>, path: &str) -> Outco
     out
 }
 
-fn type_of(v: &Value) -> &'static str {
+/// The name that schemas give the type of a value.
+pub fn type_of(v: &Value) -> &'static str {
     match v {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

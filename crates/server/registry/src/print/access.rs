@@ -105,6 +105,7 @@ pub fn api_service() -> Columns {
         };
         vec![name(v), service.into(), available.into(), age(v, now).into()]
     })
+    .defined_always()
 }
 
 pub fn priority_class() -> Columns {

@@ -28,26 +28,34 @@ pub struct Columns {
     pub order: Option<fn(&Value) -> i64>,
     /// Fields that neither cells nor order look at, by name, wherever they are: they need not be decoded.
     pub unread: &'static [&'static str],
+    /// Each event of a watch has the definitions, not the first alone.
+    pub defined_always: bool,
 }
 
 impl Columns {
     pub fn new(columns: Vec<Column>, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
-        Self { columns: columns.into(), cells: Arc::new(cells), order: None, unread: &[] }
+        Self { columns: columns.into(), cells: Arc::new(cells), order: None, unread: &[], defined_always: false }
     }
     /// Columns in the short form `Name|Ready|Desired#|IP*`: `#` an integer, `?` a boolean, `@` a date, `*` wide only.
     pub(super) fn of(short: &'static str, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Self {
         Self { unread: &["managedFields"], ..Self::new(short.split('|').map(column).collect(), cells) }
-    }
-    /// Without telling that the first column is the name: kubectl then shows it without the kind.
-    pub(super) fn plain(self) -> Self {
-        let columns = self.columns.iter().cloned().map(|c| Column { format: "".into(), ..c }).collect();
-        Self { columns, ..self }
     }
     pub(super) fn unread(self, unread: &'static [&'static str]) -> Self {
         Self { unread, ..self }
     }
     pub(super) fn ordered(self, by: fn(&Value) -> i64) -> Self {
         Self { order: Some(by), ..self }
+    }
+    pub(super) fn defined_always(self) -> Self {
+        Self { defined_always: true, ..self }
+    }
+    /// Only the first so many are declared; rows have their cells all the same.
+    pub(super) fn declared(self, count: usize) -> Self {
+        Self { columns: self.columns.iter().take(count).cloned().collect(), ..self }
+    }
+    /// The first column is a text like any other.
+    pub(super) fn without_format(self) -> Self {
+        Self { columns: self.columns.iter().cloned().map(|c| Column { format: "".into(), ..c }).collect(), ..self }
     }
     /// What a kind shows that has nothing else to say.
     pub fn name_and_age() -> Self {

@@ -107,8 +107,9 @@ pub fn service_cidr() -> Columns {
     })
 }
 
+/// Upstream prints an age and declares no column for it.
 pub fn ip_address() -> Columns {
-    Columns::of("Name|ParentRef", |v, _| {
+    Columns::of("Name|ParentRef|Age", |v, now| {
         let parent = at(v, "spec.parentRef").map_or_else(|| "<none>".to_owned(), |p| {
             let (resource, group) = (text(p, "resource").to_lowercase(), text(p, "group").to_lowercase());
             let mut s = if group.is_empty() { resource } else { format!("{resource}.{group}") };
@@ -119,6 +120,6 @@ pub fn ip_address() -> Columns {
             }
             s
         });
-        vec![name(v), parent.into()]
-    })
+        vec![name(v), parent.into(), age(v, now).into()]
+    }).declared(2)
 }

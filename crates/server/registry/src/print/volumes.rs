@@ -122,5 +122,5 @@ pub fn storage_version_migration() -> Columns {
         let status = ["Running", "Failed", "Succeeded"].into_iter().rev().find(|c| holds(v, c)).unwrap_or("Unknown");
         vec![name(v), shown.into(), status.into()]
     })
-    .plain()
+    .without_format()
 }

@@ -52,9 +52,6 @@ fn stamp_conditions(v: &mut Value, old: &Value, p: &Prepare<'_>) {
     let Some(mut all) = at(v, "status.conditions").and_then(Value::as_array).cloned() else { return };
     let now = p.now.to_string();
     for c in &mut all {
-        if c["status"].as_str().unwrap_or_default().is_empty() {
-            c["status"] = "True".into();
-        }
         if c["lastUpdateTime"].is_null() {
             c["lastUpdateTime"] = now.clone().into();
         }

@@ -17,6 +17,8 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
 pub const ON_SPEC: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") };
 /// No selector is something else than an empty one.
 pub const ON_SPEC_OR_SELECTOR: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || at(n, "spec.selector").is_some() != at(o, "spec.selector").is_some() };
+/// Also when what goes is an empty object: there its being there says something.
+pub const ON_EXACT_SPEC: Generation = Generation { first: 1, changed: |n, o| n.get("spec") != o.get("spec") };
 pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
 pub const ON_TEMPLATE: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "template") };
 pub const ON_WEBHOOKS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "webhooks") };

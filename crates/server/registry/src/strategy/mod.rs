@@ -3,6 +3,7 @@
 //! Functions here are pure: they get the object, the one before and what is known of the request. They never read the
 //! store; what needs the cluster's state (addresses, evictions) lives beside the pipeline.
 
+pub mod api_service;
 pub mod certificate;
 pub mod definition;
 pub mod gates;
@@ -64,7 +65,11 @@ pub struct Strategy {
     /// Has a status that only its subresource writes.
     pub status: bool,
     pub status_metadata: StatusMetadata,
+    /// The status subresource has no form as a Table.
+    pub status_without_table: bool,
     pub generation: Option<Generation>,
+    /// Upstream's server of the kind tells what is wrong with metadata once more, and its causes so often.
+    pub metadata_twice: bool,
     /// Objects go by themselves after so long; 0 for never.
     pub ttl_seconds: u32,
     /// Takes addresses and ports out of the cluster's ranges.
@@ -103,7 +108,9 @@ impl Default for Strategy {
             answers_object: false,
             status: false,
             status_metadata: StatusMetadata::Free,
+            status_without_table: false,
             generation: None,
+            metadata_twice: false,
             ttl_seconds: 0,
             allocates: false,
             orphans_by_default: false,
@@ -155,7 +162,7 @@ pub enum NameRule {
     Label,
     /// Anything that is one step of a path: RBAC's names with colons.
     PathSegment,
-    /// An address in its canonical form: IPAddresses.
+    /// An address in its canonical form: IPAddresses. What it is generated from is the name, too.
     Address,
 }
 

@@ -28,15 +28,18 @@ pub fn rows() -> Vec<Resource> {
             s.unconditional_update = false;
         }),
         cluster(DRA, "v1", "DeviceClass", "deviceclasses").strategy(|s| {
+            s.name = NameRule::DeclaredSubdomain;
             s.answers_object = true;
             s.generation = Some(ON_SPEC);
         }),
         cluster(DRA, "v1", "DeviceTaintRule", "devicetaintrules").status().columns(print::device_taint_rule()).strategy(|s| {
+            s.status_without_table = true;
             s.unconditional_update = false;
             s.status_metadata = StatusMetadata::Kept;
             s.generation = Some(ON_SPEC);
         }),
         namespaced(DRA, "v1", "ResourceClaim", "resourceclaims").status().columns(print::resource_claim()).strategy(|s| {
+            s.status_without_table = true;
             s.answers_object = true;
             s.gated = strategy::gates::DEVICE_CLAIM;
             s.prepare_update = Some(strategy::gates::update_device_claim);

@@ -77,7 +77,9 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::custom_resource_definition())
             .strategy(|s| {
                 s.unconditional_update = false;
-                s.generation = Some(ON_SPEC);
+                s.status_without_table = true;
+                s.metadata_twice = true;
+                s.generation = Some(strategy::generation::ON_EXACT_SPEC);
                 s.prepare_create = Some(strategy::definition::prepare_create);
                 s.prepare_update = Some(strategy::definition::prepare_update);
                 s.prepare_delete = Some(strategy::definition::prepare_delete);
@@ -88,6 +90,9 @@ pub fn rows() -> Vec<Resource> {
             .columns(print::api_service())
             .strategy(|s| {
                 s.unconditional_update = false;
+                s.prepare_create = Some(strategy::api_service::prepare_create);
+                s.status_without_table = true;
+                s.metadata_twice = true;
                 s.name = NameRule::PathSegment;
                 s.status_metadata = StatusMetadata::Kept;
             }),

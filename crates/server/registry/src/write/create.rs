@@ -1,6 +1,7 @@
 //! Creation.
 use super::{decode::{self, Incoming}, metadata, options::WriteOptions, persist::Change};
 use crate::{
+    strategy::NameRule,
     registry::{Context, Registry},
     value,
 };
@@ -69,7 +70,10 @@ impl Registry {
         if value::text(v, "metadata.name").is_empty() {
             let base = value::text(v, "metadata.generateName").to_owned();
             if !base.is_empty() {
-                let name = skiff_meta::generate_name(&base, || (self.options.random)());
+                let name = match ctx.row.strategy.name {
+                    NameRule::Address => base,
+                    _ => skiff_meta::generate_name(&base, || (self.options.random)()),
+                };
                 value::set(v, "metadata.name", name);
             }
         }

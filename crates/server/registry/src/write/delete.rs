@@ -281,8 +281,13 @@ fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> F
         if shorter {
             mark_shorter(&mut v, old, grace, left);
         }
+        // A definition is marked in two steps: the second deletion says that there is no grace.
+        let unsaid = ctx.row.strategy.prepare_delete.is_some() && value::at(old, "metadata.deletionGracePeriodSeconds").is_none();
+        if unsaid {
+            value::set(&mut v, "metadata.deletionGracePeriodSeconds", 0);
+        }
         let waits = !finalizers.is_empty() || (!shorter && left > 0) || grace > 0 && left > 0;
-        return match (waits, shorter || finalizers_changed(old, &finalizers)) {
+        return match (waits, shorter || unsaid || finalizers_changed(old, &finalizers)) {
             (false, _) => Fate::Gone,
             (true, true) => Fate::Marked(v),
             (true, false) => Fate::Waiting,

@@ -1,5 +1,5 @@
 //! Rules of `metadata` that hold for every kind.
-use crate::{strategy::NameRule, table::Resource, value};
+use crate::{strategy::NameRule, table::{Resource, Role}, value};
 use serde_json::Value;
 use skiff_meta::{Cause, GroupVersion, NameError};
 use std::collections::HashSet;
@@ -53,7 +53,7 @@ pub(crate) fn declared_name(row: &Resource, v: &Value) -> Vec<Cause> {
 }
 
 /// Groups whose kinds may have finalizers without a domain.
-const FREE_FINALIZERS: [&str; 4] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"];
+const FREE_FINALIZERS: [&str; 5] = ["admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io", "node.k8s.io"];
 const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
 
 fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
@@ -135,6 +135,29 @@ fn owner_kind(owner: &Value, field: &str) -> Option<Cause> {
 fn in_order(owner: &Value) -> Value {
     let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
     fields.into_iter().filter_map(|f| Some((f.to_owned(), owner.get(f)?.clone()))).collect::<serde_json::Map<_, _>>().into()
+}
+
+/// What upstream's aggregator and its server of definitions tell again, when they check what their base has checked:
+/// rules of a change once more, rules of any metadata twice more, and where the whole object is checked a third time.
+pub(crate) fn told_again(row: &Resource, role: Option<Role>, found: &[Cause]) -> Vec<Cause> {
+    let of_any = |c: &&Cause| ["metadata.labels", "metadata.annotations", "metadata.ownerReferences", "metadata.managedFields"].iter().any(|f| c.field.starts_with(f)) || c.field.starts_with("metadata.finalizers") && c.reason != "FieldValueForbidden";
+    let whole = role.is_none() && &*row.kind == "APIService";
+    let rest: Vec<Cause> = found.iter().filter(of_any).cloned().collect();
+    let mut again = rest.clone();
+    again.extend(found.iter().cloned());
+    if whole {
+        again.extend(rest);
+    }
+    again
+}
+
+/// A new object's names are told of before the rest of it, whoever finds them wrong.
+pub(crate) fn names_first(causes: &mut [Cause]) {
+    causes.sort_by_key(|c| match c.field.as_str() {
+        "metadata.generateName" => 0,
+        "metadata.name" => 1,
+        _ => 2,
+    });
 }
 
 /// When a request is looked at for owners that it names twice.
@@ -222,6 +245,31 @@ mod tests {
         other["controller"] = true.into();
         let mut v = json!({"metadata": {"ownerReferences": [owner("a"), other]}});
         assert_eq!(dedup_owners(&mut v, Dedup::AsSent), None);
+    }
+
+    #[test]
+    fn some_kinds_tell_their_metadata_more_than_once() {
+        let rows = crate::table::Table::builtin();
+        let cause = |field: &str, message: &str| Cause { reason: "FieldValueInvalid".into(), message: message.into(), field: field.into() };
+        for (group, plural, role, field, times) in [
+            ("apiextensions.k8s.io", "customresourcedefinitions", None, "metadata.uid", 2),
+            ("apiextensions.k8s.io", "customresourcedefinitions", None, "metadata.labels", 3),
+            ("apiregistration.k8s.io", "apiservices", None, "metadata.labels", 4),
+            ("apiregistration.k8s.io", "apiservices", Some(Role::Status), "metadata.labels", 3),
+        ] {
+            let row = rows.get(group, plural).unwrap();
+            assert!(row.strategy.metadata_twice);
+            let again = told_again(&row, role, &[cause(field, "m")]);
+            assert_eq!(1 + again.len(), times, "{plural} {field}");
+        }
+    }
+
+    #[test]
+    fn names_come_before_the_rest() {
+        let cause = |field: &str| Cause { field: field.into(), ..Default::default() };
+        let mut all = ["metadata.finalizers[0]", "metadata.name", "spec", "metadata.generateName"].map(cause);
+        names_first(&mut all);
+        assert_eq!(all.each_ref().map(|c| c.field.as_str()), ["metadata.generateName", "metadata.name", "metadata.finalizers[0]", "spec"]);
     }
 
     #[test]

@@ -162,6 +162,9 @@ impl Registry {
         let mut general = metadata::validate(ctx.row, v, old.is_none());
         if let Some(old) = old {
             general.extend(metadata::validate_change(v, old));
+            if ctx.row.strategy.metadata_twice {
+                general.extend(metadata::told_again(ctx.row, role, &general));
+            }
         }
         let working = ctx.row.working(ctx.version());
         // The rules are those of the group that was asked, the error names the one that the object is kept in.
@@ -169,8 +172,12 @@ impl Registry {
         let kinds = ctx.row.shape.validate(&kind, &ctx.call.target.subresource, v, old);
         // A change is looked at from its metadata on, whatever the kind.
         let rules = if old.is_none() { ctx.row.strategy.metadata_rules } else { MetadataRules::First };
+        let named = causes.len();
         causes.extend(rules.order(general, kinds, |c| &c.field));
         if old.is_none() {
+            if rules == MetadataRules::First {
+                metadata::names_first(&mut causes[named..]);
+            }
             causes.extend(metadata::declared_name(ctx.row, v));
         }
         causes

@@ -2,9 +2,10 @@
 use crate::{
     cel::Rules,
     schema::{self, Schema},
-    value::{check_embedded, check_schema},
+    value::{check_embedded, check_schema, type_of},
 };
 use serde_json::Value;
+use skiff_meta::Cause;
 use skiff_validation::Field;
 
 /// Checks every default of a structural schema.
@@ -15,6 +16,7 @@ pub fn check(s: &Field<'_>) {
 fn node(f: &Field<'_>, s: &Schema, root: bool) {
     let object = root || s.embedded;
     if let Some(d) = &s.default {
+        unheard_of(f, d);
         one(&f.at("default"), d, s, object);
     }
     if let Some(items) = &s.items {
@@ -25,6 +27,15 @@ fn node(f: &Field<'_>, s: &Schema, root: bool) {
         if !(object && matches!(name.as_str(), "metadata" | "kind" | "apiVersion")) {
             node(&f.at("properties").key(name.clone()), p, false);
         }
+    }
+}
+
+/// Nothing is of a type that there is not.
+fn unheard_of(f: &Field<'_>, d: &Value) {
+    let (named, found) = (f.at("type").str(), type_of(d));
+    if !named.is_empty() && schema::Type::of(named).is_none() {
+        let message = format!("Invalid value: {found:?}:  in body must be of type {named}: {found:?}");
+        f.tell_cause(Cause { reason: "FieldValueTypeInvalid".into(), message, field: f.at("default").path() });
     }
 }
 

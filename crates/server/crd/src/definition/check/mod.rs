@@ -6,6 +6,7 @@
 mod conversion;
 mod defaults;
 mod openapi;
+mod print;
 mod selectable;
 mod structural;
 mod versions;
@@ -50,8 +51,10 @@ pub fn check_status(new: &Value) -> Vec<Cause> {
 fn name(root: &Field<'_>) {
     let (name, spec) = (root.at("metadata").at("name"), root.at("spec"));
     let wanted = format!("{}.{}", spec.at("names").at("plural").str(), spec.at("group").str());
-    if !name.str().is_empty() && name.str() != wanted {
-        name.invalid(name.str(), "must be spec.names.plural+\".\"+spec.group");
+    for given in [root.at("metadata").at("generateName"), name] {
+        if !given.str().is_empty() && given.str() != wanted {
+            given.invalid(given.str(), "must be spec.names.plural+\".\"+spec.group");
+        }
     }
 }
 
@@ -85,15 +88,16 @@ fn names(all: &Field<'_>) {
     let label = |f: &Field<'_>, mixed: bool| {
         let text = if mixed { f.str().to_lowercase() } else { f.str().to_owned() };
         let found = names::dns1035_label(&text);
-        if !found.is_empty() && (f.exists() || !text.is_empty()) && !f.str().is_empty() {
+        if !found.is_empty() {
             let prefix = if mixed { "may have mixed case, but should otherwise match: " } else { "" };
             f.invalid(f.str(), &format!("{prefix}{}", joined(&found)));
         }
     };
-    label(&all.at("plural"), false);
-    label(&all.at("singular"), false);
-    label(&all.at("kind"), true);
-    label(&all.at("listKind"), true);
+    for (key, mixed) in [("plural", false), ("singular", false), ("kind", true), ("listKind", true)] {
+        if !all.at(key).str().is_empty() {
+            label(&all.at(key), mixed);
+        }
+    }
     all.at("shortNames").items().for_each(|f| label(&f, false));
     let (kind, list) = (all.at("kind"), all.at("listKind"));
     if !kind.str().is_empty() && kind.str() == list.str() {

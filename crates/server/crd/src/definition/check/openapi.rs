@@ -90,7 +90,7 @@ fn standard(s: &Field<'_>, scope: &Scope) {
     if kind.is("null") {
         kind.forbidden("type cannot be set to null, use nullable as an alternative");
     }
-    if s.at("items").value().is_array() {
+    if !s.at("items").list().is_empty() {
         s.at("items").forbidden("items must be a schema object and not an array");
     }
     if scope.inside_meta && s.child("x-kubernetes-embedded-resource").flag() {
@@ -191,6 +191,8 @@ fn keyed(s: &Field<'_>) {
         }
         if !items.exists() {
             items.required("must have a schema if x-kubernetes-list-type is map");
+        } else if items.value().is_array() {
+            items.invalid(Json("{\"Schema\":null,\"JSONSchemas\":[]}".into()), "must only have a single schema if x-kubernetes-list-type is map");
         } else if items.value().is_object() && !items.at("type").is("object") {
             items.at("type").invalid(items.at("type").str(), "must be object if parent array's x-kubernetes-list-type is map");
         } else if items.value().is_object() {

@@ -62,6 +62,34 @@ fn schemas() {
 }
 
 #[test]
+fn names_that_are_generated_and_empty_ones() {
+    let must = "must be spec.names.plural+\".\"+spec.group";
+    let generated = told(|v| v["metadata"] = json!({"generateName": "b-", "name": "b-x"}));
+    assert_eq!(generated, [format!("metadata.generateName: Invalid value: \"b-\": {must}"), format!("metadata.name: Invalid value: \"b-x\": {must}")]);
+    for key in ["shortNames", "categories"] {
+        let found = told(|v| v["spec"]["names"][key] = json!([""]));
+        assert!(found.len() == 1 && found[0].starts_with(&format!("spec.names.{key}[0]: Invalid value: \"\": a DNS-1035 label")), "{found:?}");
+    }
+}
+
+#[test]
+fn odd_schemas() {
+    let at = "spec.validation.openAPIV3Schema.properties[spec].properties[x]";
+    let found = told(|v| *x(v) = json!({"type": "odd", "default": 3}));
+    assert_eq!(found[0], format!("{at}.default: Invalid value: \"integer\":  in body must be of type odd: \"integer\""));
+    let found = told(|v| *x(v) = json!({"type": "array", "items": [], "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}));
+    assert_eq!(found, [format!("{at}.items: Required value: must be specified"), format!("{at}.items: Invalid value: {{\"Schema\":null,\"JSONSchemas\":[]}}: must only have a single schema if x-kubernetes-list-type is map")]);
+    let found = told(|v| {
+        v["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.x"}]);
+        let mut second = v["spec"]["versions"][0].clone();
+        (second["name"], second["storage"], second["selectableFields"]) = ("v2".into(), false.into(), Value::Null);
+        v["spec"]["versions"][0]["schema"] = Value::Null;
+        v["spec"]["versions"].as_array_mut().unwrap().push(second);
+    });
+    assert_eq!(found.last().unwrap(), "spec.versions[0].selectableFields: Invalid value: \"\": may only be set when `version.schema.openAPIV3Schema` is not included");
+}
+
+#[test]
 fn subresources_columns_and_fields() {
     let version = |v: &mut Value, key: &str, value: Value| v["spec"]["versions"][0][key] = value;
     assert_eq!(

@@ -1,6 +1,6 @@
 //! Versions of a definition: their names, schemas, subresources and columns.
-use super::{joined, openapi, selectable};
-use serde_json::{Value, json};
+use super::{joined, openapi, print, selectable};
+use serde_json::Value;
 use skiff_validation::{Field, Json, names};
 
 static NULL: Value = Value::Null;
@@ -19,20 +19,7 @@ fn top(key: &'static str) -> &'static str {
 
 /// The versions as errors show them.
 fn internal(f: &Field<'_>) -> Json {
-    let versions = f.list();
-    if !f.exists() {
-        return Json("null".into());
-    }
-    let or = |v: &Value, none: Value| if v.is_null() { none } else { v.clone() };
-    let all: Vec<Value> = versions
-        .iter()
-        .map(|v| {
-            json!({"Name": or(&v["name"], "".into()), "Served": or(&v["served"], false.into()), "Storage": or(&v["storage"], false.into()), "Deprecated": or(&v["deprecated"], false.into()),
-                "DeprecationWarning": v["deprecationWarning"], "Schema": null, "Subresources": null, "AdditionalPrinterColumns": null, "SelectableFields": null})
-        })
-        .collect();
-    // The order of Go's fields, not of the alphabet.
-    Json(Value::from(all).to_string())
+    if f.exists() { print::versions(f.list(), |key| shared(f.list(), key)) } else { Json("null".into()) }
 }
 
 pub fn check(spec: &Field<'_>, old: Option<&Value>) {
@@ -71,11 +58,12 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
     for i in 0..each("selectableFields") {
         let fields = part(i, "selectableFields");
         // Upstream finds no schema in a version whose schema all share.
-        if !fields.is_empty() && shared(versions, "schema") && !shared(versions, "selectableFields") {
+        let schema = versions.get(i).map_or(&NULL, |v| &v["schema"]["openAPIV3Schema"]);
+        if !fields.is_empty() && !shared(versions, "selectableFields") && (shared(versions, "schema") || !schema.is_object()) {
             fields.invalid("", "may only be set when `version.schema.openAPIV3Schema` is not included");
             continue;
         }
-        selectable::check(&fields, versions.get(i).map_or(&NULL, |v| &v["schema"]["openAPIV3Schema"]));
+        selectable::check(&fields, schema);
     }
     let mut seen: Vec<&str> = versions.iter().filter_map(|v| v["name"].as_str()).collect();
     seen.sort_unstable();
