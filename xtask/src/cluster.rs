@@ -151,7 +151,7 @@ impl Cluster {
     pub fn read(dir: &Path) -> anyhow::Result<Option<Self>> {
         match std::fs::read(Self::record(dir)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            other => Ok(Some(serde_json::from_slice(&other?).with_context(|| format!("read {}", Self::record(dir).display()))?)),
+            other => Ok(Some(skiff_json::from_slice(&other?).with_context(|| format!("read {}", Self::record(dir).display()))?)),
         }
     }
     /// The server's process, if it still is one.
@@ -162,7 +162,7 @@ impl Cluster {
     pub fn start(&self, extra: &[&str]) -> anyhow::Result<i32> {
         claim::take(self)?;
         std::fs::create_dir_all(&self.dir)?;
-        std::fs::write(Self::record(&self.dir), serde_json::to_vec(self)?)?;
+        std::fs::write(Self::record(&self.dir), skiff_json::to_vec(self)?)?;
         if self.nodes > 1 {
             self.wire().up(self.nodes).context("make the network of the nodes")?;
         }

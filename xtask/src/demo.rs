@@ -79,7 +79,7 @@ fn secret(cluster: &Cluster) -> anyhow::Result<()> {
     let mut random = [0u8; 18];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random).context("read random bytes")?;
     let password: String = random.iter().map(|b| format!("{b:02x}")).collect();
-    let manifest = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "demo"}, "stringData": {"password": password}});
+    let manifest = skiff_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "demo"}, "stringData": {"password": password}});
     cluster.kubectl_with(&["apply", "-f", "-"], &manifest.to_string()).map(drop)
 }
 

@@ -5,7 +5,7 @@ mod debian;
 pub use debian::root_of_packages;
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Write;

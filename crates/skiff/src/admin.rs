@@ -138,7 +138,7 @@ pub fn own(run: &Path, data: &Path) -> anyhow::Result<()> {
 /// Writes down what `skiff stop` must know. Before any container is started.
 pub fn record(run: &Path, known: Traces) -> anyhow::Result<()> {
     let known = known.after(read_traces(run)?);
-    Ok(skiff_pki::write_private(&traces(run), &serde_json::to_vec(&known)?)?)
+    Ok(skiff_pki::write_private(&traces(run), &skiff_json::to_vec(&known)?)?)
 }
 
 /// The path as others find it from other folders, and without links as far as it exists.
@@ -158,7 +158,7 @@ pub fn read_traces(run: &Path) -> anyhow::Result<Option<Traces>> {
     match std::fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         other => {
-            Ok(Some(serde_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).with_context(|| format!("read {}", path.display()))?))
+            Ok(Some(skiff_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).with_context(|| format!("read {}", path.display()))?))
         }
     }
 }
@@ -168,12 +168,12 @@ pub fn ask(run: &Path, what: &Ask) -> anyhow::Result<Told> {
     let path = socket(run);
     let mut stream = UnixStream::connect(&path)
         .with_context(|| format!("reach the server at {} (does `skiff server` or `skiff agent` run, with this --run-dir?)", path.display()))?;
-    let mut line = serde_json::to_vec(what)?;
+    let mut line = skiff_json::to_vec(what)?;
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
     BufReader::new(std::io::Read::take(stream, 64 << 20)).read_line(&mut answer).context("read the server's answer")?;
-    match serde_json::from_str(&answer).context("read the server's answer")? {
+    match skiff_json::from_str(&answer).context("read the server's answer")? {
         Told::Failed(why) => bail!(why),
         told => Ok(told),
     }

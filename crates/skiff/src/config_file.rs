@@ -2,12 +2,12 @@
 //! which so win.
 use anyhow::{Context, bail};
 use clap::CommandFactory;
-use serde_json::Value;
+use skiff_json::Value;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-type Map = serde_json::Map<String, Value>;
+type Map = skiff_json::Map;
 
 /// Larger files are refused, bytes.
 const MAX_SIZE: u64 = 1 << 20;
@@ -45,7 +45,8 @@ pub fn with_config(args: Vec<OsString>) -> anyhow::Result<Vec<OsString>> {
 pub fn role(args: &[OsString]) -> anyhow::Result<&'static str> {
     let Some((_, map)) = file(args, true)? else { return Ok("server") };
     let [server, agent] = ROLES.map(|r| longs(r, |_| true));
-    let agents = map.keys().any(|k| agent.contains(k) && !server.contains(k));
+    let has = |flags: &[String], key: &str| flags.iter().any(|f| f == key);
+    let agents = map.keys().any(|k| has(&agent, k) && !has(&server, k));
     Ok(if agents { "agent" } else { "server" })
 }
 
@@ -108,14 +109,14 @@ fn flags_of(role: &str, map: Map) -> anyhow::Result<Vec<String>> {
     let switches = longs(role, |a| !a.get_action().takes_values());
     let mut flags = Vec::new();
     for (key, value) in map {
-        if !known.contains(&key) {
+        if !known.iter().any(|k| *k == key) {
             if let Some(means) = crate::k3s_flags::meaning(&key) {
                 bail!("key {key:?} is a flag of k3s that Skiff does not have: {means}");
             }
             let near = known.iter().min_by_key(|k| strsim::damerau_levenshtein(k, &key)).filter(|k| strsim::damerau_levenshtein(k, &key) <= 4);
             bail!("unknown key {key:?}{}", near.map(|n| format!(", did you mean {n:?}?")).unwrap_or_default());
         }
-        match (switches.contains(&key), value) {
+        match (switches.iter().any(|k| *k == key), value) {
             (true, Value::Bool(true)) => flags.push(format!("--{key}")),
             (true, Value::Bool(false) | Value::Null) => {}
             (true, other) => bail!("key {key:?} must be true or false, not {other}"),

@@ -14,7 +14,7 @@ pub fn run(command: EncryptionCommand) -> anyhow::Result<()> {
     };
     let Told::Encryption(status) = ask(&places.run_dir, &Ask::Encryption(what))? else { return Ok(()) };
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&status)?),
+        Output::Json => println!("{}", skiff_json::to_string_pretty(&status)?),
         Output::Table => print!("{}", text(&status)),
     }
     Ok(())

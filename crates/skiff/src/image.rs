@@ -23,7 +23,7 @@ pub fn run(command: ImageCommand) -> anyhow::Result<()> {
         ImageCommand::List { output, places } => {
             let Told::Images(images) = tell(&places, Ask::ImageList)? else { return Ok(()) };
             match output {
-                Output::Json => println!("{}", serde_json::to_string_pretty(&images)?),
+                Output::Json => println!("{}", skiff_json::to_string_pretty(&images)?),
                 Output::Table => print(&images),
             }
             Ok(())

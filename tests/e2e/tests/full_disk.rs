@@ -1,7 +1,7 @@
 //! A disk without room under the whole server: writes fail and say why, reads go on, and room brings writes back.
 use anyhow::{Context, ensure};
 use rustix::mount::{MountFlags, UnmountFlags};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_e2e::{serve, with_server};
 use std::path::{Path, PathBuf};
 use xtask::http::Client;
@@ -54,7 +54,7 @@ fn a_full_disk_under_the_server() {
             }
             ensure!(kept.len() < 2000, "the disk never fills");
         };
-        let status: Value = serde_json::from_slice(&refused.body)?;
+        let status: Value = skiff_json::from_slice(&refused.body)?;
         ensure!(refused.status == 500 && status["message"].as_str().is_some_and(|m| m.contains("disk is full")), "the error does not say why: {status}");
         ensure!(kept.len() > 10, "only {} writes", kept.len());
         for _ in 0..5 {

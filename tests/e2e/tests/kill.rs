@@ -3,7 +3,7 @@
 //!
 //! SKIFF_KILL_ROUNDS sets the number of rounds (6; a hundred before a release).
 use anyhow::{Context, bail, ensure};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_e2e::{IMAGE, with_cluster};
 use std::path::Path;
 use std::sync::Mutex;
@@ -37,7 +37,7 @@ struct Journal {
 }
 
 fn revision(body: &[u8]) -> anyhow::Result<u64> {
-    let object: Value = serde_json::from_slice(body)?;
+    let object: Value = skiff_json::from_slice(body)?;
     object.pointer("/metadata/resourceVersion").and_then(Value::as_str).and_then(|r| r.parse().ok()).context("no resourceVersion")
 }
 
@@ -75,7 +75,7 @@ impl Journal {
     fn check(&self, connection: &mut Connection) -> anyhow::Result<()> {
         let answer = connection.get(MAPS)?;
         ensure!(answer.status == 200, "list: {}", answer.status);
-        let list: Value = serde_json::from_slice(&answer.body)?;
+        let list: Value = skiff_json::from_slice(&answer.body)?;
         let at = revision(&answer.body)?;
         let before = self.revision.fetch_max(at, Ordering::SeqCst);
         ensure!(at >= before, "the server is at revision {at}; {before} was told");

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_e2e::program::{ended, skiff};
 use skiff_e2e::{serve, with_server};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,7 +34,7 @@ fn refused(answer: &Answer, code: u16, words: &str) -> anyhow::Result<()> {
     let text = String::from_utf8_lossy(&answer.body);
     let shown = &text[..text.len().min(1000)];
     ensure!(answer.status == code, "{} instead of {code}: {shown}", answer.status);
-    let status: Value = serde_json::from_slice(&answer.body).with_context(|| format!("no Status: {shown}"))?;
+    let status: Value = skiff_json::from_slice(&answer.body).with_context(|| format!("no Status: {shown}"))?;
     ensure!(status["kind"] == "Status" && status["code"] == code, "no Status of {code}: {shown}");
     ensure!(status["message"].as_str().is_some_and(|m| m.contains(words) && m.len() < 10_000), "{words:?} is not in: {shown}");
     Ok(())
@@ -90,7 +90,7 @@ fn tokens(c: &Cluster, client: &Client) -> anyhow::Result<()> {
     admin.create(accounts, br#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"bot"}}"#)?;
     let made = admin
         .create(&format!("{accounts}/bot/token"), br#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600}}"#)?;
-    let made: Value = serde_json::from_slice(&made.body)?;
+    let made: Value = skiff_json::from_slice(&made.body)?;
     let good = made["status"]["token"].as_str().context("no token")?.to_owned();
     let nobody = Client::anonymous(&c.kubeconfig())?;
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}).to_string();
@@ -101,7 +101,7 @@ fn tokens(c: &Cluster, client: &Client) -> anyhow::Result<()> {
     ensure!(who(&good)? == 201, "a good token is refused");
     let parts: Vec<&str> = good.split('.').collect();
     ensure!(parts.len() == 3, "no JWS");
-    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1])?)?;
+    let claims: Value = skiff_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1])?)?;
     let pem = std::fs::read_to_string(c.dir.join("data/server/tls/service.key"))?;
     let der = base64::engine::general_purpose::STANDARD.decode(pem.lines().filter(|l| !l.starts_with('-')).collect::<String>())?;
     let random = ring::rand::SystemRandom::new();
@@ -184,7 +184,7 @@ fn stalled(client: &Client, pid: i32) -> anyhow::Result<()> {
     let mut awake = client.connect()?.watch(&path)?;
     let before = resident(pid)?;
     let number = |event: &[u8]| -> anyhow::Result<Option<usize>> {
-        let event: Value = serde_json::from_slice(event)?;
+        let event: Value = skiff_json::from_slice(event)?;
         Ok(event["object"]["data"]["n"].as_str().and_then(|n| n.parse().ok()))
     };
     ensure!(awake.next()?.map(|e| number(&e)).transpose()?.flatten() == Some(0), "the first event");

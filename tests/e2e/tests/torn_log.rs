@@ -1,7 +1,7 @@
 //! The datastore's log after a crash that left it torn, cut or scribbled over: the server starts, and what it has is a
 //! beginning of what was written, without a hole.
 use anyhow::{Context, ensure};
-use serde_json::json;
+use skiff_json::json;
 use skiff_e2e::{serve, with_server};
 use std::path::Path;
 use xtask::cluster::Cluster;

@@ -5,7 +5,7 @@ use super::subject::Subject;
 use super::table::{Figure, Unit};
 use crate::http::Client;
 use anyhow::ensure;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::time::Duration;
 
 pub const NAMESPACE: &str = "bench";
@@ -103,7 +103,7 @@ mod tests {
         let size = small_object("c64-12345", 0).len();
         assert!((950..1100).contains(&size), "{size}");
         // A line a name, a value and each further field.
-        let lines = serde_json::to_string_pretty(&deployment("a", 0)).unwrap().lines().filter(|l| l.contains("\": ")).count();
+        let lines = skiff_json::to_string_pretty(&deployment("a", 0)).unwrap().lines().filter(|l| l.contains("\": ")).count();
         assert!((180..220).contains(&lines), "{lines}");
     }
 }

@@ -7,7 +7,7 @@ use super::table::{Figure, Unit};
 use super::{millis, until};
 use crate::http::{Connection, Watch};
 use anyhow::Context;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -57,7 +57,7 @@ pub fn bound(of: &Subject, nodes: usize) -> anyhow::Result<Vec<Figure>> {
 /// Waits until no node keeps pods away any more.
 fn ready(connection: &mut Connection) -> anyhow::Result<()> {
     until("the nodes on paper", LONG, || {
-        let list: Value = serde_json::from_slice(&connection.get(&format!("{NODES}?labelSelector={MARK}"))?.body).context("read the nodes")?;
+        let list: Value = skiff_json::from_slice(&connection.get(&format!("{NODES}?labelSelector={MARK}"))?.body).context("read the nodes")?;
         let free = |n: &Value| n["spec"]["taints"].as_array().is_none_or(Vec::is_empty);
         Ok(list["items"].as_array().is_some_and(|l| l.iter().all(free)))
     })
@@ -86,7 +86,7 @@ fn follow(mut watch: Watch, count: usize) -> anyhow::Result<()> {
     let mut bound = BTreeSet::new();
     while bound.len() < count {
         let event = watch.next()?.with_context(|| format!("the watch ended after {} of {count} pods", bound.len()))?;
-        let event: Value = serde_json::from_slice(&event).context("read an event")?;
+        let event: Value = skiff_json::from_slice(&event).context("read an event")?;
         let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
         if name.starts_with("bound-") {
             bound.insert(name.to_owned());

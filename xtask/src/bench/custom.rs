@@ -4,7 +4,7 @@ use super::api::{MANY, NAMESPACE};
 use super::load::Load;
 use super::subject::Subject;
 use super::table::Figure;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use std::time::Duration;
 
 const GROUP: &str = "bench.skiff.local";
@@ -12,7 +12,7 @@ const FIELDS: usize = 50;
 const OBJECTS: usize = 5000;
 
 fn definition() -> Value {
-    let fields: Map<String, Value> =
+    let fields: Map =
         (0..FIELDS).map(|i| (format!("field{i}"), if i < 40 { json!({"type": "string", "maxLength": 64}) } else { json!({"type": "integer"}) })).collect();
     let rules = json!([
         {"rule": "self.field40 < self.field41", "message": "40 is below 41"},
@@ -29,7 +29,7 @@ fn definition() -> Value {
 }
 
 fn object(i: usize) -> Vec<u8> {
-    let spec: Map<String, Value> = (0..FIELDS).map(|f| (format!("field{f}"), if f < 40 { json!(format!("value {f}")) } else { json!(f) })).collect();
+    let spec: Map = (0..FIELDS).map(|f| (format!("field{f}"), if f < 40 { json!(format!("value {f}")) } else { json!(f) })).collect();
     json!({"apiVersion": format!("{GROUP}/v1"), "kind": "Thing", "metadata": {"name": format!("thing-{i}")}, "spec": spec}).to_string().into_bytes()
 }
 

@@ -5,7 +5,7 @@ use super::load::{Load, ok};
 use super::subject::Subject;
 use super::table::{Figure, Unit};
 use super::{millis, percentile};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LISTS: usize = 5;

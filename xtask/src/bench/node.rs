@@ -6,7 +6,7 @@ use super::{millis, percentile, until};
 use crate::cluster::Cluster;
 use crate::http::{Client, Connection};
 use anyhow::{Context, ensure};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -73,7 +73,7 @@ fn beat(connection: &mut Connection, start: Instant) -> anyhow::Result<bool> {
     if answer.status != 200 {
         return Ok(false);
     }
-    let list: Value = serde_json::from_slice(&answer.body).context("read the nodes")?;
+    let list: Value = skiff_json::from_slice(&answer.body).context("read the nodes")?;
     let began = std::time::SystemTime::now() - start.elapsed();
     let ready = |node: &Value| {
         let condition = node["status"]["conditions"].as_array()?.iter().find(|c| c["type"] == "Ready")?;
@@ -95,7 +95,7 @@ fn seconds(text: &str) -> Option<u64> {
 }
 
 fn phase(connection: &mut Connection, pod: &str) -> anyhow::Result<String> {
-    let pod: Value = serde_json::from_slice(&connection.get(&format!("{PODS}/{pod}"))?.body).context("read the pod")?;
+    let pod: Value = skiff_json::from_slice(&connection.get(&format!("{PODS}/{pod}"))?.body).context("read the pod")?;
     Ok(pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default().to_owned())
 }
 
@@ -143,7 +143,7 @@ fn single(of: &Subject, name: &str, image: &str) -> anyhow::Result<Duration> {
     writer.create(PODS, &sleeper(name, image))?;
     loop {
         let event = watch.next()?.with_context(|| format!("the watch ended before pod {name} ran"))?;
-        let event: Value = serde_json::from_slice(&event).context("read an event")?;
+        let event: Value = skiff_json::from_slice(&event).context("read an event")?;
         if event.pointer("/object/status/phase").is_some_and(|p| p == "Running") {
             return Ok(start.elapsed());
         }

@@ -1,6 +1,6 @@
 //! The table: figures beside their budgets, and beside upstream's where it was measured in the same run.
 
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::fmt::Write as _;
 
 /// What a figure counts. Less is better, except of what happens in a second.

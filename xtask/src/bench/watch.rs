@@ -5,7 +5,7 @@ use super::table::{Figure, Unit};
 use super::{millis, percentile};
 use crate::http::{Client, Watch};
 use anyhow::Context;
-use serde_json::json;
+use skiff_json::json;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 

@@ -72,7 +72,7 @@ pub fn take(cluster: &Cluster) -> anyhow::Result<()> {
     let other: Option<Cluster> = match std::fs::read(&path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
         // A torn claim claims nothing.
-        other => serde_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).ok(),
+        other => skiff_json::from_slice(&other.with_context(|| format!("read {}", path.display()))?).ok(),
     };
     if let Some(other) = other {
         let recorded = |dir: &Path| Cluster::record(dir).exists();
@@ -88,13 +88,13 @@ pub fn take(cluster: &Cluster) -> anyhow::Result<()> {
         }
     }
     std::fs::create_dir_all(folder()).with_context(|| format!("make {}", folder().display()))?;
-    std::fs::write(&path, serde_json::to_vec(cluster)?).with_context(|| format!("write {}", path.display()))
+    std::fs::write(&path, skiff_json::to_vec(cluster)?).with_context(|| format!("write {}", path.display()))
 }
 
 /// Gives the port back.
 pub fn release(cluster: &Cluster) {
     let path = file(&cluster.prefix);
-    let ours = std::fs::read(&path).ok().and_then(|b| serde_json::from_slice::<Cluster>(&b).ok()).is_some_and(|c| c.dir == cluster.dir);
+    let ours = std::fs::read(&path).ok().and_then(|b| skiff_json::from_slice::<Cluster>(&b).ok()).is_some_and(|c| c.dir == cluster.dir);
     if ours {
         let _ = std::fs::remove_file(&path);
         // Unless there are more.

@@ -2,7 +2,7 @@
 
 use crate::http::Answer;
 use regex::Regex;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use std::sync::OnceLock;
 
 /// Headers that are compared; the others say when and where, or belong to the connection.
@@ -62,10 +62,10 @@ pub fn document(answer: &Answer) -> Value {
 
 /// JSON as it is, lines of JSON as a list, anything else as text.
 fn body(bytes: &[u8]) -> Value {
-    if let Ok(v) = serde_json::from_slice(bytes) {
+    if let Ok(v) = skiff_json::from_slice(bytes) {
         return normalise(v, "");
     }
-    let lines: Result<Vec<Value>, _> = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(serde_json::from_slice).collect();
+    let lines: Result<Vec<Value>, _> = bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(skiff_json::from_slice).collect();
     match lines {
         Ok(events) => events.into_iter().map(|e| normalise(e, "")).collect::<Vec<_>>().into(),
         Err(_) => json!(text(&String::from_utf8_lossy(bytes))),
@@ -110,14 +110,14 @@ fn normalise(value: Value, key: &str) -> Value {
             out.extend(map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }));
             out.into()
         }
-        Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map<_, _>>().into(),
+        Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map>().into(),
         other => other,
     }
 }
 
 /// Go walks its maps in no order: causes that follow each other and are about entries of one map, or say the same of
 /// fields of one object, are sorted, in the message too.
-fn in_order(mut status: Map<String, Value>) -> Map<String, Value> {
+fn in_order(mut status: Map) -> Map {
     let told = |causes: &[Value]| {
         let mut once: Vec<String> = Vec::new();
         for c in causes {
@@ -160,7 +160,7 @@ fn walk(at: &str, theirs: &Value, ours: &Value, found: &mut Vec<Difference>) {
         (Value::Object(a), Value::Object(b)) => {
             let place = |k: &str| if at.is_empty() { k.to_owned() } else { format!("{at}.{k}") };
             if a.len() == b.len() && a.keys().all(|k| b.contains_key(k)) && !a.keys().eq(b.keys()) {
-                let order = |m: &Map<String, Value>| json!(m.keys().cloned().collect::<Vec<_>>().join(" "));
+                let order = |m: &Map| json!(m.keys().cloned().collect::<Vec<_>>().join(" "));
                 differ(place("(order)"), Some(&order(a)), Some(&order(b)));
             }
             for (k, v) in a {

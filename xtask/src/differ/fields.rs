@@ -3,7 +3,7 @@
 
 use super::kinds::{Kind, Seed};
 use super::request::{Edit, Request};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 /// A template's fields are those of the pod; they are varied down to this depth only, and whole in the pod itself.
 const TEMPLATE_DEPTH: usize = 1;
@@ -33,7 +33,7 @@ fn walk(value: &Value, at: &mut Place, whole: bool, found: &mut Vec<Place>) {
         return;
     }
     let children: Vec<(String, &Value)> = match value {
-        Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), v)).collect(),
+        Value::Object(map) => map.iter().map(|(k, v)| (k.to_string(), v)).collect(),
         Value::Array(list) => list.first().map(|v| ("0".to_owned(), v)).into_iter().collect(),
         _ => return,
     };

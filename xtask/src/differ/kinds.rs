@@ -5,7 +5,7 @@
 
 use crate::http::Connection;
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,7 @@ pub fn discover(connection: &mut Connection) -> anyhow::Result<Vec<Kind>> {
     for path in ["/api", "/apis"] {
         let answer = connection.request("GET", path, &[DISCOVERY], &[])?;
         ensure!(answer.status == 200, "GET {path}: {}", answer.status);
-        let list: Value = serde_json::from_slice(&answer.body).with_context(|| format!("read the answer of {path}"))?;
+        let list: Value = skiff_json::from_slice(&answer.body).with_context(|| format!("read the answer of {path}"))?;
         for group in items(&list, "items") {
             for version in items(group, "versions") {
                 kinds.extend(items(version, "resources").iter().map(|r| kind(text(&group["metadata"], "name"), text(version, "version"), r)));
@@ -102,13 +102,13 @@ pub fn seed(kinds: &mut [Kind], file: &Path) -> anyhow::Result<()> {
     let lines = std::fs::read_to_string(file).with_context(|| format!("read {}", file.display()))?;
     let mut by_kind: BTreeMap<(String, String), Vec<&str>> = BTreeMap::new();
     for (number, line) in lines.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
-        let seed: Value = serde_json::from_str(line).with_context(|| format!("read line {} of {}", number + 1, file.display()))?;
+        let seed: Value = skiff_json::from_str(line).with_context(|| format!("read line {} of {}", number + 1, file.display()))?;
         by_kind.entry((text(&seed["object"], "apiVersion"), text(&seed["object"], "kind"))).or_default().push(line);
     }
     for kind in kinds {
         let version = if kind.group.is_empty() { kind.version.clone() } else { format!("{}/{}", kind.group, kind.version) };
         for line in by_kind.remove(&(version, kind.kind.clone())).unwrap_or_default() {
-            let seed: Value = serde_json::from_str(&line.replace("@NS@", &kind.namespace()))?;
+            let seed: Value = skiff_json::from_str(&line.replace("@NS@", &kind.namespace()))?;
             kind.seeds.push(Seed { tag: text(&seed, "tag"), object: seed["object"].clone(), status: seed.get("status").cloned() });
         }
     }
@@ -127,7 +127,7 @@ pub fn read_golden(kinds: &mut [Kind], folder: &Path) -> anyhow::Result<usize> {
         let group = if kind.group.is_empty() { "core" } else { &kind.group };
         let path = folder.join(format!("{group}.{}.{}.json", kind.version, kind.kind));
         let Ok(bytes) = std::fs::read(&path) else { continue };
-        kind.golden = Some(serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?);
+        kind.golden = Some(skiff_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?);
         found += 1;
     }
     Ok(found)

@@ -4,7 +4,7 @@
 use super::fields;
 use super::kinds::Kind;
 use super::request::{APPLY, Body, Edit, JSON, JSON_PATCH, MERGE, Request, STRATEGIC};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 const METADATA: &str = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io";
@@ -266,7 +266,7 @@ fn apply(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
     let apply = |name: &str, query: &str, object: Value| Request::new(name, "PATCH", format!("{}?{query}", p.item)).content(APPLY, Body::Json(object));
     let label = |v: &str| with(&head, &[Edit::set("/metadata/labels/applied", v)]);
     let top = |v: &Value| -> Vec<String> {
-        v.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str())).cloned().collect()
+        v.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str())).map(ToString::to_string).collect()
     };
     let first = top(seed).into_iter().next().unwrap_or_default();
     vec![

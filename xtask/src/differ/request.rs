@@ -1,6 +1,6 @@
 //! A request that both servers get, and how its body comes to be.
 
-use serde_json::Value;
+use skiff_json::Value;
 
 /// Media types.
 pub const JSON: &str = "application/json";
@@ -72,7 +72,7 @@ fn child<'a>(at: &'a mut Value, step: &str) -> &'a mut Value {
         return &mut list[index];
     }
     if !at.is_object() {
-        *at = Value::Object(serde_json::Map::new());
+        *at = Value::Object(skiff_json::Map::new());
     }
     match at {
         Value::Object(map) => map.entry(step).or_insert(Value::Null),
@@ -126,7 +126,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn edits_reach_lists_and_make_objects() {
         let mut v = json!({"a": [{"b": 1}]});

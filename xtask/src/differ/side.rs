@@ -4,7 +4,7 @@ use super::kinds::Kind;
 use super::request::Request;
 use crate::http::{Answer, Client, Connection};
 use anyhow::bail;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub struct Side<'a> {
     client: &'a Client,
@@ -74,10 +74,10 @@ impl<'a> Side<'a> {
             Err(e) => return Answer { status: 0, headers: Vec::new(), body: e.to_string().into_bytes() },
         };
         if request.name == "since" {
-            let list: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let list: Value = skiff_json::from_slice(&answer.body).unwrap_or_default();
             self.since = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
         } else if answer.status < 300 && !path.contains("dryRun") && !path.contains("watch=") {
-            let object: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            let object: Value = skiff_json::from_slice(&answer.body).unwrap_or_default();
             // What is called by its uid would stand anywhere in lists.
             if let Some(name) = object["metadata"]["name"].as_str().filter(|n| request.method == "POST" && object["metadata"]["uid"] == **n) {
                 let _ = self.send("DELETE", &format!("{}/{name}", kind.collection()), &[], &[]);

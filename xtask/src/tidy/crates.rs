@@ -59,7 +59,7 @@ impl Workspace {
     pub fn read(root: &Path) -> anyhow::Result<Self> {
         let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
         let text = output(Command::new(program).current_dir(root).args(["metadata", "--format-version", "1"]))?;
-        let metadata: Metadata = serde_json::from_str(&text).context("read cargo's metadata")?;
+        let metadata: Metadata = skiff_json::from_str(&text).context("read cargo's metadata")?;
         let (ours, others): (Vec<_>, Vec<_>) = metadata.packages.into_iter().partition(|p| p.source.is_none());
         let krate = |p: Package| {
             let folder = p.manifest_path.parent().map(Path::to_owned).unwrap_or_default();

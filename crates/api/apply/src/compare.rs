@@ -1,6 +1,6 @@
 //! What changed between two states.
 use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{aligned, element_of, relation}};
-use serde_json::Value;
+use skiff_json::Value;
 
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Comparison {

@@ -1,5 +1,5 @@
 //! One step of a path to a field.
-use serde_json::Value;
+use skiff_json::Value;
 use smol_str::{SmolStr, ToSmolStr};
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ impl Scalar {
     pub fn to_json(&self) -> Value {
         match self {
             Scalar::Int(n) => (*n).into(),
-            Scalar::Number(s) | Scalar::Json(s) => serde_json::from_str(s).unwrap_or(Value::Null),
+            Scalar::Number(s) | Scalar::Json(s) => skiff_json::from_str(s).unwrap_or(Value::Null),
             Scalar::String(s) => s.as_str().into(),
             Scalar::Bool(b) => (*b).into(),
             Scalar::Null => Value::Null,

@@ -1,6 +1,6 @@
 //! The annotation of `kubectl apply` without `--server-side`: whoever comes back to it later must find what was applied last,
 //! so an apply by the server under kubectl's name keeps it up to date where it is.
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// The manager that goes over from client-side to server-side apply, and where it left what it applied.
 pub(crate) const KUBECTL: &str = "kubectl";
@@ -31,9 +31,9 @@ fn text(config: &Value) -> String {
 fn sorted(v: &Value) -> Value {
     match v {
         Value::Object(members) => {
-            let mut all: Vec<(&String, &Value)> = members.iter().collect();
+            let mut all: Vec<(_, &Value)> = members.iter().collect();
             all.sort_unstable_by_key(|(name, _)| *name);
-            Value::Object(all.into_iter().map(|(name, v)| (name.clone(), sorted(v))).collect::<Map<_, _>>())
+            Value::Object(all.into_iter().map(|(name, v)| (name.clone(), sorted(v))).collect::<Map>())
         }
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         other => other.clone(),
@@ -43,7 +43,7 @@ fn sorted(v: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn the_annotation_follows_where_it_is() {

@@ -1,6 +1,6 @@
 //! `metadata.managedFields`, read and written.
 use crate::{FieldSet, Shape, wire};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,7 +139,7 @@ impl Managed {
 
     /// The list in upstream's order: operation, time, name, version, subresource. Empty when nobody manages anything.
     pub fn write(&self) -> Vec<Value> {
-        self.list(|set| set.to_fields_v1(), |text| serde_json::from_str(text).unwrap_or_default())
+        self.list(|set| set.to_fields_v1(), |text| skiff_json::from_str(text).unwrap_or_default())
     }
     /// The same, folded.
     pub(crate) fn write_folded(&self) -> Vec<Value> {

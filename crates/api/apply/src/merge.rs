@@ -1,6 +1,6 @@
 //! An applied configuration merged into the live object.
 use crate::{Element, Relation, Shape, walk::{aligned, element_of, relation}};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 
 /// `applied` wins where both have a field; lists keep the order of the live items with the applied ones in theirs.
@@ -13,7 +13,7 @@ pub(crate) fn merge(live: &Value, applied: &Value, shape: Shape<'_>) -> Value {
     }
 }
 
-fn merge_maps(live: &Map<String, Value>, applied: &Map<String, Value>, shape: Shape<'_>) -> Map<String, Value> {
+fn merge_maps(live: &Map, applied: &Map, shape: Shape<'_>) -> Map {
     let mut out = Map::with_capacity(live.len() + applied.len());
     for (name, old) in live {
         let merged = match applied.get(name) {
@@ -78,7 +78,7 @@ fn merge_lists(live: &[Value], applied: &[Value], shape: Shape<'_>) -> Vec<Value
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn lists_keep_their_order() {
         let schema = json!({"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}});

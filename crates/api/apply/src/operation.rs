@@ -3,7 +3,7 @@ use crate::updater::{self, Outcome, Scope};
 use crate::compare::compare;
 use crate::last_applied::{self, KUBECTL, LAST_APPLIED};
 use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Status;
 use std::sync::LazyLock;
 use thiserror::Error;
@@ -112,7 +112,7 @@ impl<'a> Tracker<'a> {
         let managers = take(live);
         let applied = self.applied_bare(live, managers.as_ref(), config, manager, force, now);
         if let (Some(managers), Some(meta)) = (managers, live.get_mut("metadata").and_then(Value::as_object_mut)) {
-            meta.insert("managedFields".into(), managers);
+            meta.insert("managedFields", managers);
         }
         applied
     }
@@ -146,7 +146,7 @@ impl<'a> Tracker<'a> {
     /// the same person who goes over from one to the other.
     fn not_last_applied(&self, live: &Value, found: Vec<(ManagerId, Entry, FieldSet)>) -> Vec<(ManagerId, Entry, FieldSet)> {
         let text = live.pointer("/metadata/annotations").and_then(|a| a.get(LAST_APPLIED)).and_then(Value::as_str);
-        let last = text.and_then(|t| serde_json::from_str::<Value>(t).ok()).filter(|v| v.get("apiVersion").and_then(Value::as_str) == Some(self.api_version));
+        let last = text.and_then(|t| skiff_json::from_str::<Value>(t).ok()).filter(|v| v.get("apiVersion").and_then(Value::as_str) == Some(self.api_version));
         let Some(last) = last else { return found };
         let Ok(set) = walk::to_set(&last, self.shape, false) else { return found };
         // What has changed since is not of that apply.
@@ -179,7 +179,7 @@ fn put(v: &mut Value, list: Vec<Value>) {
     if let Some(meta) = v.get_mut("metadata").and_then(Value::as_object_mut) {
         meta.shift_remove("managedFields");
         if !list.is_empty() {
-            meta.insert("managedFields".into(), Value::Array(list));
+            meta.insert("managedFields", Value::Array(list));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A configuration laid over an object without managers, as a MutatingAdmissionPolicy does: what it sets is set, nothing
 //! is withdrawn and nobody owns anything.
 use crate::{Relation, Shape, merge::merge, walk::{relation, to_set}};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// The error says what in `config` does not fit. Atomic lists and maps may not be set: all of them that the
 /// configuration leaves out would be lost.
@@ -44,7 +44,7 @@ fn atomics(v: &Value, shape: Shape<'_>, path: &mut String, found: &mut Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn over(config: Value) -> Result<Value, String> {
         let object = json!({"spec": {"replicas": 1, "template": {"spec": {"containers": [{"name": "a", "image": "x"}]}}}});

@@ -1,6 +1,6 @@
 //! A value without the fields of a set.
 use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{element_of, relation}};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// Members go with all that is below them. A map or list of which nothing is left is null, not absent: who owns it keeps it.
 pub(crate) fn remove(v: &Value, set: &FieldSet, shape: Shape<'_>) -> Value {

@@ -1,7 +1,7 @@
 //! Who set the replicas, between an object and its `scale` subresource: a Scale has one field of it under another path and
 //! another version.
 use crate::{Element, Entry, FieldSet, Managed};
-use serde_json::Value;
+use skiff_json::Value;
 
 const SCALE: &str = "autoscaling/v1";
 
@@ -57,7 +57,7 @@ pub fn managers_of_scaled(object: Option<&Value>, scale: Option<&Value>, desired
 mod tests {
     use super::*;
     use crate::{Shape, Tracker};
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn an_apply_of_a_scale_takes_the_replicas_from_the_object() {

@@ -1,6 +1,6 @@
 //! How a value merges: out of the built-in tables, a structural schema of a CRD, or deduced from the value.
 use crate::{Element, Scalar};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_schema::{Field, Kind, ListType, Ty, Type};
 use smol_str::SmolStr;
 
@@ -135,8 +135,8 @@ impl<'a> Shape<'a> {
     }
     fn default_of(&self, name: &str) -> Option<Value> {
         match *self {
-            Shape::Struct(t) => serde_json::from_str(t.field(name)?.default()?).ok(),
-            Shape::Inner(ty) => serde_json::from_str(ty.struct_type()?.field(name)?.default()?).ok(),
+            Shape::Struct(t) => skiff_json::from_str(t.field(name)?.default()?).ok(),
+            Shape::Inner(ty) => skiff_json::from_str(ty.struct_type()?.field(name)?.default()?).ok(),
             Shape::Open(s) => s.get("properties")?.get(name)?.get("default").cloned(),
             _ => None,
         }

@@ -5,7 +5,7 @@ use crate::remove::remove;
 use crate::walk::{WalkError, to_set};
 use crate::managed::Asleep;
 use crate::{Element, Entry, FieldSet, Managed, ManagerId, Shape};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// What of an object counts: its shape and the fields that no manager may own (server-set metadata, the other half of
 /// spec and status).

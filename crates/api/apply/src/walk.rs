@@ -1,6 +1,6 @@
 //! From a value to the set of its fields.
 use crate::{Element, FieldSet, Relation, Scalar, Shape, set::Node};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_schema::Kind;
 use std::collections::HashSet;
 use thiserror::Error;

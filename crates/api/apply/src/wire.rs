@@ -1,7 +1,7 @@
 //! FieldsV1: a field set as nested JSON (`f:` field, `k:` key, `v:` value, `i:` index, `.` the field itself).
 use crate::{Element, FieldSet, Scalar, set::Node};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use smol_str::SmolStr;
 use std::fmt::{self, Write};
 
@@ -15,7 +15,7 @@ impl FieldSet {
             let below = match n.below.to_fields_v1() {
                 Value::Object(below) if n.member && !below.is_empty() => {
                     let mut own = Map::with_capacity(below.len() + 1);
-                    own.insert(".".into(), Value::Object(Map::new()));
+                    own.insert(".", Value::Object(Map::new()));
                     own.extend(below);
                     Value::Object(own)
                 }
@@ -40,7 +40,7 @@ impl FieldSet {
     }
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         // Depth is bounded by the reader's own limit.
-        serde_json::from_str::<Level>(text).ok().map(|l| l.below)
+        skiff_json::from_str::<Level>(text).ok().map(|l| l.below)
     }
 }
 
@@ -262,14 +262,14 @@ fn read(key: &str) -> Option<Element> {
     let (kind, rest) = key.split_once(':')?;
     Some(match kind {
         "f" => Element::field(rest),
-        "v" => Element::Value(Scalar::of(&serde_json::from_str(rest).ok()?)),
+        "v" => Element::Value(Scalar::of(&skiff_json::from_str(rest).ok()?)),
         "i" => Element::Index(rest.parse().ok()?),
         "k" => {
             if let Some((name, value)) = plain(rest) {
                 return Some(Element::Key([(name.into(), Scalar::String(value.into()))].into()));
             }
-            let map: Map<String, Value> = serde_json::from_str(rest).ok()?;
-            let mut k: Vec<(SmolStr, Scalar)> = map.iter().map(|(n, v)| (n.into(), Scalar::of(v))).collect();
+            let map: Map = skiff_json::from_str(rest).ok()?;
+            let mut k: Vec<(SmolStr, Scalar)> = map.iter().map(|(n, v)| (n.clone(), Scalar::of(v))).collect();
             k.sort();
             Element::Key(k.into())
         }
@@ -283,9 +283,9 @@ mod tests {
     #[test]
     fn fields_v1_round_trips() {
         let text = r#"{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}},"f:x":{"v:\"y\"":{}}}}"#;
-        let v: Value = serde_json::from_str(text).unwrap();
+        let v: Value = skiff_json::from_str(text).unwrap();
         assert_eq!(FieldSet::from_fields_v1(&v).unwrap().to_fields_v1().to_string(), text);
-        assert!(FieldSet::from_fields_v1(&serde_json::json!({"x": {}})).is_none());
+        assert!(FieldSet::from_fields_v1(&skiff_json::json!({"x": {}})).is_none());
     }
     #[test]
     fn the_text_says_the_same() {
@@ -294,7 +294,7 @@ mod tests {
             r#"{"f:a\\b\"c":{},"f:ports":{"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{},"k:{\"name\":\"x\\\"y\"}":{"f:z":{}},"k:{\"name\":\"ä\"}":{".":{},"i:3":{}},"v:1.5":{},"v:null":{},"v:true":{}}}"#,
             "{}",
         ] {
-            let v: Value = serde_json::from_str(text).unwrap();
+            let v: Value = skiff_json::from_str(text).unwrap();
             let (of_value, of_text) = (FieldSet::from_fields_v1(&v).unwrap(), FieldSet::from_fields_v1(&Value::from(text)).unwrap());
             assert_eq!(of_value, of_text, "{text}");
             assert_eq!(of_text.to_text(), of_value.to_fields_v1().to_string());

@@ -1,7 +1,7 @@
 //! Values, from and to JSON.
 use crate::{EvalError, Key, Map, Opaque, Value};
 use kube_cel::cel::objects::OptionalValue;
-use serde_json::Value as Json;
+use skiff_json::Value as Json;
 use std::{collections::HashMap, sync::Arc};
 
 pub fn from_json(v: &Json) -> Value {
@@ -15,7 +15,7 @@ pub fn from_json(v: &Json) -> Value {
         },
         Json::String(s) => text(s),
         Json::Array(a) => Value::List(Arc::new(a.iter().map(from_json).collect())),
-        Json::Object(m) => map(m.iter().map(|(k, v)| (Key::String(Arc::new(k.clone())), from_json(v))).collect()),
+        Json::Object(m) => map(m.iter().map(|(k, v)| (Key::String(Arc::new(k.to_string())), from_json(v))).collect()),
     }
 }
 

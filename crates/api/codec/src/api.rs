@@ -1,6 +1,6 @@
 //! The entry points for JSON.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_schema::{Type, by_name};
 
 use crate::error::DecodeError;

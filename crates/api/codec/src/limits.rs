@@ -1,6 +1,6 @@
 //! Limits of every decoder of outside bytes.
 
-/// Deepest nesting of objects and lists. Readers of stored bytes (serde_json) stop at 128; the room between is for
+/// Deepest nesting of objects and lists. Readers of stored bytes (skiff_json) stop at 128; the room between is for
 /// the list and the watch event around an object.
 pub const MAX_DEPTH: usize = 120;
 

@@ -5,7 +5,7 @@
 mod emit;
 mod json;
 
-use serde_json::Value;
+use skiff_json::Value;
 use serde_saphyr::options;
 
 use crate::error::DecodeError;
@@ -41,7 +41,7 @@ pub fn yaml_to_value(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> 
         return Ok((value, Vec::new()));
     }
     let (json, findings) = yaml_to_json(bytes)?;
-    let value = serde_json::from_slice(&json).map_err(|error| DecodeError::Yaml(error.to_string()))?;
+    let value = skiff_json::from_slice(&json).map_err(|error| DecodeError::Yaml(error.to_string()))?;
     Ok((value, findings))
 }
 

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_codec::{
     Decoded, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf, settle,
     type_meta, yaml_to_json,
@@ -106,8 +106,8 @@ fn json_comes_out_as_it_went_in() {
         }
         let bytes = encode_json(golden.ty, &golden.decoded.object);
         if bytes != compact(&golden.json) {
-            let want: Value = serde_json::from_slice(&golden.json).expect("golden JSON");
-            let got: Value = serde_json::from_slice(&bytes).expect("our JSON");
+            let want: Value = skiff_json::from_slice(&golden.json).expect("golden JSON");
+            let got: Value = skiff_json::from_slice(&bytes).expect("our JSON");
             let difference = differences(&golden.name, &got, &want);
             failures.push(difference.unwrap_or_else(|| format!("{}: order", golden.name)));
         }
@@ -223,11 +223,11 @@ fn settles_like_decoding(name: &str, ty: &'static Type, v: &Value) -> bool {
 
 #[test]
 fn values_are_settled_where_they_stand() {
-    let odd = [Value::Null, "".into(), 0.into(), false.into(), serde_json::json!([]), serde_json::json!({}), "x".into(), 1.5.into(), serde_json::json!({"z": null, "a": 1}), serde_json::json!([null]), u64::MAX.into(), 2.0.into()];
+    let odd = [Value::Null, "".into(), 0.into(), false.into(), skiff_json::json!([]), skiff_json::json!({}), "x".into(), 1.5.into(), skiff_json::json!({"z": null, "a": 1}), skiff_json::json!([null]), u64::MAX.into(), 2.0.into()];
     let mut done = 0;
     let all = goldens();
     for g in &all {
-        let v: Value = serde_json::from_slice(&g.json).expect("JSON");
+        let v: Value = skiff_json::from_slice(&g.json).expect("JSON");
         done += usize::from(settles_like_decoding(&g.name, g.ty, &v)) + usize::from(settles_like_decoding(&g.name, g.ty, &reversed(&g.decoded.object)));
         for i in 0..60 {
             let mut changed = g.decoded.object.clone();

@@ -66,9 +66,9 @@ proptest! {
         labels in prop::collection::hash_map("[a-z]{1,4}", "[a-z<>&\"é]{0,4}", 0..4),
         empty in any::<bool>(),
     ) {
-        let body = serde_json::json!({
+        let body = skiff_json::json!({
             "kind": "Pod", "apiVersion": "v1",
-            "metadata": {"name": name, "labels": labels, "annotations": if empty { Some(serde_json::json!({})) } else { None }},
+            "metadata": {"name": name, "labels": labels, "annotations": if empty { Some(skiff_json::json!({})) } else { None }},
             "spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": cpu}}}], "terminationGracePeriodSeconds": grace},
         });
         let first = decode_value(pod(), &body).expect("a pod").object;

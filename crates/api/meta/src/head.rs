@@ -36,11 +36,11 @@ pub struct OwnerRef {
 }
 
 impl Head {
-    /// Reads canonical JSON; errors are those of serde_json and name the place. What stands behind all of this is not looked
+    /// Reads canonical JSON; errors are those of skiff_json and name the place. What stands behind all of this is not looked
     /// at: that it is JSON is not said.
-    pub fn of(bytes: &[u8]) -> Result<Head, serde_json::Error> {
+    pub fn of(bytes: &[u8]) -> Result<Head, skiff_json::Error> {
         let mut reading = Reading::default();
-        match serde_json::Deserializer::from_slice(bytes).deserialize_map(Members { of: &mut reading, metadata: false }) {
+        match skiff_json::Deserializer::from_slice(bytes).deserialize_map(Members { of: &mut reading, metadata: false }) {
             Err(e) if !reading.done => Err(e),
             _ => Ok(reading.head),
         }

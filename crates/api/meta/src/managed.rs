@@ -3,7 +3,7 @@
 //! They can be cut out ([`unmanaged`]), or read *folded*: each entry's `fieldsV1` as the text of its JSON, in a string, which
 //! spares a map a field. Folded objects live within the server's pipeline alone. What is shown to others is [`unfold`]ed
 //! first, and what comes from others may not pass for folded ([`distrust`]).
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use std::{borrow::Cow, ops::Range};
 
 const LIST: &str = "managedFields";
@@ -18,13 +18,13 @@ pub fn unmanaged(json: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// Reads an object with its managed fields folded.
-pub fn folded(json: &[u8]) -> serde_json::Result<Value> {
-    let Some(place) = list(json) else { return serde_json::from_slice(json) };
-    let mut v: Value = serde_json::from_slice(&without(json, &place))?;
+pub fn folded(json: &[u8]) -> skiff_json::Result<Value> {
+    let Some(place) = list(json) else { return skiff_json::from_slice(json) };
+    let mut v: Value = skiff_json::from_slice(&without(json, &place))?;
     let list = json.get(place.value..place.end).unwrap_or_default();
-    let entries = entries(list).map_or_else(|| serde_json::from_slice(list), Ok)?;
+    let entries = entries(list).map_or_else(|| skiff_json::from_slice(list), Ok)?;
     if let Some(metadata) = v.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.insert(LIST.into(), Value::Array(entries));
+        metadata.insert(LIST, Value::Array(entries));
     }
     Ok(v)
 }
@@ -43,7 +43,7 @@ fn entries(list: &[u8]) -> Option<Vec<Value>> {
     Some(all)
 }
 
-fn entry(json: &[u8], object: usize) -> Option<(Map<String, Value>, usize)> {
+fn entry(json: &[u8], object: usize) -> Option<(Map, usize)> {
     let (mut members, mut at) = (Map::new(), object);
     (json.get(at) == Some(&b'{')).then_some(())?;
     loop {
@@ -53,13 +53,13 @@ fn entry(json: &[u8], object: usize) -> Option<(Map<String, Value>, usize)> {
         }
         let (key, value) = pair(json, at)?;
         at = skip(json, value)?;
-        let key: String = serde_json::from_slice(json.get(key)?).ok()?;
+        let key: String = skiff_json::from_slice(json.get(key)?).ok()?;
         let text = json.get(value..at)?;
         let value = match text.first() {
             Some(b'{') if key == FIELDS => Value::String(std::str::from_utf8(text).ok()?.to_owned()),
             // No fields at all, whatever it says.
             Some(b'"') if key == FIELDS => Value::Null,
-            _ => serde_json::from_slice(text).ok()?,
+            _ => skiff_json::from_slice(text).ok()?,
         };
         members.insert(key, value);
         at = blanks(json, at);
@@ -100,7 +100,7 @@ pub fn type_of(json: &[u8]) -> Option<(&str, &str)> {
 pub fn unfold(v: &mut Value) {
     each(v, |fields| {
         if let Value::String(text) = fields {
-            *fields = serde_json::from_str(text).unwrap_or_default();
+            *fields = skiff_json::from_str(text).unwrap_or_default();
         }
     });
 }
@@ -214,7 +214,7 @@ fn string_end(json: &[u8], from: usize) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     const FULL: &str = r#"{"kind":"K","metadata":{"name":"a","generation":7,"annotations":{"managedFields":"[x]","b":"\"},{"},"managedFields":[{"manager":"m","fieldsV1":{"f:a":{"k:{\"x\":\"]\"}":{}},"f:b":{}},"time":"t"},{"manager":"n"}]},"spec":{"x":"]"}}"#;
 

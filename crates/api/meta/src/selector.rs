@@ -87,11 +87,11 @@ impl LabelSelector {
         Self { requirements, nothing: false }
     }
     /// A `metav1.LabelSelector`: `matchLabels` and `matchExpressions`; None (absent) matches nothing, `{}` everything.
-    pub fn from_json(v: Option<&serde_json::Value>) -> Result<Self, SelectorError> {
+    pub fn from_json(v: Option<&skiff_json::Value>) -> Result<Self, SelectorError> {
         let Some(v) = v.filter(|v| !v.is_null()) else { return Ok(Self::nothing()) };
         let mut requirements = Vec::new();
         for (k, x) in v.get("matchLabels").and_then(|m| m.as_object()).into_iter().flatten() {
-            requirements.push(Requirement { key: k.clone(), op: SetOp::In, values: vec![x.as_str().unwrap_or_default().to_owned()] });
+            requirements.push(Requirement { key: k.to_string(), op: SetOp::In, values: vec![x.as_str().unwrap_or_default().to_owned()] });
         }
         for e in v.get("matchExpressions").and_then(|m| m.as_array()).into_iter().flatten() {
             let op = e["operator"].as_str().unwrap_or_default();

@@ -195,21 +195,21 @@ impl Status {
     }
     /// Canonical JSON, `apiVersion` and `kind` behind as Go orders them.
     pub fn to_json(&self) -> Vec<u8> {
-        let mut meta = serde_json::Map::new();
+        let mut meta = skiff_json::Map::new();
         if let Some(t) = &self.continue_token {
-            meta.insert("continue".into(), t.clone().into());
+            meta.insert("continue", t.clone().into());
         }
-        let mut v = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": if self.success { "Success" } else { "Failure" }});
+        let mut v = skiff_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": meta, "status": if self.success { "Success" } else { "Failure" }});
         if !self.message.is_empty() {
             v["message"] = self.message.clone().into();
         }
         if self.reason != Reason::Unknown {
-            v["reason"] = serde_json::to_value(self.reason).unwrap_or_default();
+            v["reason"] = skiff_json::to_value(self.reason).unwrap_or_default();
         } else if let Some(foreign) = &self.foreign_reason {
             v["reason"] = (**foreign).into();
         }
         if let Some(d) = &self.details {
-            v["details"] = serde_json::to_value(d).unwrap_or_default();
+            v["details"] = skiff_json::to_value(d).unwrap_or_default();
         }
         if !(self.success && self.code == 200) {
             v["code"] = self.code.into();
@@ -224,17 +224,17 @@ impl Status {
             kind: String,
             status: String,
             message: String,
-            reason: serde_json::Value,
+            reason: skiff_json::Value,
             details: Option<StatusDetails>,
             code: u16,
-            metadata: Option<serde_json::Value>,
+            metadata: Option<skiff_json::Value>,
         }
-        match serde_json::from_slice::<Wire>(body) {
+        match skiff_json::from_slice::<Wire>(body) {
             Ok(w) if w.kind == "Status" => Self {
-                foreign_reason: w.reason.as_str().filter(|r| serde_json::from_value::<Reason>(w.reason.clone()).is_err() && !r.is_empty()).map(Into::into),
+                foreign_reason: w.reason.as_str().filter(|r| skiff_json::from_value::<Reason>(w.reason.clone()).is_err() && !r.is_empty()).map(Into::into),
                 success: w.status == "Success",
                 message: w.message,
-                reason: serde_json::from_value(w.reason).unwrap_or_default(),
+                reason: skiff_json::from_value(w.reason).unwrap_or_default(),
                 code: if w.code == 0 { code } else { w.code },
                 details: w.details.map(Box::new),
                 continue_token: w.metadata.and_then(|m| m.get("continue").and_then(|c| c.as_str().map(str::to_owned))),

@@ -1,5 +1,5 @@
 //! Reading and setting fields of an object by dotted path, absent meaning zero as Go has it.
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// The value at `a.b.c`; None when a step is absent or null.
 pub fn at<'a>(v: &'a Value, path: &str) -> Option<&'a Value> {
@@ -17,11 +17,11 @@ pub fn flag(v: &Value, path: &str) -> bool {
 pub fn list<'a>(v: &'a Value, path: &str) -> &'a [Value] {
     at(v, path).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
-pub fn map<'a>(v: &'a Value, path: &str) -> Option<&'a Map<String, Value>> {
+pub fn map<'a>(v: &'a Value, path: &str) -> Option<&'a Map> {
     at(v, path).and_then(Value::as_object)
 }
 /// The map at `path`, made when it is absent. None when something else is in the way.
-pub fn map_mut<'a>(v: &'a mut Value, path: &str) -> Option<&'a mut Map<String, Value>> {
+pub fn map_mut<'a>(v: &'a mut Value, path: &str) -> Option<&'a mut Map> {
     let mut v = v;
     for key in path.split('.') {
         let slot = v.as_object_mut()?.entry(key).or_insert(Value::Null);
@@ -100,7 +100,7 @@ fn empty(v: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn paths() {
         let mut v = json!({"a": {"b": 1, "n": null}});

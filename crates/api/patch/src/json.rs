@@ -1,7 +1,7 @@
 //! JSON patch, as lenient as upstream's library (evanphx/json-patch v4): a member that is absent reads as null, what stands
 //! before the first slash of a path is not looked at, indices count from the end when they are negative.
 use crate::PatchError;
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// Upstream's limit.
 const MAX_OPERATIONS: usize = 10_000;
@@ -11,7 +11,7 @@ const MISSING: &str = "missing value";
 
 /// Applies a JSON patch. A `test` of an absent path against null passes, as it does upstream.
 pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
-    let operations = match serde_json::from_slice::<Value>(patch).map_err(|_| PatchError::Malformed("invalid JSON patch".into()))? {
+    let operations = match skiff_json::from_slice::<Value>(patch).map_err(|_| PatchError::Malformed("invalid JSON patch".into()))? {
         Value::Array(list) => list,
         Value::Null => Vec::new(),
         other => return Err(PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", json_type(&other)))),
@@ -214,7 +214,7 @@ fn remove(parent: &mut Value, key: &str) -> Result<Value, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn run(p: Value) -> Result<Value, PatchError> {
         json_patch(&json!({"metadata": {"name": "a"}, "l": [1, 2], "a/b": {"~": 1}}), p.to_string().as_bytes())

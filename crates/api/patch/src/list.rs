@@ -1,7 +1,7 @@
 //! Strategic merge patch: lists.
 use crate::strategic::{DIRECTIVE, Facts, merge_map};
 use crate::{PatchError, order};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 
 /// Where the items of a list stand, by their merge keys, or by themselves where the key is empty: lists that clients
@@ -32,7 +32,7 @@ fn identity<'v>(item: &'v Value, key: &str) -> Option<&'v Value> {
 }
 
 /// `$deleteFromPrimitiveList/<field>`.
-pub(crate) fn delete_primitives(out: &mut Map<String, Value>, field: &str, gone: &Value) -> Result<(), PatchError> {
+pub(crate) fn delete_primitives(out: &mut Map, field: &str, gone: &Value) -> Result<(), PatchError> {
     let gone = gone.as_array().ok_or_else(|| PatchError::Malformed("invalid patch format of deleteFromPrimitiveList".into()))?;
     if let Some(Value::Array(items)) = out.get_mut(field) {
         let gone: HashSet<&Value> = gone.iter().collect();
@@ -75,7 +75,7 @@ pub(crate) fn merge_unordered(old: &[Value], patch: &[Value], facts: Facts) -> R
     if key.is_empty() {
         return Err(PatchError::Malformed("cannot merge lists without merge key for a list of maps".into()));
     }
-    let directive = |m: &Map<String, Value>| m.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
+    let directive = |m: &Map| m.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
     let mut gone = HashSet::new();
     let maps = || patch.iter().map(|p| p.as_object().ok_or_else(|| PatchError::Malformed("a list of maps holds something else".into())));
     for m in maps() {
@@ -122,6 +122,6 @@ pub(crate) fn key_eq(a: &Value, b: &Value, key: &str) -> bool {
     if key.is_empty() { a == b } else { a.get(key).is_some() && a.get(key) == b.get(key) }
 }
 
-fn missing_key(m: &Map<String, Value>, key: &str) -> PatchError {
+fn missing_key(m: &Map, key: &str) -> PatchError {
     PatchError::Malformed(format!("map: {} does not contain declared merge key: {key}", Value::Object(m.clone())))
 }

@@ -1,5 +1,5 @@
 //! JSON merge patch.
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// RFC 7386: null removes, objects merge, all else replaces.
 pub fn merge_patch(target: &Value, patch: &Value) -> Value {
@@ -19,7 +19,7 @@ pub fn merge_patch(target: &Value, patch: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn the_examples_of_the_rfc() {
         for (t, p, want) in [

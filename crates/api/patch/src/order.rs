@@ -2,7 +2,7 @@
 use crate::list::{Places, key_eq, merge_unordered};
 use crate::strategic::Facts;
 use crate::{PatchError, strategic};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// A list with `$setElementOrder`: items that the order names stand as it says, the server's own stand where they stood.
 /// None: there is no such list on either side.
@@ -64,7 +64,7 @@ pub(crate) fn arrange(merged: Vec<Value>, wanted: &Places<'_>, server: &Places<'
 #[cfg(test)]
 mod tests {
     use crate::strategic_patch;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn patched(target: Value, patch: Value) -> Value {
         let ty = skiff_schema::by_gvk("", "v1", "Pod").unwrap();

@@ -1,7 +1,7 @@
 //! Strategic merge patch: maps.
 //! <https://git.k8s.io/community/contributors/devel/sig-api-machinery/strategic-merge-patch.md>
 use crate::{PatchError, list, order};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_schema::{Field, Kind, Patch, Ty, Type};
 
 pub(crate) const DIRECTIVE: &str = "$patch";
@@ -56,13 +56,13 @@ pub fn strategic_patch(target: &Value, patch: &Value, ty: &'static Type) -> Resu
     merge_map(target, patch, Facts::of_type(ty)).map(Value::Object)
 }
 
-pub(crate) fn merge_map(target: &Map<String, Value>, patch: &Map<String, Value>, facts: Facts) -> Result<Map<String, Value>, PatchError> {
+pub(crate) fn merge_map(target: &Map, patch: &Map, facts: Facts) -> Result<Map, PatchError> {
     if let Some(directive) = patch.get(DIRECTIVE) {
         return match directive.as_str() {
             Some("replace") => Ok(patch.iter().filter(|(k, _)| *k != DIRECTIVE).map(|(k, v)| (k.clone(), v.clone())).collect()),
             Some("delete") => Ok(Map::new()),
             Some("merge") => {
-                let rest: Map<String, Value> = patch.iter().filter(|(k, _)| *k != DIRECTIVE).map(|(k, v)| (k.clone(), v.clone())).collect();
+                let rest: Map = patch.iter().filter(|(k, _)| *k != DIRECTIVE).map(|(k, v)| (k.clone(), v.clone())).collect();
                 merge_map(target, &rest, facts)
             }
             _ => Err(PatchError::Unknown(format!("unknown patch type: {} in map: {}", shown(directive), shown(&Value::Object(patch.clone()))))),
@@ -104,7 +104,7 @@ pub fn shown(v: &Value) -> String {
     }
 }
 
-fn merge_field(out: &mut Map<String, Value>, key: &str, value: &Value, facts: Facts) -> Result<(), PatchError> {
+fn merge_field(out: &mut Map, key: &str, value: &Value, facts: Facts) -> Result<(), PatchError> {
     if value.is_null() {
         out.shift_remove(key);
         return Ok(());
@@ -121,7 +121,7 @@ fn merge_field(out: &mut Map<String, Value>, key: &str, value: &Value, facts: Fa
 }
 
 /// `$retainKeys`: only these keys of the target stay.
-fn retain_keys(out: &mut Map<String, Value>, patch: &Map<String, Value>) -> Result<(), PatchError> {
+fn retain_keys(out: &mut Map, patch: &Map) -> Result<(), PatchError> {
     let Some(keep) = patch.get(RETAIN_KEYS) else { return Ok(()) };
     let keep: Vec<&str> = keep.as_array().ok_or_else(|| PatchError::Malformed("invalid patch format of retainKeys".into()))?.iter().filter_map(Value::as_str).collect();
     for (k, v) in patch.iter().filter(|(k, _)| !k.starts_with('$')) {

@@ -48,16 +48,16 @@ pub struct ListAnswer {
 
 impl ListAnswer {
     /// `metadata` of the list.
-    pub fn meta(&self) -> serde_json::Value {
-        let mut meta = serde_json::Map::new();
+    pub fn meta(&self) -> skiff_json::Value {
+        let mut meta = skiff_json::Map::new();
         if self.revision.0 > 0 {
-            meta.insert("resourceVersion".into(), self.revision.to_string().into());
+            meta.insert("resourceVersion", self.revision.to_string().into());
         }
         if !self.continue_token.is_empty() {
-            meta.insert("continue".into(), self.continue_token.clone().into());
+            meta.insert("continue", self.continue_token.clone().into());
         }
         if let Some(n) = self.remaining {
-            meta.insert("remainingItemCount".into(), n.into());
+            meta.insert("remainingItemCount", n.into());
         }
         meta.into()
     }

@@ -149,7 +149,7 @@ pub(crate) fn request_status(new: &Field<'_>, old: &Field<'_>) {
 fn request_change(new: &Field<'_>, old: &Field<'_>, may: May) {
     request(new);
     let list = new.at("status").at("conditions");
-    let of = |v: &Field<'_>, kind: &str| -> Vec<serde_json::Value> { v.at("status.conditions").items().filter(|c| c.at("type").is(kind)).map(|c| c.value().clone()).collect() };
+    let of = |v: &Field<'_>, kind: &str| -> Vec<skiff_json::Value> { v.at("status.conditions").items().filter(|c| c.at("type").is(kind)).map(|c| c.value().clone()).collect() };
     for kind in ["Approved", "Denied", "Failed"] {
         let (now, was) = (of(new, kind), of(old, kind));
         let decided = kind != "Failed" && may != May::Approve;

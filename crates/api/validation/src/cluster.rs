@@ -133,7 +133,7 @@ pub(crate) fn node_update(new: &Field<'_>, old: &Field<'_>) {
     let (provider, was) = (new.at("spec").at("providerID"), old.at("spec.providerID").str());
     if !was.is_empty() && !provider.is(was) {
         let why = if provider.str().is_empty() { "field cannot be cleared once set" } else { "field cannot be modified once set" };
-        provider.invalid(&serde_json::Value::Null, why);
+        provider.invalid(&skiff_json::Value::Null, why);
     }
     let external = new.at("spec").at("externalID");
     if external.str() != old.at("spec.externalID").str() {

@@ -1,6 +1,6 @@
 //! ConfigMaps and Secrets.
 use crate::{field::Field, names, same::same};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// Bytes of all values together.
 const MAX_SIZE: usize = 1024 * 1024;
@@ -129,7 +129,7 @@ fn base64(text: &str) -> Vec<u8> {
 
 /// What Go's decoder says of bytes that are no JSON object.
 fn not_an_object(bytes: &[u8]) -> Option<String> {
-    let kind = match serde_json::from_slice::<Value>(bytes) {
+    let kind = match skiff_json::from_slice::<Value>(bytes) {
         Ok(Value::Object(_) | Value::Null) => return None,
         Ok(Value::Array(_)) => "array",
         Ok(Value::String(_)) => "string",
@@ -143,7 +143,7 @@ fn not_an_object(bytes: &[u8]) -> Option<String> {
 }
 
 /// The byte at which reading failed, as Go shows a character.
-fn character(bytes: &[u8], e: &serde_json::Error) -> String {
+fn character(bytes: &[u8], e: &skiff_json::Error) -> String {
     let line = bytes.split(|b| *b == b'\n').nth(e.line().saturating_sub(1)).unwrap_or_default();
     let b = line.get(e.column().saturating_sub(1)).or(bytes.last()).copied().unwrap_or(b' ');
     match b {

@@ -101,7 +101,7 @@ pub(crate) fn template_update(new: &Field<'_>, old: &Field<'_>) {
 /// Upstream shows nothing of what was changed.
 fn unchanged(new: &Field<'_>, old: &Field<'_>) {
     if !crate::same::same(new.value(), old.value()) {
-        new.invalid(&serde_json::Value::Null, "field is immutable");
+        new.invalid(&skiff_json::Value::Null, "field is immutable");
     }
 }
 
@@ -166,7 +166,7 @@ fn request(r: &Field<'_>) {
     let (exactly, several) = (r.at("exactly"), r.at("firstAvailable"));
     match (exactly.exists(), !several.is_empty()) {
         (false, false) => r.required("exactly one of `exactly` or `firstAvailable` is required"),
-        (true, true) => r.invalid(&serde_json::Value::Null, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"),
+        (true, true) => r.invalid(&skiff_json::Value::Null, "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set"),
         (true, false) => {
             let class = exactly.at("deviceClassName");
             if class.str().is_empty() {
@@ -225,7 +225,7 @@ fn configuration(c: &Field<'_>) {
     }
     let parameters = opaque.at("parameters");
     match parameters.value() {
-        serde_json::Value::Null => parameters.required(""),
+        skiff_json::Value::Null => parameters.required(""),
         _ => json_object(&parameters),
     }
 }
@@ -256,8 +256,8 @@ fn bindings(f: &Field<'_>) {
         }
     }
     match (good.is_empty(), bad.is_empty()) {
-        (true, false) => good.invalid(&serde_json::Value::Null, "bindingConditions are required to use bindingFailureConditions"),
-        (false, true) => bad.invalid(&serde_json::Value::Null, "bindingFailureConditions are required to use bindingConditions"),
+        (true, false) => good.invalid(&skiff_json::Value::Null, "bindingConditions are required to use bindingFailureConditions"),
+        (false, true) => bad.invalid(&skiff_json::Value::Null, "bindingFailureConditions are required to use bindingConditions"),
         _ => {}
     }
 }
@@ -386,9 +386,9 @@ fn allocation_result(a: &Field<'_>, requests: &Requests<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::{validate_create, validate_update};
-    use serde_json::json;
+    use skiff_json::json;
 
-    fn fields(kind: &str, v: serde_json::Value) -> Vec<String> {
+    fn fields(kind: &str, v: skiff_json::Value) -> Vec<String> {
         validate_create("resource.k8s.io", kind, &v).into_iter().map(|c| c.field).collect()
     }
     #[test]
@@ -401,7 +401,7 @@ mod tests {
     #[test]
     fn claims_refer_to_their_requests() {
         let exactly = json!({"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1});
-        let claim = |requests: serde_json::Value, refers: &str| json!({"spec": {"devices": {"requests": requests, "constraints": [{"requests": [refers], "matchAttribute": "d.example/x"}]}}});
+        let claim = |requests: skiff_json::Value, refers: &str| json!({"spec": {"devices": {"requests": requests, "constraints": [{"requests": [refers], "matchAttribute": "d.example/x"}]}}});
         let requests = json!([{"name": "r", "exactly": exactly}, {"name": "f", "firstAvailable": [{"name": "a", "deviceClassName": "c", "allocationMode": "All"}]}]);
         for (refers, wrong) in [("r", 0), ("f/a", 0), ("f/b", 1), ("x", 1)] {
             assert_eq!(fields("ResourceClaim", claim(requests.clone(), refers)).len(), wrong, "{refers}");
@@ -436,14 +436,14 @@ mod tests {
     }
     #[test]
     fn statuses_tell_the_allocation_before_shares() {
-        let status = |device: serde_json::Value, pool: &str| json!({"status": {"allocation": {"devices": {"results": [{"driver": "d.example", "pool": pool, "device": "x", "shareID": "S"}]}}, "devices": [device]}});
+        let status = |device: skiff_json::Value, pool: &str| json!({"status": {"allocation": {"devices": {"results": [{"driver": "d.example", "pool": pool, "device": "x", "shareID": "S"}]}}, "devices": [device]}});
         let device = json!({"driver": "d.example", "pool": "p", "device": "x", "shareID": "S", "networkData": {"ips": ["x", "10.0.0.1/24"]}});
         let told: Vec<String> = crate::validate_status_update("resource.k8s.io", "ResourceClaim", &status(device.clone(), "p"), &status(device, "q")).into_iter().map(|c| c.field).collect();
         assert_eq!(told, ["status.devices[0].networkData.ips[0]", "status.allocation", "status.devices[0].shareID"]);
     }
     #[test]
     fn slices_say_once_which_nodes() {
-        let slice = |more: serde_json::Value| {
+        let slice = |more: skiff_json::Value| {
             let mut v = json!({"spec": {"driver": "d.example", "pool": {"name": "p", "resourceSliceCount": 1}}});
             v["spec"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             v

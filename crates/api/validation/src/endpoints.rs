@@ -90,7 +90,7 @@ pub(crate) fn slice_update(new: &Field<'_>, old: &Field<'_>) {
         if kind.str().is_empty() {
             kind.required("");
         }
-        kind.invalid(&serde_json::Value::Null, "field is immutable");
+        kind.invalid(&skiff_json::Value::Null, "field is immutable");
     }
     if changed {
         counted_addresses(new);

@@ -88,7 +88,7 @@ mod tests {
             ("Object{spec: Object.spec{replicas: 3}}", Wanted::Configuration, ""),
             ("true", Wanted::Configuration, "must evaluate to Object but got bool"),
         ] {
-            let (errors, v) = (Errors::default(), serde_json::Value::from(text));
+            let (errors, v) = (Errors::default(), skiff_json::Value::from(text));
             compiles_with(&Field::root(&v, &errors), Names { params: true, variables: true, no_authorizer: false }, &["x"], wanted);
             let told: Vec<String> = errors.into_causes().into_iter().map(|c| c.message).collect();
             let fits = if why.is_empty() { told.is_empty() } else { told.len() == 1 && told[0].ends_with(why) };

@@ -116,7 +116,7 @@ fn prefixed(name: &Field<'_>, signer: &str) {
 #[cfg(test)]
 mod tests {
     use crate::validate_create;
-    use serde_json::json;
+    use skiff_json::json;
 
     const ANCHOR: &str = "-----BEGIN CERTIFICATE-----\n\
          MIIBcTCCARegAwIBAgIUVxIS0/liAUWX5bOX8EAmHulXF68wCgYIKoZIzj0EAwIw\n\

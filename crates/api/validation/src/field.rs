@@ -3,7 +3,7 @@
 //! A [`Field`] reads a part of an object the way Go's types do: what is absent, null or of another type is zero. So no
 //! shape of JSON makes a rule panic. Rules ask a field and tell it what is wrong with it; the texts are upstream's.
 use crate::show::{Omitted, Show};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 use std::{borrow::Cow, cell::RefCell, collections::HashSet, fmt::Write, rc::Rc};
 

@@ -201,7 +201,7 @@ pub(crate) fn endpoint(f: &Field<'_>, text: &str) {
 mod tests {
     use super::*;
     use crate::field::passes;
-    use serde_json::Value;
+    use skiff_json::Value;
 
     #[test]
     fn addresses() {

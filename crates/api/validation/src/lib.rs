@@ -5,7 +5,7 @@
 //! subresources; [`warnings`] gives what upstream tells a client about an object that it accepts; [`metadata`] has those that hold for every kind. Each gives causes as a Status of reason Invalid lists them.
 //!
 //! ```
-//! use serde_json::json;
+//! use skiff_json::json;
 //! let causes = skiff_validation::validate_create("", "ConfigMap", &json!({"data": {"a/b": ""}}));
 //! assert_eq!(causes[0].field, "data[a/b]");
 //! assert_eq!(causes[0].reason, "FieldValueInvalid");

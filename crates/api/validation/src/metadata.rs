@@ -1,6 +1,6 @@
 //! The metadata of every object, new or changed.
 use crate::{cluster::kube_finalizer, field::{Errors, Field}, labels, names, show::{Json, own, quote}};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 
 /// What names of a kind may be.

@@ -1,6 +1,6 @@
 //! StorageVersionMigration.
 use crate::{field::Field, names, show::{Json, own}, small};
-use serde_json::json;
+use skiff_json::json;
 
 pub(crate) fn create(v: &Field<'_>) {
     let (resource, group) = (v.at("spec").at("resource").at("resource"), v.at("spec").at("resource").at("group"));
@@ -57,7 +57,7 @@ pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::{validate_create, validate_status_update, validate_update};
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn migration(group: &str, resource: &str, status: Value) -> Value {
         json!({"spec": {"resource": {"group": group, "resource": resource}}, "status": status})

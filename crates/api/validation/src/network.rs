@@ -7,7 +7,7 @@ use crate::{
     service::{ingress_address, ingress_hostname},
     show::{internal, own},
 };
-use serde_json::Value;
+use skiff_json::Value;
 
 pub(crate) fn policy(v: &Field<'_>) {
     policy_spec(v, &[], false);

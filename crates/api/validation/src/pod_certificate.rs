@@ -120,7 +120,7 @@ pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
 #[cfg(test)]
 mod tests {
     use crate::{validate_create, validate_status_update};
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn request(spec: &[(&str, Value)]) -> Value {
         let (_, der) = skiff_pki::stub_request("ECDSAP256").unwrap();

@@ -5,7 +5,7 @@ use crate::{
     flow, migration, network, pod, pod_certificate, policies, quota, service, small, storage, volume, webhooks,
     workload::{cronjob, daemonset, deployment, job, job_status, replicas, statefulset},
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 
 type Create = fn(&Field<'_>);

@@ -1,5 +1,5 @@
 //! Equality as upstream's `Semantic.DeepEqual` sees it, and unified differences for errors about changes.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 use std::{collections::HashMap, ops::Range};
 
@@ -7,7 +7,7 @@ use std::{collections::HashMap, ops::Range};
 pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
-            let has = |m: &serde_json::Map<String, Value>| m.values().filter(|v| !none(v)).count();
+            let has = |m: &skiff_json::Map| m.values().filter(|v| !none(v)).count();
             has(a) == has(b) && a.iter().filter(|(_, v)| !none(v)).all(|(k, v)| b.get(k).is_some_and(|w| if AMOUNTS.contains(&k.as_str()) { amounts(v, w) } else { same(v, w) }))
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
@@ -151,7 +151,7 @@ fn hunks(edits: &[(char, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn amounts_are_equal_in_any_unit() {

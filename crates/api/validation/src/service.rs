@@ -114,7 +114,7 @@ fn affinity(spec: &Field<'_>) {
 }
 
 /// What is wrong with addresses and families by themselves, before the cluster fills in what is left out.
-pub fn service_addresses(service: &serde_json::Value, old: Option<&serde_json::Value>) -> Vec<skiff_meta::Cause> {
+pub fn service_addresses(service: &skiff_json::Value, old: Option<&skiff_json::Value>) -> Vec<skiff_meta::Cause> {
     let errors = crate::field::Errors::default();
     let f = Field::root(service, &errors);
     cluster_ips(&f, &f.at("spec"), old.map(|o| Field::root(o, &errors)).as_ref());

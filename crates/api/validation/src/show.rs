@@ -1,5 +1,5 @@
 //! How errors print the value that they are about: as Go prints it.
-use serde_json::Value;
+use skiff_json::Value;
 pub(crate) use skiff_meta::go::quote;
 use skiff_schema::{Kind, Ty, Type};
 use std::fmt::Write;
@@ -102,7 +102,7 @@ fn write_json(v: &Value, out: &mut String) {
 }
 
 fn text(s: &str, out: &mut String) {
-    let plain = serde_json::to_string(s).unwrap_or_default();
+    let plain = skiff_json::to_string(s).unwrap_or_default();
     for c in plain.chars() {
         match c {
             '<' => out.push_str("\\u003c"),
@@ -274,7 +274,7 @@ fn go_name(ty: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json as j;
+    use skiff_json::json as j;
 
     #[test]
     fn as_go_prints() {

@@ -6,7 +6,7 @@ use crate::{
     show::{internal, own},
     workload::{at_most_100_percent, count_or_percent},
 };
-use serde_json::Value;
+use skiff_json::Value;
 
 pub(crate) fn budget(v: &Field<'_>) {
     let spec = v.at("spec");

@@ -7,7 +7,7 @@ use crate::{
     show::{internal, own},
     volume,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 
 const MAX_PARAMETERS: usize = 512;

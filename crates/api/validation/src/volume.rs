@@ -6,7 +6,7 @@ use crate::{
     same::{same, unified},
     show::{Json, internal, own},
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 
 const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
@@ -92,7 +92,7 @@ fn data_source(s: &Field<'_>, lenient: bool) {
 fn put(v: &mut Value, key: &str, from: &Value) {
     if let Some(m) = v.as_object_mut() {
         match from.get(key) {
-            Some(x) => drop(m.insert(key.into(), x.clone())),
+            Some(x) => drop(m.insert(key, x.clone())),
             None => drop(m.shift_remove(key)),
         }
     }
@@ -374,7 +374,7 @@ fn csi(s: &Field<'_>) {
 pub(crate) fn volume_update(new: &Field<'_>, old: &Field<'_>) {
     volume(new);
     let (spec, before) = (new.at("spec"), old.at("spec"));
-    let source = |f: &Field<'_>| -> serde_json::Map<String, Value> { f.value().as_object().into_iter().flatten().filter(|(k, _)| SOURCES.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect() };
+    let source = |f: &Field<'_>| -> skiff_json::Map { f.value().as_object().into_iter().flatten().filter(|(k, _)| SOURCES.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect() };
     let (mut now, was) = (Value::Object(source(&spec)), Value::Object(source(&before)));
     if was.get("csi").is_some_and(|c| c.get("controllerExpandSecretRef").is_none())
         && let Some(c) = now.get_mut("csi").and_then(Value::as_object_mut)
@@ -414,7 +414,7 @@ fn renamed(old: &str, new: &str) -> bool {
 fn relabelled(old: &Value, new: &Value) -> Value {
     match (old, new) {
         (Value::Object(o), Value::Object(n)) => {
-            let member = |k: &String, v: &Value| match (n.get(k), v) {
+            let member = |k: &str, v: &Value| match (n.get(k), v) {
                 (Some(n), Value::String(o)) if k == "key" && renamed(o, n.as_str().unwrap_or_default()) => n.clone(),
                 (Some(n), v) => relabelled(v, n),
                 (None, v) => v.clone(),

@@ -1,6 +1,6 @@
 //! Which causes are told, and in which order: a row is an object, what it was before, and the fields of its causes with how
 //! their messages begin.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_validation::{validate_create, validate_status_update, validate_update};
 
 fn told(causes: Vec<skiff_meta::Cause>) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! Each line of the files in `tests/upstream` is a case: an object as a client sent it (for an update, the stored one too)
 //! and the causes that kube-apiserver 1.37.2 answered with. `SKIFF_VALIDATION_CASES=FILE` takes another file.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_codec::defaults;
 use skiff_validation::{metadata, names, validate_create, validate_status_update, validate_update};
 use std::{collections::BTreeMap, io::BufRead, path::PathBuf};
@@ -68,7 +68,7 @@ fn data_source(v: &mut Value) {
     if !given.is_null() && !known.contains(&(text(&given, "/apiGroup"), text(&given, "/kind"))) {
         spec.remove("dataSource");
     } else if !given.is_null() && !spec.contains_key("dataSourceRef") {
-        spec.insert("dataSourceRef".into(), given);
+        spec.insert("dataSourceRef", given);
     }
 }
 
@@ -139,7 +139,7 @@ fn prepare_update(case: &Value, v: &mut Value, old: &Value) {
         }
     }
     if case["op"] == "status" {
-        let keys: Vec<String> = old.as_object().expect("an object").keys().filter(|k| *k != "status" && *k != "metadata").cloned().collect();
+        let keys: Vec<String> = old.as_object().expect("an object").keys().filter(|k| *k != "status" && *k != "metadata").map(ToString::to_string).collect();
         for k in keys {
             v[&k] = old[&k].clone();
         }
@@ -260,7 +260,7 @@ fn says_what_upstream_says() {
     for file in files() {
         let reader = std::io::BufReader::new(std::fs::File::open(&file).expect("the cases can be read"));
         for line in reader.lines() {
-            let case: Value = serde_json::from_str(&line.expect("a line")).expect("a case is JSON");
+            let case: Value = skiff_json::from_str(&line.expect("a line")).expect("a case is JSON");
             let Some(ours) = ours(&case) else { continue };
             total += 1;
             let (ours, theirs) = (normal(ours), normal(theirs(&case)));

@@ -77,16 +77,16 @@ pub struct PatchBody {
 }
 
 impl PatchBody {
-    pub fn merge(v: &serde_json::Value) -> Self {
+    pub fn merge(v: &skiff_json::Value) -> Self {
         Self { kind: PatchType::Merge, body: v.to_string().into(), manager: String::new(), force: false }
     }
-    pub fn strategic(v: &serde_json::Value) -> Self {
+    pub fn strategic(v: &skiff_json::Value) -> Self {
         Self { kind: PatchType::Strategic, ..Self::merge(v) }
     }
-    pub fn json(v: &serde_json::Value) -> Self {
+    pub fn json(v: &skiff_json::Value) -> Self {
         Self { kind: PatchType::Json, ..Self::merge(v) }
     }
-    pub fn apply(v: &serde_json::Value, manager: &str) -> Self {
+    pub fn apply(v: &skiff_json::Value, manager: &str) -> Self {
         Self { kind: PatchType::Apply, manager: manager.into(), force: true, ..Self::merge(v) }
     }
 }
@@ -153,7 +153,7 @@ impl Client {
         self.object(call).await
     }
     pub async fn delete_target(&self, target: Target, options: &DeleteOptions) -> Result<Bytes, Status> {
-        let body = serde_json::to_vec(options).map_err(Status::internal)?;
+        let body = skiff_json::to_vec(options).map_err(Status::internal)?;
         self.object(Call::new(Verb::Delete, target).body(body)).await
     }
 
@@ -230,5 +230,5 @@ fn target_of<K: Object>(o: &K) -> Target {
     target::<K>(m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default())
 }
 fn encode<K: Object>(o: &K) -> Result<Bytes, Status> {
-    serde_json::to_vec(o).map(Bytes::from).map_err(|e| Status::internal(format!("encode {}: {e}", K::KIND)))
+    skiff_json::to_vec(o).map(Bytes::from).map_err(|e| Status::internal(format!("encode {}: {e}", K::KIND)))
 }

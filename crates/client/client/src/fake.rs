@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use objects::{Change, Objects};
 use parking_lot::Mutex;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, LabelSelector, Revision, Status};
 use skiff_request::ListAnswer;
 use std::sync::Arc;
@@ -101,7 +101,7 @@ impl Fake {
             let added = objects.select(&target).filter(|o| wanted.matches(o));
             first.extend(added.map(|o| event(WatchKind::Added, Bytes::from(o.to_string()), now)));
             if call.query.flag("sendInitialEvents") {
-                let mark = serde_json::json!({"metadata": {"resourceVersion": now.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}});
+                let mark = skiff_json::json!({"metadata": {"resourceVersion": now.to_string(), "annotations": {"k8s.io/initial-events-end": "true"}}});
                 first.push(event(WatchKind::Bookmark, mark.to_string().into(), now));
             }
         }

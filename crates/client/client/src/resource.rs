@@ -21,11 +21,11 @@ pub fn resource_of<K: Resource>() -> GroupVersionResource {
 pub fn decode<K: Object>(bytes: &[u8]) -> Result<K, Status> {
     let failed = |e| Status::internal(format!("decode {}: {e}", K::KIND));
     let bytes = &*unmanaged(bytes);
-    match serde_json::from_slice(bytes) {
+    match skiff_json::from_slice(bytes) {
         Ok(k) => Ok(k),
         // Go writes times that are not set as null where the views want a time.
         Err(first) => {
-            let mut v: serde_json::Value = serde_json::from_slice(bytes).map_err(failed)?;
+            let mut v: skiff_json::Value = skiff_json::from_slice(bytes).map_err(failed)?;
             set_times(&mut v);
             view(&v).map_err(|_| failed(first))
         }
@@ -33,14 +33,14 @@ pub fn decode<K: Object>(bytes: &[u8]) -> Result<K, Status> {
 }
 
 /// A typed view of a value by way of its bytes: decoding values as well would bring the code of each type's decoder again.
-pub fn view<T: DeserializeOwned>(value: &serde_json::Value) -> serde_json::Result<T> {
-    serde_json::from_slice(&serde_json::to_vec(value)?)
+pub fn view<T: DeserializeOwned>(value: &skiff_json::Value) -> skiff_json::Result<T> {
+    skiff_json::from_slice(&skiff_json::to_vec(value)?)
 }
 
 /// Go's zero time for every time that is null.
-fn set_times(v: &mut serde_json::Value) {
+fn set_times(v: &mut skiff_json::Value) {
     match v {
-        serde_json::Value::Object(m) => {
+        skiff_json::Value::Object(m) => {
             for (k, x) in m.iter_mut() {
                 if x.is_null() && k.ends_with("Time") {
                     *x = "0001-01-01T00:00:00Z".into();
@@ -49,7 +49,7 @@ fn set_times(v: &mut serde_json::Value) {
                 }
             }
         }
-        serde_json::Value::Array(a) => a.iter_mut().for_each(set_times),
+        skiff_json::Value::Array(a) => a.iter_mut().for_each(set_times),
         _ => {}
     }
 }

@@ -8,7 +8,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{
     Answer, Call, Client, DeleteOptions, ListParams, Target, Transport, Verb, WatchKind,
     fake::Fake,
@@ -47,7 +47,7 @@ async fn serve(api: Fake, request: Request<Incoming>) -> Result<Response<Body>, 
         Err(s) => full(s.code, s.to_json()),
         Ok(Answer::Object { code, bytes, .. }) => full(code, bytes),
         Ok(Answer::List(l)) => {
-            let items: Vec<serde_json::Value> = l.items.iter().map(|b| serde_json::from_slice(b).unwrap()).collect();
+            let items: Vec<skiff_json::Value> = l.items.iter().map(|b| skiff_json::from_slice(b).unwrap()).collect();
             full(200, json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": l.revision.to_string()}, "items": items}).to_string())
         }
         Ok(Answer::Watch { events, .. }) => {
@@ -101,7 +101,7 @@ async fn server(alpn: &[&[u8]]) -> Endpoint {
 }
 
 fn map(name: &str) -> ConfigMap {
-    serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}, "data": {"a": "b"}})).unwrap()
+    skiff_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}, "data": {"a": "b"}})).unwrap()
 }
 
 async fn round_trip(endpoint: Endpoint) {

@@ -132,6 +132,6 @@ async fn put(client: &Client, write: Write) -> Result<(), Status> {
     }
     // The answer is the same object again: nobody decodes it.
     let namespace = write.event.metadata.namespace.as_deref().unwrap_or_default();
-    let body = serde_json::to_vec(&write.event).map_err(|e| Status::internal(format!("encode Event: {e}")))?;
+    let body = skiff_json::to_vec(&write.event).map_err(|e| Status::internal(format!("encode Event: {e}")))?;
     client.create_bytes(Target::new(resource_of::<Event>(), namespace, ""), body).await.map(drop)
 }

@@ -3,7 +3,7 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Event, Pod},
 };
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, fake::Fake};
 use skiff_controller::{Expectations, HeldClock, Recorder, Regarding, change_status, lease::Heartbeat};
 use skiff_informer::Informers;
@@ -11,7 +11,7 @@ use skiff_meta::{Reason, Status};
 use std::sync::Arc;
 
 async fn pod(client: &Client, name: &str) -> Pod {
-    let p: Pod = serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}})).unwrap();
+    let p: Pod = skiff_json::from_value(json!({"metadata": {"name": name, "namespace": "n"}})).unwrap();
     client.create(&p).await.unwrap()
 }
 

@@ -1,7 +1,7 @@
 //! Informers against an API in memory.
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Verb, fake::Fake};
 use skiff_informer::{ChangeKind, Informers, Selection, Typed};
 use skiff_meta::{LabelSelector, Reason, Status};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 async fn pod(client: &Client, name: &str, app: &str) {
-    let p: Pod = serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n", "labels": {"app": app}, "ownerReferences": [
+    let p: Pod = skiff_json::from_value(json!({"metadata": {"name": name, "namespace": "n", "labels": {"app": app}, "ownerReferences": [
         {"apiVersion": "v1", "kind": "X", "name": "x", "uid": app, "controller": true}]}}))
     .unwrap();
     client.create(&p).await.unwrap();

@@ -18,7 +18,7 @@ pub(crate) use sign::start as start_signer;
 pub use sign::{Certify, SERVING_APPROVER, Signer};
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{Client, Target, resource_of};
 use skiff_controller::{At, Failed};
 use skiff_informer::{Row, Typed};
@@ -49,7 +49,7 @@ fn pending(requests: &Typed<CertificateSigningRequest>, name: &str, signer: &str
 
 /// Writes the version that was read with a condition more, through a subresource.
 async fn conclude(client: &Client, row: &Row, subresource: &str, kind: &str, reason: &str, message: &str) -> Result<(), Status> {
-    let mut object: Value = serde_json::from_slice(&row.bytes).map_err(Status::internal)?;
+    let mut object: Value = skiff_json::from_slice(&row.bytes).map_err(Status::internal)?;
     let condition = json!({"type": kind, "status": "True", "reason": reason, "message": message});
     match object["status"]["conditions"].as_array_mut() {
         Some(all) => all.push(condition),

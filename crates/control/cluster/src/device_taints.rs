@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::{DeviceTaintRule, ResourceClaim, ResourceSlice};
 use parking_lot::Mutex;
 use plan::World;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Row, Typed, split_key};

@@ -1,5 +1,5 @@
 //! Changes by read, merge and update: upstream's default roles let most controllers update, not patch.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::{Client, Target};
 use skiff_meta::{Reason, Status};
 
@@ -14,7 +14,7 @@ pub(crate) async fn edit(client: &Client, target: Target, change: &Value) -> Res
     let mut last = Status::internal("no try was made");
     for _ in 0..if pinned { 1 } else { TRIES } {
         let bytes = client.get_bytes(object.clone()).await?;
-        let live: Value = serde_json::from_slice(&bytes).map_err(|e| Status::internal(format!("decode {}: {e}", object.path())))?;
+        let live: Value = skiff_json::from_slice(&bytes).map_err(|e| Status::internal(format!("decode {}: {e}", object.path())))?;
         let wanted = skiff_patch::merge_patch(&live, change);
         match client.update_bytes(target.clone(), wanted.to_string()).await {
             Err(e) if e.is(Reason::Conflict) && !pinned => last = e,

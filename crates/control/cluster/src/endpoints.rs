@@ -80,6 +80,6 @@ fn selector(service: &Arc<Row>) -> Option<LabelSelector> {
     struct Spec {
         selector: std::collections::BTreeMap<String, String>,
     }
-    let map = serde_json::from_slice::<View>(&service.bytes).ok()?.spec.selector;
+    let map = skiff_json::from_slice::<View>(&service.bytes).ok()?.spec.selector;
     (!map.is_empty()).then(|| LabelSelector::from_map(map.iter().map(|(k, v)| (k.as_str(), v.as_str()))))
 }

@@ -11,7 +11,7 @@ mod watches;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use plan::{Step, step};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody, Preconditions, Target};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_meta::{GroupVersionResource, Head, OwnerRef, Reason, Status};
@@ -100,7 +100,7 @@ impl Garbage {
         let kept: Vec<&String> = head.finalizers.iter().filter(|f| *f != finalizer).collect();
         self.patch(target, head, json!({"metadata": {"finalizers": kept}})).await
     }
-    async fn patch(&self, target: &Target, head: &Head, mut patch: serde_json::Value) -> Result<Action, Status> {
+    async fn patch(&self, target: &Target, head: &Head, mut patch: skiff_json::Value) -> Result<Action, Status> {
         patch["metadata"]["uid"] = head.uid.clone().into();
         patch["metadata"]["resourceVersion"] = head.resource_version.clone().into();
         settled(self.deps.client.patch_bytes(target.clone(), PatchBody::merge(&patch)).await.map(drop))
@@ -153,7 +153,7 @@ fn settled(done: Result<(), Status>) -> Result<Action, Status> {
     }
 }
 
-fn reference(o: &OwnerRef) -> serde_json::Value {
+fn reference(o: &OwnerRef) -> skiff_json::Value {
     let mut v = json!({"apiVersion": o.api_version, "kind": o.kind, "name": o.name, "uid": o.uid});
     if let Some(c) = o.controller {
         v["controller"] = c.into();

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::storagemigration::v1::StorageVersionMigration as Migration;
 use plan::{FAILED, Progress, RUNNING, SUCCEEDED, Step};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{ListParams, PatchBody, Target};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
@@ -129,7 +129,7 @@ impl Migrations {
             let found = self.deps.client.list_bytes(resource.clone(), "", &page).await?;
             total += found.items.len();
             for bytes in &found.items {
-                let o: Object = serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode {resource}: {e}")))?;
+                let o: Object = skiff_json::from_slice(bytes).map_err(|e| Status::internal(format!("decode {resource}: {e}")))?;
                 if o.metadata.resource_version.parse::<Revision>().is_ok_and(|r| r <= pinned) {
                     old.push(o);
                 }
@@ -193,7 +193,7 @@ impl Migrations {
                 Err(e) if e.is(Reason::NotFound) => return Ok(()),
                 other => other?,
             };
-            let definition: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+            let definition: Value = skiff_json::from_slice(&bytes).map_err(Status::internal)?;
             let status = tell(&definition, &self.deps.clock.seconds().to_string());
             match self.deps.client.patch_bytes(target.clone().sub("status"), PatchBody::apply(&status, RUNNER)).await {
                 Err(e) if e.is(Reason::Conflict) => last = Err(e),

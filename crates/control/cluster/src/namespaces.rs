@@ -5,7 +5,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{Call, Client, ListParams, Target, Verb, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{ChangeKind, Typed};
@@ -107,7 +107,7 @@ async fn finalize(client: &Client, name: &str) -> Result<(), Status> {
         Err(e) => return gone_is_fine(e),
         Ok(b) => b,
     };
-    let mut v: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+    let mut v: Value = skiff_json::from_slice(&bytes).map_err(Status::internal)?;
     if let Some(list) = v.pointer_mut("/spec/finalizers").and_then(Value::as_array_mut) {
         list.retain(|f| f != FINALIZER);
     }
@@ -195,7 +195,7 @@ mod tests {
     fn the_time_of_a_condition_is_that_of_its_status() {
         let some = Left { objects: BTreeMap::from([("pods".to_owned(), 2)]), ..Left::default() };
         let first = conditions(&some, &[], "2026-01-01T00:00:00Z");
-        let have: Vec<NamespaceCondition> = serde_json::from_value(json!(first)).expect("conditions");
+        let have: Vec<NamespaceCondition> = skiff_json::from_value(json!(first)).expect("conditions");
         let time = |all: &[Value], kind: &str| all.iter().find(|c| c["type"] == kind).map(|c| c["lastTransitionTime"].clone());
         let fewer = Left { objects: BTreeMap::from([("pods".to_owned(), 1)]), ..Left::default() };
         let next = conditions(&fewer, &have, "2026-01-01T00:00:09Z");

@@ -5,7 +5,7 @@ mod types;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_cel::{CompileError, Program};
 use skiff_cel::check::{Kind, Object, Type};
 use skiff_client::PatchBody;
@@ -140,7 +140,7 @@ mod tests {
         for (k, x) in v.as_object().unwrap() {
             spec[k] = x.clone();
         }
-        let spec: ValidatingAdmissionPolicySpec = serde_json::from_value(spec).unwrap();
+        let spec: ValidatingAdmissionPolicySpec = skiff_json::from_value(spec).unwrap();
         let kind_of = |r: &GroupVersionResource| (&*r.resource == "deployments").then(|| "Deployment".to_owned());
         warnings(&spec, &kind_of).iter().map(|w| format!("{}: {}", w["fieldRef"].as_str().unwrap(), w["warning"].as_str().unwrap())).collect()
     }

@@ -7,7 +7,7 @@ mod usage;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{ListParams, Target, resource_of};
 use skiff_codec::{text_at, value_at};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
@@ -87,7 +87,7 @@ impl Quotas {
     async fn write(&self, key: &str, status: Value) -> Result<(), Status> {
         let (namespace, name) = split_key(key);
         let Some(row) = self.quotas.row(namespace, name) else { return Ok(()) };
-        let mut v: Value = serde_json::from_slice(&row.bytes).map_err(|e| Status::internal(format!("decode quota {key}: {e}")))?;
+        let mut v: Value = skiff_json::from_slice(&row.bytes).map_err(|e| Status::internal(format!("decode quota {key}: {e}")))?;
         v["status"] = status;
         let target = Target::new(resource_of::<ResourceQuota>(), namespace, name).sub("status");
         self.deps.client.update_bytes(target, v.to_string()).await.map(drop)

@@ -6,7 +6,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Row, Typed, key_of, split_key};
@@ -105,7 +105,7 @@ impl Claims {
         };
         let target = Target::new(resource_of::<ResourceClaim>(), namespace, "");
         let made = self.deps.client.create_bytes(target, plan::claim(pod, entry, &t).to_string()).await.at("make resource claim for pod", pod.metadata.name.as_deref().unwrap_or_default())?;
-        let v: Value = serde_json::from_slice(&made).unwrap_or_default();
+        let v: Value = skiff_json::from_slice(&made).unwrap_or_default();
         Ok(v["metadata"]["name"].as_str().map(str::to_owned))
     }
 

@@ -3,7 +3,7 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
@@ -31,7 +31,7 @@ impl Reconcile for Roles {
         let Some(rule) = &role.aggregation_rule else { return Ok(Action::Done) };
         let mut rules: Vec<PolicyRule> = Vec::new();
         for selector in rule.cluster_role_selectors.iter().flatten() {
-            let selector = LabelSelector::from_json(serde_json::to_value(selector).ok().as_ref()).unwrap_or_else(|_| LabelSelector::nothing());
+            let selector = LabelSelector::from_json(skiff_json::to_value(selector).ok().as_ref()).unwrap_or_else(|_| LabelSelector::nothing());
             let mut found = self.roles.list("", &selector);
             found.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
             for r in found.into_iter().filter(|r| r.metadata.name.as_deref() != Some(name)).flat_map(|r| r.rules.unwrap_or_default()) {

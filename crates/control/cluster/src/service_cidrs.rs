@@ -4,7 +4,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{ChangeKind, Typed};

@@ -4,7 +4,7 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use serde_json::json;
+use skiff_json::json;
 use sha2::{Digest, Sha256};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};

@@ -1,5 +1,5 @@
 //! From a file's text to objects.
-use serde_json::Value;
+use skiff_json::Value;
 use thiserror::Error;
 
 /// Larger files are refused, bytes.

@@ -1,7 +1,7 @@
 //! The loop: looks at the folder, applies what changed, prunes what went.
 use crate::attempts::{Seen, one_line};
 use crate::{Document, Identity, documents, stale};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use sha2::{Digest, Sha256};
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, Target};
 use skiff_controller::{Recorder, Regarding};
@@ -115,7 +115,7 @@ fn config_maps() -> GroupVersionResource {
 async fn remembered(client: &Client) -> Result<Vec<String>, Status> {
     let p = ListParams { labels: LABEL.into(), ..Default::default() };
     let page = client.list_bytes(config_maps(), NAMESPACE, &p).await?;
-    let name = |b: &[u8]| serde_json::from_slice::<Value>(b).ok()?.pointer("/data/file")?.as_str().map(str::to_owned);
+    let name = |b: &[u8]| skiff_json::from_slice::<Value>(b).ok()?.pointer("/data/file")?.as_str().map(str::to_owned);
     Ok(page.items.iter().filter_map(|b| name(b)).collect())
 }
 
@@ -123,7 +123,7 @@ async fn remembered(client: &Client) -> Result<Vec<String>, Status> {
 async fn settle(client: &Client, folder: &Folder, file: &str, docs: &[Document]) -> Vec<String> {
     let target = Target::new(config_maps(), NAMESPACE, record_name(file));
     let before: Vec<Identity> = match client.get_bytes(target.clone()).await {
-        Ok(b) => serde_json::from_slice::<Value>(&b).ok().and_then(|v| serde_json::from_str(v.pointer("/data/objects")?.as_str()?).ok()).unwrap_or_default(),
+        Ok(b) => skiff_json::from_slice::<Value>(&b).ok().and_then(|v| skiff_json::from_str(v.pointer("/data/objects")?.as_str()?).ok()).unwrap_or_default(),
         Err(e) if e.is(Reason::NotFound) => Vec::new(),
         Err(e) => return vec![problem("read the record of what was applied", &e)],
     };
@@ -163,7 +163,7 @@ async fn remember(client: &Client, target: Target, file: &str, before: &[Identit
     if before == kept {
         return Ok(());
     }
-    let objects = serde_json::to_string(kept).map_err(Status::internal)?;
+    let objects = skiff_json::to_string(kept).map_err(Status::internal)?;
     let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": target.name, "namespace": NAMESPACE, "labels": {LABEL: "true"}}, "data": {"file": file, "objects": objects}});
     client.patch_bytes(target, PatchBody::apply(&body, MANAGER)).await.map(drop)
 }

@@ -46,17 +46,17 @@ pub fn choose<'a>(volumes: &'a [PersistentVolume], c: &PersistentVolumeClaim) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
     fn volume(name: &str, size: &str, extra: Value) -> PersistentVolume {
         let mut v = json!({"metadata": {"name": name}, "spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"]}});
         for (k, x) in extra.as_object().unwrap() {
             v["spec"][k] = x.clone();
         }
-        serde_json::from_value(v).unwrap()
+        skiff_json::from_value(v).unwrap()
     }
     #[test]
     fn the_smallest_that_suits_or_the_promised_one() {
-        let c: PersistentVolumeClaim = serde_json::from_value(
+        let c: PersistentVolumeClaim = skiff_json::from_value(
             json!({"metadata": {"name": "c", "namespace": "n", "uid": "u"}, "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "2Gi"}}}}),
         )
         .unwrap();

@@ -128,10 +128,10 @@ mod tests {
     use super::*;
 
     fn milli_cpu(reason: &str) -> i64 {
-        let spec = serde_json::json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
-        let status = serde_json::json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0, "allocatedResources": {"cpu": "500m"}, "resources": {"requests": {"cpu": "1"}}}],
+        let spec = skiff_json::json!({"containers": [{"name": "a", "resources": {"requests": {"cpu": "2"}}}]});
+        let status = skiff_json::json!({"containerStatuses": [{"name": "a", "image": "", "imageID": "", "ready": true, "restartCount": 0, "allocatedResources": {"cpu": "500m"}, "resources": {"requests": {"cpu": "1"}}}],
             "conditions": [{"type": "PodResizePending", "status": "True", "reason": reason}]});
-        of_pod(&serde_json::from_value(spec).unwrap(), &serde_json::from_value(status).unwrap(), false).milli_cpu
+        of_pod(&skiff_json::from_value(spec).unwrap(), &skiff_json::from_value(status).unwrap(), false).milli_cpu
     }
 
     #[test]

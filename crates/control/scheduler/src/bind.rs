@@ -4,7 +4,7 @@ use crate::cluster::Cluster;
 use crate::storage::device_claims;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimConsumerReference};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
 use skiff_controller::{Clock, Recorder, Regarding, change_status};
 use skiff_meta::{Reason, Status};
@@ -201,7 +201,7 @@ impl Binder {
         match promise {
             Promise::Keep => {}
             Promise::Set(node) => status["nominatedNodeName"] = node.into(),
-            Promise::Withdraw => status["nominatedNodeName"] = serde_json::Value::Null,
+            Promise::Withdraw => status["nominatedNodeName"] = skiff_json::Value::Null,
         }
         let (namespace, name) = (pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
         if let Err(e) = self.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&json!({"status": status}))).await {
@@ -211,7 +211,7 @@ impl Binder {
 }
 
 /// The condition of a pod that has no node, since when it says so, and of which generation.
-fn not_scheduled(pod: &Pod, said: Option<&PodCondition>, reason: &str, message: &str, now: &str) -> serde_json::Value {
+fn not_scheduled(pod: &Pod, said: Option<&PodCondition>, reason: &str, message: &str, now: &str) -> skiff_json::Value {
     let since = said
         .filter(|c| c.status == "False")
         .and_then(|c| c.last_transition_time.as_ref())
@@ -225,10 +225,10 @@ mod tests {
 
     #[test]
     fn a_condition_tells_its_generation_and_keeps_its_time() {
-        let pod: Pod = serde_json::from_value(json!({"metadata": {"generation": 3}})).unwrap();
+        let pod: Pod = skiff_json::from_value(json!({"metadata": {"generation": 3}})).unwrap();
         let first = not_scheduled(&pod, None, "Unschedulable", "m", "2026-01-01T00:00:09Z");
         assert_eq!(first, json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "m", "lastTransitionTime": "2026-01-01T00:00:09Z", "observedGeneration": 3}));
-        let said: PodCondition = serde_json::from_value(first).unwrap();
+        let said: PodCondition = skiff_json::from_value(first).unwrap();
         let again = not_scheduled(&pod, Some(&said), "Unschedulable", "other", "2026-01-01T00:00:20Z");
         assert_eq!((&again["lastTransitionTime"], &again["message"]), (&json!("2026-01-01T00:00:09Z"), &json!("other")));
     }

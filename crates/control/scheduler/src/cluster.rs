@@ -58,7 +58,7 @@ impl Cluster {
     pub fn budgets(&self) -> Vec<Budget> {
         let budget = |b: PodDisruptionBudget| {
             let spec = b.spec.unwrap_or_default();
-            let selector = spec.selector.and_then(|s| serde_json::to_value(s).ok());
+            let selector = spec.selector.and_then(|s| skiff_json::to_value(s).ok());
             Budget {
                 namespace: b.metadata.namespace.unwrap_or_default(),
                 selector: LabelSelector::from_json(selector.as_ref()).unwrap_or_else(|_| LabelSelector::nothing()),
@@ -130,7 +130,7 @@ fn pod_changed(snapshot: &Mutex<Snapshot>, queue: &PodQueue, nominated: &Nominat
         let before = c.old.as_ref().map(|o| Glance(&o.bytes));
         follow_promise(nominated, key, (&seen, before.as_ref()), c);
         if before.is_none_or(|before| NEWS.iter().any(|path| before.at(path) != seen.at(path))) {
-            queue.add(key, seen.at(PRIORITY).and_then(|p| serde_json::from_slice(p).ok()).unwrap_or(0));
+            queue.add(key, seen.at(PRIORITY).and_then(|p| skiff_json::from_slice(p).ok()).unwrap_or(0));
         }
     } else {
         nominated.lock().remove(key);
@@ -158,7 +158,7 @@ impl<'a> Glance<'a> {
         skiff_codec::text_at(self.0, path).unwrap_or_default()
     }
     fn ours(&self) -> bool {
-        self.at(SCHEDULER).is_none_or(|s| serde_json::from_slice::<&str>(s).is_ok_and(|s| s == NAME))
+        self.at(SCHEDULER).is_none_or(|s| skiff_json::from_slice::<&str>(s).is_ok_and(|s| s == NAME))
     }
     fn over(&self) -> bool {
         matches!(self.text(PHASE), "Succeeded" | "Failed")

@@ -49,7 +49,7 @@ fn of_labels(labels: &Labels) -> LabelSelector {
     s
 }
 fn of_wire(selector: &Wire) -> Option<LabelSelector> {
-    LabelSelector::from_json(serde_json::to_value(selector).ok().as_ref()).ok()
+    LabelSelector::from_json(skiff_json::to_value(selector).ok().as_ref()).ok()
 }
 
 fn service_changed(known: &mut BTreeMap<String, BTreeMap<String, Labels>>, c: &Change) {

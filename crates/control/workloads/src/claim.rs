@@ -1,6 +1,6 @@
 //! Which objects a controller owns: adoption and release by selector and controller reference.
 use crate::view::{Meta, OwnerRef};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::LabelSelector;
 
 /// What to do about one candidate.

@@ -1,5 +1,5 @@
 //! Short names of templates.
-use serde_json::Value;
+use skiff_json::Value;
 
 const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
 
@@ -25,7 +25,7 @@ impl Fnv {
     fn value(&mut self, v: &Value) {
         match v {
             Value::Object(m) => {
-                let mut keys: Vec<&String> = m.keys().collect();
+                let mut keys: Vec<_> = m.keys().collect();
                 keys.sort();
                 self.bytes(b"{");
                 for k in keys {
@@ -51,7 +51,7 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn stable_and_told_apart() {
         let a = json!({"a": 1, "b": ["x"]});

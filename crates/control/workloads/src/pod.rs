@@ -1,7 +1,7 @@
 //! Pods as controllers see them.
 use crate::view::{Condition, Time, View, condition};
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use std::{cmp::Ordering, collections::HashMap};
 
 pub type Pod = View<PodSpec, PodStatus>;
@@ -172,11 +172,11 @@ fn phase_order(p: &Pod) -> u8 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     /// `name phase ready-since node`; phase with a `-` is being deleted.
     pub(crate) fn pod(name: &str, phase: &str, ready: Option<i64>, node: &str) -> Pod {
-        let mut p: Pod = serde_json::from_value(
+        let mut p: Pod = skiff_json::from_value(
             json!({"metadata": {"name": name, "uid": name, "namespace": "n"}, "spec": {"nodeName": node}, "status": {"phase": phase.trim_end_matches('-')}}),
         )
         .unwrap();

@@ -6,7 +6,7 @@ pub(crate) use shell::Revisions;
 
 use crate::view::{Meta, Selector};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]

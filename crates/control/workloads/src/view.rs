@@ -2,7 +2,7 @@
 //!
 //! A view is never written back: writes edit the object's own JSON, so that a field this crate does not know is kept.
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_controller::Regarding;
 use skiff_informer::{Row, key_of};
 use skiff_meta::{LabelSelector, Status, Timestamp};
@@ -114,7 +114,7 @@ impl<S: DeserializeOwned + Default, T: DeserializeOwned + Default> View<S, T> {
         Self::read(&row.bytes)
     }
     pub fn read(bytes: &[u8]) -> Result<Self, Status> {
-        serde_json::from_slice(&skiff_meta::unmanaged(bytes)).map_err(|e| Status::internal(format!("read an object: {e}")))
+        skiff_json::from_slice(&skiff_meta::unmanaged(bytes)).map_err(|e| Status::internal(format!("read an object: {e}")))
     }
 }
 
@@ -207,7 +207,7 @@ mod tests {
     }
     #[test]
     fn times_are_strings() {
-        let t: Time = serde_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
-        assert_eq!(serde_json::to_string(&t).unwrap(), "\"2026-01-01T00:00:00Z\"");
+        let t: Time = skiff_json::from_str("\"2026-01-01T00:00:00Z\"").unwrap();
+        assert_eq!(skiff_json::to_string(&t).unwrap(), "\"2026-01-01T00:00:00Z\"");
     }
 }

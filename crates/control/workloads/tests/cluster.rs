@@ -1,5 +1,5 @@
 //! All controllers against an API in memory, with a node that runs whatever is there.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, Target, fake::Fake};
 use skiff_controller::{HeldClock, Queue, Recorder};
 use skiff_informer::{Informer, Informers, Selection, split_key};
@@ -48,11 +48,11 @@ impl Cluster {
         self.client.create_bytes(Target::new(resource, "n", ""), object.to_string()).await.unwrap();
     }
     async fn get(&self, resource: GroupVersionResource, name: &str) -> Value {
-        serde_json::from_slice(&self.client.get_bytes(Target::new(resource, "n", name)).await.unwrap()).unwrap()
+        skiff_json::from_slice(&self.client.get_bytes(Target::new(resource, "n", name)).await.unwrap()).unwrap()
     }
     async fn list(&self, resource: GroupVersionResource) -> Vec<Value> {
         let page = self.client.list_bytes(resource, "n", &ListParams::default()).await.unwrap();
-        page.items.iter().map(|b| serde_json::from_slice(b).unwrap()).collect()
+        page.items.iter().map(|b| skiff_json::from_slice(b).unwrap()).collect()
     }
     async fn patch(&self, resource: GroupVersionResource, name: &str, patch: Value) {
         self.client.patch_bytes(Target::new(resource, "n", name), PatchBody::merge(&patch)).await.unwrap();
@@ -61,7 +61,7 @@ impl Cluster {
     async fn until(&self, resource: GroupVersionResource, name: &str, done: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..200_000 {
             if let Ok(bytes) = self.client.get_bytes(Target::new(resource.clone(), "n", name)).await {
-                let v = serde_json::from_slice(&bytes).unwrap();
+                let v = skiff_json::from_slice(&bytes).unwrap();
                 if done(&v) {
                     return v;
                 }
@@ -88,7 +88,7 @@ async fn kubelet(client: Client, queue: Queue, exit: fn(&str) -> &'static str) {
         let (namespace, name) = split_key(&key);
         let target = Target::new(pods(), namespace, name);
         let Ok(bytes) = client.get_bytes(target.clone()).await else { continue };
-        let mut pod: Value = serde_json::from_slice(&bytes).unwrap();
+        let mut pod: Value = skiff_json::from_slice(&bytes).unwrap();
         let phase = pod["status"]["phase"].as_str().unwrap_or_default().to_owned();
         let over = matches!(phase.as_str(), "Succeeded" | "Failed");
         if !pod["metadata"]["deletionTimestamp"].is_null() {

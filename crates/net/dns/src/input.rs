@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub struct InputError {
     kind: &'static str,
     #[source]
-    source: serde_json::Error,
+    source: skiff_json::Error,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,7 +114,7 @@ struct RawConditions {
 }
 
 fn parse(bytes: &[u8], kind: &'static str) -> Result<Raw, InputError> {
-    serde_json::from_slice(bytes).map_err(|source| InputError { kind, source })
+    skiff_json::from_slice(bytes).map_err(|source| InputError { kind, source })
 }
 
 fn ports(raw: Option<Vec<RawPort>>) -> Vec<DnsPort> {

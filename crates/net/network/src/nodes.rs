@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_a_node_object_says_of_its_network() {
         let node: Node =
-            serde_json::from_value(serde_json::json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24", "no"]},
+            skiff_json::from_value(skiff_json::json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24", "no"]},
             "status": {"addresses": [{"type": "Hostname", "address": "a"}, {"type": "InternalIP", "address": "192.0.2.7"}]}}))
         .unwrap();
         let net = net_of("a", &node);

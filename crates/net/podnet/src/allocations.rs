@@ -45,7 +45,7 @@ impl Allocations {
     pub fn load(path: &Path) -> Result<Self, PodNetError> {
         let fail = |source| PodNetError::File { step: "read the allocations", path: path.to_owned(), source };
         match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| fail(error.into())),
+            Ok(bytes) => skiff_json::from_slice(&bytes).map_err(|error| fail(error.into())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(fail(error)),
         }
@@ -54,7 +54,7 @@ impl Allocations {
     /// Written beside the file and renamed over it. Without fsync: a machine that went down has no pods to remember.
     pub fn store(&self, path: &Path) -> Result<(), PodNetError> {
         let fail = |source| PodNetError::File { step: "write the allocations", path: path.to_owned(), source };
-        let bytes = serde_json::to_vec(self).map_err(|error| fail(error.into()))?;
+        let bytes = skiff_json::to_vec(self).map_err(|error| fail(error.into()))?;
         let beside = path.with_extension("new");
         let mut file = File::create(&beside).map_err(fail)?;
         file.write_all(&bytes).map_err(fail)?;

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub struct InputError {
     kind: &'static str,
     #[source]
-    source: serde_json::Error,
+    source: skiff_json::Error,
 }
 
 /// A Service that has addresses to proxy. Headless and ExternalName ones have none.
@@ -178,7 +178,7 @@ fn parse_all<T: std::str::FromStr>(texts: Option<Vec<String>>) -> Vec<T> {
 impl Service {
     /// `None` when there is nothing to proxy: headless, ExternalName, or handed to another proxy by its label.
     pub fn from_json(bytes: &[u8]) -> Result<Option<Self>, InputError> {
-        let raw: RawService = serde_json::from_slice(bytes).map_err(|source| InputError { kind: "Service", source })?;
+        let raw: RawService = skiff_json::from_slice(bytes).map_err(|source| InputError { kind: "Service", source })?;
         let labels = raw.metadata.labels.unwrap_or_default();
         let spec = raw.spec;
         if spec.r#type == "ExternalName" || labels.contains_key("service.kubernetes.io/service-proxy-name") {
@@ -257,7 +257,7 @@ struct RawHint {
 impl Slice {
     /// `None` when the slice belongs to no Service, or holds names instead of addresses.
     pub fn from_json(bytes: &[u8]) -> Result<Option<Self>, InputError> {
-        let raw: RawSlice = serde_json::from_slice(bytes).map_err(|source| InputError { kind: "EndpointSlice", source })?;
+        let raw: RawSlice = skiff_json::from_slice(bytes).map_err(|source| InputError { kind: "EndpointSlice", source })?;
         let Some(service) = raw.metadata.labels.and_then(|mut l| l.remove("kubernetes.io/service-name")) else {
             return Ok(None);
         };

@@ -87,12 +87,12 @@ fn outcome(csr: &CertificateSigningRequest) -> Result<Option<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn what_becomes_of_a_request() {
         let csr = |status| {
-            serde_json::from_value::<CertificateSigningRequest>(json!({"metadata": {}, "spec": {"request": "", "signerName": "s"}, "status": status})).unwrap()
+            skiff_json::from_value::<CertificateSigningRequest>(json!({"metadata": {}, "spec": {"request": "", "signerName": "s"}, "status": status})).unwrap()
         };
         assert_eq!(outcome(&csr(json!({}))).unwrap(), None);
         assert_eq!(outcome(&csr(json!({"certificate": "cGVt"}))).unwrap().as_deref(), Some("pem"));

@@ -26,7 +26,7 @@ pub enum Error {
     #[error("{what} expands to more than {ratio} times its compressed size")]
     Ratio { what: String, ratio: u64 },
     #[error("decoding {what}")]
-    Json { what: String, #[source] source: serde_json::Error },
+    Json { what: String, #[source] source: skiff_json::Error },
     #[error("{what}: {reason}")]
     Malformed { what: String, reason: String },
     #[error("no image in {reference} for platform {platform}")]

@@ -146,7 +146,7 @@ struct RawRun {
     working_dir: Option<String>,
     user: Option<String>,
     stop_signal: Option<String>,
-    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    volumes: Option<BTreeMap<String, skiff_json::Value>>,
     labels: Option<BTreeMap<String, String>>,
 }
 
@@ -171,7 +171,7 @@ impl Config {
 }
 
 pub(crate) fn json<'a, T: Deserialize<'a>>(what: &str, bytes: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|source| Error::Json { what: what.to_owned(), source })
+    skiff_json::from_slice(bytes).map_err(|source| Error::Json { what: what.to_owned(), source })
 }
 
 #[cfg(test)]

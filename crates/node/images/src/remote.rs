@@ -219,9 +219,9 @@ fn parameters(text: &str) -> BTreeMap<String, String> {
 
 /// The text of a registry's error document.
 fn message(body: &[u8]) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let document: skiff_json::Value = skiff_json::from_slice(body).ok()?;
     let first = document.get("errors")?.get(0)?;
-    let part = |key| first.get(key).and_then(serde_json::Value::as_str).unwrap_or_default();
+    let part = |key| first.get(key).and_then(skiff_json::Value::as_str).unwrap_or_default();
     Some(format!("{}: {}", part("code"), part("message")))
 }
 

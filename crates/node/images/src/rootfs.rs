@@ -57,7 +57,7 @@ pub fn prepare(store: &Store, container: &ContainerId, image: &Digest, layers: &
     for dir in [&dirs.upper, &dirs.work, &dirs.merged] {
         fs::create_dir_all(dir).map_err(Error::io("making the directory", dir))?;
     }
-    let names = serde_json::to_vec(layers).map_err(|source| Error::Json { what: "layer names".to_owned(), source })?;
+    let names = skiff_json::to_vec(layers).map_err(|source| Error::Json { what: "layer names".to_owned(), source })?;
     // Whole or not at all, but not waited for: a machine that went down has nothing mounted.
     for (name, bytes) in [("image", image.to_string().into_bytes()), ("layers.json", names)] {
         let (path, scratch) = (dirs.base.join(name), store.scratch());
@@ -178,7 +178,7 @@ pub fn prepared(store: &Store) -> Result<Vec<Prepared>> {
         let Some(name) = entry.ok().and_then(|entry| entry.file_name().into_string().ok()) else { continue };
         let layers = fs::read(dir.join(&name).join("layers.json")).unwrap_or_default();
         let image = fs::read_to_string(dir.join(&name).join("image")).ok().and_then(|text| text.parse().ok());
-        found.push(Prepared { container: ContainerId::new(name), image, layers: serde_json::from_slice(&layers).unwrap_or_default() });
+        found.push(Prepared { container: ContainerId::new(name), image, layers: skiff_json::from_slice(&layers).unwrap_or_default() });
     }
     Ok(found)
 }

@@ -283,7 +283,7 @@ impl Store {
         let mut images = state.images.clone();
         let result = change(&mut images);
         if worth_writing(&state.images, &images) || images.iter().any(|(id, r)| r.last_used - state.used.get(id).copied().unwrap_or_default() >= USED_EVERY) {
-            let bytes = serde_json::to_vec(&images.values().collect::<Vec<_>>())
+            let bytes = skiff_json::to_vec(&images.values().collect::<Vec<_>>())
                 .map_err(|source| Error::Json { what: "image records".to_owned(), source })?;
             write_atomically(&self.dir.join("images.json"), &self.scratch(), &bytes)?;
             state.used = used_of(&images);
@@ -369,7 +369,7 @@ fn names(dir: &Path) -> Result<Vec<String>> {
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let bytes = serde_json::to_vec(value).map_err(|source| Error::Json { what: path.display().to_string(), source })?;
+    let bytes = skiff_json::to_vec(value).map_err(|source| Error::Json { what: path.display().to_string(), source })?;
     fs::write(path, bytes).map_err(Error::io("writing", path))
 }
 

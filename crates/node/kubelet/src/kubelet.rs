@@ -51,7 +51,7 @@ impl Handle {
         self.agent.pods.all().len()
     }
     /// The node's statistics in the form of `/stats/summary`, for a metrics API in the same process.
-    pub async fn summary(&self) -> serde_json::Value {
+    pub async fn summary(&self) -> skiff_json::Value {
         crate::stats::summary(&self.agent).await
     }
     /// Waits until the node agent has been told to stop.

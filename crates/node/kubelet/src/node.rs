@@ -5,7 +5,7 @@ use crate::{Config, kubelet};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::PatchBody;
 use skiff_controller::{Regarding, lease::Heartbeat};
 use skiff_meta::{Quantity, Reason, Status};
@@ -192,8 +192,8 @@ async fn register(agent: &Agent, server: Option<SocketAddr>) -> Result<Node, Sta
 
 /// Conditions always (they carry the heartbeat), of the rest what differs.
 async fn send(agent: &Agent, old: Option<&NodeStatus>, wanted: &NodeStatus) -> Result<Node, Status> {
-    let mut value = serde_json::to_value(wanted).map_err(Status::internal)?;
-    let old = old.and_then(|o| serde_json::to_value(o).ok()).unwrap_or_default();
+    let mut value = skiff_json::to_value(wanted).map_err(Status::internal)?;
+    let old = old.and_then(|o| skiff_json::to_value(o).ok()).unwrap_or_default();
     if let Some(o) = value.as_object_mut() {
         o.retain(|k, v| k == "conditions" || old.get(k.as_str()) != Some(v));
     }

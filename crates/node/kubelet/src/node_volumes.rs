@@ -138,7 +138,7 @@ impl Reader for ApiReader {
             bound_object_ref: Some(bound),
             ..TokenRequestSpec::default()
         };
-        let body = serde_json::to_vec(&TokenRequest { spec: Some(spec), ..TokenRequest::default() }).map_err(|e| e.to_string())?;
+        let body = skiff_json::to_vec(&TokenRequest { spec: Some(spec), ..TokenRequest::default() }).map_err(|e| e.to_string())?;
         let target = Target::new(resource_of::<ServiceAccount>(), view::namespace(pod), account).sub("token");
         let answer: TokenRequest = decode(&self.client.create_bytes(target, body).await.map_err(text)?).map_err(text)?;
         let status = answer.status.ok_or("the TokenRequest has no status")?;
@@ -151,7 +151,7 @@ impl Reader for ApiReader {
             let found: Option<ClusterTrustBundle> = self.client.find("", name).await.map_err(text)?;
             return Ok(found.map(|b| normalized([b.spec.trust_bundle.as_str()])));
         }
-        let selector = serde_json::to_value(&p.label_selector).map_err(|e| e.to_string())?;
+        let selector = skiff_json::to_value(&p.label_selector).map_err(|e| e.to_string())?;
         let selector = LabelSelector::from_json(p.label_selector.as_ref().map(|_| &selector)).map_err(|e| e.to_string())?;
         let all: Vec<ClusterTrustBundle> = self.client.list("", &ListParams::default()).await.map_err(text)?;
         let fits = |b: &ClusterTrustBundle| {

@@ -103,19 +103,19 @@ mod tests {
 
     #[test]
     fn outcomes() {
-        let of = |status: serde_json::Value| {
-            let v = serde_json::json!({"metadata": {}, "spec": {"signerName": "s", "podName": "", "podUID": "", "serviceAccountName": "", "serviceAccountUID": "", "nodeName": "", "nodeUID": "", "stubPKCS10Request": ""}, "status": status});
-            outcome(&serde_json::from_value(v).unwrap())
+        let of = |status: skiff_json::Value| {
+            let v = skiff_json::json!({"metadata": {}, "spec": {"signerName": "s", "podName": "", "podUID": "", "serviceAccountName": "", "serviceAccountUID": "", "nodeName": "", "nodeUID": "", "stubPKCS10Request": ""}, "status": status});
+            outcome(&skiff_json::from_value(v).unwrap())
         };
         let condition =
-            |kind: &str| serde_json::json!([{"type": kind, "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
-        assert_eq!(of(serde_json::json!({})), Answer::Waiting);
+            |kind: &str| skiff_json::json!([{"type": kind, "status": "True", "reason": "R", "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+        assert_eq!(of(skiff_json::json!({})), Answer::Waiting);
         assert_eq!(
-            of(serde_json::json!({"conditions": condition("Denied")})),
+            of(skiff_json::json!({"conditions": condition("Denied")})),
             Answer::Refused("PodCertificateRequest was permanently denied: reason=\"R\" message=\"m\"".into())
         );
         let chain = "text\n-----BEGIN CERTIFICATE-----\nheader: x\n\nAAAA\n-----END CERTIFICATE-----\nmore\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----";
-        let issued = of(serde_json::json!({"conditions": condition("Issued"), "certificateChain": chain, "beginRefreshAt": "2026-01-01T01:00:00Z", "notAfter": "2026-01-01T02:00:00Z"}));
+        let issued = of(skiff_json::json!({"conditions": condition("Issued"), "certificateChain": chain, "beginRefreshAt": "2026-01-01T01:00:00Z", "notAfter": "2026-01-01T02:00:00Z"}));
         let want = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
         let time = |s: &str| s.parse::<Timestamp>().unwrap();
         assert_eq!(issued, Answer::Issued { chain: want.into(), refresh: time("2026-01-01T01:00:00Z"), expires: time("2026-01-01T02:00:00Z") });

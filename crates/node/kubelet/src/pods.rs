@@ -99,7 +99,7 @@ impl Slot {
         self.decoded(&self.bytes())
     }
     fn decoded(&self, bytes: &[u8]) -> Option<Pod> {
-        serde_json::from_slice(bytes)
+        skiff_json::from_slice(bytes)
             .map_err(|e| tracing::error!(target: "node", pod = self.name, namespace = self.namespace, error = %e, "pod cannot be decoded"))
             .ok()
     }

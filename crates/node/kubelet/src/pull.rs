@@ -125,9 +125,9 @@ impl Agent {
 /// The entries of a docker configuration that stand for the image's registry, the most specific first.
 fn auths_of(secret: &Secret, image: &str) -> Vec<PullAuth> {
     let data = secret.data.as_ref();
-    let entry = |key: &str| data.and_then(|d| d.get(key)).and_then(|b| serde_json::from_slice::<serde_json::Value>(&b.0).ok());
+    let entry = |key: &str| data.and_then(|d| d.get(key)).and_then(|b| skiff_json::from_slice::<skiff_json::Value>(&b.0).ok());
     let auths = entry(".dockerconfigjson").and_then(|v| v.get("auths").cloned()).or_else(|| entry(".dockercfg"));
-    let Some(serde_json::Value::Object(auths)) = auths else { return Vec::new() };
+    let Some(skiff_json::Value::Object(auths)) = auths else { return Vec::new() };
     let full = normalised(image);
     let mut found: Vec<(usize, PullAuth)> = auths.iter().filter_map(|(host, v)| {
         let prefix = host_of(host);
@@ -138,7 +138,7 @@ fn auths_of(secret: &Secret, image: &str) -> Vec<PullAuth> {
     found.into_iter().map(|(_, a)| a).collect()
 }
 
-fn basic(v: &serde_json::Value) -> Option<PullAuth> {
+fn basic(v: &skiff_json::Value) -> Option<PullAuth> {
     let text = |k: &str| v.get(k).and_then(|x| x.as_str()).filter(|s| !s.is_empty()).map(str::to_owned);
     if let (Some(username), Some(password)) = (text("username"), text("password")) {
         return Some(PullAuth::Basic { username, password });

@@ -80,7 +80,7 @@ async fn scan(agent: &Arc<Agent>, dir: &Path) {
     for pod in found.values() {
         let uid = view::uid(pod);
         if agent.pods.get(uid).is_none()
-            && let Ok(bytes) = serde_json::to_vec(pod)
+            && let Ok(bytes) = skiff_json::to_vec(pod)
         {
             agent.put_pod(pod, bytes.into());
         }
@@ -96,7 +96,7 @@ async fn scan(agent: &Arc<Agent>, dir: &Path) {
 /// A pod of a manifest: named after the node, with a uid out of its content.
 fn parse(bytes: &[u8], node: &str) -> Result<Pod, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| e.to_string())?;
-    let value: serde_json::Value = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
+    let value: skiff_json::Value = serde_saphyr::from_str(text).map_err(|e| e.to_string())?;
     if value.get("kind").and_then(|k| k.as_str()) != Some("Pod") {
         return Err("only a Pod can be static".into());
     }

@@ -2,7 +2,7 @@
 use crate::agent::Agent;
 use crate::machine;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_cri::{CpuStats, FsStats, MemoryStats, SandboxStats};
 
 fn time(nanos: i64) -> String {

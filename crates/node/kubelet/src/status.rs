@@ -2,7 +2,7 @@
 use crate::agent::Agent;
 use crate::pods::Slot;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_client::{PatchBody, Target, resource_of};
 use skiff_meta::Reason;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ async fn send(agent: &Agent, slot: &Slot, uid: &str, base: Option<&PodStatus>, s
 
 /// A strategic merge patch from one status to the other; None when nothing differs.
 fn changes(base: Option<&PodStatus>, status: &PodStatus) -> Option<Value> {
-    let object = |s: &PodStatus| match serde_json::to_value(s) {
+    let object = |s: &PodStatus| match skiff_json::to_value(s) {
         Ok(Value::Object(o)) => o,
         _ => Map::new(),
     };
@@ -160,12 +160,12 @@ mod tests {
     use super::*;
     #[test]
     fn only_what_changed_is_sent() {
-        let old: PodStatus = serde_json::from_str(
+        let old: PodStatus = skiff_json::from_str(
             r#"{"phase":"Pending","reason":"x","conditions":[{"type":"A","status":"True"},{"type":"B","status":"False","message":"m"}],"podIPs":[{"ip":"1"}]}"#,
         )
         .unwrap();
         let new: PodStatus =
-            serde_json::from_str(r#"{"phase":"Running","conditions":[{"type":"A","status":"True"},{"type":"B","status":"True"}],"podIPs":[{"ip":"2"}]}"#)
+            skiff_json::from_str(r#"{"phase":"Running","conditions":[{"type":"A","status":"True"},{"type":"B","status":"True"}],"podIPs":[{"ip":"2"}]}"#)
                 .unwrap();
         let want = json!({"conditions":[{"type":"B","status":"True","message":null}],"phase":"Running","podIPs":[{"$patch":"delete","ip":"1"},{"ip":"2"}],"reason":null});
         assert_eq!(changes(Some(&old), &new), Some(want));
@@ -174,8 +174,8 @@ mod tests {
     #[test]
     fn conditions_that_pass_are_taken_back() {
         let old: PodStatus =
-            serde_json::from_str(r#"{"conditions":[{"type":"PodResizeInProgress","status":"True"},{"type":"Others","status":"True"}]}"#).unwrap();
-        let new: PodStatus = serde_json::from_str(r#"{"conditions":[]}"#).unwrap();
+            skiff_json::from_str(r#"{"conditions":[{"type":"PodResizeInProgress","status":"True"},{"type":"Others","status":"True"}]}"#).unwrap();
+        let new: PodStatus = skiff_json::from_str(r#"{"conditions":[]}"#).unwrap();
         let delete = |kind: &str| json!({"$patch": "delete", "type": kind});
         assert_eq!(changes(Some(&old), &new), Some(json!({"conditions": [delete("PodResizeInProgress")]})));
         assert_eq!(changes(None, &new), Some(json!({"conditions": [delete("PodResizePending"), delete("PodResizeInProgress")]})));

@@ -34,12 +34,12 @@ fn names(pod: &Pod) -> HashSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn volumes_that_nobody_mounts_are_left_out() {
         let volume = |name: &str| json!({"name": name, "secret": {"secretName": "absent"}});
-        let mut pod: Pod = serde_json::from_value(json!({"spec": {
+        let mut pod: Pod = skiff_json::from_value(json!({"spec": {
             "initContainers": [{"name": "i", "volumeMounts": [{"name": "of-init", "mountPath": "/a"}]}],
             "containers": [{"name": "c", "volumeDevices": [{"name": "device", "devicePath": "/dev/x"}]}, {"name": "d"}],
             "ephemeralContainers": [{"name": "e", "volumeMounts": [{"name": "of-ephemeral", "mountPath": "/a"}]}],

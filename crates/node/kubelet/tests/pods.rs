@@ -68,7 +68,7 @@ impl World {
         let text = format!(
             r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"p","namespace":"ns"}},"spec":{{"nodeName":"n1","restartPolicy":"Always",{spec}}}}}"#
         );
-        self.client.create(&serde_json::from_str::<Pod>(&text).unwrap()).await.unwrap()
+        self.client.create(&skiff_json::from_str::<Pod>(&text).unwrap()).await.unwrap()
     }
     async fn pod(&self) -> Option<Pod> {
         self.client.find("ns", "p").await.unwrap()
@@ -177,7 +177,7 @@ async fn init_containers_come_first_and_a_job_pod_succeeds() {
     w.client.delete::<Pod>("ns", "p", &DeleteOptions::default().grace(1)).await.unwrap();
     w.until_gone().await;
     let text = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","restartPolicy":"Never","containers":[{"name":"a","image":"x:1","command":["exit","0"]}]}}"#;
-    w.client.create(&serde_json::from_str::<Pod>(text).unwrap()).await.unwrap();
+    w.client.create(&skiff_json::from_str::<Pod>(text).unwrap()).await.unwrap();
     w.until("Succeeded", |p| phase(p) == "Succeeded").await;
 }
 
@@ -304,9 +304,9 @@ async fn a_pod_that_vanished_while_nobody_watched_is_cleaned_up() {
 }
 
 fn with_cpu(mut p: Pod, cpu: &str) -> Pod {
-    let resources = serde_json::json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
+    let resources = skiff_json::json!({"requests": {"cpu": cpu}, "limits": {"cpu": cpu}});
     for c in p.spec.iter_mut().flat_map(|s| &mut s.containers) {
-        c.resources = Some(serde_json::from_value(resources.clone()).unwrap());
+        c.resources = Some(skiff_json::from_value(resources.clone()).unwrap());
     }
     p.metadata.generation = p.metadata.generation.map(|g| g + 1);
     p

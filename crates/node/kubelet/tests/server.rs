@@ -51,7 +51,7 @@ async fn logs_exec_and_the_gate() {
     let at = kubelet.address().unwrap();
     let text =
         r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","containers":[{"name":"a","image":"x:1"}]}}"#;
-    client.create(&serde_json::from_str::<Pod>(text).unwrap()).await.unwrap();
+    client.create(&skiff_json::from_str::<Pod>(text).unwrap()).await.unwrap();
     while client.get::<Pod>("ns", "p").await.unwrap().status.and_then(|s| s.phase).as_deref() != Some("Running") {
         tokio::task::yield_now().await;
     }

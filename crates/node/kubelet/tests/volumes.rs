@@ -17,7 +17,7 @@ impl Gate for Open {
 }
 
 fn config_map(value: &str) -> ConfigMap {
-    serde_json::from_str(&format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"cm","namespace":"ns"}},"data":{{"k":"{value}"}}}}"#)).unwrap()
+    skiff_json::from_str(&format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"cm","namespace":"ns"}},"data":{{"k":"{value}"}}}}"#)).unwrap()
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_config_map_shows_up_and_changes() {
     let text = r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","namespace":"ns"},"spec":{"nodeName":"n1","restartPolicy":"Always",
         "volumes":[{"name":"c","configMap":{"name":"cm"}},{"name":"d","downwardAPI":{"items":[{"path":"name","fieldRef":{"fieldPath":"metadata.name"}}]}},{"name":"e","emptyDir":{}},{"name":"i","image":{"reference":"artifact:1"}}],
         "containers":[{"name":"a","image":"x:1","volumeMounts":[{"name":"c","mountPath":"/c"},{"name":"d","mountPath":"/d"},{"name":"e","mountPath":"/e"},{"name":"i","mountPath":"/i"}]}]}}"#;
-    client.create(&serde_json::from_str::<Pod>(text).unwrap()).await.unwrap();
+    client.create(&skiff_json::from_str::<Pod>(text).unwrap()).await.unwrap();
     client.create(&config_map("one")).await.unwrap();
     let mounts = loop {
         tokio::task::yield_now().await;

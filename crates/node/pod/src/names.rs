@@ -22,7 +22,7 @@ pub const CONFIG_SEEN: &str = "kubernetes.io/config.seen";
 
 /// What makes a running container another one: its name and its image, as upstream. FNV-1a of 32 bits, in hex.
 pub fn container_hash(c: &Container) -> String {
-    let text = serde_json::json!({"name": c.name, "image": c.image}).to_string();
+    let text = skiff_json::json!({"name": c.name, "image": c.image}).to_string();
     let hash = text.bytes().fold(0x811c_9dc5_u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193));
     format!("{hash:x}")
 }

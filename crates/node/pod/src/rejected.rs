@@ -21,16 +21,16 @@ pub fn rejected(s: PodStatus) -> PodStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn nothing_is_said_of_what_never_was() {
-        let status: PodStatus = serde_json::from_value(
+        let status: PodStatus = skiff_json::from_value(
             json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "hostIP": "10.0.0.1",
             "conditions": [{"type": "Ready", "status": "False"}, {"type": "example.com/mine", "status": "True"}], "containerStatuses": []}),
         )
         .unwrap();
-        let left = serde_json::to_value(rejected(status)).unwrap();
+        let left = skiff_json::to_value(rejected(status)).unwrap();
         assert_eq!(left, json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "example.com/mine", "status": "True"}]}));
     }
 }

@@ -11,7 +11,7 @@ use crate::view::{self, ResourceList};
 use crate::{Observed, cgroup};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use skiff_json::json;
 use skiff_cri::{ContainerId, ContainerState, Resources};
 use skiff_meta::Quantity;
 use std::collections::BTreeMap;

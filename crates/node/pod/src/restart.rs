@@ -76,7 +76,7 @@ mod tests {
             ("Never", &format!(r#","restartPolicy":"Never"{rules}"#), 42, true),
             ("Never", &format!(r#","restartPolicy":"Never"{rules}"#), 1, false),
         ] {
-            let spec: PodSpec = serde_json::from_str(&format!(r#"{{"restartPolicy":"{pod_policy}","containers":[{{"name":"a"{container}}}]}}"#)).unwrap();
+            let spec: PodSpec = skiff_json::from_str(&format!(r#"{{"restartPolicy":"{pod_policy}","containers":[{{"name":"a"{container}}}]}}"#)).unwrap();
             assert_eq!(restarts(&spec.containers[0], &spec, exit), want, "{pod_policy} {container} {exit}");
         }
     }

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     #[test]
     fn links_and_the_api() {
-        let services: Vec<Service> = serde_json::from_str(
+        let services: Vec<Service> = skiff_json::from_str(
             r#"[{"metadata":{"name":"kubernetes","namespace":"default"},"spec":{"clusterIP":"10.43.0.1","ports":[{"name":"https","port":443}]}},
                 {"metadata":{"name":"my-db","namespace":"ns"},"spec":{"clusterIP":"10.43.0.9","ports":[{"port":5432}]}},
                 {"metadata":{"name":"head","namespace":"ns"},"spec":{"clusterIP":"None","ports":[{"port":1}]}}]"#,

@@ -5,7 +5,7 @@ use skiff_cri::{ContainerId, ContainerMetadata, ContainerState, ContainerStatus,
 
 pub fn pod(spec: &str) -> Pod {
     let text = format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u1","generation":1}},"spec":{spec}}}"#);
-    serde_json::from_str(&text).unwrap()
+    skiff_json::from_str(&text).unwrap()
 }
 
 pub fn sandbox(attempt: u32, state: SandboxState) -> SandboxStatus {

@@ -71,7 +71,7 @@ impl Shim {
     pub(crate) async fn next(&mut self) -> Result<Answer> {
         loop {
             if let Some(frame) = protocol::split(&mut self.received).map_err(lost)? {
-                return serde_json::from_slice(&frame).map_err(|error| lost(error.into()));
+                return skiff_json::from_slice(&frame).map_err(|error| lost(error.into()));
             }
             let (stream, fds) = (&self.stream, &mut self.fds);
             let mut buffer = [0; 8 << 10];

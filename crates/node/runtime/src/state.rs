@@ -261,14 +261,14 @@ impl Inner {
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let temporary = path.with_extension("tmp");
-        fs::write(&temporary, serde_json::to_vec(value)?)?;
+        fs::write(&temporary, skiff_json::to_vec(value)?)?;
         fs::rename(&temporary, path)
     };
     write().map_err(|source| RuntimeError::failed(format!("write {}", path.display()), source))
 }
 
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    skiff_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
 /// Nanoseconds since 1970.

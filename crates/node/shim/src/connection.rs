@@ -46,7 +46,7 @@ impl Connection {
     /// The next request in full, or the text of why it can't be understood.
     pub(crate) fn next(&mut self) -> Option<Result<Request, String>> {
         match protocol::split(&mut self.received) {
-            Ok(frame) => frame.map(|frame| serde_json::from_slice(&frame).map_err(|error| error.to_string())),
+            Ok(frame) => frame.map(|frame| skiff_json::from_slice(&frame).map_err(|error| error.to_string())),
             Err(_) => {
                 self.closed = true;
                 None

@@ -233,6 +233,6 @@ fn pipes(stdin: bool) -> std::io::Result<Pipes> {
 
 fn write_exit(folder: &Path, exit: &Exit) -> std::io::Result<()> {
     let temporary = folder.join(".exit.tmp");
-    fs::write(&temporary, serde_json::to_vec(exit)?)?;
+    fs::write(&temporary, skiff_json::to_vec(exit)?)?;
     fs::rename(&temporary, folder.join(EXIT))
 }

@@ -104,7 +104,7 @@ pub enum ErrorKind {
 /// A frame, ready to send.
 pub fn encode<T: Serialize>(message: &T) -> std::io::Result<Vec<u8>> {
     let mut frame = vec![0; 4];
-    serde_json::to_writer(&mut frame, message)?;
+    skiff_json::to_writer(&mut frame, message)?;
     let length = u32::try_from(frame.len() - 4).ok().filter(|length| *length as usize <= MAX_FRAME);
     let length = length.ok_or_else(|| std::io::Error::other("a frame is longer than 4 MiB"))?;
     for (slot, byte) in frame.iter_mut().zip(length.to_be_bytes()) {
@@ -142,7 +142,7 @@ mod tests {
         for byte in wire {
             received.push(byte);
             while let Some(frame) = split(&mut received).expect("split") {
-                frames.push(serde_json::from_slice::<Request>(&frame).expect("decode"));
+                frames.push(skiff_json::from_slice::<Request>(&frame).expect("decode"));
             }
         }
         assert!(matches!(frames.as_slice(), [Request::Hello { min: 1, max: 7 }, Request::List]));

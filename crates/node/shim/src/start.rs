@@ -82,7 +82,7 @@ fn prepare(folder: &Path) -> Result<Server, String> {
     let signals = [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGPIPE];
     let signals = signal::as_file(&signals).map_err(step("listen to signals"))?;
     let text = fs::read(folder.join(SPEC)).map_err(step("read the sandbox spec"))?;
-    let spec: SandboxSpec = serde_json::from_slice(&text).map_err(|error| format!("read the sandbox spec: {error}"))?;
+    let spec: SandboxSpec = skiff_json::from_slice(&text).map_err(|error| format!("read the sandbox spec: {error}"))?;
     let pause = sandbox::create(&spec).map_err(|error| error.full_message())?;
     let pause = pause.map(|(_, pidfd)| pidfd);
     // Should this fail, the pause process ends with us.

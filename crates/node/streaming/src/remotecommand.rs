@@ -3,7 +3,7 @@ use crate::negotiate::{Negotiated, Transport};
 use crate::wire::{Out, Wires, terminal_size};
 use crate::{spdy, websocket};
 use bytes::Bytes;
-use serde_json::json;
+use skiff_json::json;
 use skiff_cri::{ExecStream, RuntimeError};
 use skiff_meta::Status;
 use std::time::Duration;

@@ -38,7 +38,7 @@ async fn spdy_v4_gives_output_and_the_exit_code() {
     c.send(3, b"", true).await;
     let all = c.drain().await;
     assert_eq!((all[&5].as_slice(), all[&7].as_slice()), (&b"hello"[..], &b"oops"[..]));
-    let status: serde_json::Value = serde_json::from_slice(&all[&1]).unwrap();
+    let status: skiff_json::Value = skiff_json::from_slice(&all[&1]).unwrap();
     assert_eq!((status["reason"].as_str(), status["details"]["causes"][0]["message"].as_str()), (Some("NonZeroExitCode"), Some("3")));
     served.await.unwrap().unwrap();
 }

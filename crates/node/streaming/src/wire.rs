@@ -51,7 +51,7 @@ pub struct Wires {
 
 /// A message of the resize channel: `{"Width":80,"Height":24}`.
 pub fn terminal_size(message: &[u8]) -> Option<TerminalSize> {
-    let v: serde_json::Value = serde_json::from_slice(message).ok()?;
-    let n = |k: &str| v.get(k).and_then(serde_json::Value::as_u64).and_then(|n| u16::try_from(n).ok());
+    let v: skiff_json::Value = skiff_json::from_slice(message).ok()?;
+    let n = |k: &str| v.get(k).and_then(skiff_json::Value::as_u64).and_then(|n| u16::try_from(n).ok());
     Some(TerminalSize { columns: n("Width")?, rows: n("Height")? })
 }

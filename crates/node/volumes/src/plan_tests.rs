@@ -3,13 +3,13 @@ use crate::testing::{facts, pod};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolume, PersistentVolumeClaim, Secret};
 
 fn sources() -> Sources {
-    let config: ConfigMap = serde_json::from_str(r#"{"data":{"a":"1","b":"2"},"binaryData":{"bin":"AAE="}}"#).unwrap();
-    let secret: Secret = serde_json::from_str(r#"{"data":{"k":"cw=="}}"#).unwrap();
-    let claim: PersistentVolumeClaim = serde_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap();
-    let lost: PersistentVolumeClaim = serde_json::from_str(r#"{"metadata":{"uid":"c2"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap();
-    let unbound: PersistentVolumeClaim = serde_json::from_str(r#"{"metadata":{"uid":"c3"},"status":{"phase":"Pending"}}"#).unwrap();
+    let config: ConfigMap = skiff_json::from_str(r#"{"data":{"a":"1","b":"2"},"binaryData":{"bin":"AAE="}}"#).unwrap();
+    let secret: Secret = skiff_json::from_str(r#"{"data":{"k":"cw=="}}"#).unwrap();
+    let claim: PersistentVolumeClaim = skiff_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap();
+    let lost: PersistentVolumeClaim = skiff_json::from_str(r#"{"metadata":{"uid":"c2"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap();
+    let unbound: PersistentVolumeClaim = skiff_json::from_str(r#"{"metadata":{"uid":"c3"},"status":{"phase":"Pending"}}"#).unwrap();
     let pv: PersistentVolume =
-        serde_json::from_str(r#"{"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/data/x","type":"DirectoryOrCreate"}}}"#)
+        skiff_json::from_str(r#"{"metadata":{"name":"pv"},"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/data/x","type":"DirectoryOrCreate"}}}"#)
             .unwrap();
     Sources {
         config_maps: [("c".to_owned(), config)].into(),

@@ -5,7 +5,7 @@ use skiff_pod::field::NodeFacts;
 
 pub fn pod(spec: &str) -> Pod {
     let text = format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u1","labels":{{"a":"b"}}}},"spec":{spec}}}"#);
-    serde_json::from_str(&text).unwrap()
+    skiff_json::from_str(&text).unwrap()
 }
 
 pub fn facts() -> NodeFacts<'static> {

@@ -1,7 +1,7 @@
 //! Declarations that are read once and kept until their bytes change.
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::Value;
+use skiff_json::Value;
 use std::sync::Arc;
 
 /// What was made of a list of stored objects. The store hands out the very same bytes as long as nothing changed.
@@ -18,7 +18,7 @@ impl<T> Declared<T> {
         let mut known = self.0.lock();
         let same = known.0.len() == objects.len() && known.0.iter().zip(&objects).all(|(a, b)| a.as_ptr() == b.as_ptr() && a.len() == b.len());
         if !same {
-            let values: Vec<Value> = objects.iter().filter_map(|b| serde_json::from_slice(b).ok()).collect();
+            let values: Vec<Value> = objects.iter().filter_map(|b| skiff_json::from_slice(b).ok()).collect();
             *known = (objects, Arc::new(read(&values)));
         }
         known.1.clone()

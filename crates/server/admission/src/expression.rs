@@ -9,7 +9,7 @@ use crate::{
     versions::View,
     webhook::{matching::{Invocation, is_namespace}, review},
 };
-use serde_json::Value;
+use skiff_json::Value;
 pub(crate) use skiff_cel::RequestNames as Names;
 use skiff_cel::{Budget, EvalError, Program, Scope, from_json};
 use skiff_policy::{Attributes, Authorizer};

@@ -1,7 +1,7 @@
 //! TaintNodesByCondition: a new node is not ready until the node controller has seen that it is.
 use crate::{request::creates, value};
 use async_trait::async_trait;
-use serde_json::json;
+use skiff_json::json;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 

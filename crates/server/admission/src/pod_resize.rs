@@ -5,7 +5,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Cause, Quantity, Status};
 use skiff_policy::{Admission, Attributes};
 
@@ -61,7 +61,7 @@ fn check(pod: &Value, node: &Value) -> Result<(), (String, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn a_pod_fits_the_whole_node_or_is_refused() {

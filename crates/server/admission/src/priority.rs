@@ -6,7 +6,7 @@ use crate::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 
@@ -77,9 +77,9 @@ struct Marked {
 
 /// Of several defaults (a race made them) the one of the lowest value counts.
 fn default_class(a: &Attributes<'_>) -> Option<Class> {
-    let marked = |b: &Bytes| serde_json::from_slice::<Marked>(b).is_ok_and(|m| m.global_default);
+    let marked = |b: &Bytes| skiff_json::from_slice::<Marked>(b).is_ok_and(|m| m.global_default);
     let classes = a.lookup.list(CLASSES, "");
-    let defaults = classes.iter().filter(|b| marked(b)).filter_map(|b| serde_json::from_slice(b).ok());
+    let defaults = classes.iter().filter(|b| marked(b)).filter_map(|b| skiff_json::from_slice(b).ok());
     defaults.map(|v: Value| Class::of(&v)).min_by_key(|c| c.value)
 }
 

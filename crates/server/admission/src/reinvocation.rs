@@ -1,6 +1,6 @@
 //! What one round of those who change an object leaves to the next: who has to be asked again, since the object changed
 //! after they saw it.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_policy::Attributes;
 use std::collections::BTreeSet;
 

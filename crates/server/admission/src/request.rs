@@ -1,5 +1,5 @@
 //! What plug-ins ask of a request, and how they refuse it.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Status, unmanaged};
 use skiff_policy::Attributes;
 use skiff_request::Verb;
@@ -54,19 +54,19 @@ pub(crate) fn forbidden(a: &Attributes<'_>, why: impl AsRef<str>) -> Status {
 
 /// A stored object without its managed fields, decoded for a moment.
 pub(crate) fn stored(a: &Attributes<'_>, resource: &str, namespace: &str, name: &str) -> Option<Value> {
-    serde_json::from_slice(&unmanaged(&a.lookup.get(resource, namespace, name)?)).ok()
+    skiff_json::from_slice(&unmanaged(&a.lookup.get(resource, namespace, name)?)).ok()
 }
 
 /// A stored object's labels, in an object that has nothing else.
 pub(crate) fn stored_labels(a: &Attributes<'_>, resource: &str, namespace: &str, name: &str) -> Option<Value> {
     let bytes = a.lookup.get(resource, namespace, name)?;
-    let labels = skiff_codec::value_at(&bytes, &["metadata", "labels"]).and_then(|l| serde_json::from_slice::<Value>(l).ok());
-    Some(serde_json::json!({"metadata": {"labels": labels.unwrap_or_default()}}))
+    let labels = skiff_codec::value_at(&bytes, &["metadata", "labels"]).and_then(|l| skiff_json::from_slice::<Value>(l).ok());
+    Some(skiff_json::json!({"metadata": {"labels": labels.unwrap_or_default()}}))
 }
 
 /// All stored objects of a resource without their managed fields, decoded for a moment.
 pub(crate) fn all(a: &Attributes<'_>, resource: &str, namespace: &str) -> Vec<Value> {
-    a.lookup.list(resource, namespace).iter().filter_map(|b| serde_json::from_slice(&unmanaged(b)).ok()).collect()
+    a.lookup.list(resource, namespace).iter().filter_map(|b| skiff_json::from_slice(&unmanaged(b)).ok()).collect()
 }
 
 /// Several errors in one text, as Go's aggregate prints them.

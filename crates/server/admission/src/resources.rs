@@ -1,6 +1,6 @@
 //! Sums of the resources that a pod asks for (the pod-level sums of KEP-753 and KEP-2837).
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Side {
 
 /// The map of quantities at `path`; what is no quantity is left out (validation refuses it).
 pub(crate) fn at(v: &Value, path: &str) -> Resources {
-    value::map(v, path).into_iter().flatten().filter_map(|(k, q)| Some((k.clone(), quantity(q)?))).collect()
+    value::map(v, path).into_iter().flatten().filter_map(|(k, q)| Some((k.to_string(), quantity(q)?))).collect()
 }
 
 fn quantity(v: &Value) -> Option<Quantity> {

@@ -4,7 +4,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::{Quantity, Status};
 use skiff_policy::{Admission, Attributes};
 
@@ -47,7 +47,7 @@ fn class(a: &Attributes<'_>) -> Result<Option<Value>, Status> {
     }
 }
 
-fn same(a: Option<&Map<String, Value>>, b: Option<&Map<String, Value>>) -> bool {
+fn same(a: Option<&Map>, b: Option<&Map>) -> bool {
     let empty = Map::new();
     let (a, b) = (a.unwrap_or(&empty), b.unwrap_or(&empty));
     let quantity = |v: &Value| v.as_str().and_then(|s| s.parse::<Quantity>().ok());

@@ -3,7 +3,7 @@ use crate::request::Operation;
 use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionKind, GroupVersionResource, Status};
 use skiff_policy::{Action, Admission, Attributes, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Target, User, Verb};

@@ -1,6 +1,6 @@
 //! Requests against a fake world, the answers as upstream gives them.
 use crate::{testing::{Request, World, text}, *};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn world() -> World {
     World::of(&[

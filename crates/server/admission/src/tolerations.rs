@@ -4,7 +4,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 

@@ -1,5 +1,5 @@
 //! The object of a request in the versions that webhooks and policies want to see it in.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionKind, Status, unfold};
 use skiff_policy::Attributes;
 

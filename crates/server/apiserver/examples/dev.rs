@@ -22,8 +22,8 @@ impl Authorizer for Everything {
     async fn authorize(&self, _: &User, _: &Action) -> Decision {
         Decision::Allow
     }
-    async fn rules(&self, _: &User, _: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
-        (vec![serde_json::json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})], vec![])
+    async fn rules(&self, _: &User, _: &str) -> (Vec<skiff_json::Value>, Vec<skiff_json::Value>) {
+        (vec![skiff_json::json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]})], vec![])
     }
 }
 

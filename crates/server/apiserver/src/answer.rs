@@ -133,8 +133,8 @@ pub(crate) fn encode(form: &Form, kind: &GroupVersionKind, json: Bytes) -> Resul
 }
 
 fn pretty(json: &[u8]) -> Result<Bytes, Status> {
-    let v: serde_json::Value = serde_json::from_slice(json).map_err(Status::internal)?;
-    serde_json::to_vec_pretty(&v).map(Bytes::from).map_err(Status::internal)
+    let v: skiff_json::Value = skiff_json::from_slice(json).map_err(Status::internal)?;
+    skiff_json::to_vec_pretty(&v).map(Bytes::from).map_err(Status::internal)
 }
 
 pub(crate) fn response(code: u16, form: &Form, body: Bytes, warnings: &[String]) -> Response<Reply> {

@@ -5,7 +5,7 @@ use crate::{
     health::Check,
     tls::Tls,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_audit::Auditor;
 use skiff_policy::{Authenticator, Impersonation};
 use skiff_registry::Registry;

@@ -1,5 +1,5 @@
 //! Discovery: which groups, versions and resources there are, aggregated and in the old form, out of the table.
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::version_priority;
 use skiff_registry::table::{Resource, Rows, Subresource};
 
@@ -123,25 +123,25 @@ pub(crate) fn resource_list(rows: &Rows, group: &str, version: &str) -> Option<V
 fn flat(r: &Resource, sub: Option<&Subresource>) -> Value {
     let mut v = Map::new();
     let name = sub.map_or_else(|| r.plural.to_string(), |s| format!("{}/{}", r.plural, s.name));
-    v.insert("name".into(), name.into());
-    v.insert("singularName".into(), if sub.is_some() { "" } else { &*r.singular }.into());
-    v.insert("namespaced".into(), r.namespaced.into());
+    v.insert("name", name.into());
+    v.insert("singularName", if sub.is_some() { "" } else { &*r.singular }.into());
+    v.insert("namespaced", r.namespaced.into());
     let kind = sub.map_or(&r.kind, |s| &s.kind.kind);
     if let Some(s) = sub.filter(|s| !s.kind.version.is_empty()) {
-        v.insert("group".into(), s.kind.group.as_ref().into());
-        v.insert("version".into(), s.kind.version.as_ref().into());
+        v.insert("group", s.kind.group.as_ref().into());
+        v.insert("version", s.kind.version.as_ref().into());
     }
-    v.insert("kind".into(), kind.as_ref().into());
-    v.insert("verbs".into(), json!(sub.map_or(r.listed_verbs(), |s| s.verbs)));
+    v.insert("kind", kind.as_ref().into());
+    v.insert("verbs", json!(sub.map_or(r.listed_verbs(), |s| s.verbs)));
     if sub.is_none() {
         if !r.short.is_empty() {
-            v.insert("shortNames".into(), json!(r.short));
+            v.insert("shortNames", json!(r.short));
         }
         if !r.categories.is_empty() {
-            v.insert("categories".into(), json!(r.categories));
+            v.insert("categories", json!(r.categories));
         }
         if r.computed.is_none() {
-            v.insert("storageVersionHash".into(), storage_hash(r).into());
+            v.insert("storageVersionHash", storage_hash(r).into());
         }
     }
     v.into()

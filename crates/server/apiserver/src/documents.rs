@@ -12,7 +12,7 @@ use crate::{
     version, zpages,
 };
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Reason, Status, Timestamp};
 use skiff_request::{Query, User};
 use skiff_telemetry::metrics::Exposition;
@@ -115,7 +115,7 @@ impl Server {
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health).await),
             ("statusz", None) => zpages::answer(parts, &zpages::statusz(&self.paths())),
             ("flagz", None) => zpages::answer(parts, &zpages::flagz(&self.config.flags)),
-            ("", None) => Ok(indented(&serde_json::json!({"paths": self.paths()}))),
+            ("", None) => Ok(indented(&skiff_json::json!({"paths": self.paths()}))),
             _ => Err(not_found()),
         }
     }
@@ -364,6 +364,6 @@ fn text(media: &'static str, body: String) -> Response<Reply> {
 
 /// Documents that are always laid out for people.
 fn indented(v: &Value) -> Response<Reply> {
-    let body = serde_json::to_vec_pretty(v).unwrap_or_default();
+    let body = skiff_json::to_vec_pretty(v).unwrap_or_default();
     answer::response(200, &Form::JSON, body.into(), &[])
 }

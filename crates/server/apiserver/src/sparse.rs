@@ -2,7 +2,7 @@
 //! bytes are passed over that way instead of being decoded.
 //!
 //! Stored bytes are canonical JSON, so nothing is checked here. What is written otherwise is decoded as a whole.
-use serde_json::{Map, Value, value::RawValue};
+use skiff_json::{Map, Value, RawValue};
 use skiff_codec::{plain_string, string_end, value_end};
 
 /// An object in both forms.
@@ -52,16 +52,16 @@ impl Unread {
 }
 
 /// Reads an object without the unread fields.
-pub(crate) fn object<'a>(bytes: &'a [u8], unread: &Unread) -> serde_json::Result<Object<'a>> {
+pub(crate) fn object<'a>(bytes: &'a [u8], unread: &Unread) -> skiff_json::Result<Object<'a>> {
     if let Some(object) = (Reader { bytes, at: 0, depth: 0, unread }).object() {
         return Ok(object);
     }
-    let value: Map<String, Value> = serde_json::from_slice(bytes)?;
+    let value: Map = skiff_json::from_slice(bytes)?;
     Ok(Object { value: Value::Object(value), metadata: any_metadata(bytes)? })
 }
 
 /// The object's metadata as it is kept.
-pub(crate) fn metadata(bytes: &[u8]) -> serde_json::Result<Option<&[u8]>> {
+pub(crate) fn metadata(bytes: &[u8]) -> skiff_json::Result<Option<&[u8]>> {
     match kept_metadata(bytes) {
         Some(found) => Ok(Some(found)),
         None => any_metadata(bytes),
@@ -94,8 +94,8 @@ struct Metadata<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-fn any_metadata(bytes: &[u8]) -> serde_json::Result<Option<&[u8]>> {
-    Ok(serde_json::from_slice::<Metadata<'_>>(bytes)?.metadata.map(|raw| raw.get().as_bytes()))
+fn any_metadata(bytes: &[u8]) -> skiff_json::Result<Option<&[u8]>> {
+    Ok(skiff_json::from_slice::<Metadata<'_>>(bytes)?.metadata.map(|raw| raw.get().as_bytes()))
 }
 
 /// Deeper objects are left to those who refuse them.
@@ -158,7 +158,7 @@ impl<'a> Reader<'a, '_> {
                 match token {
                     b"true" => Some(true.into()),
                     b"false" => Some(false.into()),
-                    _ => serde_json::from_slice(token).ok(),
+                    _ => skiff_json::from_slice(token).ok(),
                 }
             }
         }
@@ -172,7 +172,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The members of an object up to one at which `enough` was read.
-    fn members(&mut self, enough: impl Fn(&[u8], &Map<String, Value>) -> bool) -> Option<Value> {
+    fn members(&mut self, enough: impl Fn(&[u8], &Map) -> bool) -> Option<Value> {
         let (mut map, mut first) = (Map::new(), true);
         while let Some(key) = self.next_key(first)? {
             first = false;
@@ -229,7 +229,7 @@ impl<'a> Reader<'a, '_> {
             return text(plain);
         }
         let end = string_end(self.bytes, self.at)?;
-        let string = serde_json::from_slice(self.bytes.get(self.at..end)?).ok();
+        let string = skiff_json::from_slice(self.bytes.get(self.at..end)?).ok();
         self.at = end;
         string
     }
@@ -252,7 +252,7 @@ fn text(ascii: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn what_nobody_reads_is_passed_over() {
@@ -277,7 +277,7 @@ mod tests {
             b" { \"a\" : 1 , \"metadata\" : {\"name\" : \"a\"} } ",
             b"{}",
         ] {
-            assert_eq!(object(bytes, &unread).unwrap().value, serde_json::from_slice::<Value>(bytes).unwrap());
+            assert_eq!(object(bytes, &unread).unwrap().value, skiff_json::from_slice::<Value>(bytes).unwrap());
         }
         assert!(object(b"{}", &unread).unwrap().metadata.is_none());
         assert_eq!(metadata(b"{ \"metadata\" : {\"a\": 1} }").unwrap(), Some(&b"{\"a\": 1}"[..]));

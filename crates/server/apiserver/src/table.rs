@@ -1,7 +1,7 @@
 //! Tables and bare metadata: what kubectl prints, made from stored bytes for a moment.
 use crate::sparse::{self, Object, Unread};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Status, Timestamp};
 use skiff_registry::print::{Column, Columns};
 
@@ -65,7 +65,7 @@ fn write_row(source: &Source, bytes: &Bytes, Object { value: v, metadata }: &Obj
     // A row may have more cells than there are columns, as upstream's have.
     cells.resize(cells.len().max(source.columns.columns.len()), Value::Null);
     row.extend_from_slice(b"{\"cells\":");
-    serde_json::to_writer(&mut *row, &cells).map_err(Status::internal)?;
+    skiff_json::to_writer(&mut *row, &cells).map_err(Status::internal)?;
     match source.include {
         Include::None => row.extend_from_slice(b",\"object\":null"),
         Include::Metadata => {
@@ -133,7 +133,7 @@ fn partial(metadata: Option<&[u8]>, source: &Source, out: &mut Vec<u8>) -> Resul
 
 /// Metadata without annotations that are fields of upstream's inner types.
 fn without_inner(metadata: &[u8], inner: &[&str]) -> Result<Vec<u8>, Status> {
-    let mut v: Value = serde_json::from_slice(metadata).map_err(Status::internal)?;
+    let mut v: Value = skiff_json::from_slice(metadata).map_err(Status::internal)?;
     if let Some(m) = v.as_object_mut()
         && let Some(notes) = m.get_mut("annotations").and_then(Value::as_object_mut)
     {
@@ -142,7 +142,7 @@ fn without_inner(metadata: &[u8], inner: &[&str]) -> Result<Vec<u8>, Status> {
             m.shift_remove("annotations");
         }
     }
-    serde_json::to_vec(&v).map_err(Status::internal)
+    skiff_json::to_vec(&v).map_err(Status::internal)
 }
 
 /// Appends an object's metadata alone.
@@ -169,9 +169,9 @@ mod tests {
     use skiff_registry::print;
 
     fn event(columns: Columns, first: bool) -> Value {
-        let source = Source { columns, now: Timestamp(1_800_000_000), include: Include::None, version: "v1" };
+        let source = Source { columns, now: Timestamp(1_800_000_000), include: Include::None, version: "v1", inner: &[] };
         let object = json!({"metadata": {"name": "x", "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {}}).to_string();
-        serde_json::from_slice(&of_event(&source, &object.into(), first).unwrap()).unwrap()
+        skiff_json::from_slice(&of_event(&source, &object.into(), first).unwrap()).unwrap()
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `/version`: what clients compare themselves with.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 /// The release of the Kubernetes API that is served.
 pub(crate) const GIT_VERSION: &str = "v1.37.2";

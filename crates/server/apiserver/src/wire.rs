@@ -11,7 +11,7 @@ fn failed(kind: &GroupVersionKind, e: &DecodeError) -> Status {
 }
 
 pub(crate) fn yaml(json: &[u8]) -> Result<Bytes, Status> {
-    let v = serde_json::from_slice(json).map_err(Status::internal)?;
+    let v = skiff_json::from_slice(json).map_err(Status::internal)?;
     Ok(skiff_codec::json_to_yaml(&v).into())
 }
 

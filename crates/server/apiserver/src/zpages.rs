@@ -8,7 +8,7 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, header, request::Parts};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Reason, Status, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},

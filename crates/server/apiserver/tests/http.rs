@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_apiserver::{Config, Handle, Server, Tls, TlsMaterial};
 use skiff_audit::{Auditor, Batching, LogOptions, Mode, Policy, Setup};
 use skiff_meta::Status;
@@ -127,7 +127,7 @@ impl World {
     }
     async fn json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> (StatusCode, Value) {
         let (status, _, body) = self.call(method, path, headers, body).await;
-        (status, serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&body))))
+        (status, skiff_json::from_slice(&body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&body))))
     }
 }
 
@@ -355,7 +355,7 @@ async fn requests_are_recorded() {
     w.handle.stop(std::time::Duration::from_secs(5)).await;
     auditor.stop(std::time::Duration::from_secs(5)).await;
     let text = std::fs::read_to_string(&path).unwrap();
-    let events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let events: Vec<Value> = text.lines().map(|l| skiff_json::from_str(l).unwrap()).collect();
     let told = |e: &Value| [&e["stage"], &e["verb"], &e["level"], &e["responseStatus"]["code"], &e["annotations"]["authorization.k8s.io/decision"]].map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).join(" ");
     assert_eq!(
         events.iter().map(told).collect::<Vec<_>>(),
@@ -385,7 +385,7 @@ async fn watches_stream_and_end_with_the_server() {
     let mut watch = w.send(true, request).await.into_body();
     w.call("POST", MAPS, &[], map("x")).await;
     let frame = watch.frame().await.unwrap().unwrap().into_data().unwrap();
-    let v: Value = serde_json::from_slice(&frame).unwrap();
+    let v: Value = skiff_json::from_slice(&frame).unwrap();
     assert_eq!((&v["type"], &v["object"]["metadata"]["name"], frame.last()), (&json!("ADDED"), &json!("x"), Some(&b'\n')));
     let World { handle, .. } = w;
     tokio::join!(handle.stop(std::time::Duration::from_secs(5)), async {

@@ -2,7 +2,7 @@
 use crate::policy::{Level, Stage};
 use bytes::Bytes;
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use skiff_json::{Value, RawValue};
 use skiff_meta::MicroTime;
 use skiff_request::{Target, User};
 use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
@@ -89,7 +89,7 @@ pub(crate) struct Status {
 impl Status {
     /// The bounded parts of an error or of a Status that was answered.
     pub fn of(s: &skiff_meta::Status) -> Self {
-        let v: Value = serde_json::from_slice(&s.to_json()).unwrap_or_default();
+        let v: Value = skiff_json::from_slice(&s.to_json()).unwrap_or_default();
         let text = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
         Self { metadata: BTreeMap::new(), status: text("status"), message: text("message"), reason: text("reason"), details: v.get("details").filter(|d| !d.is_null()).cloned(), code: s.code }
     }
@@ -153,7 +153,7 @@ const HEAD: &[u8] = br#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","#;
 impl Event {
     /// The event at a stage, without kind and apiVersion, as it stands in a list. `bodies`: with the objects.
     pub fn json(&self, stage: Stage, at: SystemTime, annotations: &BTreeMap<String, String>, bodies: bool) -> Bytes {
-        let raw = |b: &'_ Option<Bytes>| b.as_ref().filter(|_| bodies).and_then(|b| serde_json::from_slice::<&RawValue>(b).ok().map(ToOwned::to_owned));
+        let raw = |b: &'_ Option<Bytes>| b.as_ref().filter(|_| bodies).and_then(|b| skiff_json::from_slice::<&RawValue>(b).ok().map(ToOwned::to_owned));
         let (request, response) = (raw(&self.request), raw(&self.response));
         let time = |t: SystemTime| MicroTime::from_system(t).to_string();
         let received = self.received.unwrap_or(at);
@@ -175,7 +175,7 @@ impl Event {
             stage_timestamp: time(if stage == Stage::RequestReceived { received } else { at }),
             annotations,
         };
-        serde_json::to_vec(&wire).unwrap_or_default().into()
+        skiff_json::to_vec(&wire).unwrap_or_default().into()
     }
 
     /// One line for people, as upstream's `legacy` format has it.
@@ -222,7 +222,7 @@ pub(crate) fn list(events: &[Bytes]) -> Vec<u8> {
 
 /// An object as one line of JSON, if that is what it is; without managed fields where they are not wanted.
 pub(crate) fn body(json: &[u8], omit_managed_fields: bool) -> Option<(Bytes, Value)> {
-    let mut v: Value = serde_json::from_slice(json).ok()?;
+    let mut v: Value = skiff_json::from_slice(json).ok()?;
     if omit_managed_fields {
         let strip = |v: &mut Value| drop(v["metadata"].as_object_mut().map(|m| m.remove("managedFields")));
         if v.get("metadata").is_some() {
@@ -236,7 +236,7 @@ pub(crate) fn body(json: &[u8], omit_managed_fields: bool) -> Option<(Bytes, Val
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     use skiff_meta::GroupVersionResource;
     use std::time::Duration;
 
@@ -269,7 +269,7 @@ mod tests {
             String::from_utf8(line).unwrap(),
             r#"{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Request","auditID":"i","stage":"ResponseComplete","requestURI":"/apis/apps/v1/namespaces/a/deployments","verb":"create","user":{"username":"ann","groups":["dev"]},"impersonatedUser":{"username":"bob","groups":["ops"]},"sourceIPs":["10.0.0.1"],"userAgent":"kubectl","objectRef":{"resource":"deployments","namespace":"a","name":"x","uid":"u","apiGroup":"apps","apiVersion":"v1"},"responseStatus":{"metadata":{},"code":201},"requestObject":{"a":1},"requestReceivedTimestamp":"1970-01-01T00:00:01.000001Z","stageTimestamp":"1970-01-01T00:00:02.000000Z","annotations":{"authorization.k8s.io/decision":"allow"}}"#
         );
-        let bare: Value = serde_json::from_slice(&event().json(Stage::RequestReceived, at, &BTreeMap::new(), false)).unwrap();
+        let bare: Value = skiff_json::from_slice(&event().json(Stage::RequestReceived, at, &BTreeMap::new(), false)).unwrap();
         assert_eq!((bare.get("requestObject"), bare.get("annotations"), &bare["stageTimestamp"]), (None, None, &json!("1970-01-01T00:00:01.000001Z")));
         let text = String::from_utf8(event().line(Stage::ResponseComplete, at).to_vec()).unwrap();
         assert!(text.starts_with("1970-01-01T00:00:01.000001Z AUDIT: id=\"i\" stage=\"ResponseComplete\" ip=\"10.0.0.1\" method=\"create\" user=\"ann\""), "{text}");
@@ -281,7 +281,7 @@ mod tests {
         let (bytes, _) = body(b"{\n \"metadata\": {\"managedFields\": [1], \"name\": \"x\"}, \"items\": [{\"metadata\": {\"managedFields\": []}}]}", true).unwrap();
         assert_eq!(bytes, r#"{"metadata":{"name":"x"},"items":[{"metadata":{}}]}"#);
         assert!(body(b"{", false).is_none());
-        let v: Value = serde_json::from_slice(&list(&[Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{}")])).unwrap();
+        let v: Value = skiff_json::from_slice(&list(&[Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{}")])).unwrap();
         assert_eq!((&v["kind"], &v["items"]), (&json!("EventList"), &json!([{"a": 1}, {}])));
     }
 }

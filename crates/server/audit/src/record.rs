@@ -5,7 +5,7 @@ use crate::{
     policy::{Asked, Level, Stage, Verdict},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_request::{Notes, Target, User};
 use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
@@ -114,7 +114,7 @@ impl Record {
             let Some((bytes, v)) = body(json, self.verdict.omit_managed_fields) else { return };
             self.event.request = Some(bytes);
             self.learn(&v["metadata"]);
-        } else if let Ok(Named { metadata: Some(m) }) = serde_json::from_slice(json) {
+        } else if let Ok(Named { metadata: Some(m) }) = skiff_json::from_slice(json) {
             self.learn(&m);
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     };
     use bytes::Bytes;
     use parking_lot::Mutex;
-    use serde_json::json;
+    use skiff_json::json;
     use skiff_meta::{GroupVersionResource, Reason};
 
     #[derive(Clone, Default)]
@@ -212,7 +212,7 @@ mod tests {
             if self.1 {
                 return Err(OutletError::Ended);
             }
-            self.0.lock().extend(events.iter().map(|e| serde_json::from_slice::<Value>(e).unwrap()));
+            self.0.lock().extend(events.iter().map(|e| skiff_json::from_slice::<Value>(e).unwrap()));
             Ok(())
         }
     }

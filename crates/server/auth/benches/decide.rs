@@ -4,7 +4,7 @@
 #[path = "../tests/world/mod.rs"]
 mod world;
 
-use serde_json::json;
+use skiff_json::json;
 use skiff_auth::Chain;
 use skiff_auth::token::{Issuer, Keys};
 use skiff_meta::GroupVersionResource;

@@ -2,7 +2,7 @@
 use crate::node::Nodes;
 use crate::rbac::Rbac;
 use parking_lot::RwLock;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupResource, Status};
 use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;

@@ -1,7 +1,7 @@
 //! Authorisation end to end over a store in memory.
 mod world;
 
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_auth::{Chain, Guard, StoreLookup, bootstrap, forbidden};
 use skiff_meta::{GroupVersionKind, GroupVersionResource, Reason, Status};
 use skiff_policy::{Action, Admission, Attributes, Authorizer, Decision};

@@ -1,5 +1,5 @@
 //! The bootstrap policy against upstream's own golden files, out of the Go module cache.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_auth::bootstrap;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

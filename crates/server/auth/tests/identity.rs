@@ -3,7 +3,7 @@ mod world;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_auth::token::{Issuer, Keys};
 use skiff_auth::{Certificates, FrontProxy, Rbac, Union, impersonate};
 use skiff_meta::Reason;
@@ -28,7 +28,7 @@ fn token(issued: &Value) -> String {
     issued["status"]["token"].as_str().unwrap().to_owned()
 }
 fn claims(token: &str) -> Value {
-    serde_json::from_slice(&BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
+    skiff_json::from_slice(&BASE64URL.decode(token.split('.').nth(1).unwrap()).unwrap()).unwrap()
 }
 async fn cluster() -> World {
     let world = World::new();

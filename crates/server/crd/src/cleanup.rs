@@ -4,7 +4,7 @@ use crate::{
     definition::{CLEANUP, Definition, PREFIX},
 };
 use futures::StreamExt;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionResource, Status, value::{list, set}};
 use skiff_registry::{
     strategy::definition::set_condition,
@@ -38,7 +38,7 @@ pub(crate) async fn run(all: &Definitions, name: &str, stop: &CancellationToken)
 
 fn read(all: &Definitions, name: &str) -> Option<(Value, Definition)> {
     let entry = all.registry().store().get(&format!("{PREFIX}/{name}"))?;
-    let v: Value = serde_json::from_slice(&entry.bytes).ok()?;
+    let v: Value = skiff_json::from_slice(&entry.bytes).ok()?;
     let d = Definition::read(&v);
     (d.deleting && d.cleanup).then_some((v, d))
 }

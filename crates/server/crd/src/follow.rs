@@ -18,7 +18,7 @@ use crate::{
 };
 use futures::StreamExt;
 use parking_lot::Mutex;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionResource, Reason, Revision, Status, value::{at, set}};
 use skiff_registry::{
     Registry,
@@ -75,7 +75,7 @@ impl Definitions {
         let page = me.registry.store().list(&ListQuery { prefix: PREFIX.into(), ..Default::default() });
         *me.after.lock() = page.revision;
         for e in &page.entries {
-            if let Ok(v) = serde_json::from_slice::<Value>(&e.bytes) {
+            if let Ok(v) = skiff_json::from_slice::<Value>(&e.bytes) {
                 me.place(e, &v, &Definition::read(&v));
             }
         }
@@ -166,7 +166,7 @@ impl Definitions {
 
     /// The group, when the definition's accepted names changed.
     async fn keep(self: &Arc<Self>, name: &str, entry: &Entry, tasks: &TaskTracker, stop: &CancellationToken) -> Option<String> {
-        let v: Value = match serde_json::from_slice(&entry.bytes) {
+        let v: Value = match skiff_json::from_slice(&entry.bytes) {
             Ok(v) => v,
             Err(error) => {
                 tracing::error!(target: "crd", %error, name, "a stored definition cannot be read");

@@ -4,7 +4,7 @@
 //! alone. They make no difference to what is served: the table does that.
 use crate::Definitions;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_meta::value::{at, int, text};
 use skiff_request::{Call, Target, Verb};
@@ -64,7 +64,7 @@ pub(crate) async fn run(all: &Definitions, stop: &CancellationToken) {
 
 async fn round(all: &Definitions) -> Result<(), Status> {
     let page = all.registry().store().list(&ListQuery { prefix: PREFIX.into(), ..Default::default() });
-    let present: Vec<Value> = page.entries.iter().filter_map(|e| serde_json::from_slice(&e.bytes).ok()).collect();
+    let present: Vec<Value> = page.entries.iter().filter_map(|e| skiff_json::from_slice(&e.bytes).ok()).collect();
     for step in plan(&all.group_versions(), &present) {
         let target = |name: &str| Target::new(GroupVersionResource::new("apiregistration.k8s.io", "v1", "apiservices"), "", name);
         let done = match step {

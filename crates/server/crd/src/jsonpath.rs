@@ -1,6 +1,6 @@
 //! kubectl's dialect of JSONPath, as columns, selectable fields and scale paths use it: fields, indexes, slices,
 //! wildcards, descent, filters that compare. What a path does not find is no error. Templates with text around are not here.
-use serde_json::Value;
+use skiff_json::Value;
 
 /// A compiled path.
 #[derive(Clone, Debug, PartialEq)]
@@ -195,7 +195,7 @@ fn operand(text: &str) -> Result<Operand, String> {
     if let Some(s) = unquoted(text) {
         return Ok(Operand::Literal(s.into()));
     }
-    serde_json::from_str(text).map(Operand::Literal).map_err(|_| format!("unrecognized value {text:?} in a filter"))
+    skiff_json::from_str(text).map(Operand::Literal).map_err(|_| format!("unrecognized value {text:?} in a filter"))
 }
 
 impl Step {
@@ -262,7 +262,7 @@ impl Operand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn paths_find_what_kubectl_finds() {
         let v = json!({"a": {"b": [1, 2, 3], "x.y": "z"}, "c": [{"type": "Ready", "status": "True", "n": 3}, {"type": "Other", "status": "False", "n": 5}]});

@@ -6,7 +6,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::ClientConfig;
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -164,7 +164,7 @@ impl Connection {
                 again,
             });
         }
-        serde_json::from_slice(&bytes).map_err(|e| Failed { why: format!("its answer is no JSON: {e}"), again: false })
+        skiff_json::from_slice(&bytes).map_err(|e| Failed { why: format!("its answer is no JSON: {e}"), again: false })
     }
 }
 

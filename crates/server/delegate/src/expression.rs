@@ -1,6 +1,6 @@
 //! CEL in configuration files: one variable, compiled once, evaluated within a budget.
 use skiff_cel::{Budget, EvalError, Program, Scope, Value, from_json};
-use serde_json::Value as Json;
+use skiff_json::Value as Json;
 
 /// Upstream's bill for one evaluation.
 const COST: u64 = 1_000_000;

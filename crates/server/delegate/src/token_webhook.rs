@@ -2,7 +2,7 @@
 use crate::answers::Answers;
 use crate::connection::Connection;
 use ring::digest::{SHA256, digest};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_auth::Refusal;
 use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
@@ -50,7 +50,7 @@ fn texts(v: &Value) -> Vec<String> {
 
 fn user(v: &Value) -> User {
     let text = |k: &str| v[k].as_str().unwrap_or_default().to_owned();
-    let extra: BTreeMap<_, _> = v["extra"].as_object().into_iter().flatten().map(|(k, x)| (k.clone(), texts(x))).collect();
+    let extra: BTreeMap<_, _> = v["extra"].as_object().into_iter().flatten().map(|(k, x)| (k.to_string(), texts(x))).collect();
     User { name: text("username"), uid: text("uid"), groups: texts(&v["groups"]), extra }
 }
 

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_delegate::{AuthenticationConfig, Issuers, OidcFlags};
 use skiff_request::User;
 use std::sync::Arc;

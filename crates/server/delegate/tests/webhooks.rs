@@ -2,7 +2,7 @@
 mod world;
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_delegate::{AccessWebhook, AuthorizationConfig, AuthorizerEntry, Connection, TokenWebhook};
 use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};

@@ -2,7 +2,7 @@
 //!
 //! Mandatory ones are always as they are here. Suggested ones are kept so while they carry the annotation
 //! `apf.kubernetes.io/autoupdate-spec: "true"`; see [`crate::upkeep`].
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::sync::LazyLock;
 
 /// An object of the first start, without apiVersion.

@@ -99,7 +99,7 @@ impl PathRule {
 mod tests {
     use super::*;
     use crate::Configuration;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
     use skiff_meta::GroupVersionResource;
 
     fn schema(name: &str, precedence: u64, rule: Value) -> Value {

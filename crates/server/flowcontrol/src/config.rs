@@ -1,6 +1,6 @@
 //! FlowSchemas and PriorityLevelConfigurations, read. What must always be there is there, whatever is stored.
 use crate::bootstrap;
-use serde_json::Value;
+use skiff_json::Value;
 use std::sync::Arc;
 
 /// All that is declared.
@@ -190,7 +190,7 @@ fn level(v: &Value) -> Level {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn what_must_be_there_is_there() {
         let dangling = json!({"metadata": {"name": "d"}, "spec": {"priorityLevelConfiguration": {"name": "nowhere"}}});

@@ -1,7 +1,7 @@
 //! Keeping the stored levels and schemas as they should be: what must be made, brought up to date, taken away, and which
 //! conditions are to be told. Pure: objects in, actions out.
 use crate::bootstrap::{self, AUTO_UPDATE, Declared};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::{collections::VecDeque, time::Duration};
 
 /// One of the two kinds.

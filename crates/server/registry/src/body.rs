@@ -1,7 +1,7 @@
 //! Canonical bytes of an object, with the hole where the store writes the revision.
 use bytes::Bytes;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_store::Body;
 
 /// `metadata` as Go's ObjectMeta orders it.
@@ -15,9 +15,9 @@ fn member(out: &mut Vec<u8>, first: &mut bool, key: &str, value: &Value) {
         out.push(b',');
     }
     // Writing a string or a Value to memory cannot fail.
-    let _ = serde_json::to_writer(&mut *out, key);
+    let _ = skiff_json::to_writer(&mut *out, key);
     out.push(b':');
-    let _ = serde_json::to_writer(&mut *out, value);
+    let _ = skiff_json::to_writer(&mut *out, value);
 }
 
 fn empty(v: &Value) -> bool {
@@ -36,7 +36,7 @@ fn managed(out: &mut Vec<u8>, entries: &[Value]) {
     for entry in entries {
         out.push(std::mem::replace(&mut opening, b','));
         let Value::Object(members) = entry else {
-            let _ = serde_json::to_writer(&mut *out, entry);
+            let _ = skiff_json::to_writer(&mut *out, entry);
             continue;
         };
         let mut first = true;
@@ -44,7 +44,7 @@ fn managed(out: &mut Vec<u8>, entries: &[Value]) {
         for (key, value) in members {
             match value {
                 // Whatever came here: only an object may stand there as it is.
-                Value::String(text) if key == "fieldsV1" && text.starts_with('{') && serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                Value::String(text) if key == "fieldsV1" && text.starts_with('{') && skiff_json::from_str::<IgnoredAny>(text).is_ok() => {
                     out.extend_from_slice(if std::mem::take(&mut first) { b"\"fieldsV1\":" } else { b",\"fieldsV1\":" });
                     out.extend_from_slice(text.as_bytes());
                 }
@@ -56,7 +56,7 @@ fn managed(out: &mut Vec<u8>, entries: &[Value]) {
     out.push(b']');
 }
 
-fn metadata(out: &mut Vec<u8>, meta: &Map<String, Value>) -> usize {
+fn metadata(out: &mut Vec<u8>, meta: &Map) -> usize {
     let (mut at, mut first) = (0, true);
     out.push(b'{');
     for key in META {
@@ -116,7 +116,7 @@ pub fn unstamped(body: &Body) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     use skiff_meta::Revision;
     #[test]
     fn managed_fields_are_written_out() {

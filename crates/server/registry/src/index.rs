@@ -1,7 +1,7 @@
 //! The index row of stored bytes: labels, selectable fields, owners.
 use crate::{table::Table, value};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Uid;
 use skiff_store::{Indexer, Row};
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -29,7 +29,7 @@ impl Indexer for RowIndexer {
             _ => Part::MetadataOnly,
         };
         // What has another shape than is usual (`spec` being null) is read whole.
-        let v = match only_metadata(bytes, part).map_or_else(|| indexed(bytes, part), Ok).or_else(|_| serde_json::from_slice::<Value>(bytes)) {
+        let v = match only_metadata(bytes, part).map_or_else(|| indexed(bytes, part), Ok).or_else(|_| skiff_json::from_slice::<Value>(bytes)) {
             Ok(v) => v,
             Err(error) => {
                 tracing::error!(target: "api", key, %error, "stored object is no JSON: no selector finds it");
@@ -51,13 +51,13 @@ const UNREAD: [&[&str]; 3] = [
 /// The same of kinds without selectable fields, where nothing behind the metadata need be looked at.
 fn only_metadata(bytes: &[u8], part: Part) -> Option<Value> {
     let metadata = skiff_meta::bare_metadata(bytes).filter(|_| part == Part::MetadataOnly)?;
-    let metadata = Members { part: Part::Metadata }.deserialize(&mut serde_json::Deserializer::from_slice(&metadata)).ok()?;
+    let metadata = Members { part: Part::Metadata }.deserialize(&mut skiff_json::Deserializer::from_slice(&metadata)).ok()?;
     Some(Value::Object(Map::from_iter([("metadata".to_owned(), metadata)])))
 }
 
 /// The object as far as rows are made of it.
-fn indexed(bytes: &[u8], part: Part) -> serde_json::Result<Value> {
-    let mut from = serde_json::Deserializer::from_slice(bytes);
+fn indexed(bytes: &[u8], part: Part) -> skiff_json::Result<Value> {
+    let mut from = skiff_json::Deserializer::from_slice(bytes);
     let v = Members { part }.deserialize(&mut from)?;
     from.end()?;
     Ok(v)
@@ -143,7 +143,7 @@ fn row_of(v: &Value, fields: Box<[(&'static str, Arc<str>)]>) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn what_rows_are_made_of_is_read() {

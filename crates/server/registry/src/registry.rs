@@ -6,7 +6,7 @@ use crate::{
     write,
 };
 use bytes::Bytes;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, Status, Timestamp};
 use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Answer, Call, Notes, Query, Service, Target, User, Verb};

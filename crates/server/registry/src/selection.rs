@@ -53,7 +53,7 @@ impl Selection {
         Ok(!self.select(vec![e.clone()]).await?.is_empty())
     }
     fn fields_match(&self, row: &Resource, kind: &GroupVersionKind, e: &Entry, bytes: &[u8]) -> bool {
-        let Ok(v) = serde_json::from_slice(bytes) else { return false };
+        let Ok(v) = skiff_json::from_slice(bytes) else { return false };
         let read = |path: &str| if row.shape.selects(kind, path) { row.shape.selected(kind, &v, path) } else { field(e, path).unwrap_or_default().to_owned() };
         self.fields.terms.iter().all(|(path, value, equal)| (read(path) == *value) == *equal)
     }

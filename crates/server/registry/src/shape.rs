@@ -2,7 +2,7 @@
 //!
 //! Built-in kinds answer out of the tables of `skiff-schema`; custom resources bring their own shape with their
 //! definition. The pipeline does not know which.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_codec::{DecodeError, TypeMeta, defaults};
 use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
 use skiff_schema::{Kind, Type};

@@ -1,6 +1,6 @@
 //! What time does to objects: Events go when their hour is over.
 use crate::{registry::Registry, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Timestamp;
 use skiff_store::{Expect, ListQuery, Write};
 
@@ -22,7 +22,7 @@ impl Registry {
 
 /// Since the last time it was written: a repeated Event stays.
 fn outlived(bytes: &[u8], now: Timestamp, ttl: u32) -> bool {
-    let Ok(v) = serde_json::from_slice::<Value>(bytes) else { return false };
+    let Ok(v) = skiff_json::from_slice::<Value>(bytes) else { return false };
     let times = ["metadata.creationTimestamp", "lastTimestamp", "series.lastObservedTime"];
     let last = times.iter().filter_map(|p| value::text(&v, p).parse::<Timestamp>().ok()).max();
     last.is_some_and(|t| now.0 - t.0 > i64::from(ttl))

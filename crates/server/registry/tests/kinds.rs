@@ -1,7 +1,7 @@
 //! What single kinds do differently from others.
 mod cluster;
 use cluster::*;
-use serde_json::json;
+use skiff_json::json;
 
 const DEFINITIONS: &str = "apiextensions.k8s.io/v1/customresourcedefinitions";
 

@@ -1,7 +1,7 @@
 //! Whose a new object's fields are, as a kube-apiserver records them.
 mod cluster;
 use cluster::*;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 async fn fields(plural: &str, v: Value) -> String {
     let made = Cluster::new().create(plural, v).await.unwrap();

@@ -2,7 +2,7 @@
 mod cluster;
 use cluster::*;
 use futures::StreamExt;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Revision;
 
 async fn three() -> Cluster {
@@ -18,7 +18,7 @@ async fn who_watches_sees_pods_marked_before_they_go() {
     let c = Cluster::new();
     let made = c.create("pods", pod("p")).await.unwrap();
     let mut events = c.watch("pods", &[("resourceVersion", made["metadata"]["resourceVersion"].as_str().unwrap())]).await.unwrap();
-    c.delete("pods", "p", serde_json::json!({})).await.unwrap();
+    c.delete("pods", "p", skiff_json::json!({})).await.unwrap();
     for kind in ["MODIFIED", "DELETED"] {
         assert_eq!(next(&mut events).await, (kind.to_owned(), "p".to_owned()));
     }
@@ -169,7 +169,7 @@ async fn a_watch_begins_where_it_is_asked_to() {
         let mut w = c.watch("configmaps", &query).await.unwrap();
         let mut seen = Vec::new();
         while let Some(Some(e)) = futures::FutureExt::now_or_never(w.next()) {
-            let v: Value = serde_json::from_slice(&e.object).unwrap();
+            let v: Value = skiff_json::from_slice(&e.object).unwrap();
             seen.push(format!("{} {}", e.kind.as_str(), v["metadata"]["name"].as_str().unwrap_or_default()));
         }
         assert_eq!(seen, want, "{query:?}");
@@ -197,7 +197,7 @@ async fn watches_turn_updates_into_what_the_selector_sees() {
     c.delete("configmaps", "c", json!({})).await.unwrap();
     assert_eq!(next(&mut w).await, ("ADDED".into(), "b".into()));
     let e = w.next().await.unwrap();
-    let v: Value = serde_json::from_slice(&e.object).unwrap();
+    let v: Value = skiff_json::from_slice(&e.object).unwrap();
     assert_eq!((e.kind.as_str(), &v["metadata"]["resourceVersion"], &v["metadata"]["labels"]["x"]), ("DELETED", &left["metadata"]["resourceVersion"], &json!("1")));
     assert_eq!(next(&mut w).await, ("DELETED".into(), "c".into()));
 }
@@ -209,7 +209,7 @@ async fn the_initial_state_ends_with_a_bookmark() {
     let mut w = c.watch("configmaps", &query).await.unwrap();
     assert_eq!((next(&mut w).await.1, next(&mut w).await.1), ("a".into(), "c".into()));
     let e = w.next().await.unwrap();
-    let v: Value = serde_json::from_slice(&e.object).unwrap();
+    let v: Value = skiff_json::from_slice(&e.object).unwrap();
     assert_eq!((e.kind.as_str(), &v["kind"], &v["metadata"]["annotations"]["k8s.io/initial-events-end"]), ("BOOKMARK", &json!("ConfigMap"), &json!("true")));
     assert_eq!(v["metadata"]["resourceVersion"], c.registry.store().revision().to_string());
     assert_eq!(c.watch("configmaps", &[("sendInitialEvents", "true")]).await.err().unwrap().code, 422);

@@ -1,7 +1,7 @@
 //! The write path, from a call to what is stored.
 mod cluster;
 use cluster::*;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_request::{Call, Verb};
 
 const STRATEGIC: &str = "application/strategic-merge-patch+json";

@@ -1,6 +1,6 @@
 //! Where a webhook is, as its declaration says it.
 use base64::Engine as _;
-use serde_json::Value;
+use skiff_json::Value;
 use std::sync::Arc;
 
 /// Where a Service's port is at present.
@@ -68,7 +68,7 @@ impl At {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn client_configurations() {
         let service = Place::read(&json!({"caBundle": "Cg==", "service": {"namespace": "n", "name": "s", "path": "x"}}));

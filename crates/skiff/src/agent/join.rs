@@ -134,7 +134,7 @@ pub async fn facts(client: &Client, kept: &Kept) -> anyhow::Result<Facts> {
             Ok(map) => {
                 let data = map.data.unwrap_or_default();
                 let facts = Facts::of(&data).with_context(|| format!("read the ConfigMap {}/{}", facts::NAMESPACE, facts::NAME))?;
-                skiff_pki::write_private(&path, &serde_json::to_vec(&data)?)?;
+                skiff_pki::write_private(&path, &skiff_json::to_vec(&data)?)?;
                 return Ok(facts);
             }
             Err(e) => e,
@@ -143,7 +143,7 @@ pub async fn facts(client: &Client, kept: &Kept) -> anyhow::Result<Facts> {
             bail!("the server no longer takes this node's certificate: {e}");
         }
         if let Ok(bytes) = std::fs::read(&path) {
-            let data: BTreeMap<String, String> = serde_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
+            let data: BTreeMap<String, String> = skiff_json::from_slice(&bytes).with_context(|| format!("read {}", path.display()))?;
             tracing::warn!(target: "skiff", error = %e, "server not reached; going on with what is known of the cluster");
             return Facts::of(&data).with_context(|| format!("read {}", path.display()));
         }

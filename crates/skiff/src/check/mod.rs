@@ -175,7 +175,7 @@ pub fn required(data: &Path) -> anyhow::Result<()> {
 pub fn run(output: Output, agent: bool, places: &Places) -> anyhow::Result<()> {
     let all = findings(agent, places)?;
     if output == Output::Json {
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        println!("{}", skiff_json::to_string_pretty(&all)?);
     } else {
         let width = all.iter().map(|f| f.what.len()).max().unwrap_or(0);
         for f in &all {

@@ -47,11 +47,11 @@ async fn serve(stream: UnixStream, door: Door) {
     if BufReader::new(read.take(MAX_LINE)).read_line(&mut line).await.is_err() {
         return;
     }
-    let told = match serde_json::from_str::<Ask>(&line) {
+    let told = match skiff_json::from_str::<Ask>(&line) {
         Ok(ask) => door.answer(ask).await.unwrap_or_else(|e| Told::Failed(format!("{e:#}"))),
         Err(e) => Told::Failed(format!("the request is not understood: {e}")),
     };
-    let mut out = serde_json::to_vec(&told).unwrap_or_default();
+    let mut out = skiff_json::to_vec(&told).unwrap_or_default();
     out.push(b'\n');
     let _ = write.write_all(&out).await;
 }

@@ -137,7 +137,7 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
 /// Where the `kubernetes` Service is, if it was made already.
 fn service_address(store: &dyn Store) -> Option<IpAddr> {
     let entry = store.get("services/default/kubernetes")?;
-    let service: serde_json::Value = serde_json::from_slice(&entry.bytes).ok()?;
+    let service: skiff_json::Value = skiff_json::from_slice(&entry.bytes).ok()?;
     service["spec"]["clusterIP"].as_str()?.parse().ok()
 }
 

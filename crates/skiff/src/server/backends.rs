@@ -1,5 +1,5 @@
 //! Where Services are, for webhooks: a ready endpoint, straight from the datastore's memory. Pods are reachable from here.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_store::{ListQuery, Store};
 use skiff_webhook::{Endpoint, Resolve};
 use std::sync::Arc;
@@ -11,12 +11,12 @@ impl Resolve for Backends {
         let service = self
             .0
             .get(&format!("services/{namespace}/{name}"))
-            .and_then(|e| serde_json::from_slice(&e.bytes).ok())
+            .and_then(|e| skiff_json::from_slice(&e.bytes).ok())
             .ok_or_else(|| format!("service {name:?} not found"))?;
         let prefix = format!("endpointslices.discovery.k8s.io/{namespace}/");
         let slices = self.0.list(&ListQuery { prefix, ..Default::default() }).entries;
         let slices: Vec<Value> =
-            slices.iter().filter(|e| e.row.label("kubernetes.io/service-name") == Some(name)).filter_map(|e| serde_json::from_slice(&e.bytes).ok()).collect();
+            slices.iter().filter(|e| e.row.label("kubernetes.io/service-name") == Some(name)).filter_map(|e| skiff_json::from_slice(&e.bytes).ok()).collect();
         endpoint(&service, &slices, port, rand::random::<u32>())
     }
 }
@@ -46,7 +46,7 @@ fn endpoint(service: &Value, slices: &[Value], port: u16, chance: u32) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn endpoints_of_a_port() {
         let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 8443, "targetPort": 8444}]}});

@@ -3,7 +3,7 @@
 use crate::server::settings::Settings;
 use anyhow::Context;
 use futures::future::try_join5;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_auth::bootstrap::{self, Step};
 use skiff_client::{Client, Target};
 use skiff_meta::{GroupVersionResource, Reason, Status};
@@ -92,7 +92,7 @@ async fn dns(client: &Client, s: &Settings) -> anyhow::Result<IpAddr> {
 
 /// A Service's address; None of a headless one.
 fn cluster_ip(service: &[u8]) -> Option<IpAddr> {
-    serde_json::from_slice::<Value>(service).ok()?.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
+    skiff_json::from_slice::<Value>(service).ok()?.pointer("/spec/clusterIP")?.as_str()?.parse().ok()
 }
 
 fn target(group: &'static str, resource: &'static str, object: &Value) -> Target {

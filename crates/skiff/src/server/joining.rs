@@ -6,7 +6,7 @@ use crate::server::bootstrap::make;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Client, PatchBody};
 use std::path::Path;
 

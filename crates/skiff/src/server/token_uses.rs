@@ -2,7 +2,7 @@
 use skiff_auth::token::{Issuer, LAST_USED, Use};
 use skiff_client::{Client, PatchBody};
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::json;
+use skiff_json::json;
 use skiff_meta::Reason;
 use std::{collections::HashSet, sync::Arc};
 use tokio::sync::mpsc;

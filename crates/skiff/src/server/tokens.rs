@@ -5,7 +5,7 @@ use crate::server::bootstrap::BOOTSTRAPPERS;
 use crate::token::Token;
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::Secret;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{Client, DeleteOptions, ListParams};
 use skiff_meta::{Reason, Timestamp};
 use std::path::Path;
@@ -99,7 +99,7 @@ mod tests {
         let v = secret_of(&token, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(60)), "test");
         assert_eq!(v["stringData"]["expiration"], "1970-01-01T00:01:00Z");
         assert!(secret_of(&token, None, "").pointer("/stringData/expiration").is_none());
-        let stored: Secret = serde_json::from_value(json!({"data": {"token-id": "YWJjZGVm", "token-secret": "MDEyMw=="}})).unwrap();
+        let stored: Secret = skiff_json::from_value(json!({"data": {"token-id": "YWJjZGVm", "token-secret": "MDEyMw=="}})).unwrap();
         let listed = line(&stored);
         assert_eq!((listed.id.as_str(), listed.expires.as_str()), ("abcdef", ""));
     }

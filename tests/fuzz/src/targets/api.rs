@@ -1,6 +1,6 @@
 //! Decoders of the API's formats: pure functions over bytes and text.
 
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_apply::{FieldSet, Shape, Tracker};
 use skiff_cel::{Budget, Program, Variables};
 use skiff_codec::{TypeMeta, decode_custom_json, decode_json, decode_protobuf, encode_json, encode_protobuf, json_to_yaml, type_meta, yaml_to_json};
@@ -79,7 +79,7 @@ pub fn json_patch(data: &[u8]) {
 
 /// A patch is read as a request's body is: by our own reader, which limits its depth.
 fn value(data: &[u8]) -> Option<Value> {
-    serde_json::from_slice(data).ok()
+    skiff_json::from_slice(data).ok()
 }
 
 pub fn merge_patch(data: &[u8]) {

@@ -1,6 +1,6 @@
 //! What the API server reads: definitions of resources, whole requests, tokens, manifests.
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_auth::token::{Issuer, Keys};
 use skiff_crd::definition::Definition;
 use skiff_crd::jsonpath::JsonPath;
@@ -19,13 +19,13 @@ use tokio::runtime::{Builder, Runtime};
 pub fn jsonpath(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(path) = JsonPath::parse(text) else { return };
-    let v = serde_json::json!({"a": [{"b": 1, "c": "x"}, {"b": 2}], "m": {"a": {"b": [1, 2, 3]}}, "x.y": null});
+    let v = skiff_json::json!({"a": [{"b": 1, "c": "x"}, {"b": 2}], "m": {"a": {"b": [1, 2, 3]}}, "x.y": null});
     let _ = path.find(&v);
 }
 
 /// A schema with a value, or a whole definition.
 pub fn crd_schema(data: &[u8]) {
-    let Ok(v) = serde_json::from_slice::<Value>(data) else { return };
+    let Ok(v) = skiff_json::from_slice::<Value>(data) else { return };
     let _ = Definition::read(&v);
     let s = Schema::read(v.get("schema").unwrap_or(&v));
     let mut value = v.get("value").unwrap_or(&v).clone();
@@ -48,7 +48,7 @@ pub fn audit_policy(data: &[u8]) {
 
 /// Levels and schemas, whatever they say: a request always has a place, and what is shown can be shown.
 pub fn flow_control(data: &[u8]) {
-    let Ok(v) = serde_json::from_slice::<Value>(data) else { return };
+    let Ok(v) = skiff_json::from_slice::<Value>(data) else { return };
     let all = |key: &str| v.get(key).and_then(Value::as_array).cloned().unwrap_or_else(|| vec![v.clone()]);
     let control = FlowControl::new(600, Configuration::read(&all("schemas"), &all("levels")));
     let user = User::new("ann", [User::AUTHENTICATED]);
@@ -101,7 +101,7 @@ impl Server {
     fn call(&self, call: Call) {
         self.runtime.block_on(async {
             if let Ok(Answer::List(list)) = self.registry.serve(self.user.clone(), call).await {
-                assert!(list.items.iter().all(|i| serde_json::from_slice::<Value>(i).is_ok()), "an item is no JSON");
+                assert!(list.items.iter().all(|i| skiff_json::from_slice::<Value>(i).is_ok()), "an item is no JSON");
             }
         });
     }
@@ -131,7 +131,7 @@ fn target_of(body: &[u8]) -> Option<Target> {
         format!("{kind}s")
     };
     let resource = GroupVersionResource::new(meta.group().to_owned(), meta.version().to_owned(), plural);
-    let object: Value = serde_json::from_slice(body).unwrap_or_default();
+    let object: Value = skiff_json::from_slice(body).unwrap_or_default();
     let text = |p: &str| object.pointer(p).and_then(Value::as_str).unwrap_or_default().to_owned();
     Some(Target::new(resource, text("/metadata/namespace"), text("/metadata/name")))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use skiff_json::json;
 
 const T0: &str = "2026-01-01T00:00:00Z";
 const T1: &str = "2026-01-01T00:00:01Z";
@@ -127,7 +127,7 @@ fn kubectl_takes_over_what_its_client_side_apply_set() {
     assert!(matches!(tracker().apply(&live, &wish, "other", false, T1), Err(ApplyError::Conflict(_))));
     let (taken, _) = tracker().apply(&live, &wish, "kubectl", false, T1).unwrap();
     assert_eq!((&taken["spec"]["replicas"], owners(&taken).contains(&"kubectl/Apply".to_owned())), (&json!(2), true));
-    let told: Value = serde_json::from_str(taken["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
+    let told: Value = skiff_json::from_str(taken["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap()).unwrap();
     assert_eq!(told, wish, "who goes back to the client's apply finds what was applied");
     let mut scaled = live.clone();
     scaled["spec"]["replicas"] = 7.into();
@@ -178,7 +178,7 @@ impl Draw {
         if !containers.is_empty() {
             spec["template"] = json!({"spec": {"containers": containers}});
         }
-        let labels: serde_json::Map<String, Value> = (0..self.below(3)).map(|n| (format!("l{n}"), self.below(2).to_string().into())).collect();
+        let labels: skiff_json::Map = (0..self.below(3)).map(|n| (format!("l{n}"), self.below(2).to_string().into())).collect();
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": labels}, "spec": spec})
     }
 }

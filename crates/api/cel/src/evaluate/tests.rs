@@ -1,6 +1,6 @@
 //! Expressions and what comes of them.
 use crate::{Budget, EvalError, Program, Variables, from_json, to_json};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn scope() -> Variables {
     let object = json!({"spec": {"replicas": 3, "names": ["a", "b"], "labels": {"x": "1", "y": "2"}}, "ratio": 1.5});

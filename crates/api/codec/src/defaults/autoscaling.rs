@@ -1,6 +1,6 @@
 //! The group autoscaling.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 use super::fields::FieldsExt;
 
@@ -8,7 +8,7 @@ const CPU_PERCENT: i64 = 80;
 /// Where autoscaling/v1 keeps metrics that it has no field for.
 const METRICS_ANNOTATION: &str = "autoscaling.alpha.kubernetes.io/metrics";
 
-pub fn of_type(name: &str, map: &mut Map<String, Value>) {
+pub fn of_type(name: &str, map: &mut Map) {
     match name {
         "v1.HorizontalPodAutoscaler" => v1(map),
         "v2.HorizontalPodAutoscaler" => v2(map.object_mut("spec")),
@@ -16,7 +16,7 @@ pub fn of_type(name: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn v1(map: &mut Map<String, Value>) {
+fn v1(map: &mut Map) {
     let annotations = map.object("metadata").and_then(|m| m.object("annotations"));
     let has_metrics = annotations.is_some_and(|a| !a.is_zero(METRICS_ANNOTATION));
     let spec = map.object_mut("spec");
@@ -26,7 +26,7 @@ fn v1(map: &mut Map<String, Value>) {
     }
 }
 
-fn v2(spec: &mut Map<String, Value>) {
+fn v2(spec: &mut Map) {
     spec.set_nil("minReplicas", 1);
     let target = json!({"type": "Utilization", "averageUtilization": CPU_PERCENT});
     let cpu = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
@@ -43,7 +43,7 @@ fn v2(spec: &mut Map<String, Value>) {
     }
 }
 
-fn rules(rules: &mut Map<String, Value>, policies: Value) {
+fn rules(rules: &mut Map, policies: Value) {
     rules.set_nil("selectPolicy", "Max");
     rules.set_nil("policies", policies);
 }

@@ -1,6 +1,6 @@
 //! Types of the core group, other than Pods and Services.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, json};
 
 use super::fields::FieldsExt;
 use super::{pod, services};
@@ -9,7 +9,7 @@ use super::{pod, services};
 const FILE_MODE: i64 = 420;
 const HOUR_SECONDS: i64 = 3600;
 
-pub fn of_type(name: &str, map: &mut Map<String, Value>) {
+pub fn of_type(name: &str, map: &mut Map) {
     match name {
         "Pod" => pod::pod(map),
         "PodStatus" => pod::status(map),
@@ -44,7 +44,7 @@ pub fn of_type(name: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn replication_controller(map: &mut Map<String, Value>) {
+fn replication_controller(map: &mut Map) {
     let spec = map.object("spec");
     let template = spec.and_then(|s| s.object("template")).and_then(|t| t.object("metadata"));
     let Some(labels) = template.and_then(|m| m.get("labels")).cloned() else { return };
@@ -52,7 +52,7 @@ fn replication_controller(map: &mut Map<String, Value>) {
     map.object_mut("metadata").set_zero("labels", labels);
 }
 
-fn persistent_volume(map: &mut Map<String, Value>) {
+fn persistent_volume(map: &mut Map) {
     map.object_mut("status").set_zero("phase", "Pending");
     let spec = map.object_mut("spec");
     spec.set_zero("persistentVolumeReclaimPolicy", "Retain");
@@ -60,7 +60,7 @@ fn persistent_volume(map: &mut Map<String, Value>) {
 }
 
 /// Every namespace carries its name as a label. It has none yet while the name is to be generated.
-fn namespace(map: &mut Map<String, Value>) {
+fn namespace(map: &mut Map) {
     let metadata = map.object_mut("metadata");
     let name = metadata.text("name").to_owned();
     if !name.is_empty() {
@@ -70,7 +70,7 @@ fn namespace(map: &mut Map<String, Value>) {
 }
 
 /// Containers: limits fall back to the maximum, requests to the limits, then to the minimum.
-fn limit_range_item(map: &mut Map<String, Value>) {
+fn limit_range_item(map: &mut Map) {
     if map.text("type") != "Container" {
         return;
     }
@@ -79,7 +79,7 @@ fn limit_range_item(map: &mut Map<String, Value>) {
     fill(map, "defaultRequest", "min");
 }
 
-fn fill(map: &mut Map<String, Value>, target: &str, source: &str) {
+fn fill(map: &mut Map, target: &str, source: &str) {
     let source = map.object(source).cloned().unwrap_or_default();
     let target = map.object_mut(target);
     for (resource, amount) in source {

@@ -1,6 +1,6 @@
 //! The smaller groups: networking, RBAC, storage, scheduling, admission, flow control, discovery, CRDs.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 use super::Context;
 use super::fields::FieldsExt;
@@ -9,7 +9,7 @@ const RBAC: &str = "rbac.authorization.k8s.io";
 const HTTPS_PORT: i64 = 443;
 const HOUR_SECONDS: i64 = 3600;
 
-pub fn of_type(name: &str, map: &mut Map<String, Value>, context: Context<'_>) {
+pub fn of_type(name: &str, map: &mut Map, context: Context<'_>) {
     let (package, short) = name.rsplit_once('.').unwrap_or(("", name));
     match package.strip_prefix("io.k8s.api.").unwrap_or(package) {
         "networking.v1" => networking(short, map),
@@ -45,7 +45,7 @@ pub fn of_type(name: &str, map: &mut Map<String, Value>, context: Context<'_>) {
     }
 }
 
-fn networking(short: &str, map: &mut Map<String, Value>) {
+fn networking(short: &str, map: &mut Map) {
     match short {
         "NetworkPolicyPort" => map.set_nil("protocol", "TCP"),
         "NetworkPolicy" => {
@@ -67,7 +67,7 @@ fn networking(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn rbac(short: &str, map: &mut Map<String, Value>) {
+fn rbac(short: &str, map: &mut Map) {
     match short {
         "ClusterRoleBinding" | "RoleBinding" => {
             map.object_mut("roleRef").set_zero("apiGroup", RBAC);
@@ -79,7 +79,7 @@ fn rbac(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn storage(short: &str, map: &mut Map<String, Value>) {
+fn storage(short: &str, map: &mut Map) {
     match short {
         "StorageClass" => {
             map.set_nil("reclaimPolicy", "Delete");
@@ -100,7 +100,7 @@ fn storage(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn flow_control(short: &str, map: &mut Map<String, Value>) {
+fn flow_control(short: &str, map: &mut Map) {
     match short {
         "FlowSchemaSpec" => map.set_zero("matchingPrecedence", 1000),
         "ExemptPriorityLevelConfiguration" => {
@@ -120,7 +120,7 @@ fn flow_control(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn admission_v1(short: &str, map: &mut Map<String, Value>) {
+fn admission_v1(short: &str, map: &mut Map) {
     match short {
         "ValidatingWebhook" | "MutatingWebhook" => {
             map.set_nil("failurePolicy", "Fail");
@@ -137,7 +137,7 @@ fn admission_v1(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn admission_preview(package: &str, short: &str, map: &mut Map<String, Value>) {
+fn admission_preview(package: &str, short: &str, map: &mut Map) {
     match short {
         "ValidatingWebhook" | "MutatingWebhook" => {
             map.set_nil("failurePolicy", "Ignore");
@@ -158,7 +158,7 @@ fn admission_preview(package: &str, short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn policy(short: &str, map: &mut Map<String, Value>) {
+fn policy(short: &str, map: &mut Map) {
     match short {
         "ValidatingAdmissionPolicySpec" | "MutatingAdmissionPolicySpec" => {
             map.set_nil("failurePolicy", "Fail");
@@ -168,13 +168,13 @@ fn policy(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn matching(map: &mut Map<String, Value>, policy: &str) {
+fn matching(map: &mut Map, policy: &str) {
     map.set_nil("matchPolicy", policy);
     map.set_nil("namespaceSelector", json!({}));
     map.set_nil("objectSelector", json!({}));
 }
 
-fn device(package: &str, short: &str, map: &mut Map<String, Value>, context: Context<'_>) {
+fn device(package: &str, short: &str, map: &mut Map, context: Context<'_>) {
     match short {
         "ExactDeviceRequest" | "DeviceSubRequest" => device_count(map),
         // In v1beta1 a request without a class holds alternatives instead.
@@ -187,14 +187,14 @@ fn device(package: &str, short: &str, map: &mut Map<String, Value>, context: Con
     }
 }
 
-fn device_count(map: &mut Map<String, Value>) {
+fn device_count(map: &mut Map) {
     map.set_zero("allocationMode", "ExactCount");
     if map.text("allocationMode") == "ExactCount" {
         map.set_zero("count", 1);
     }
 }
 
-fn definition(short: &str, map: &mut Map<String, Value>) {
+fn definition(short: &str, map: &mut Map) {
     match short {
         "CustomResourceDefinition" => {
             definition_spec(map.object_mut("spec"));
@@ -205,7 +205,7 @@ fn definition(short: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn definition_spec(spec: &mut Map<String, Value>) {
+fn definition_spec(spec: &mut Map) {
     let names = spec.object_mut("names");
     let kind = names.text("kind").to_owned();
     names.set_zero("singular", kind.to_lowercase());
@@ -215,7 +215,7 @@ fn definition_spec(spec: &mut Map<String, Value>) {
     spec.set_nil("conversion", json!({"strategy": "None"}));
 }
 
-fn stored_version(map: &mut Map<String, Value>) {
+fn stored_version(map: &mut Map) {
     let spec = map.object("spec");
     let versions = spec.and_then(|s| s.get("versions")).and_then(Value::as_array);
     let stored = versions.and_then(|versions| {

@@ -1,6 +1,6 @@
 //! Go's notions of nil and zero, on JSON objects.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// Access to the fields of a struct.
 pub trait FieldsExt {
@@ -15,14 +15,14 @@ pub trait FieldsExt {
     /// Sets a value that is zero.
     fn set_zero(&mut self, name: &str, value: impl Into<Value>);
     /// The object behind a field.
-    fn object(&self, name: &str) -> Option<&Map<String, Value>>;
+    fn object(&self, name: &str) -> Option<&Map>;
     /// The object behind a field, made when there is none.
-    fn object_mut(&mut self, name: &str) -> &mut Map<String, Value>;
+    fn object_mut(&mut self, name: &str) -> &mut Map;
     /// The objects of a list.
-    fn objects_mut(&mut self, name: &str) -> Vec<&mut Map<String, Value>>;
+    fn objects_mut(&mut self, name: &str) -> Vec<&mut Map>;
 }
 
-impl FieldsExt for Map<String, Value> {
+impl FieldsExt for Map {
     fn is_nil(&self, name: &str) -> bool {
         self.get(name).is_none_or(Value::is_null)
     }
@@ -54,11 +54,11 @@ impl FieldsExt for Map<String, Value> {
         }
     }
 
-    fn object(&self, name: &str) -> Option<&Map<String, Value>> {
+    fn object(&self, name: &str) -> Option<&Map> {
         self.get(name).and_then(Value::as_object)
     }
 
-    fn object_mut(&mut self, name: &str) -> &mut Map<String, Value> {
+    fn object_mut(&mut self, name: &str) -> &mut Map {
         let slot = self.entry(name).or_insert(Value::Null);
         if !slot.is_object() {
             *slot = Value::Object(Map::new());
@@ -69,7 +69,7 @@ impl FieldsExt for Map<String, Value> {
         }
     }
 
-    fn objects_mut(&mut self, name: &str) -> Vec<&mut Map<String, Value>> {
+    fn objects_mut(&mut self, name: &str) -> Vec<&mut Map> {
         match self.get_mut(name) {
             Some(Value::Array(items)) => items.iter_mut().filter_map(Value::as_object_mut).collect(),
             _ => Vec::new(),

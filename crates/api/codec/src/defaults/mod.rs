@@ -12,7 +12,7 @@ mod pod;
 mod services;
 mod workloads;
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Quantity;
 use skiff_schema::{Field, Kind, Ty, Type};
 
@@ -32,7 +32,7 @@ pub fn apply(ty: &'static Type, object: &mut Value, context: Context<'_>) {
     }
 }
 
-fn structure(ty: &'static Type, map: &mut Map<String, Value>, context: Context<'_>) {
+fn structure(ty: &'static Type, map: &mut Map, context: Context<'_>) {
     of_type(ty.name, map, context);
     for field in ty.fields {
         marker(field, map);
@@ -45,7 +45,7 @@ fn structure(ty: &'static Type, map: &mut Map<String, Value>, context: Context<'
 }
 
 /// A struct that is left out because it is zero (`omitzero`) may still get defaults.
-fn absent_struct(field: &'static Field, map: &mut Map<String, Value>, context: Context<'_>) {
+fn absent_struct(field: &'static Field, map: &mut Map, context: Context<'_>) {
     if let (Kind::Ref(inner), true) = (field.ty.kind, field.omit_zero) {
         let mut fresh = Map::new();
         structure(inner, &mut fresh, context);
@@ -74,7 +74,7 @@ fn descend(ty: &'static Ty, value: &mut Value, context: Context<'_>) {
 }
 
 /// `+default`: pointers when nil, all others when zero.
-fn marker(field: &Field, map: &mut Map<String, Value>) {
+fn marker(field: &Field, map: &mut Map) {
     let Some(default) = field.default() else { return };
     let unset = if field.pointer { map.is_nil(field.name) } else { map.is_zero(field.name) };
     if !unset {
@@ -82,14 +82,14 @@ fn marker(field: &Field, map: &mut Map<String, Value>) {
     }
     // A default that is zero changes nothing: the field stays left out where Go leaves it out.
     let mut given = Map::new();
-    given.extend(serde_json::from_str(default).ok().map(|value| (field.name.to_owned(), value)));
+    given.extend(skiff_json::from_str(default).ok().map(|value| (field.name, value)));
     if field.pointer || !given.is_zero(field.name) {
         map.extend(given);
     }
 }
 
 /// Amounts finer than a thousandth are rounded up to thousandths.
-fn round_up(map: &mut Map<String, Value>) {
+fn round_up(map: &mut Map) {
     for value in map.values_mut() {
         let Value::String(text) = value else { continue };
         if !text.ends_with(['n', 'u']) {
@@ -102,7 +102,7 @@ fn round_up(map: &mut Map<String, Value>) {
 }
 
 /// The defaults that need more than a marker, by the type's name.
-fn of_type(name: &str, map: &mut Map<String, Value>, context: Context<'_>) {
+fn of_type(name: &str, map: &mut Map, context: Context<'_>) {
     if let Some(core) = name.strip_prefix("io.k8s.api.core.v1.") {
         return core::of_type(core, map);
     }

@@ -1,6 +1,6 @@
 //! Pods and what is in them.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 use super::fields::FieldsExt;
 
@@ -8,7 +8,7 @@ const GRACE_SECONDS: i64 = 30;
 const CONTAINER_LISTS: [&str; 2] = ["containers", "initContainers"];
 
 /// Defaults of a Pod itself; a pod template does not get them.
-pub fn pod(map: &mut Map<String, Value>) {
+pub fn pod(map: &mut Map) {
     let spec = map.object_mut("spec");
     let grace = spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64);
     if grace.is_some_and(|seconds| seconds < 0) {
@@ -25,7 +25,7 @@ pub fn pod(map: &mut Map<String, Value>) {
     }
 }
 
-fn requests_from_limits(container: &mut Map<String, Value>) {
+fn requests_from_limits(container: &mut Map) {
     let resources = container.object_mut("resources");
     let Some(limits) = resources.object("limits").cloned() else { return };
     let requests = resources.object_mut("requests");
@@ -39,7 +39,7 @@ fn requests_from_limits(container: &mut Map<String, Value>) {
 }
 
 /// On the host's network every port is a port of the host.
-fn host_ports(container: &mut Map<String, Value>) {
+fn host_ports(container: &mut Map) {
     for port in container.objects_mut("ports") {
         if let Some(number) = port.get("containerPort").cloned() {
             port.set_zero("hostPort", number);
@@ -48,7 +48,7 @@ fn host_ports(container: &mut Map<String, Value>) {
 }
 
 /// The single address and the list of addresses follow each other; the single one wins.
-pub fn status(map: &mut Map<String, Value>) {
+pub fn status(map: &mut Map) {
     let single = map.text("podIP").to_owned();
     let first = match map.get("podIPs").and_then(Value::as_array).and_then(|ips| ips.first()) {
         Some(Value::Object(first)) => Some(first.text("ip").to_owned()),
@@ -63,7 +63,7 @@ pub fn status(map: &mut Map<String, Value>) {
     }
 }
 
-pub fn spec(map: &mut Map<String, Value>) {
+pub fn spec(map: &mut Map) {
     let account = match map.text("serviceAccountName") {
         "" => map.text("serviceAccount"),
         name => name,
@@ -82,7 +82,7 @@ pub fn spec(map: &mut Map<String, Value>) {
     map.set_zero("schedulerName", "default-scheduler");
 }
 
-pub fn volume(map: &mut Map<String, Value>) {
+pub fn volume(map: &mut Map) {
     let has_source = map.iter().any(|(name, value)| name != "name" && !value.is_null());
     if !has_source {
         map.insert("emptyDir".to_owned(), json!({}));
@@ -93,7 +93,7 @@ pub fn volume(map: &mut Map<String, Value>) {
     }
 }
 
-pub fn container(map: &mut Map<String, Value>) {
+pub fn container(map: &mut Map) {
     let policy = pull_policy(map.text("image"));
     map.set_zero("imagePullPolicy", policy);
     map.set_zero("terminationMessagePath", "/dev/termination-log");
@@ -134,14 +134,14 @@ fn tag(image: &str) -> Option<&str> {
     }
 }
 
-pub fn probe(map: &mut Map<String, Value>) {
+pub fn probe(map: &mut Map) {
     map.set_zero("timeoutSeconds", 1);
     map.set_zero("periodSeconds", 10);
     map.set_zero("successThreshold", 1);
     map.set_zero("failureThreshold", 3);
 }
 
-pub fn http_get(map: &mut Map<String, Value>) {
+pub fn http_get(map: &mut Map) {
     map.set_zero("path", "/");
     map.set_zero("scheme", "HTTP");
 }

@@ -1,12 +1,12 @@
 //! Services and Endpoints.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 use super::fields::FieldsExt;
 
 const AFFINITY_SECONDS: i64 = 10_800;
 
-pub fn service(map: &mut Map<String, Value>) {
+pub fn service(map: &mut Map) {
     let spec = map.object_mut("spec");
     spec.set_zero("sessionAffinity", "None");
     match spec.text("sessionAffinity") {
@@ -30,7 +30,7 @@ pub fn service(map: &mut Map<String, Value>) {
     }
 }
 
-fn client_ip(spec: &mut Map<String, Value>) {
+fn client_ip(spec: &mut Map) {
     let config = spec.object("sessionAffinityConfig").and_then(|c| c.object("clientIP"));
     if config.is_none_or(|c| c.is_nil("timeoutSeconds")) {
         let config = json!({"clientIP": {"timeoutSeconds": AFFINITY_SECONDS}});
@@ -38,7 +38,7 @@ fn client_ip(spec: &mut Map<String, Value>) {
     }
 }
 
-fn port(port: &mut Map<String, Value>) {
+fn port(port: &mut Map) {
     port.set_zero("protocol", "TCP");
     if port.is_zero("targetPort") {
         let number = port.get("port").cloned().unwrap_or(json!(0));
@@ -46,7 +46,7 @@ fn port(port: &mut Map<String, Value>) {
     }
 }
 
-fn is_external(spec: &Map<String, Value>) -> bool {
+fn is_external(spec: &Map) -> bool {
     match spec.text("type") {
         "NodePort" | "LoadBalancer" => true,
         "ClusterIP" => !spec.is_zero("externalIPs"),
@@ -54,7 +54,7 @@ fn is_external(spec: &Map<String, Value>) -> bool {
     }
 }
 
-fn balancer_modes(map: &mut Map<String, Value>) {
+fn balancer_modes(map: &mut Map) {
     let Some(Value::Object(status)) = map.get_mut("status") else { return };
     let Some(Value::Object(balancer)) = status.get_mut("loadBalancer") else { return };
     for ingress in balancer.objects_mut("ingress") {
@@ -64,7 +64,7 @@ fn balancer_modes(map: &mut Map<String, Value>) {
     }
 }
 
-pub fn endpoints(map: &mut Map<String, Value>) {
+pub fn endpoints(map: &mut Map) {
     for subset in map.objects_mut("subsets") {
         for port in subset.objects_mut("ports") {
             port.set_zero("protocol", "TCP");

@@ -1,6 +1,6 @@
 //! Objects before and after, as upstream's server answers them.
 
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_schema::by_gvk;
 
 use super::{Context, apply};
@@ -15,7 +15,7 @@ fn defaulted(group: &str, kind: &str, object: Value) -> Value {
     let again = object.clone();
     apply(ty, &mut object, Context { now: "2024-05-01T10:00:00Z" });
     assert_eq!(object, again, "defaulting twice changes nothing");
-    serde_json::from_slice(&encode_json(ty, &object)).expect("canonical bytes")
+    skiff_json::from_slice(&encode_json(ty, &object)).expect("canonical bytes")
 }
 
 #[test]

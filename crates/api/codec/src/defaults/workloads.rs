@@ -1,12 +1,12 @@
 //! The groups apps and batch.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, json};
 
 use super::fields::FieldsExt;
 
 const HISTORY: i64 = 10;
 
-pub fn apps(name: &str, map: &mut Map<String, Value>) {
+pub fn apps(name: &str, map: &mut Map) {
     match name {
         "Deployment" => deployment(map.object_mut("spec")),
         "DaemonSet" => daemon_set(map.object_mut("spec")),
@@ -16,7 +16,7 @@ pub fn apps(name: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn deployment(spec: &mut Map<String, Value>) {
+fn deployment(spec: &mut Map) {
     spec.set_nil("replicas", 1);
     let strategy = spec.object_mut("strategy");
     strategy.set_zero("type", "RollingUpdate");
@@ -29,7 +29,7 @@ fn deployment(spec: &mut Map<String, Value>) {
     spec.set_nil("progressDeadlineSeconds", 600);
 }
 
-fn daemon_set(spec: &mut Map<String, Value>) {
+fn daemon_set(spec: &mut Map) {
     let strategy = spec.object_mut("updateStrategy");
     strategy.set_zero("type", "RollingUpdate");
     if strategy.text("type") == "RollingUpdate" {
@@ -40,7 +40,7 @@ fn daemon_set(spec: &mut Map<String, Value>) {
     spec.set_nil("revisionHistoryLimit", HISTORY);
 }
 
-fn stateful_set(spec: &mut Map<String, Value>) {
+fn stateful_set(spec: &mut Map) {
     spec.set_zero("podManagementPolicy", "OrderedReady");
     let strategy = spec.object_mut("updateStrategy");
     if strategy.is_zero("type") {
@@ -59,7 +59,7 @@ fn stateful_set(spec: &mut Map<String, Value>) {
     spec.set_nil("revisionHistoryLimit", HISTORY);
 }
 
-pub fn batch(name: &str, map: &mut Map<String, Value>) {
+pub fn batch(name: &str, map: &mut Map) {
     match name {
         "Job" => job(map),
         "CronJob" => cron_job(map.object_mut("spec")),
@@ -68,7 +68,7 @@ pub fn batch(name: &str, map: &mut Map<String, Value>) {
     }
 }
 
-fn job(map: &mut Map<String, Value>) {
+fn job(map: &mut Map) {
     let spec = map.object_mut("spec");
     if spec.is_nil("completions") && spec.is_nil("parallelism") {
         spec.set_nil("completions", 1);
@@ -88,7 +88,7 @@ fn job(map: &mut Map<String, Value>) {
     }
 }
 
-fn cron_job(spec: &mut Map<String, Value>) {
+fn cron_job(spec: &mut Map) {
     spec.set_zero("concurrencyPolicy", "Allow");
     spec.set_nil("suspend", false);
     spec.set_nil("successfulJobsHistoryLimit", 3);

@@ -4,7 +4,7 @@
 //! and an error of a value's own decoder (a quantity, a time) comes before it. Nothing is interpreted beyond types:
 //! defaults and validation come later.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_schema::{Field, Kind, MapOf, Ty, Type};
 
 use super::scan::Scanner;
@@ -76,7 +76,7 @@ impl<'s> Decoder<'s> {
         ty: &'static Type,
         scanner: &mut Scanner<'_>,
         previous: Option<Value>,
-    ) -> Result<Map<String, Value>> {
+    ) -> Result<Map> {
         scanner.open()?;
         let mut slots: Vec<Option<Value>> = Vec::new();
         slots.resize_with(ty.fields.len(), || None);
@@ -323,7 +323,7 @@ fn emptiness_counts(ty: &Type, field: &Field) -> bool {
 }
 
 /// Puts decoded fields into Go's order, with zeros where Go writes them.
-pub fn assemble(ty: &Type, slots: Vec<Option<Value>>) -> Map<String, Value> {
+pub fn assemble(ty: &Type, slots: Vec<Option<Value>>) -> Map {
     let filled = slots.iter().filter(|s| s.is_some()).count();
     let mut map = Map::with_capacity(filled);
     for (field, slot) in ty.fields.iter().zip(slots) {

@@ -4,7 +4,7 @@
 //! times and quantities in their canonical spelling. Whatever is unusual (a wrong type, an unknown field, an odd number)
 //! it leaves to the decoder, which knows what to say about it; what was changed until then is the same to it.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Quantity;
 use skiff_schema::{Field, Kind, Ty, Type};
 
@@ -25,7 +25,7 @@ fn find(ty: &Type, next: usize, name: &str) -> Option<usize> {
     ahead.map(|at| next + at).or_else(|| ty.field_index(name))
 }
 
-fn structure(ty: &'static Type, map: &mut Map<String, Value>) -> bool {
+fn structure(ty: &'static Type, map: &mut Map) -> bool {
     let (mut next, mut in_form) = (0, true);
     for (name, value) in map.iter_mut() {
         let Some(index) = find(ty, next, name) else { return false };

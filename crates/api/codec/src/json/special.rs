@@ -1,6 +1,6 @@
 //! Values with a decoder of their own in Go: quantities, times, either-or types, raw JSON.
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Quantity, go};
 use skiff_schema::{Kind, by_name};
 

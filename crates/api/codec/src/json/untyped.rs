@@ -1,6 +1,6 @@
 //! JSON values without a table: custom resources, raw extensions, cells.
 
-use serde_json::{Map, Number, Value};
+use skiff_json::{Map, Number, Value};
 
 use super::scan::Scanner;
 use super::strict::Strict;

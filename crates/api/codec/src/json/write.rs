@@ -1,6 +1,6 @@
 //! Canonical JSON bytes: Go's field order, sorted maps, nothing that Go leaves out, no white space.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::zero;
@@ -9,7 +9,7 @@ const JSON_SCHEMA_PROPS: &str =
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Appends an object of a known type.
-pub fn object(ty: &Type, map: &Map<String, Value>, out: &mut Vec<u8>) {
+pub fn object(ty: &Type, map: &Map, out: &mut Vec<u8>) {
     out.push(b'{');
     let start = out.len();
     for field in ty.fields {
@@ -73,7 +73,7 @@ fn list(items: &[Value], out: &mut Vec<u8>, each: impl Fn(&Value, &mut Vec<u8>))
     out.push(b']');
 }
 
-fn sorted(members: &Map<String, Value>, out: &mut Vec<u8>, each: impl Fn(&Value, &mut Vec<u8>)) {
+fn sorted(members: &Map, out: &mut Vec<u8>, each: impl Fn(&Value, &mut Vec<u8>)) {
     out.push(b'{');
     let start = out.len();
     let mut write = |key: &str, value: &Value| {
@@ -87,7 +87,7 @@ fn sorted(members: &Map<String, Value>, out: &mut Vec<u8>, each: impl Fn(&Value,
     if members.keys().is_sorted() {
         members.iter().for_each(|(key, value)| write(key, value));
     } else {
-        let mut order: Vec<(&String, &Value)> = members.iter().collect();
+        let mut order: Vec<(_, &Value)> = members.iter().collect();
         order.sort_by_key(|(key, _)| *key);
         order.into_iter().for_each(|(key, value)| write(key, value));
     }

@@ -1,6 +1,6 @@
 //! What Go writes for a field that holds nothing, and when it leaves the field out.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_schema::{Field, Kind, Ty, Type};
 
 /// The output of a field that holds Go's zero value; none when it is left out.
@@ -61,7 +61,7 @@ pub fn zero(ty: &Ty) -> Value {
 }
 
 /// A struct of zeros, with the fields that Go writes all the same.
-pub fn zero_struct(ty: &Type) -> Map<String, Value> {
+pub fn zero_struct(ty: &Type) -> Map {
     let mut map = Map::new();
     for field in ty.fields {
         if let Some(value) = absent(field) {

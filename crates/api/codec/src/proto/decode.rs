@@ -1,6 +1,6 @@
 //! Protobuf to a canonical value.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::{Quantity, go};
 use skiff_schema::{Kind, Ty, Type, by_gvk, by_name};
 
@@ -101,7 +101,7 @@ fn unwrap_envelope(body: &[u8]) -> Result<(TypeMeta, &[u8]), String> {
 }
 
 /// Decodes a message; `parts` are its occurrences, which protobuf merges.
-fn message(ty: &'static Type, parts: &[&[u8]], depth: usize) -> Result<Map<String, Value>, String> {
+fn message(ty: &'static Type, parts: &[&[u8]], depth: usize) -> Result<Map, String> {
     if depth > MAX_DEPTH {
         return Err("exceeded max depth".to_owned());
     }
@@ -185,7 +185,7 @@ impl<'a> Slots<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Map<String, Value>, String> {
+    fn finish(mut self) -> Result<Map, String> {
         let fields = self.ty.fields.iter();
         for ((field, slot), parts) in fields.zip(&mut self.values).zip(&self.nested) {
             if let (Kind::Ref(inner), false) = (field.ty.kind, parts.is_empty()) {

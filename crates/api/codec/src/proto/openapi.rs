@@ -3,11 +3,11 @@
 //! client-go asks for this form alone. The messages are those of the gnostic project's openapi.v2; the parts that no
 //! Kubernetes document uses (OAuth, XML, files, examples) are left out.
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 use super::wire::{put_bytes, put_double, put_int, put_nested};
 
-type Object = Map<String, Value>;
+type Object = Map;
 
 /// How a member of a JSON object stands in its message.
 #[derive(Clone, Copy)]
@@ -346,7 +346,7 @@ fn security(value: &Value, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn a_small_document() {

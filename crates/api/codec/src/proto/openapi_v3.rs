@@ -3,7 +3,7 @@
 //! The messages are those of the gnostic project's openapi.v3; the parts that no Kubernetes document uses (servers,
 //! links, callbacks, examples, OAuth, XML) are left out.
 
-use serde_json::Value;
+use skiff_json::Value;
 
 use super::openapi::{Form, Member, members, named, nested};
 use super::wire::{put_bytes, put_double, put_int};
@@ -204,7 +204,7 @@ fn security(value: &Value, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn a_small_document() {

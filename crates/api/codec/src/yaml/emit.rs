@@ -1,6 +1,6 @@
 //! JSON to YAML in the style that Go's YAML library writes: sorted keys, lists not indented, quotes only where needed.
 
-use serde_json::Value;
+use skiff_json::Value;
 
 /// YAML text of a value.
 pub fn json_to_yaml(value: &Value) -> String {
@@ -16,8 +16,8 @@ pub fn json_to_yaml(value: &Value) -> String {
     out
 }
 
-fn mapping(map: &serde_json::Map<String, Value>, indent: usize, out: &mut String) {
-    let mut keys: Vec<&String> = map.keys().collect();
+fn mapping(map: &skiff_json::Map, indent: usize, out: &mut String) {
+    let mut keys: Vec<_> = map.keys().collect();
     keys.sort_by(|a, b| key_order(a).cmp(&key_order(b)).then(a.cmp(b)));
     for (index, key) in keys.into_iter().enumerate() {
         if index > 0 {
@@ -291,7 +291,7 @@ fn is_plain(string: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn style() {

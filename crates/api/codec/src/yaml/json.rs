@@ -1,7 +1,7 @@
 //! Bodies that say YAML and are JSON, as kubectl's are: read as JSON, which costs a tenth, where both mean the same for sure.
 //! Whatever could differ (repeated keys, merge keys, fractions) is left to the YAML reader.
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Value, map::Entry};
+use skiff_json::{Map, Value, Entry};
 use std::fmt;
 
 /// The value; None when the YAML reader has to look.
@@ -9,7 +9,7 @@ pub fn read(bytes: &[u8]) -> Option<Value> {
     if bytes.iter().find(|b| !b.is_ascii_whitespace()) != Some(&b'{') {
         return None;
     }
-    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let mut from = skiff_json::Deserializer::from_slice(bytes);
     let value = Same.deserialize(&mut from).ok()?;
     from.end().ok()?;
     Some(value)

@@ -1,6 +1,6 @@
 //! The definition of one type.
 
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 use super::descriptions::Descriptions;
 use super::special::{Special, is_meta};
@@ -105,7 +105,7 @@ impl Writer<'_> {
         Value::Object(schema)
     }
 
-    fn schema(&self, ty: &Ty) -> Map<String, Value> {
+    fn schema(&self, ty: &Ty) -> Map {
         let value = match ty.kind {
             Kind::String => json!({"type": "string"}),
             Kind::Bytes => json!({"format": "byte", "type": "string"}),
@@ -148,7 +148,7 @@ fn possible(field: &Field) -> String {
 }
 
 /// `enum` on the string itself, on a list's items or on a map's values.
-fn enumerate(field: &Field, schema: &mut Map<String, Value>) {
+fn enumerate(field: &Field, schema: &mut Map) {
     if field.values().is_empty() {
         return;
     }
@@ -166,7 +166,7 @@ fn enumerate(field: &Field, schema: &mut Map<String, Value>) {
 /// The `+default` marker, else the zero value that Go writes anyway.
 fn default_of(field: &Field) -> Option<Value> {
     if let Some(default) = field.default() {
-        return serde_json::from_str(default).ok();
+        return skiff_json::from_str(default).ok();
     }
     if field.pointer {
         return None;
@@ -189,7 +189,7 @@ fn map_type(atomic: bool, granular: bool) -> Option<&'static str> {
     }
 }
 
-fn extensions(field: &Field, out: &mut Map<String, Value>) {
+fn extensions(field: &Field, out: &mut Map) {
     let list = match field.list {
         ListType::Unset => None,
         ListType::Atomic => Some("atomic"),

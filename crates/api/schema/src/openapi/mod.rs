@@ -9,7 +9,7 @@ mod special;
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 use crate::lookup::{kinds, types};
 use crate::types::{Kind, Ty, Type};
@@ -25,7 +25,7 @@ pub fn definitions_v3(
     group: &str,
     version: &str,
     descriptions: &Descriptions,
-) -> Map<String, Value> {
+) -> Map {
     let versions = shared_versions(group, version);
     definitions(roots, &Writer { dialect: Dialect::V3, descriptions, versions })
 }
@@ -34,7 +34,7 @@ pub fn definitions_v3(
 pub fn definitions_v2(
     roots: &[&'static Type],
     descriptions: &Descriptions,
-) -> Map<String, Value> {
+) -> Map {
     let mut versions: Vec<(String, String)> =
         kinds().iter().map(|k| (k.group.to_owned(), k.version.to_owned())).collect();
     versions.retain(|(group, _)| group != "meta.k8s.io");
@@ -66,7 +66,7 @@ fn shared_versions(group: &str, version: &str) -> Vec<(String, String)> {
     versions
 }
 
-fn definitions(roots: &[&'static Type], writer: &Writer<'_>) -> Map<String, Value> {
+fn definitions(roots: &[&'static Type], writer: &Writer<'_>) -> Map {
     let mut reached = Reached::default();
     for root in roots {
         reached.visit(root);

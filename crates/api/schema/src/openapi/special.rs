@@ -1,6 +1,6 @@
 //! Named definitions of types that are no structs on the wire.
 
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 use super::definition::Dialect;
 use crate::types::Kind;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use skiff_json::Value;
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn reduced(value: &Value) -> Value {
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).expect("a document")).expect("JSON")
+    skiff_json::from_slice(&std::fs::read(path).expect("a document")).expect("JSON")
 }
 
 fn compare(name: &str, got: Option<Value>, want: &Value, failures: &mut Vec<String>) {
@@ -155,10 +155,10 @@ fn enumerations_say_what_is_possible() {
         definition(&name, Dialect::V3, "", "v1", &descriptions).and_then(|d| d.pointer(&format!("/properties/{field}")).cloned()).unwrap_or_default()
     };
     let restart = property("PodSpec", "restartPolicy");
-    assert_eq!(restart["enum"], serde_json::json!(["Always", "Never", "OnFailure"]));
+    assert_eq!(restart["enum"], skiff_json::json!(["Always", "Never", "OnFailure"]));
     assert!(restart["description"].as_str().unwrap_or_default().ends_with("\n\nPossible enum values:\n - `\"Always\"`\n - `\"Never\"`\n - `\"OnFailure\"`"));
     let families = property("ServiceSpec", "ipFamilies");
-    assert_eq!((families.get("enum"), &families["items"]["enum"]), (None, &serde_json::json!(["", "IPv4", "IPv6"])));
+    assert_eq!((families.get("enum"), &families["items"]["enum"]), (None, &skiff_json::json!(["", "IPv4", "IPv6"])));
     assert!(!families["description"].as_str().unwrap_or_default().contains("Possible"));
     let statuses = property("PersistentVolumeClaimStatus", "allocatedResourceStatuses");
     assert_eq!(statuses["additionalProperties"]["enum"].as_array().map(Vec::len), Some(5));

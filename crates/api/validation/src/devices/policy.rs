@@ -110,7 +110,7 @@ fn bounds(range: &Field<'_>, default: Quantity, whole: Quantity) {
 mod tests {
     use super::*;
     use crate::Errors;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn amounts_fit_the_capacity_and_each_other() {

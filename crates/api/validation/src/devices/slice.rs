@@ -170,7 +170,7 @@ fn place(d: &Field<'_>, each_node: bool) {
     let (name, selector, all) = (d.at("nodeName"), d.at("nodeSelector"), d.at("allNodes"));
     if !each_node {
         if name.exists() || selector.exists() || all.exists() {
-            d.invalid(&serde_json::Value::Null, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec");
+            d.invalid(&skiff_json::Value::Null, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec");
         }
         return;
     }
@@ -266,14 +266,14 @@ pub(crate) fn taint_rule_status(new: &Field<'_>, _: &Field<'_>) {
 mod tests {
     use super::*;
 
-    fn told(devices: serde_json::Value, each_node: bool) -> Vec<String> {
-        let mut slice = serde_json::json!({"spec": {"driver": "d.example", "pool": {"name": "p", "resourceSliceCount": 1}, "devices": devices}});
+    fn told(devices: skiff_json::Value, each_node: bool) -> Vec<String> {
+        let mut slice = skiff_json::json!({"spec": {"driver": "d.example", "pool": {"name": "p", "resourceSliceCount": 1}, "devices": devices}});
         slice["spec"][if each_node { "perDeviceNodeSelection" } else { "allNodes" }] = true.into();
         crate::validate_create("resource.k8s.io", "ResourceSlice", &slice).into_iter().map(|c| c.field).collect()
     }
     #[test]
     fn devices_say_their_own_place() {
-        use serde_json::json;
+        use skiff_json::json;
         for (device, each_node, wrong) in [
             (json!({"name": "x"}), false, &[][..]),
             (json!({"name": "x", "allNodes": true}), false, &["spec.devices[0]"]),

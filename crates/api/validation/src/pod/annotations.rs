@@ -27,7 +27,7 @@ pub(super) fn specific(annotations: &Field<'_>, spec: &Field<'_>, options: &Opti
     }
     let tolerations = annotations.key(TOLERATIONS);
     if !tolerations.str().is_empty()
-        && let Err(e) = serde_json::from_str::<Vec<serde_json::Value>>(tolerations.str())
+        && let Err(e) = skiff_json::from_str::<Vec<skiff_json::Value>>(tolerations.str())
     {
         annotations.invalid(TOLERATIONS, &e.to_string());
     }

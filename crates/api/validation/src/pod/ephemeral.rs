@@ -1,7 +1,7 @@
 //! Containers for debugging, added to a running pod.
 use super::{Options, annotations, container::{self, Inside}};
 use crate::{field::Field, same, show::internal};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub(super) fn containers(spec: &Field<'_>, pod: &Inside<'_>) {
     let mut names: Vec<&str> = ["containers", "initContainers"].into_iter().flat_map(|l| spec.at(l).items()).map(|c| c.at("name").str()).collect();

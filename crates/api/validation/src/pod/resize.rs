@@ -1,7 +1,7 @@
 //! Writes to `pods/resize`: amounts of cpu and memory of a running pod.
 use super::{Options, annotations, resources};
 use crate::{field::Field, same::same};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 
 pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
@@ -112,7 +112,7 @@ fn amounts(new: &Value, old: &Value) -> Value {
             let slot = map.entry(side).or_insert_with(|| Value::Object(Default::default()));
             let Some(slot) = slot.as_object_mut() else { continue };
             match before {
-                Some(q) => drop(slot.insert(name.into(), q.clone())),
+                Some(q) => drop(slot.insert(name, q.clone())),
                 None => drop(slot.shift_remove(name)),
             }
             if slot.is_empty() {
@@ -141,7 +141,7 @@ fn munged(spec: &Value, before: &Value) -> Value {
         }
     }
     if let (Some(r), Some(m)) = (before.get("resources"), spec.as_object_mut()) {
-        m.insert("resources".into(), r.clone());
+        m.insert("resources", r.clone());
     } else if let Some(m) = spec.as_object_mut() {
         m.shift_remove("resources");
     }

@@ -1,7 +1,7 @@
 //! What a change of a Pod may be: images, deadlines, new tolerations, fewer gates.
 use super::{Options, annotations, container, ephemeral::pretty, tolerations};
 use crate::{field::{Field, range}, same::{same, unified}, show::{internal, internals}};
-use serde_json::Value;
+use skiff_json::Value;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -66,7 +66,7 @@ fn put(v: &mut Value, key: &str, from: &Value) {
     if let Some(m) = v.as_object_mut() {
         match from.get(key) {
             Some(x) => {
-                m.insert(key.into(), x.clone());
+                m.insert(key, x.clone());
             }
             None => {
                 m.shift_remove(key);
@@ -121,7 +121,7 @@ fn gated(spec: &Field<'_>, before: &Field<'_>, munged: &mut Value) {
     let Some(m) = munged.as_object_mut() else { return };
     match (m.get_mut("affinity"), old.get("affinity")) {
         (None, _) if was.exists() => {
-            m.insert("affinity".into(), serde_json::json!({"nodeAffinity": was.value()}));
+            m.insert("affinity", skiff_json::json!({"nodeAffinity": was.value()}));
         }
         (None, _) => {}
         (Some(a), None) if !others(a) => {

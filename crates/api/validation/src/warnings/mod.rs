@@ -10,7 +10,7 @@ mod pod;
 mod ports;
 
 use crate::field::{Errors, Field};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// The warnings of a write of an object in canonical form; `old` is the state before an update.
 pub fn warnings(group: &str, kind: &str, subresource: &str, new: &Value, old: Option<&Value>) -> Vec<String> {

@@ -33,7 +33,7 @@ pub(super) fn warn(volumes: &Field<'_>) {
 fn projected(volumes: &Field<'_>, name: &str, sources: &Field<'_>) {
     let mut all = Vec::new();
     for s in sources.items() {
-        if s.value().as_object().is_none_or(|m| m.values().all(serde_json::Value::is_null)) {
+        if s.value().as_object().is_none_or(|m| m.values().all(skiff_json::Value::is_null)) {
             volumes.warn_whole(format!("volume {name:?} (Projected) has no sources provided"));
             continue;
         }

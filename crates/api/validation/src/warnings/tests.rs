@@ -1,5 +1,5 @@
 use super::warnings;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn pod(spec: Value) -> Value {
     json!({"metadata": {"name": "p", "generation": 1}, "spec": spec})

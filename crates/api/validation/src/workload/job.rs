@@ -9,7 +9,7 @@ use crate::{
     same::same,
     show::{Json, Omitted, internal, own},
 };
-use serde_json::Value;
+use skiff_json::Value;
 
 const MAX_PARALLELISM: i64 = 100_000;
 const MANY_COMPLETIONS: i64 = 100_000;
@@ -60,7 +60,7 @@ fn generated_selector(v: &Field<'_>) {
             label.invalid(own(labels.value()), &format!("must be '{value}'"));
         }
     }
-    let set: Value = expected.iter().map(|(k, v)| ((*k).to_owned(), Value::from(*v))).collect::<serde_json::Map<_, _>>().into();
+    let set: Value = expected.iter().map(|(k, v)| ((*k).to_owned(), Value::from(*v))).collect::<skiff_json::Map>().into();
     let chosen = Parsed::of(&spec.at("selector"));
     if !matches!(chosen, Parsed::Broken) && !chosen.matches(&Field::root(&set, &Errors::default())) {
         spec.at("selector").invalid(crate::show::selector(spec.at("selector").value()), "`selector` not auto-generated");
@@ -316,7 +316,7 @@ fn put(v: &mut Value, from: &Value, path: &[&str]) {
     }
     let Some(m) = at.as_object_mut() else { return };
     match given {
-        Some(x) => drop(m.insert((*key).into(), x.clone())),
+        Some(x) => drop(m.insert(*key, x.clone())),
         None => drop(m.shift_remove(*key)),
     }
 }

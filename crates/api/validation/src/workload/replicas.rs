@@ -6,7 +6,7 @@ use crate::{
     pod,
     show::own,
 };
-use serde_json::Value;
+use skiff_json::Value;
 
 pub(crate) fn create(v: &Field<'_>) {
     spec(v, None);

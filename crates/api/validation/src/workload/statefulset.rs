@@ -8,7 +8,7 @@ use crate::{
     show::{internal, internals, own},
     volume,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub(crate) fn create(v: &Field<'_>) {
     spec(v, None, false);
@@ -76,7 +76,7 @@ fn with_claims(f: &Field<'_>) -> Value {
             let own = spec.get("volumes").and_then(Value::as_array).into_iter().flatten();
             let rest = own.filter(|v| !claims.contains(&v.get("name").and_then(Value::as_str).unwrap_or_default())).cloned();
             let volumes = claims.iter().map(|c| json!({"name": c, "persistentVolumeClaim": {"claimName": c}})).chain(rest).collect();
-            spec.insert("volumes".into(), Value::Array(volumes));
+            spec.insert("volumes", Value::Array(volumes));
         }
     }
     template

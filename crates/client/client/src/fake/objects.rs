@@ -2,7 +2,7 @@
 use super::patch;
 use crate::{Call, PatchType, Target, WatchKind};
 use bytes::Bytes;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -39,7 +39,7 @@ fn key(t: &Target) -> (String, String, String) {
     (t.group_resource().to_string(), t.namespace.clone(), t.name.clone())
 }
 fn read(body: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(body).map_err(|e| Status::bad_request(e.to_string()))
+    skiff_json::from_slice(body).map_err(|e| Status::bad_request(e.to_string()))
 }
 
 impl Objects {

@@ -1,5 +1,5 @@
 //! The two patches that the fake knows.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 
 /// RFC 7396, and `$deleteFromPrimitiveList` of strategic merge patches.

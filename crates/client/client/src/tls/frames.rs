@@ -2,7 +2,7 @@
 use crate::{WatchEvent, WatchKind};
 use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use skiff_json::RawValue;
 use skiff_meta::{Head, Reason, Status};
 
 /// Of one frame.
@@ -46,7 +46,7 @@ impl Frames {
 }
 
 fn event(line: &Bytes) -> Result<WatchEvent, String> {
-    let frame: Frame<'_> = serde_json::from_slice(line).map_err(|e| format!("read a watch frame: {e}"))?;
+    let frame: Frame<'_> = skiff_json::from_slice(line).map_err(|e| format!("read a watch frame: {e}"))?;
     let kind =
         [WatchKind::Added, WatchKind::Modified, WatchKind::Deleted, WatchKind::Bookmark, WatchKind::Error].into_iter().find(|k| k.as_str() == frame.kind);
     let kind = kind.ok_or_else(|| format!("a watch frame is of the unknown type {:?}", frame.kind))?;

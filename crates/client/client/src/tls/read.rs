@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use http_body_util::{BodyExt, Limited};
 use hyper::{Response, body::Incoming, header};
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use skiff_json::RawValue;
 use skiff_meta::{GroupVersionKind, Reason, Revision, Status};
 use skiff_request::ListAnswer;
 
@@ -52,12 +52,12 @@ impl Kind {
     }
 }
 
-fn unreadable(e: serde_json::Error) -> Status {
+fn unreadable(e: skiff_json::Error) -> Status {
     Status::internal(format!("read the answer: {e}"))
 }
 
 fn object(code: u16, bytes: Bytes, warnings: Vec<String>) -> Result<Answer, Status> {
-    let kind = serde_json::from_slice::<Kind>(&bytes).map_err(unreadable)?.full();
+    let kind = skiff_json::from_slice::<Kind>(&bytes).map_err(unreadable)?.full();
     if kind.kind == "Status" && kind.group.is_empty() {
         return Ok(Answer::Status(Status::from_json(code, &bytes), warnings));
     }
@@ -86,7 +86,7 @@ struct ListMeta {
 }
 
 fn list(body: &Bytes) -> Result<ListAnswer, Status> {
-    let l: List<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+    let l: List<'_> = skiff_json::from_slice(body).map_err(unreadable)?;
     let kind = l.kind.strip_suffix("List").unwrap_or(&l.kind).to_owned();
     let items = l.items.unwrap_or_default().into_iter().map(|raw| item(raw, &l.api_version, &kind)).collect::<Result<_, _>>()?;
     Ok(ListAnswer {
@@ -103,7 +103,7 @@ fn list(body: &Bytes) -> Result<ListAnswer, Status> {
 /// the whole list in memory.
 fn item(raw: &RawValue, api_version: &str, kind: &str) -> Result<Bytes, Status> {
     let text = raw.get();
-    let own: Kind = serde_json::from_str(text).map_err(unreadable)?;
+    let own: Kind = skiff_json::from_str(text).map_err(unreadable)?;
     if !own.kind.is_empty() && !own.api_version.is_empty() {
         return Ok(Bytes::copy_from_slice(text.as_bytes()));
     }

@@ -5,7 +5,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
     jiff,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{MicroTime, Timestamp};
 use std::{
     collections::{HashMap, HashSet},

@@ -8,7 +8,7 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
     jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Informer, Row, Selection, Typed};
@@ -132,7 +132,7 @@ impl Cleaner {
         known.entry(namespace.to_owned()).or_insert_with(|| {
             let mut names = BTreeSet::new();
             for pod in self.pods.rows(namespace, &LabelSelector::everything()) {
-                let v: Value = serde_json::from_slice(&pod.bytes).unwrap_or_default();
+                let v: Value = skiff_json::from_slice(&pod.bytes).unwrap_or_default();
                 named(&v["spec"], &mut names);
             }
             names

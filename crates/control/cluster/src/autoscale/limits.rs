@@ -144,7 +144,7 @@ fn by_default(b: Bounds, wanted: i32) -> (i32, (&'static str, &'static str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn bounds(min: i32, max: i32, current: i32) -> Bounds {
         Bounds { min, max, current }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn rules() {
-        let rules: HorizontalPodAutoscalerBehavior = serde_json::from_value(json!({
+        let rules: HorizontalPodAutoscalerBehavior = skiff_json::from_value(json!({
             "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}, {"type": "Percent", "value": 100, "periodSeconds": 60}]},
             "scaleDown": {"stabilizationWindowSeconds": 0, "selectPolicy": "Min", "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}, {"type": "Percent", "value": 50, "periodSeconds": 60}]}}))
         .unwrap();
@@ -188,7 +188,7 @@ mod tests {
         assert_eq!(h.limit(Some(&rules), bounds(1, 100, 7), 50, 61).replicas, 14);
         let down = History::default().limit(Some(&rules), bounds(1, 100, 10), 1, 0);
         assert_eq!((down.replicas, down.limit.0), (9, "ScaleDownLimit"));
-        let off: HorizontalPodAutoscalerBehavior = serde_json::from_value(json!({"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}})).unwrap();
+        let off: HorizontalPodAutoscalerBehavior = skiff_json::from_value(json!({"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}})).unwrap();
         assert_eq!(History::default().limit(Some(&off), bounds(1, 100, 10), 1, 0).replicas, 10);
     }
 }

@@ -2,7 +2,7 @@
 use super::ratio::{Sample, Samples};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::{Answer, Call, Client, ListParams, Target, Verb};
 use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status, Timestamp};
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ pub(super) async fn of_pods(client: &Client, namespace: &str, selector: &str, re
     }
     let mut samples = Samples::new();
     for item in &page.items {
-        let m: PodMetrics = serde_json::from_slice(item).map_err(|e| format!("unable to fetch metrics from resource metrics API: {e}"))?;
+        let m: PodMetrics = skiff_json::from_slice(item).map_err(|e| format!("unable to fetch metrics from resource metrics API: {e}"))?;
         if let Some(value) = used(&m, resource, container) {
             samples.insert(m.metadata.name, Sample { value, at: seconds(&m.timestamp), window: duration(&m.window) });
         }
@@ -127,8 +127,8 @@ async fn values(client: &Client, target: Target, labels: &[(&'static str, String
     }
     let failed = |e: String| format!("unable to fetch metrics from {api} metrics API: {e}");
     match client.call(call).await.map_err(|e| failed(told(&e, &resource, &group)))? {
-        Answer::Object { bytes, .. } => serde_json::from_slice::<Values>(&bytes).map(|v| v.items).map_err(|e| failed(e.to_string())),
-        Answer::List(l) => l.items.iter().map(|i| serde_json::from_slice(i).map_err(|e| failed(e.to_string()))).collect(),
+        Answer::Object { bytes, .. } => skiff_json::from_slice::<Values>(&bytes).map(|v| v.items).map_err(|e| failed(e.to_string())),
+        Answer::List(l) => l.items.iter().map(|i| skiff_json::from_slice(i).map_err(|e| failed(e.to_string()))).collect(),
         _ => Err(failed("the answer is no list".into())),
     }
 }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_pod_is_measured_whole_or_not_at_all() {
-        let m: PodMetrics = serde_json::from_str(r#"{"metadata":{"name":"p"},"containers":[{"name":"a","usage":{"cpu":"100m","memory":"1Mi"}},{"name":"b","usage":{"cpu":"1"}}]}"#).unwrap();
+        let m: PodMetrics = skiff_json::from_str(r#"{"metadata":{"name":"p"},"containers":[{"name":"a","usage":{"cpu":"100m","memory":"1Mi"}},{"name":"b","usage":{"cpu":"1"}}]}"#).unwrap();
         assert_eq!(used(&m, "cpu", ""), Some(1100));
         assert_eq!(used(&m, "memory", ""), None);
         assert_eq!(used(&m, "memory", "a"), Some(1_048_576_000));

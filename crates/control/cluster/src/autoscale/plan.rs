@@ -120,13 +120,13 @@ impl Draft {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn hpa(min: i32, zero: bool) -> HorizontalPodAutoscaler {
         let conditions = if zero { json!([{"type": "ScaledToZero", "status": "True"}]) } else { json!([]) };
         let v = json!({"metadata": {}, "spec": {"minReplicas": min, "maxReplicas": 5, "scaleTargetRef": {"kind": "Deployment", "name": "d"}, "metrics": [{"type": "External"}]},
             "status": {"desiredReplicas": 0, "conditions": conditions}});
-        serde_json::from_value(v).unwrap()
+        skiff_json::from_value(v).unwrap()
     }
     fn ok(replicas: i32, name: &str) -> Result<Proposal, Silent> {
         Ok(Proposal { replicas, name: name.into(), status: MetricStatus::default() })

@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::{
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::Client;
 use skiff_meta::Quantity;
 
@@ -44,7 +44,7 @@ fn average(milli: i64) -> MetricValueStatus {
     MetricValueStatus { average_value: Some(wire(milli, false)), ..MetricValueStatus::default() }
 }
 fn json(selector: Option<&LabelSelector>) -> Option<Value> {
-    selector.and_then(|s| serde_json::to_value(s).ok())
+    selector.and_then(|s| skiff_json::to_value(s).ok())
 }
 
 pub(super) async fn of(ask: &Ask<'_>, spec: &MetricSpec) -> Answer {
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn words_and_amounts() {
         assert_eq!(go(None), "nil");
-        let s: LabelSelector = serde_json::from_value(serde_json::json!({"matchLabels": {"a": "b"}})).unwrap();
+        let s: LabelSelector = skiff_json::from_value(skiff_json::json!({"matchLabels": {"a": "b"}})).unwrap();
         assert_eq!(go(Some(&s)), "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{},}");
         assert_eq!([wire(1500, false).0, wire(2000, false).0, wire(3_145_728_000, true).0, wire(500_000, true).0], ["1500m", "2", "3Mi", "500"]);
     }

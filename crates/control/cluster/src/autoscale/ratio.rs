@@ -224,13 +224,13 @@ fn request(pod: &Pod, resource: &str, container: &str) -> Result<i64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     const NOW: i64 = 10_000;
 
     fn pod(name: &str, phase: &str, ready: bool, started: i64) -> Pod {
         let at = |s: i64| skiff_meta::Timestamp(s).to_string();
-        serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
+        skiff_json::from_value(json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]},
             "status": {"phase": phase, "startTime": at(started), "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }, "lastTransitionTime": at(started)}]}}))
         .unwrap()
     }
@@ -284,10 +284,10 @@ mod tests {
 
     #[test]
     fn what_pods_ask_for() {
-        let none: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}})).unwrap();
+        let none: Pod = skiff_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}})).unwrap();
         assert_eq!(requests(&[none.clone()], "cpu", "").unwrap_err(), "missing request for cpu in container c of Pod p");
         assert_eq!(requests(&[none], "cpu", "x").unwrap_err(), "container x not found in Pod p");
-        let whole: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"name": "c"}]}})).unwrap();
+        let whole: Pod = skiff_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"name": "c"}]}})).unwrap();
         assert_eq!(requests(&[whole], "cpu", "").unwrap()["p"], 2000);
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Target, decode};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, split_key};
@@ -244,7 +244,7 @@ impl One<'_> {
     async fn rescale(&self, target: &Target, scale: &mut Scale, replicas: i32) -> Result<(), Status> {
         let mut last = Status::internal("no try was made");
         for _ in 0..TRIES {
-            let mut v = serde_json::to_value(&*scale).map_err(Status::internal)?;
+            let mut v = skiff_json::to_value(&*scale).map_err(Status::internal)?;
             v["spec"] = json!({"replicas": replicas});
             match self.a.deps.client.update_bytes(target.clone(), v.to_string()).await {
                 Err(e) if e.is(Reason::Conflict) => {

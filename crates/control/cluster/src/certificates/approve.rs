@@ -8,7 +8,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use k8s_openapi::api::core::v1::Node;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::Target;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
@@ -81,7 +81,7 @@ impl Approver {
         let asked = json!({"user": spec.username, "uid": spec.uid, "groups": spec.groups, "extra": spec.extra, "resourceAttributes": attributes});
         let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": asked});
         let target = Target::new(GroupVersionResource::new("authorization.k8s.io", "v1", "subjectaccessreviews"), "", "");
-        let answer: Value = serde_json::from_slice(&self.deps.client.create_bytes(target, body.to_string()).await?).map_err(Status::internal)?;
+        let answer: Value = skiff_json::from_slice(&self.deps.client.create_bytes(target, body.to_string()).await?).map_err(Status::internal)?;
         Ok(answer["status"]["allowed"] == true)
     }
 }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn own_name_first_then_any_node() {
         let spec = |user: &str, signer: &str| -> CertificateSigningRequestSpec {
-            serde_json::from_value(json!({"request": "", "signerName": signer, "username": user, "usages": ["client auth", "digital signature"]})).unwrap()
+            skiff_json::from_value(json!({"request": "", "signerName": signer, "username": user, "usages": ["client auth", "digital signature"]})).unwrap()
         };
         let r = Request::named("system:node:n1", ["system:nodes"]);
         let names = |s: &CertificateSigningRequestSpec| rights(s, &r).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
@@ -102,7 +102,7 @@ mod tests {
     }
     #[test]
     fn a_name_that_is_taken_is_not_for_those_who_join() {
-        let spec = |group: &str| -> CertificateSigningRequestSpec { serde_json::from_value(json!({"request": "", "signerName": SIGNER, "groups": [group]})).unwrap() };
+        let spec = |group: &str| -> CertificateSigningRequestSpec { skiff_json::from_value(json!({"request": "", "signerName": SIGNER, "groups": [group]})).unwrap() };
         let r = Request::named("system:node:n1", ["system:nodes"]);
         assert!(taken(&spec("system:bootstrappers:skiff"), &r, |n| n == "n1").unwrap().contains("\"n1\""));
         assert_eq!(taken(&spec("system:bootstrappers:skiff"), &r, |_| false), None);

@@ -82,7 +82,7 @@ fn purpose(usages: &[String], purpose: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn request(edit: impl FnOnce(&mut Request)) -> Request {
         let mut r = Request::named("system:node:n1", [NODES]);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_node_serves_its_own_names() {
-        let node = |name: &str, ip: &str| -> Node { serde_json::from_value(json!({"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip}]}})).unwrap() };
+        let node = |name: &str, ip: &str| -> Node { skiff_json::from_value(json!({"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip}]}})).unwrap() };
         let nodes = [node("n1", "10.0.0.1"), node("n2", "10.0.0.2")];
         let reserved = ["10.43.0.0/16".parse().unwrap()];
         let check = |dns: &[&str], ips: &[&str], nodes: &[Node]| {

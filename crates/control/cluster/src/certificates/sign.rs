@@ -4,7 +4,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed};
 use skiff_meta::Status;
@@ -105,8 +105,8 @@ impl Signing {
         let certify = &self.deps.settings.certify;
         let grant = Grant { usages, not_before: at(from), not_after: at(until), serial: certify.serial() };
         let certificate = certify.certify(signer, request, &grant).map_err(|e| Status::internal(format!("error auto signing csr: {e}")))?;
-        let mut object: Value = serde_json::from_slice(&row.bytes).map_err(Status::internal)?;
-        object["status"]["certificate"] = serde_json::to_value(ByteString(certificate.into_bytes())).map_err(Status::internal)?;
+        let mut object: Value = skiff_json::from_slice(&row.bytes).map_err(Status::internal)?;
+        object["status"]["certificate"] = skiff_json::to_value(ByteString(certificate.into_bytes())).map_err(Status::internal)?;
         put(&self.deps.client, row, "status", &object).await
     }
 }

@@ -154,16 +154,16 @@ fn without_effect(rule: &DeviceTaintRule, world: &World, pods: &[Pod]) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn world(tolerations: Value, taints: Value, rules: Value) -> World {
         let claim = json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {}, "status": {"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}],
             "allocation": {"devices": {"results": [{"request": "r", "driver": "d", "pool": "x", "device": "gpu", "tolerations": tolerations}]}}}});
         let slice = json!({"metadata": {"name": "s"}, "spec": {"driver": "d", "pool": {"name": "x", "generation": 1, "resourceSliceCount": 1}, "devices": [{"name": "gpu", "taints": taints}]}});
-        World { claims: serde_json::from_value(json!([claim])).unwrap(), slices: serde_json::from_value(json!([slice])).unwrap(), rules: serde_json::from_value(rules).unwrap() }
+        World { claims: skiff_json::from_value(json!([claim])).unwrap(), slices: skiff_json::from_value(json!([slice])).unwrap(), rules: skiff_json::from_value(rules).unwrap() }
     }
     fn pod() -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [], "nodeName": "k", "resourceClaims": [{"name": "e", "resourceClaimName": "c"}]}})).unwrap()
+        skiff_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [], "nodeName": "k", "resourceClaims": [{"name": "e", "resourceClaimName": "c"}]}})).unwrap()
     }
     fn rule(effect: &str) -> Value {
         json!({"metadata": {"name": "r", "uid": "rule"}, "spec": {"deviceSelector": {"driver": "d"}, "taint": {"key": "k", "effect": effect, "timeAdded": "1970-01-01T00:01:40Z"}}})

@@ -5,7 +5,7 @@ use super::trigger::{Triggers, annotated};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Typed, split_key};
@@ -82,7 +82,7 @@ impl Legacy {
                 other => other.map(drop),
             },
             Some(e) => {
-                let have = serde_json::to_value(&e.subsets).ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
+                let have = skiff_json::to_value(&e.subsets).ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
                 if have == subsets && e.metadata.labels.as_ref() == Some(&labels) {
                     return Ok(());
                 }

@@ -3,7 +3,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
@@ -53,7 +53,7 @@ fn plan(endpoints: &Endpoints) -> Plan {
         plan.invalid += all.iter().filter(|(a, _)| a.ip.parse::<IpAddr>().is_err()).count();
         plan.skipped += all.len() - added;
     }
-    let slice = |((family, ports), endpoints): ((&'static str, String), BTreeMap<String, Value>)| Mirror { family, ports: serde_json::from_str(&ports).unwrap_or_default(), endpoints: endpoints.into_values().collect() };
+    let slice = |((family, ports), endpoints): ((&'static str, String), BTreeMap<String, Value>)| Mirror { family, ports: skiff_json::from_str(&ports).unwrap_or_default(), endpoints: endpoints.into_values().collect() };
     plan.slices = groups.into_iter().map(slice).collect();
     plan
 }
@@ -141,7 +141,7 @@ impl Reconcile for Mirroring {
         let selects = |s: &Service| s.spec.as_ref().and_then(|s| s.selector.as_ref()).is_some();
         let plain = self.services.get(namespace, name).is_some_and(|s| !selects(&s));
         let endpoints = self.endpoints.get(namespace, name).filter(|e| plain && mirrored(e));
-        let mut left = existing.iter().filter_map(|r| serde_json::from_slice::<Value>(&r.bytes).ok()).collect::<Vec<_>>();
+        let mut left = existing.iter().filter_map(|r| skiff_json::from_slice::<Value>(&r.bytes).ok()).collect::<Vec<_>>();
         if let Some(endpoints) = endpoints {
             let plan = plan(&endpoints);
             self.tell(&endpoints, &plan);
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
     #[test]
     fn a_slice_for_each_family_and_set_of_ports() {
-        let e: Endpoints = serde_json::from_value(json!({"metadata": {"name": "s", "namespace": "n", "uid": "u", "labels": {"a": "b"}, "annotations": {"x": "y", OWN[1]: "z"}},
+        let e: Endpoints = skiff_json::from_value(json!({"metadata": {"name": "s", "namespace": "n", "uid": "u", "labels": {"a": "b"}, "annotations": {"x": "y", OWN[1]: "z"}},
             "subsets": [{"addresses": [{"ip": "10.1.2.3"}, {"ip": "fd00::1"}, {"ip": "bad"}], "notReadyAddresses": [{"ip": "10.1.2.4", "nodeName": "k"}], "ports": [{"name": "http", "port": 80}]},
                 {"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 81, "protocol": "UDP"}]}]}))
         .unwrap();

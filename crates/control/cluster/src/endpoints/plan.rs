@@ -91,18 +91,18 @@ fn named_port(pod: &Pod, name: &str, protocol: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
     fn pod(name: &str, ip: &str, ready: bool, extra: Value) -> Pod {
         let mut v = json!({"metadata": {"name": name, "uid": name}, "spec": {"nodeName": "n", "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]},
             "status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}], "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}});
         for (k, x) in extra.as_object().unwrap() {
             v["metadata"][k] = x.clone();
         }
-        serde_json::from_value(v).unwrap()
+        skiff_json::from_value(v).unwrap()
     }
     #[test]
     fn ready_terminating_and_named_ports() {
-        let service: Service = serde_json::from_value(json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}})).unwrap();
+        let service: Service = skiff_json::from_value(json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}})).unwrap();
         let pods = [pod("b", "10.0.0.2", true, json!({})), pod("a", "10.0.0.1", false, json!({})), pod("c", "10.0.0.3", true, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})), pod("d", "", true, json!({}))];
         let got = addresses(&service, &pods, "IPv4");
         let flags: Vec<_> = got.iter().map(|a| (a.pod.as_str(), a.ready, a.serving, a.terminating)).collect();

@@ -6,7 +6,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
@@ -120,8 +120,8 @@ impl Slices {
     async fn settle(&self, service: &Service, family: &str, mut have: Vec<EndpointSlice>, mut wanted: Vec<Wanted>, trigger: Option<&str>) -> Result<(), Status> {
         let labels = labels(service);
         let content = |s: &EndpointSlice| {
-            let list = |v: Result<Value, serde_json::Error>| v.ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
-            (list(serde_json::to_value(&s.ports)), list(serde_json::to_value(&s.endpoints)))
+            let list = |v: Result<Value, skiff_json::Error>| v.ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
+            (list(skiff_json::to_value(&s.ports)), list(skiff_json::to_value(&s.endpoints)))
         };
         have.retain(|s| {
             let (ports, endpoints) = content(s);
@@ -178,7 +178,7 @@ fn hints(service: &Service, endpoint: &Value, ready: bool) -> Option<Value> {
         return None;
     }
     let named = |part: &str| endpoint.get(part).map(|name| json!([{"name": name}]));
-    let mut h = serde_json::Map::new();
+    let mut h = skiff_json::Map::new();
     h.extend(named("zone").map(|z| ("forZones".to_owned(), z)));
     if near == "PreferSameNode" {
         h.extend(named("nodeName").map(|n| ("forNodes".to_owned(), n)));
@@ -222,7 +222,7 @@ mod tests {
             ("PreferSameNode", false, None),
             ("", true, None),
         ] {
-            let service: Service = serde_json::from_value(json!({"metadata": {}, "spec": {"trafficDistribution": near}})).unwrap();
+            let service: Service = skiff_json::from_value(json!({"metadata": {}, "spec": {"trafficDistribution": near}})).unwrap();
             assert_eq!(hints(&service, &endpoint, ready), want, "{near}");
         }
     }

@@ -72,13 +72,13 @@ pub(super) fn annotated(annotations: Option<BTreeMap<String, String>>, time: Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn the_earliest_change_since_the_last_look() {
-        let service: Service = serde_json::from_value(json!({"metadata": {"name": "s", "creationTimestamp": "2026-01-01T00:00:00Z"}})).unwrap();
+        let service: Service = skiff_json::from_value(json!({"metadata": {"name": "s", "creationTimestamp": "2026-01-01T00:00:00Z"}})).unwrap();
         let with = |name: &str, status: &str, t: &str| -> Pod {
-            serde_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": t}]}})).unwrap()
+            skiff_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": t}]}})).unwrap()
         };
         let pod = |name, t| with(name, "True", t);
         let triggers = Triggers::default();

@@ -69,7 +69,7 @@ impl Watches {
         // Its own bytes begin with it.
         let kind = match skiff_meta::type_of(&row.bytes) {
             Some((api_version, kind)) => Some((api_version.to_owned(), kind.to_owned())),
-            None => serde_json::from_slice::<TypeMeta>(&row.bytes).ok().map(|t| (t.api_version, t.kind)),
+            None => skiff_json::from_slice::<TypeMeta>(&row.bytes).ok().map(|t| (t.api_version, t.kind)),
         };
         if let Some(kind) = kind {
             self.kinds.lock().entry(kind).or_insert_with(|| id.clone());

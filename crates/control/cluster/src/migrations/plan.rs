@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::storagemigration::v1::StorageVersionMigration as Migration,
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Timestamp;
 
 pub const RUNNING: &str = "Running";
@@ -154,7 +154,7 @@ mod tests {
         let conditions: Vec<Value> = conditions.iter().map(|(k, s)| json!({"type": k, "status": s, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})).collect();
         let v = json!({"metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:00:{age:02}Z")},
             "spec": {"resource": {"group": "g.io", "resource": "things"}}, "status": {"conditions": conditions, "resourceVersion": revision}});
-        serde_json::from_value(v).unwrap()
+        skiff_json::from_value(v).unwrap()
     }
 
     #[test]
@@ -194,6 +194,6 @@ mod tests {
         set(&mut m, RUNNING, true, "R", "one", Timestamp(0));
         set(&mut m, RUNNING, true, "R", "two", Timestamp(50));
         let c = &conditions(&m)[0];
-        assert_eq!((c.message.as_str(), serde_json::to_value(&c.last_transition_time).unwrap()), ("two", json!("1970-01-01T00:00:00Z")));
+        assert_eq!((c.message.as_str(), skiff_json::to_value(&c.last_transition_time).unwrap()), ("two", json!("1970-01-01T00:00:00Z")));
     }
 }

@@ -4,7 +4,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use parking_lot::Mutex;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, split_key};
@@ -106,13 +106,13 @@ impl Evictor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    fn pod(tolerations: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [], "tolerations": tolerations}})).unwrap()
+    fn pod(tolerations: skiff_json::Value) -> Pod {
+        skiff_json::from_value(json!({"metadata": {}, "spec": {"containers": [], "tolerations": tolerations}})).unwrap()
     }
     #[test]
     fn how_long_a_pod_may_stay() {
-        let taint: Taint = serde_json::from_value(json!({"key": "k", "effect": "NoExecute"})).unwrap();
-        let other: Taint = serde_json::from_value(json!({"key": "o", "effect": "NoExecute"})).unwrap();
+        let taint: Taint = skiff_json::from_value(json!({"key": "k", "effect": "NoExecute"})).unwrap();
+        let other: Taint = skiff_json::from_value(json!({"key": "o", "effect": "NoExecute"})).unwrap();
         for (tolerations, want) in [
             (json!([]), Some(0)),
             (json!([{"key": "k", "operator": "Exists"}]), None),

@@ -2,7 +2,7 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_codec::text_at;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_off() {
-        let node = |taint: &str, ready: &str| -> Node { serde_json::from_value(json!({"metadata": {}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})).unwrap() };
+        let node = |taint: &str, ready: &str| -> Node { skiff_json::from_value(json!({"metadata": {}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})).unwrap() };
         let key = "node.kubernetes.io/out-of-service";
         assert!(out_of_service(&node(key, "Unknown")));
         assert!(!out_of_service(&node(key, "True")) && !out_of_service(&node("node.kubernetes.io/unreachable", "Unknown")));

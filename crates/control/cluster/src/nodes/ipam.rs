@@ -3,7 +3,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::Typed;

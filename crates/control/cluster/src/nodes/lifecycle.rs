@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Selection, Typed};
@@ -108,7 +108,7 @@ fn taints(node: &Node, evict: Evict, now: &str) -> Option<Vec<Value>> {
     if missing.is_empty() && have.iter().all(keeps) {
         return None;
     }
-    let mut out: Vec<Value> = have.iter().filter(|t| keeps(t)).filter_map(|t| serde_json::to_value(t).ok()).collect();
+    let mut out: Vec<Value> = have.iter().filter(|t| keeps(t)).filter_map(|t| skiff_json::to_value(t).ok()).collect();
     for (key, effect) in missing {
         out.push(if *effect == "NoExecute" { json!({"key": key, "effect": effect, "timeAdded": now}) } else { json!({"key": key, "effect": effect}) });
     }
@@ -186,7 +186,7 @@ impl Lifecycle {
 mod tests {
     use super::*;
     fn node(v: Value) -> Node {
-        serde_json::from_value(v).unwrap()
+        skiff_json::from_value(v).unwrap()
     }
     #[test]
     fn taints_follow_conditions() {

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_node_that_moves_is_counted_once() {
         let mut z = zones(1, 1);
-        let moved: Node = serde_json::from_value(serde_json::json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}})).unwrap();
+        let moved: Node = skiff_json::from_value(skiff_json::json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}})).unwrap();
         z.note("n1", &moved, true);
         assert_eq!(z.zones.values().map(Zone::all).collect::<Vec<_>>(), [1, 1]);
         // Its own zone has none that is ready, but the cluster has.

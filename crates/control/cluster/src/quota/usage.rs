@@ -1,7 +1,7 @@
 //! How much one object uses of one resource name, pure.
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceQuota};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionResource, Quantity};
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(crate) fn object_in_scope(quota: &ResourceQuota, resource: &str, bytes: &[u8
     if resource != "persistentvolumeclaims" {
         return false;
     }
-    let Ok(claim) = serde_json::from_slice::<Value>(bytes) else { return false };
+    let Ok(claim) = skiff_json::from_slice::<Value>(bytes) else { return false };
     let places = ["/spec/volumeAttributesClassName", "/status/currentVolumeAttributesClassName", "/status/modifyVolumeStatus/targetVolumeAttributesClassName"];
     let classes: Vec<&str> = places.iter().filter_map(|p| claim.pointer(p)?.as_str()).filter(|c| !c.is_empty()).collect();
     let fits = |operator: &str, values: &[String]| match operator {
@@ -75,7 +75,7 @@ const ATTRIBUTES: &str = "VolumeAttributesClass";
 
 fn crosses_namespaces(pod: &Pod) -> bool {
     let a = pod.spec.as_ref().and_then(|s| s.affinity.as_ref());
-    let v = a.and_then(|a| serde_json::to_string(a).ok()).unwrap_or_default();
+    let v = a.and_then(|a| skiff_json::to_string(a).ok()).unwrap_or_default();
     v.contains("\"namespaces\"") || v.contains("\"namespaceSelector\"")
 }
 
@@ -134,7 +134,7 @@ impl Counted {
         if matches!(self.what, What::Objects) {
             return Quantity::units(1);
         }
-        let Ok(v) = serde_json::from_slice::<Value>(bytes) else { return Quantity::ZERO };
+        let Ok(v) = skiff_json::from_slice::<Value>(bytes) else { return Quantity::ZERO };
         let class = v["spec"]["storageClassName"].as_str().unwrap_or_default();
         let yes = |b: bool| if b { Quantity::units(1) } else { Quantity::ZERO };
         match &self.what {
@@ -175,7 +175,7 @@ pub(crate) fn counted(name: &str, served: &[(GroupVersionResource, bool)]) -> Op
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn claims_by_the_class_of_their_attributes() {
@@ -198,7 +198,7 @@ mod tests {
             (selector("Exists", json!([])), "persistentvolumeclaims", &none, false),
             (selector("Exists", json!([])), "configmaps", &gold, false),
         ] {
-            let quota: ResourceQuota = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
+            let quota: ResourceQuota = skiff_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
             assert_eq!(object_in_scope(&quota, resource, object.to_string().as_bytes()), want, "{spec} {object}");
         }
     }

@@ -1,7 +1,7 @@
 //! What a pod's claims are and when they are let go, pure.
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 const ENTRY: &str = "resource.kubernetes.io/pod-claim-name";
 pub(super) const FINALIZER: &str = "resource.kubernetes.io/delete-protection";
@@ -83,15 +83,15 @@ mod tests {
         for (k, x) in v.as_object().into_iter().flatten() {
             base[k] = x.clone();
         }
-        serde_json::from_value(base).unwrap()
+        skiff_json::from_value(base).unwrap()
     }
 
     #[test]
     fn a_claim_a_template() {
         let p = pod(json!({}));
         assert_eq!(templated(&p), [("gpu".to_owned(), "t".to_owned())]);
-        let t: ResourceClaimTemplate = serde_json::from_value(json!({"metadata": {}, "spec": {"metadata": {"labels": {"a": "b"}}, "spec": {"devices": {"requests": []}}}})).unwrap();
-        let made: ResourceClaim = serde_json::from_value(claim(&p, "gpu", &t)).unwrap();
+        let t: ResourceClaimTemplate = skiff_json::from_value(json!({"metadata": {}, "spec": {"metadata": {"labels": {"a": "b"}}, "spec": {"devices": {"requests": []}}}})).unwrap();
+        let made: ResourceClaim = skiff_json::from_value(claim(&p, "gpu", &t)).unwrap();
         assert_eq!(made.metadata.generate_name.as_deref(), Some("p-gpu-"));
         assert!(made_for(&made, &p, "gpu") && !made_for(&made, &p, "own") && concerns(&made, "u"));
         let told = pod(json!({"status": {"resourceClaimStatuses": [{"name": "gpu", "resourceClaimName": "p-gpu-x"}]}}));
@@ -100,12 +100,12 @@ mod tests {
 
     #[test]
     fn reservations_end_with_their_pods() {
-        let c: ResourceClaim = serde_json::from_value(json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {}, "status": {"allocation": {}, "reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}, {"resource": "pods", "name": "q", "uid": "v"}]}})).unwrap();
+        let c: ResourceClaim = skiff_json::from_value(json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {}, "status": {"allocation": {}, "reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}, {"resource": "pods", "name": "q", "uid": "v"}]}})).unwrap();
         assert_eq!(released(&c, &|_, _| true), None);
         assert_eq!(released(&c, &|pod, _| pod == "q").unwrap()["reservedFor"].as_array().unwrap().len(), 1);
         assert_eq!(released(&c, &|_, _| false).unwrap()["allocation"], Value::Null);
         assert!(!unprotected(&c));
-        let free: ResourceClaim = serde_json::from_value(json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {}})).unwrap();
+        let free: ResourceClaim = skiff_json::from_value(json!({"metadata": {"finalizers": [FINALIZER]}, "spec": {}})).unwrap();
         assert!(unprotected(&free));
     }
 }

@@ -49,12 +49,12 @@ impl Reconcile for Expand {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn a_larger_wish() {
         let claim = |phase: &str, asked: &str, has: &str| -> PersistentVolumeClaim {
-            serde_json::from_value(json!({"metadata": {}, "spec": {"resources": {"requests": {"storage": asked}}}, "status": {"phase": phase, "capacity": {"storage": has}}})).unwrap()
+            skiff_json::from_value(json!({"metadata": {}, "spec": {"resources": {"requests": {"storage": asked}}}, "status": {"phase": phase, "capacity": {"storage": has}}})).unwrap()
         };
         assert!(grows(&claim("Bound", "2Gi", "1Gi")));
         assert!(!grows(&claim("Bound", "1Gi", "1024Mi")));

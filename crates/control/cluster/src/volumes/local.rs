@@ -7,7 +7,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informers, Typed, split_key};
@@ -77,7 +77,7 @@ impl Local {
         let told = self.nodes.get("", node).and_then(|n| n.metadata.annotations?.remove(STORAGE_PATH)).map(PathBuf::from);
         told.filter(|p| p.is_absolute()).unwrap_or_else(|| self.deps.settings.local_path.clone())
     }
-    fn volume(&self, claim: &PersistentVolumeClaim, class: &StorageClass, node: &str) -> serde_json::Value {
+    fn volume(&self, claim: &PersistentVolumeClaim, class: &StorageClass, node: &str) -> skiff_json::Value {
         let m = &claim.metadata;
         let (namespace, name, uid) = (m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), m.uid.as_deref().unwrap_or_default());
         let volume = format!("pvc-{uid}");
@@ -143,7 +143,7 @@ impl Reconcile for Reclaim {
 mod tests {
     use super::*;
     fn volume(path: &str, phase: &str) -> PersistentVolume {
-        serde_json::from_value(json!({"metadata": {"name": "v", "annotations": {PROVISIONED_BY: PROVISIONER, "local.path.provisioner/selected-node": "n"}},
+        skiff_json::from_value(json!({"metadata": {"name": "v", "annotations": {PROVISIONED_BY: PROVISIONER, "local.path.provisioner/selected-node": "n"}},
             "spec": {"persistentVolumeReclaimPolicy": "Delete", "hostPath": {"path": path}}, "status": {"phase": phase}}))
         .unwrap()
     }

@@ -4,7 +4,7 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use serde::{Deserialize, de::IgnoredAny};
-use serde_json::json;
+use skiff_json::json;
 use skiff_client::{Object, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed, key_of, split_key};
@@ -72,7 +72,7 @@ fn claims_of(row: &Row) -> Vec<String> {
     if !row.mentions("\"persistentVolumeClaim\"") && !row.mentions("\"ephemeral\"") {
         return Vec::new();
     }
-    let Ok(pod) = serde_json::from_slice::<Using>(&unmanaged(&row.bytes)) else { return Vec::new() };
+    let Ok(pod) = skiff_json::from_slice::<Using>(&unmanaged(&row.bytes)) else { return Vec::new() };
     if matches!(pod.status.phase.as_str(), "Succeeded" | "Failed") || pod.spec.node_name.is_empty() {
         return Vec::new();
     }

@@ -3,7 +3,7 @@ use crate::facts::NodeFacts;
 use crate::preempt::{Budget, preempt};
 use crate::volumes::{Claim, ClaimState};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn node(name: &str, extra: Value) -> NodeFacts {
     let mut v = json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "zone": if name < "c" { "z1" } else { "z2" }}},
@@ -11,7 +11,7 @@ fn node(name: &str, extra: Value) -> NodeFacts {
     for (k, x) in extra.as_object().into_iter().flatten() {
         v[k.as_str()] = x.clone();
     }
-    NodeFacts::of(&serde_json::from_value::<Node>(v).unwrap())
+    NodeFacts::of(&skiff_json::from_value::<Node>(v).unwrap())
 }
 fn pod(name: &str, spec: Value) -> PodFacts {
     let mut spec = spec;
@@ -19,7 +19,7 @@ fn pod(name: &str, spec: Value) -> PodFacts {
         spec["containers"] = json!([{"name": "c", "image": "i"}]);
     }
     let v = json!({"metadata": {"name": name, "namespace": "default", "uid": name, "labels": {"app": "x"}}, "spec": spec});
-    PodFacts::of(&serde_json::from_value::<Pod>(v).unwrap())
+    PodFacts::of(&skiff_json::from_value::<Pod>(v).unwrap())
 }
 fn cpu(n: &str) -> Value {
     json!([{"name": "c", "image": "i", "resources": {"requests": {"cpu": n}}}])
@@ -175,7 +175,7 @@ fn volumes_that_wait_for_their_pod() {
     let s = cluster(&["a", "c"]);
     let p = pod("p", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]}));
     let on =
-        |node: &str| serde_json::from_value(json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}])).unwrap();
+        |node: &str| skiff_json::from_value(json!([{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}])).unwrap();
     let view = |provisions, volumes| {
         VolumeView::from([("default/data".to_owned(), Claim { state: ClaimState::WaitsForPod { provisions, topologies: vec![], volumes }, exclusive: false })])
     };

@@ -1,8 +1,8 @@
 use super::*;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn slices(v: Value) -> Vec<ResourceSlice> {
-    serde_json::from_value(v).unwrap()
+    skiff_json::from_value(v).unwrap()
 }
 fn gpu(name: &str, model: &str, memory: &str, numa: i64) -> Value {
     json!({"name": name, "attributes": {"model": {"string": model}, "numa": {"int": numa}, "firmware": {"version": "1.2.3"}}, "capacity": {"memory": {"value": memory}}})
@@ -11,12 +11,12 @@ fn slice(devices: &[Value]) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"driver": "gpu.example.com", "nodeName": "n", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1}, "devices": devices}})
 }
 fn inventory(slices_: Value) -> Inventory {
-    let class: DeviceClass = serde_json::from_value(json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [{"cel": {"expression": "device.driver == 'gpu.example.com'"}}],
+    let class: DeviceClass = skiff_json::from_value(json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [{"cel": {"expression": "device.driver == 'gpu.example.com'"}}],
         "config": [{"opaque": {"driver": "gpu.example.com", "parameters": {"a": 1}}}]}})).unwrap();
     Inventory { slices: slices(slices_), classes: [("gpu".to_owned(), class)].into(), ..Default::default() }
 }
 fn claim(devices: Value) -> ResourceClaim {
-    serde_json::from_value(json!({"metadata": {"name": "c", "namespace": "ns"}, "spec": {"devices": devices}})).unwrap()
+    skiff_json::from_value(json!({"metadata": {"name": "c", "namespace": "ns"}, "spec": {"devices": devices}})).unwrap()
 }
 fn node(name: &str) -> NodeFacts {
     NodeFacts { name: name.into(), ..Default::default() }
@@ -91,7 +91,7 @@ fn the_allocation_says_where_and_how() {
     let i = inventory(json!([slice(&[gpu("a", "m", "1Gi", 0)])]));
     let c = claim(json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}], "config": [{"requests": ["r"], "opaque": {"driver": "gpu.example.com", "parameters": {"b": 2}}}, {"requests": ["other"], "opaque": {"driver": "x", "parameters": {}}}]}));
     let a = allocate(&i, &[c], &node("n"), &Selectors::default()).unwrap().remove(0);
-    let v = serde_json::to_value(&a).unwrap();
+    let v = skiff_json::to_value(&a).unwrap();
     assert_eq!(v["nodeSelector"]["nodeSelectorTerms"][0]["matchFields"][0], json!({"key": "metadata.name", "operator": "In", "values": ["n"]}));
     let sources: Vec<&Value> = v["devices"]["config"].as_array().unwrap().iter().map(|c| &c["source"]).collect();
     assert_eq!(sources, ["FromClass", "FromClaim"]);
@@ -109,7 +109,7 @@ fn taints_and_counters_keep_devices_back() {
     i.taken.insert(("gpu.example.com".into(), "n".into(), "whole".into()));
     assert_eq!(names(&allocate(&i, &[n(1)], &node("n"), &Selectors::default())), "none");
     i.taken.clear();
-    i.taints = serde_json::from_value(json!([{"metadata": {"name": "t"}, "spec": {"deviceSelector": {"device": "half-1"}, "taint": {"key": "k", "value": "v", "effect": "NoSchedule"}}}])).unwrap();
+    i.taints = skiff_json::from_value(json!([{"metadata": {"name": "t"}, "spec": {"deviceSelector": {"device": "half-1"}, "taint": {"key": "k", "value": "v", "effect": "NoSchedule"}}}])).unwrap();
     assert_eq!(names(&allocate(&i, &[n(1)], &node("n"), &Selectors::default())), "r=half-2");
     let tolerant = claim(json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "tolerations": [{"key": "k", "operator": "Equal", "value": "v"}]}}]}));
     assert_eq!(names(&allocate(&i, &[tolerant], &node("n"), &Selectors::default())), "r=half-1");

@@ -7,7 +7,7 @@ use crate::{
     job::{Job, over},
     view::Time,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_controller::EventType::{self, Normal, Warning};
 
 pub struct Snapshot<'a> {
@@ -191,14 +191,14 @@ mod tests {
     fn cron(spec: Value, status: Value) -> CronJob {
         let mut full = json!({"schedule": "0 * * * *", "concurrencyPolicy": "Allow", "jobTemplate": {"metadata": {"labels": {"a": "b"}}, "spec": {"x": 1}}});
         spec.as_object().unwrap().iter().for_each(|(k, v)| full[k] = v.clone());
-        serde_json::from_value(
+        skiff_json::from_value(
             json!({"metadata": {"name": "c", "namespace": "n", "uid": "u", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": full, "status": status}),
         )
         .unwrap()
     }
     fn job_of(name: &str, end: &str, start: i64) -> Job {
         let conditions = if end.is_empty() { json!([]) } else { json!([{"type": end, "status": "True"}]) };
-        serde_json::from_value(
+        skiff_json::from_value(
             json!({"metadata": {"name": name, "uid": name}, "status": {"startTime": Time(start), "completionTime": Time(start + 1), "conditions": conditions}}),
         )
         .unwrap()

@@ -5,7 +5,7 @@ use crate::{
     shell::{Deps, namespace_ends, put_status, resource, wake_owner, wake_self},
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::{DeleteOptions, Target};
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};

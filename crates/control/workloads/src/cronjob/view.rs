@@ -1,7 +1,7 @@
 //! A CronJob as the plan sees it.
 use crate::view::{Time, View};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub type CronJob = View<CronJobSpec, CronJobStatus>;
 

@@ -1,6 +1,6 @@
 //! Whether a node suits a DaemonSet's pods: node name, selector, affinity, taints.
 use super::view::{DaemonSet, Node, Taint};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{LabelSelector, Requirement, SetOp};
 
 /// A pod should be made there; one that is there may stay.
@@ -65,12 +65,12 @@ fn requirement(e: &Value) -> Option<Requirement> {
 mod tests {
     use super::*;
     use crate::daemonset::template::tolerant;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn fits(spec: Value, node: Value) -> (bool, bool) {
         let template = json!({"spec": spec});
-        let ds: DaemonSet = serde_json::from_value(json!({"spec": {"template": template}})).unwrap();
-        let f = fit(&ds, &tolerant(&template)["spec"]["tolerations"], &serde_json::from_value(node).unwrap());
+        let ds: DaemonSet = skiff_json::from_value(json!({"spec": {"template": template}})).unwrap();
+        let f = fit(&ds, &tolerant(&template)["spec"]["tolerations"], &skiff_json::from_value(node).unwrap());
         (f.run, f.stay)
     }
     fn tainted(key: &str, effect: &str) -> Value {

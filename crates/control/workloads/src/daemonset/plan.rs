@@ -239,10 +239,10 @@ impl<'a> Work<'a> {
 mod tests {
     use super::*;
     use crate::pod::tests::pod;
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn planned(strategy: Value, nodes: &str, pods: &str) -> Plan {
-        let ds: DaemonSet = serde_json::from_value(
+        let ds: DaemonSet = skiff_json::from_value(
             json!({"metadata": {"name": "d"}, "spec": {"updateStrategy": strategy, "template": {"spec": {"nodeSelector": {"on": "yes"}}}}}),
         )
         .unwrap();
@@ -250,7 +250,7 @@ mod tests {
             .split_whitespace()
             .map(|n| {
                 let on = if n.ends_with('!') { "no" } else { "yes" };
-                serde_json::from_value(json!({"metadata": {"name": n.trim_end_matches('!'), "labels": {"on": on}}})).unwrap()
+                skiff_json::from_value(json!({"metadata": {"name": n.trim_end_matches('!'), "labels": {"on": on}}})).unwrap()
             })
             .collect();
         // `pod@node:state:hash`

@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};
 use skiff_meta::LabelSelector;

@@ -1,5 +1,5 @@
 //! A pod for a node: tolerations, the pin, the revision's hash.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub(super) const HASH: &str = "controller-revision-hash";
 const GENERATION: &str = "pod-template-generation";
@@ -72,7 +72,7 @@ mod tests {
         assert_eq!(t["spec"]["tolerations"].as_array().unwrap().len(), 7);
         assert_eq!(tolerant(&t), t);
         let p = json!({"metadata": {}, "spec": pinned(&json!({"spec": {}}), "n1")["spec"]});
-        assert_eq!(node_of(&serde_json::from_value(p).unwrap()), Some("n1"));
+        assert_eq!(node_of(&skiff_json::from_value(p).unwrap()), Some("n1"));
         assert_eq!(marked(json!({}), "h", Some("3"))["metadata"]["labels"], json!({HASH: "h", GENERATION: "3"}));
     }
 }

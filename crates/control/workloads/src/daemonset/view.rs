@@ -1,7 +1,7 @@
 //! A DaemonSet and nodes as the plan sees them.
 use crate::view::{Condition, IntOrPercent, Selector, View, is_zero};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub type DaemonSet = View<DaemonSetSpec, DaemonSetStatus>;
 pub type Node = View<NodeSpec, Value>;

@@ -9,7 +9,7 @@ use crate::{
     replicaset::ReplicaSet,
     view::{Labels, Time, condition},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub struct Snapshot {
     pub deployment: Deployment,
@@ -223,7 +223,7 @@ mod tests {
     use crate::deployment::view::{DESIRED, MAX};
 
     fn deployment(replicas: i64, image: &str, kind: &str) -> Deployment {
-        serde_json::from_value(json!({
+        skiff_json::from_value(json!({
             "metadata": {"name": "web", "namespace": "n", "uid": "d", "generation": 1},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 1,
                 "strategy": {"type": kind, "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}, "template": template(image)}
@@ -236,7 +236,7 @@ mod tests {
     fn set(name: &str, image: &str, revision: i64, size: i64, running: i64, at: i64) -> ReplicaSet {
         let mut t = template(image);
         t["metadata"]["labels"][HASH_LABEL] = name.into();
-        let mut rs: ReplicaSet = serde_json::from_value(json!({
+        let mut rs: ReplicaSet = skiff_json::from_value(json!({
             "metadata": {"name": name, "annotations": {REVISION: revision.to_string(), DESIRED: "4", MAX: "5"}},
             "spec": {"replicas": size, "template": t}, "status": {"replicas": running, "availableReplicas": running}
         }))
@@ -301,7 +301,7 @@ mod tests {
     #[test]
     fn a_finished_rollout_cleans_its_history() {
         let mut d = deployment(4, "c", "RollingUpdate");
-        d.status = serde_json::from_value(json!({"replicas": 4, "updatedReplicas": 4, "availableReplicas": 4, "observedGeneration": 1})).unwrap();
+        d.status = skiff_json::from_value(json!({"replicas": 4, "updatedReplicas": 4, "availableReplicas": 4, "observedGeneration": 1})).unwrap();
         let sets = vec![set("one", "a", 1, 0, 0, 1), set("two", "b", 2, 0, 0, 2), set("three", "c", 3, 4, 4, 3)];
         assert_eq!(planned(d, sets, false).delete, ["one"]);
     }

@@ -121,10 +121,10 @@ fn fraction(spec: &DeploymentSpec, before: i64, set: &Set) -> i64 {
 mod tests {
     use super::*;
     use crate::deployment::view::{DESIRED, MAX};
-    use serde_json::json;
+    use skiff_json::json;
 
     fn spec(replicas: i64, surge: i64, unavailable: i64) -> DeploymentSpec {
-        serde_json::from_value(
+        skiff_json::from_value(
             json!({"replicas": replicas, "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}}),
         )
         .unwrap()
@@ -132,7 +132,7 @@ mod tests {
     /// Size, available, max annotation.
     fn set(name: &str, size: i64, available: i64, max: i64) -> Set {
         Set::new(
-            serde_json::from_value(json!({
+            skiff_json::from_value(json!({
                 "metadata": {"name": name, "annotations": {DESIRED: "10", MAX: max.to_string()}},
                 "spec": {"replicas": size}, "status": {"availableReplicas": available}
             }))

@@ -11,7 +11,7 @@ use crate::{
     shell::{Deps, edit, namespace_ends, owned, put_annotated, put_status, resource, wake_owner, wake_self},
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::{DeleteOptions, Target};
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};
@@ -134,7 +134,7 @@ impl Controller {
         let change = |v: &mut Value| {
             v["spec"]["replicas"] = r.to.into();
             v["spec"]["minReadySeconds"] = r.min_ready_seconds.into();
-            v["metadata"]["annotations"] = serde_json::json!(r.annotations);
+            v["metadata"]["annotations"] = skiff_json::json!(r.annotations);
         };
         let bytes = edit(&self.deps.client, &resource::apps("replicasets"), set, change).await?;
         self.wrote_sets.wrote(key, &Head::of(&bytes).unwrap_or_default().resource_version);

@@ -147,13 +147,13 @@ pub(super) fn check_in(d: &Deployment, status: &DeploymentStatus, now: Time) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
-    fn deployment(status: serde_json::Value) -> Deployment {
-        serde_json::from_value(json!({"metadata": {"name": "web", "generation": 2}, "spec": {"replicas": 2, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate"}}, "status": status})).unwrap()
+    fn deployment(status: skiff_json::Value) -> Deployment {
+        skiff_json::from_value(json!({"metadata": {"name": "web", "generation": 2}, "spec": {"replicas": 2, "progressDeadlineSeconds": 600, "strategy": {"type": "RollingUpdate"}}, "status": status})).unwrap()
     }
     fn set_of(n: i64) -> Set {
-        Set::new(serde_json::from_value(json!({"metadata": {"name": "web-x"}, "spec": {"replicas": 2}, "status": {"observedGeneration": 1, "replicas": n, "readyReplicas": n, "availableReplicas": n, "terminatingReplicas": 1}})).unwrap())
+        Set::new(skiff_json::from_value(json!({"metadata": {"name": "web-x"}, "spec": {"replicas": 2}, "status": {"observedGeneration": 1, "replicas": n, "readyReplicas": n, "availableReplicas": n, "terminatingReplicas": 1}})).unwrap())
     }
     fn reason(s: &DeploymentStatus) -> (String, String) {
         let c = condition(&s.conditions, PROGRESSING).unwrap();

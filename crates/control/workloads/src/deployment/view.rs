@@ -4,7 +4,7 @@ use crate::{
     view::{Condition, IntOrPercent, Selector, View, is_zero},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub type Deployment = View<DeploymentSpec, DeploymentStatus>;
 
@@ -151,7 +151,7 @@ pub fn without_hash(template: &Value) -> Value {
         labels.shift_remove(HASH_LABEL);
     }
     if let Some(meta) = t.get_mut("metadata").and_then(Value::as_object_mut) {
-        meta.retain(|k, v| k != "creationTimestamp" && !v.as_object().is_some_and(serde_json::Map::is_empty) && !v.is_null());
+        meta.retain(|k, v| k != "creationTimestamp" && !v.as_object().is_some_and(skiff_json::Map::is_empty) && !v.is_null());
     }
     t
 }

@@ -141,10 +141,10 @@ fn scale(s: &Snapshot<'_>, unmanaged: &mut Vec<String>) -> Result<i64, String> {
 mod tests {
     use super::*;
     use crate::{pod::tests::pod, view::OwnerRef};
-    use serde_json::{Value, json};
+    use skiff_json::{Value, json};
 
     fn budget(spec: Value, disrupted: Value) -> Budget {
-        serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": spec, "status": {"disruptedPods": disrupted}})).unwrap()
+        skiff_json::from_value(json!({"metadata": {"generation": 2}, "spec": spec, "status": {"disruptedPods": disrupted}})).unwrap()
     }
     fn owned(name: &str, phase: &str, ready: bool) -> Pod {
         let mut p = pod(name, phase, ready.then_some(0), "x");

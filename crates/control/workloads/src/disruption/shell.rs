@@ -9,7 +9,7 @@ use crate::{
     shell::{Deps, by_uid, index_uids, put_status, resource, wake_self},
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_client::Target;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Change, Informer, Row, split_key};
@@ -127,5 +127,5 @@ impl Controller {
 }
 
 fn replicas(bytes: &[u8]) -> Option<i64> {
-    serde_json::from_slice::<Value>(bytes).ok()?["spec"]["replicas"].as_i64()
+    skiff_json::from_slice::<Value>(bytes).ok()?["spec"]["replicas"].as_i64()
 }

@@ -4,7 +4,7 @@ use crate::{
     shell::{Deps, put_status, resource},
     view::{Time, condition},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_controller::{Action, At, Failed, Queue};
 use skiff_informer::{Informer, Row};
 use skiff_meta::Status;
@@ -40,7 +40,7 @@ pub(super) async fn reconcile(deps: &Deps, pods: &Informer, key: &str) -> Result
         Some(0) => {}
         Some(left) => return Ok(Action::RequeueAfter(Duration::from_secs(left as u64))),
     }
-    let mut object: Value = serde_json::from_slice(&row.bytes).map_err(Status::internal).at("read", key)?;
+    let mut object: Value = skiff_json::from_slice(&row.bytes).map_err(Status::internal).at("read", key)?;
     for c in object["status"]["conditions"].as_array_mut().into_iter().flatten().filter(|c| c["type"] == TARGET) {
         *c = json!({"type": TARGET, "status": "False", "lastTransitionTime": deps.now()});
     }

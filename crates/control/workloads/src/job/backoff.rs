@@ -61,10 +61,10 @@ fn by_containers(p: &Pod) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn ended(at: i64) -> Pod {
-        serde_json::from_value(json!({"status": {"containerStatuses": [{"name": "c", "state": {"terminated": {"finishedAt": crate::view::Time(at)}}}]}}))
+        skiff_json::from_value(json!({"status": {"containerStatuses": [{"name": "c", "state": {"terminated": {"finishedAt": crate::view::Time(at)}}}]}}))
             .unwrap()
     }
 

@@ -81,11 +81,11 @@ pub fn success(policy: Option<&SuccessPolicy>, completions: i64, succeeded: &Ind
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn failures_are_judged_by_the_first_rule() {
-        let policy: FailurePolicy = serde_json::from_value(json!({"rules": [
+        let policy: FailurePolicy = skiff_json::from_value(json!({"rules": [
             {"action": "FailJob", "onExitCodes": {"containerName": "main", "operator": "In", "values": [42]}},
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
             {"action": "FailIndex", "onExitCodes": {"operator": "NotIn", "values": [1, 2]}},
@@ -93,7 +93,7 @@ mod tests {
         .unwrap();
         let pod = |name: &str, code: i64, disrupted: bool| -> Pod {
             let conditions = if disrupted { json!([{"type": "DisruptionTarget", "status": "True"}]) } else { json!([]) };
-            serde_json::from_value(json!({"metadata": {"namespace": "n", "name": "p"}, "status": {"conditions": conditions, "containerStatuses": [{"name": name, "state": {"terminated": {"exitCode": code}}}]}})).unwrap()
+            skiff_json::from_value(json!({"metadata": {"namespace": "n", "name": "p"}, "status": {"conditions": conditions, "containerStatuses": [{"name": name, "state": {"terminated": {"exitCode": code}}}]}})).unwrap()
         };
         assert_eq!(
             judge(Some(&policy), &pod("main", 42, true)),
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn success_by_indexes_or_count() {
         let policy: SuccessPolicy =
-            serde_json::from_value(json!({"rules": [{"succeededIndexes": "0-2", "succeededCount": 2}, {"succeededIndexes": "4"}, {"succeededCount": 4}]}))
+            skiff_json::from_value(json!({"rules": [{"succeededIndexes": "0-2", "succeededCount": 2}, {"succeededIndexes": "4"}, {"succeededCount": 4}]}))
                 .unwrap();
         for (done, expected) in [("0", None), ("0,2", Some(0)), ("4", Some(1)), ("2,3,5,6", Some(2))] {
             let expected = expected.map(|i: i32| format!("Matched rules at index {i}"));

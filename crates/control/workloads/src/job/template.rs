@@ -3,7 +3,7 @@ use super::{
     plan::NewPod,
     view::{FAILURES, FINALIZER, IGNORED, INDEX, Job},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 /// Completes a pod made of the job's template: the finalizer that it is tracked by, and its index.
 pub fn complete(job: &Job, pod: &mut Value, new: &NewPod) {
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     #[test]
     fn indexed_pods_know_their_index() {
-        let job: Job = serde_json::from_value(json!({"metadata": {"name": "j"}, "spec": {"completionMode": "Indexed", "backoffLimitPerIndex": 1}})).unwrap();
+        let job: Job = skiff_json::from_value(json!({"metadata": {"name": "j"}, "spec": {"completionMode": "Indexed", "backoffLimitPerIndex": 1}})).unwrap();
         let mut pod = json!({"metadata": {}, "spec": {"containers": [{"name": "c"}]}});
         complete(&job, &mut pod, &NewPod { index: Some(3), failures: 1, ignored: 0 });
         assert_eq!(

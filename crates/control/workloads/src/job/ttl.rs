@@ -63,10 +63,10 @@ impl Reconcile for Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn only_ended_jobs_expire() {
-        let job = |spec, conditions| -> Job { serde_json::from_value(json!({"spec": spec, "status": {"conditions": conditions}})).unwrap() };
+        let job = |spec, conditions| -> Job { skiff_json::from_value(json!({"spec": spec, "status": {"conditions": conditions}})).unwrap() };
         let ended = json!([{"type": "Failed", "status": "True", "lastTransitionTime": "1970-01-01T00:01:40Z"}]);
         assert_eq!(expiry(&job(json!({"ttlSecondsAfterFinished": 5}), ended.clone())), Some(Time(105)));
         assert_eq!(expiry(&job(json!({}), ended)), None);

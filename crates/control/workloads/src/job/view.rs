@@ -4,7 +4,7 @@ use crate::{
     view::{Condition, Selector, Time, View, condition, is_zero},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub type Job = View<JobSpec, JobStatus>;
 

@@ -4,7 +4,7 @@ use crate::{
     view::{Condition, Labels, Selector, Time, View, condition, is_zero, one},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::LabelSelector;
 
 pub type ReplicaSet = View<ReplicaSetSpec, ReplicaSetStatus>;
@@ -82,7 +82,7 @@ pub fn plan<'a>(rs: &ReplicaSet, pods: &'a [Pod], related: impl FnOnce() -> Vec<
 pub fn status(rs: &ReplicaSet, pods: &[Pod], failure: Option<&str>, now: Time) -> (ReplicaSetStatus, Option<i64>) {
     let active: Vec<&Pod> = pods.iter().filter(|p| p.active()).collect();
     let count = |f: &dyn Fn(&Pod) -> bool| active.iter().filter(|p| f(p)).count() as i64;
-    let template: Labels = serde_json::from_value(rs.spec.template["metadata"]["labels"].clone()).unwrap_or_default();
+    let template: Labels = skiff_json::from_value(rs.spec.template["metadata"]["labels"].clone()).unwrap_or_default();
     let labelled = |p: &Pod| template.iter().all(|(k, v)| p.metadata.label(k) == Some(v));
     let status = ReplicaSetStatus {
         replicas: active.len() as i64,
@@ -126,10 +126,10 @@ fn conditions(rs: &ReplicaSet, active: i64, failure: Option<&str>, now: Time) ->
 mod tests {
     use super::*;
     use crate::pod::tests::pod;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn rs(replicas: i64) -> ReplicaSet {
-        serde_json::from_value(
+        skiff_json::from_value(
             json!({"metadata": {"generation": 3}, "spec": {"replicas": replicas, "minReadySeconds": 10, "template": {"metadata": {"labels": {"a": "b"}}}}}),
         )
         .unwrap()

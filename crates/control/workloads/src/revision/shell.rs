@@ -5,7 +5,7 @@ use crate::{
     hash::template_hash,
     shell::{Deps, edit, resource},
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, Target};
 use skiff_controller::{At, Expectations, Failed};
 use skiff_informer::{Informer, Row};
@@ -21,7 +21,7 @@ pub(crate) struct Revisions {
 const TRIES: i64 = 20;
 
 fn read(bytes: &[u8]) -> Result<Revision, Status> {
-    serde_json::from_slice(bytes).map_err(|e| Status::internal(format!("read a revision: {e}")))
+    skiff_json::from_slice(bytes).map_err(|e| Status::internal(format!("read a revision: {e}")))
 }
 
 impl Revisions {

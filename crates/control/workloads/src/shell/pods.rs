@@ -4,7 +4,7 @@ use crate::{
     view::{Meta, OwnerRef},
 };
 use futures::future::join_all;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target};
 use skiff_controller::{At, Expectations, Failed, Regarding};
 use skiff_meta::{Head, Reason};

@@ -96,6 +96,6 @@ struct SelectingSpec {
 
 /// Of `spec.selector`, be it a label selector or, as in ReplicationControllers, a plain map.
 fn selector_of(row: &Row) -> LabelSelector {
-    let selector = serde_json::from_slice::<Selecting>(&row.bytes).unwrap_or_default().spec.selector;
+    let selector = skiff_json::from_slice::<Selecting>(&row.bytes).unwrap_or_default().spec.selector;
     crate::replicaset::either_selector(&selector)
 }

@@ -3,17 +3,17 @@ use crate::{
     claim::{Claim, adoption, claim, release},
     view::{Meta, OwnerRef, View},
 };
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use skiff_json::{RawValue, Value};
 use skiff_client::{Client, PatchBody, Target};
 use skiff_controller::{At, Failed};
 use skiff_informer::Row;
 use skiff_meta::{GroupVersionResource, Head, LabelSelector, Reason, Status, unmanaged};
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 /// Without the managed fields: the server keeps those that it has when none are sent.
 fn parse(row: &Row) -> Result<Value, Status> {
-    serde_json::from_slice(&unmanaged(&row.bytes)).map_err(Status::internal)
+    skiff_json::from_slice(&unmanaged(&row.bytes)).map_err(Status::internal)
 }
 fn target(resource: &GroupVersionResource, row: &Row) -> Target {
     Target::new(resource.clone(), row.namespace(), row.name())
@@ -43,17 +43,53 @@ async fn put_with(
     annotation: Option<(&str, &str)>,
 ) -> Result<Option<Row>, Failed> {
     let what = row.key.clone();
-    let mut object = parse(row).at("read", &what)?;
-    let status = serde_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
-    if annotation.is_none() && same(&object["status"], &status) {
+    let bytes = unmanaged(&row.bytes);
+    let held: Held = skiff_json::from_slice(&bytes).map_err(Status::internal).at("read", &what)?;
+    let status = skiff_json::to_value(status).map_err(Status::internal).at("write the status of", &what)?;
+    if annotation.is_none() && same(&held.status, &status) {
         return Ok(None);
     }
-    object["status"] = status;
-    if let Some((key, value)) = annotation {
-        object["metadata"]["annotations"][key] = value.into();
-    }
-    let bytes = client.update_bytes(target(resource, row).sub("status"), object.to_string()).await.at("update the status of", &what)?;
+    let body = held.with(&status, annotation).map_err(Status::internal).at("write the status of", &what)?;
+    let bytes = client.update_bytes(target(resource, row).sub("status"), body).await.at("update the status of", &what)?;
     Row::of(bytes).at("read", &what).map(Some)
+}
+
+/// What a write of a status sends: the spec is the server's, and is neither read nor sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Held<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+    #[serde(default)]
+    status: Value,
+}
+
+impl Held<'_> {
+    fn with(&self, status: &Value, annotation: Option<(&str, &str)>) -> skiff_json::Result<String> {
+        let metadata = match annotation {
+            None => self.metadata.to_owned(),
+            Some((key, value)) => {
+                let mut metadata: Value = skiff_json::from_str(self.metadata.get())?;
+                metadata["annotations"][key] = value.into();
+                skiff_json::to_raw_value(&metadata)?
+            }
+        };
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body<'a> {
+            #[serde(skip_serializing_if = "str::is_empty")]
+            api_version: &'a str,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            kind: &'a str,
+            metadata: &'a RawValue,
+            status: &'a Value,
+        }
+        skiff_json::to_string(&Body { api_version: &self.api_version, kind: &self.kind, metadata: &metadata, status })
+    }
 }
 
 /// Whether two statuses say the same once fields that the server leaves out (0, false, "", [], {}, null) are left out.
@@ -143,8 +179,18 @@ async fn still_there(client: &Client, resource: &GroupVersionResource, meta: &Me
 
 #[cfg(test)]
 mod tests {
-    use super::same;
-    use serde_json::json;
+    use super::{Held, same};
+    use skiff_json::{Value, json};
+    #[test]
+    fn a_status_is_sent_without_the_spec() {
+        let bytes = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "annotations": {"k": "1"}}, "spec": {"replicas": 3}}).to_string();
+        let held: Held = skiff_json::from_str(&bytes).unwrap();
+        for (annotation, annotations) in [(None, json!({"k": "1"})), (Some(("x", "y")), json!({"k": "1", "x": "y"}))] {
+            let body: Value = skiff_json::from_str(&held.with(&json!({"replicas": 2}), annotation).unwrap()).unwrap();
+            let want = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "annotations": annotations}, "status": {"replicas": 2}});
+            assert_eq!(body, want);
+        }
+    }
     #[test]
     fn empty_fields_make_no_difference() {
         assert!(same(&json!({"a": 1}), &json!({"a": 1, "b": 0, "c": [], "d": {"e": ""}, "f": null})));

@@ -1,7 +1,7 @@
 //! Names, hosts, labels and volumes of pods.
 use super::view::{StatefulSet, claim_names};
 use crate::pod::Pod;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub(super) const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 pub(super) const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn set() -> StatefulSet {
-        serde_json::from_value(json!({"metadata": {"name": "db", "namespace": "n"}, "spec": {"serviceName": "db", "selector": {"matchLabels": {"a": "b"}}, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"x": 1}}]}})).unwrap()
+        skiff_json::from_value(json!({"metadata": {"name": "db", "namespace": "n"}, "spec": {"serviceName": "db", "selector": {"matchLabels": {"a": "b"}}, "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"x": 1}}]}})).unwrap()
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
         identify(&set(), &mut pod, 2, "db-rev");
         assert_eq!(pod["metadata"], json!({"generateName": "db-", "labels": {"a": "b", POD_NAME: "db-2", POD_INDEX: "2", REVISION: "db-rev"}, "name": "db-2"}));
         assert_eq!(pod["spec"], json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-2"}}, {"name": "tmp"}], "hostname": "db-2", "subdomain": "db"}));
-        assert!(matches(&set(), &serde_json::from_value(pod).unwrap()));
+        assert!(matches(&set(), &skiff_json::from_value(pod).unwrap()));
         assert_eq!(claims(&set(), 2)[0]["metadata"], json!({"name": "data-db-2", "namespace": "n", "labels": {"a": "b"}}));
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     pod::{Pod, next_available},
     view::Time,
 };
-use serde_json::Value;
+use skiff_json::Value;
 
 /// A revision's name and template.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -252,7 +252,7 @@ mod tests {
         pod::tests::pod,
         statefulset::identity::{POD_NAME, REVISION},
     };
-    use serde_json::json;
+    use skiff_json::json;
 
     /// `ordinal:state:revision`; state is one of ready, pending, dying, failed.
     fn pods(text: &str) -> Vec<Pod> {
@@ -276,7 +276,7 @@ mod tests {
         for (k, v) in extra.as_object().unwrap() {
             spec[k] = v.clone();
         }
-        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": spec})).unwrap();
+        let set: StatefulSet = skiff_json::from_value(json!({"metadata": {"name": "db"}, "spec": spec})).unwrap();
         let version = |n: &str| Version { name: n.into(), ..Default::default() };
         let pods = pods(existing);
         let s = Snapshot {
@@ -352,7 +352,7 @@ mod tests {
     }
     #[test]
     fn an_update_ends_in_the_status() {
-        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db"}, "spec": {"replicas": 2}})).unwrap();
+        let set: StatefulSet = skiff_json::from_value(json!({"metadata": {"name": "db"}, "spec": {"replicas": 2}})).unwrap();
         let version = |n: &str| Version { name: n.into(), ..Default::default() };
         let pods = pods("0:ready:v2 1:ready:v2");
         let s = Snapshot {

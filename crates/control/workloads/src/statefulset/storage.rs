@@ -60,7 +60,7 @@ impl Held<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn owners_follow_the_policy() {
@@ -75,7 +75,7 @@ mod tests {
             ("Delete", "Delete", true, vec!["s"]),
             ("Delete", "Delete", false, vec!["p"]),
         ] {
-            let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": "db", "uid": "s"}, "spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": deleted}}})).unwrap();
+            let set: StatefulSet = skiff_json::from_value(json!({"metadata": {"name": "db", "uid": "s"}, "spec": {"persistentVolumeClaimRetentionPolicy": {"whenScaled": scaled, "whenDeleted": deleted}}})).unwrap();
             for before in [vec![], vec![set.metadata.controller_ref("apps/v1", "StatefulSet")], vec![pod.controller_ref("v1", "Pod")]] {
                 let held = Held { set: &set, pod: &pod, in_range, owners: &before };
                 let after = held.owners().unwrap_or_else(|| before.clone());
@@ -86,7 +86,7 @@ mod tests {
     }
     #[test]
     fn others_claims_are_left_alone() {
-        let set: StatefulSet = serde_json::from_value(
+        let set: StatefulSet = skiff_json::from_value(
             json!({"metadata": {"name": "db", "uid": "s"}, "spec": {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Delete"}}}),
         )
         .unwrap();

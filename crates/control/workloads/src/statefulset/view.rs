@@ -1,7 +1,7 @@
 //! A StatefulSet as the plan sees it.
 use crate::view::{Condition, IntOrPercent, Meta, OwnerRef, Selector, View, is_zero};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub type StatefulSet = View<StatefulSetSpec, StatefulSetStatus>;
 

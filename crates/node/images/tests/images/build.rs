@@ -65,7 +65,7 @@ pub fn gzip(bytes: &[u8]) -> Vec<u8> {
 pub fn config(layers: &[Vec<u8>]) -> Vec<u8> {
     let diffs: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
     let (os, arch) = ("linux", Platform::host().architecture);
-    serde_json::json!({"os": os, "architecture": arch, "rootfs": {"type": "layers", "diff_ids": diffs},
+    skiff_json::json!({"os": os, "architecture": arch, "rootfs": {"type": "layers", "diff_ids": diffs},
         "config": {"Entrypoint": ["/bin/app"], "Cmd": ["-v"], "Env": ["A=b"], "User": "1000", "WorkingDir": "/srv"}})
     .to_string()
     .into_bytes()
@@ -84,9 +84,9 @@ pub fn docker_archive(images: &[(&[&str], Vec<Vec<u8>>)]) -> Vec<u8> {
             paths.push(format!("{number}-{i}/layer.tar"));
             archive = archive.entry(EntryType::Regular, &paths[i], "", 0o644, layer);
         }
-        index.push(serde_json::json!({"Config": name, "RepoTags": tags, "Layers": paths}));
+        index.push(skiff_json::json!({"Config": name, "RepoTags": tags, "Layers": paths}));
     }
-    let index = serde_json::Value::from(index).to_string();
+    let index = skiff_json::Value::from(index).to_string();
     archive.file("manifest.json", &index).tar()
 }
 

@@ -123,7 +123,7 @@ async fn the_last_use_reaches_the_disk_once_a_day() {
     let images = bench.service.import(&bench.write("a.tar", &two_images())).await.expect("import");
     let used = || {
         let records = std::fs::read(bench.dir.path().join("images/images.json")).expect("records");
-        let records: serde_json::Value = serde_json::from_slice(&records).expect("JSON");
+        let records: skiff_json::Value = skiff_json::from_slice(&records).expect("JSON");
         records.as_array().into_iter().flatten().find(|r| r["id"] == images[0].id.as_str()).and_then(|r| r["last_used"].as_i64())
     };
     for (container, at, want) in [("c1", 1_000 + 3_600, 1_000), ("c2", 1_000 + 86_400, 87_400), ("c3", 1_000 + 90_000, 87_400)] {

@@ -78,17 +78,17 @@ fn push(storage: &Path, repository: &str, tag: &str, layers: &[Vec<u8>]) -> Dige
         let compressed = gzip(layer);
         last = blob(&compressed);
         link(format!("_layers/sha256/{}", last.hex()), &last);
-        descriptors.push(serde_json::json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": last.to_string(), "size": compressed.len()}));
+        descriptors.push(skiff_json::json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "digest": last.to_string(), "size": compressed.len()}));
     }
     let config_digest = blob(&config);
     link(format!("_layers/sha256/{}", config_digest.hex()), &config_digest);
-    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    let manifest = skiff_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config_digest.to_string(), "size": config.len()},
         "layers": descriptors})
     .to_string();
     let manifest_digest = blob(manifest.as_bytes());
     let other = Digest::of(b"for another machine").to_string();
-    let index = serde_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+    let index = skiff_json::json!({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
         {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": other, "size": 1, "platform": {"os": "linux", "architecture": "s390x"}},
         {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest_digest.to_string(), "size": manifest.len(),
          "platform": {"os": "linux", "architecture": Platform::host().architecture}}]})

@@ -70,7 +70,7 @@ fn claims(pod: &Pod) -> Result<Vec<(String, String)>, String> {
 impl Devices {
     pub fn open(root: &std::path::Path) -> Self {
         let state = root.join("devices.json");
-        let held = std::fs::read(&state).ok().and_then(|b| serde_json::from_slice(&b).ok()).unwrap_or_default();
+        let held = std::fs::read(&state).ok().and_then(|b| skiff_json::from_slice(&b).ok()).unwrap_or_default();
         Self { folder: root.join("plugins_registry"), state, specifications: cdi::FOLDERS.iter().map(PathBuf::from).collect(), plugins: Mutex::default(), held: Mutex::new(held) }
     }
 
@@ -105,7 +105,7 @@ impl Devices {
     fn save(&self, held: &BTreeMap<String, Held>) -> Result<(), String> {
         let failed = |e: &dyn std::fmt::Display| format!("write {}: {e}", self.state.display());
         let scratch = self.state.with_extension("json.new");
-        let bytes = serde_json::to_vec(held).map_err(|e| failed(&e))?;
+        let bytes = skiff_json::to_vec(held).map_err(|e| failed(&e))?;
         std::fs::write(&scratch, bytes).and_then(|()| std::fs::rename(&scratch, &self.state)).map_err(|e| failed(&e))
     }
 

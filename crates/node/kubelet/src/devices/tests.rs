@@ -68,9 +68,9 @@ fn driver(socket: &std::path::Path, asked: Asked) {
 }
 
 fn pod(uid: &str) -> Pod {
-    let v = serde_json::json!({"metadata": {"name": uid, "namespace": "ns", "uid": uid}, "spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "c"}],
+    let v = skiff_json::json!({"metadata": {"name": uid, "namespace": "ns", "uid": uid}, "spec": {"resourceClaims": [{"name": "g", "resourceClaimName": "c"}],
         "containers": [{"name": "c", "resources": {"claims": [{"name": "g", "request": "r"}]}}, {"name": "other"}]}});
-    serde_json::from_value(v).unwrap()
+    skiff_json::from_value(v).unwrap()
 }
 
 #[tokio::test]
@@ -80,10 +80,10 @@ async fn devices_are_made_ready_given_and_taken_back() {
     std::fs::write(dir.path().join("gpu.json"), r#"{"kind":"gpu.example.com/gpu","devices":[{"name":"a","containerEdits":{"env":["GPU=a"]}}]}"#).unwrap();
     let open = || Devices { specifications: vec![dir.path().to_owned()], ..Devices::open(dir.path()) };
     let (devices, client) = (open(), api.client());
-    let consumer = |uid: &str| serde_json::json!({"resource": "pods", "name": uid, "uid": uid});
-    let claim = serde_json::json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "c", "namespace": "ns"}, "spec": {},
+    let consumer = |uid: &str| skiff_json::json!({"resource": "pods", "name": uid, "uid": uid});
+    let claim = skiff_json::json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaim", "metadata": {"name": "c", "namespace": "ns"}, "spec": {},
         "status": {"reservedFor": [consumer("p"), consumer("q")], "allocation": {"devices": {"results": [{"request": "r", "driver": "gpu.example.com", "pool": "pool", "device": "a"}]}}}});
-    client.create(&serde_json::from_value::<ResourceClaim>(claim).unwrap()).await.unwrap();
+    client.create(&skiff_json::from_value::<ResourceClaim>(claim).unwrap()).await.unwrap();
     let why = devices.prepare(&client, &pod("p")).await.unwrap_err();
     assert_eq!(why, "claim ns/c: DRA driver gpu.example.com is not registered");
     driver(&dir.path().join("plugins_registry/gpu.sock"), asked.clone());

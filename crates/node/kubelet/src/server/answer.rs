@@ -21,7 +21,7 @@ fn with_type(code: StatusCode, kind: &'static str, bytes: impl Into<Bytes>) -> R
 pub fn text(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     with_type(code, "text/plain; charset=utf-8", text)
 }
-pub fn json(value: &serde_json::Value) -> Response<Body> {
+pub fn json(value: &skiff_json::Value) -> Response<Body> {
     with_type(StatusCode::OK, "application/json", value.to_string())
 }
 pub fn metrics(text: String) -> Response<Body> {

@@ -133,7 +133,7 @@ fn wanted_id(status: &PodStatus, pod: &str, container: &str, previous: bool) -> 
 }
 
 async fn find(agent: &Agent, slot: &Slot, container: &str, previous: bool) -> Result<ContainerStatus, String> {
-    let status: PodStatus = serde_json::from_slice(&slot.status.read()).unwrap_or_default();
+    let status: PodStatus = skiff_json::from_slice(&slot.status.read()).unwrap_or_default();
     let id = wanted_id(&status, &slot.name, container, previous)?;
     agent.runtime.container_status(&id).await.map_err(|e| e.full_message())
 }

@@ -135,21 +135,21 @@ async fn handle(agent: Arc<Agent>, gate: Arc<dyn Gate>, mut peer: Peer, request:
 }
 
 /// The pods of this node, each with the status that the node knows.
-fn pod_list(agent: &Agent) -> serde_json::Value {
+fn pod_list(agent: &Agent) -> skiff_json::Value {
     let one = |s: Arc<crate::pods::Slot>| {
-        let mut pod: serde_json::Value = serde_json::from_slice(&s.bytes()).ok()?;
-        if let Ok(status) = serde_json::from_slice::<serde_json::Value>(&s.status.read()) {
+        let mut pod: skiff_json::Value = skiff_json::from_slice(&s.bytes()).ok()?;
+        if let Ok(status) = skiff_json::from_slice::<skiff_json::Value>(&s.status.read()) {
             pod["status"] = status;
         }
         Some(pod)
     };
     let items: Vec<_> = agent.pods.all().into_iter().filter_map(one).collect();
-    serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+    skiff_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 }
 
-fn configz(agent: &Agent) -> serde_json::Value {
+fn configz(agent: &Agent) -> skiff_json::Value {
     let c = &agent.config;
-    serde_json::json!({"kubeletconfig": {
+    skiff_json::json!({"kubeletconfig": {
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
         "clusterDNS": c.cluster_dns.iter().map(|ip| ip.to_string()).collect::<Vec<_>>(), "clusterDomain": c.cluster_domain, "maxPods": c.max_pods,
         "podPidsLimit": c.pod_pids_limit, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": true, "enforceNodeAllocatable": ["pods"],

@@ -196,7 +196,7 @@ impl Worker {
             now: self.agent.now(),
         });
         let status = self.unless_turned_away(pod, status);
-        match serde_json::to_vec(&status) {
+        match skiff_json::to_vec(&status) {
             Ok(bytes) => *self.slot.status.write() = bytes.into(),
             Err(e) => tracing::warn!(target: "node", pod = self.slot.name, namespace = self.slot.namespace, error = %e, "status not encoded"),
         }
@@ -364,10 +364,10 @@ mod tests {
 
     #[test]
     fn a_restart_keeps_what_could_not_be_pulled() {
-        let state = |reason: &str| serde_json::json!({"waiting": {"reason": reason, "message": "Back-off pulling image"}});
-        let status = |name: &str, state| serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state});
-        let status: PodStatus = serde_json::from_value(serde_json::json!({"containerStatuses": [
-            status("a", state("ImagePullBackOff")), status("b", state("CrashLoopBackOff")), status("c", serde_json::json!({"running": {}})),
+        let state = |reason: &str| skiff_json::json!({"waiting": {"reason": reason, "message": "Back-off pulling image"}});
+        let status = |name: &str, state| skiff_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0, "state": state});
+        let status: PodStatus = skiff_json::from_value(skiff_json::json!({"containerStatuses": [
+            status("a", state("ImagePullBackOff")), status("b", state("CrashLoopBackOff")), status("c", skiff_json::json!({"running": {}})),
         ]}))
         .expect("a status");
         let kept = image_failures(&status);

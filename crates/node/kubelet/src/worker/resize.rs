@@ -44,7 +44,7 @@ impl Worker {
     /// Once, after the admission: what an earlier node agent had given.
     pub(super) async fn recall(&mut self, pod: &Pod) {
         let bytes = tokio::fs::read(self.record_file()).await.unwrap_or_default();
-        if let Ok(record) = serde_json::from_slice::<Record>(&bytes) {
+        if let Ok(record) = skiff_json::from_slice::<Record>(&bytes) {
             *self.slot.allotment.lock() = Some(record.allotted.clone());
             self.resizing.record = record;
         } else {
@@ -54,7 +54,7 @@ impl Worker {
 
     async fn keep_record(&self) {
         let file = self.record_file();
-        let text = serde_json::to_vec(&self.resizing.record).unwrap_or_default();
+        let text = skiff_json::to_vec(&self.resizing.record).unwrap_or_default();
         let write = async {
             let fresh = file.with_extension("new");
             tokio::fs::create_dir_all(file.parent().unwrap_or(&file)).await?;

@@ -72,7 +72,7 @@ pub(super) fn build(text: &str, capabilities: u64) -> Result<Vec<Filter>> {
     if text.len() > MAX_BYTES {
         return Err(Error::Profile("the seccomp profile is larger than 1 MiB".into()));
     }
-    let profile: Profile = serde_json::from_str(text).map_err(|error| Error::Profile(format!("read the seccomp profile: {error}")))?;
+    let profile: Profile = skiff_json::from_str(text).map_err(|error| Error::Profile(format!("read the seccomp profile: {error}")))?;
     let default = action(&profile.default_action, profile.default_errno_ret)?;
     let mut by_action: BTreeMap<String, (SeccompAction, Rules)> = BTreeMap::new();
     let mut named = Rules::new();

@@ -62,7 +62,7 @@ impl Drop for Node {
 }
 
 pub fn pod(spec: &str) -> Pod {
-    serde_json::from_str(&format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u1"}},"spec":{spec}}}"#)).unwrap()
+    skiff_json::from_str(&format!(r#"{{"metadata":{{"name":"p","namespace":"ns","uid":"u1"}},"spec":{spec}}}"#)).unwrap()
 }
 
 pub fn config_map(data: &[(&str, &str)]) -> Sources {

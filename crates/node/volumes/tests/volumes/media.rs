@@ -70,7 +70,7 @@ fn memory_is_limited_and_mounted_once() {
         r#"{"containers":[],"volumes":[{"name":"m","emptyDir":{"medium":"Memory","sizeLimit":"1Mi"}},{"name":"s","secret":{"secretName":"s","defaultMode":384}}]}"#,
     );
     let mut sources = skiff_volumes::Sources::default();
-    sources.secrets.insert("s".into(), serde_json::from_str(r#"{"data":{"k":"c2VjcmV0"}}"#).unwrap());
+    sources.secrets.insert("s".into(), skiff_json::from_str(r#"{"data":{"k":"c2VjcmV0"}}"#).unwrap());
     node.set_up(&p, &sources).unwrap();
     node.set_up(&p, &sources).unwrap();
     let (memory, secret) = (node.volume("empty-dir", "m"), node.volume("secret", "s"));
@@ -116,9 +116,9 @@ fn local_volumes() {
     symlink(&outside, disk.join("link")).unwrap();
     let sources = |extra: &str| {
         let mut s = skiff_volumes::Sources::default();
-        s.claims.insert("c".into(), serde_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap());
+        s.claims.insert("c".into(), skiff_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap());
         let pv = format!(r#"{{"metadata":{{"name":"pv"}},"spec":{{"claimRef":{{"uid":"c1"}},"local":{{"path":"{}"}}{extra}}}}}"#, disk.display());
-        s.volumes.insert("pv".into(), serde_json::from_str(&pv).unwrap());
+        s.volumes.insert("pv".into(), skiff_json::from_str(&pv).unwrap());
         s
     };
     let p = pod(r#"{"containers":[],"securityContext":{"fsGroup":77},"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]}"#);
@@ -158,9 +158,9 @@ fn the_root_speaks_for_the_whole_volume() {
     std::os::unix::fs::chown(&disk, None, Some(77)).unwrap();
     fs::set_permissions(&disk, fs::Permissions::from_mode(0o2775)).unwrap();
     let mut sources = skiff_volumes::Sources::default();
-    sources.claims.insert("c".into(), serde_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap());
+    sources.claims.insert("c".into(), skiff_json::from_str(r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#).unwrap());
     let pv = format!(r#"{{"metadata":{{"name":"pv"}},"spec":{{"claimRef":{{"uid":"c1"}},"local":{{"path":"{}"}}}}}}"#, disk.display());
-    sources.volumes.insert("pv".into(), serde_json::from_str(&pv).unwrap());
+    sources.volumes.insert("pv".into(), skiff_json::from_str(&pv).unwrap());
     let p = pod(
         r#"{"containers":[],"securityContext":{"fsGroup":77,"fsGroupChangePolicy":"OnRootMismatch"},"volumes":[{"name":"v","persistentVolumeClaim":{"claimName":"c"}}]}"#,
     );

@@ -26,10 +26,10 @@ impl Reader for Api {
     }
     async fn claim(&self, _: &str, name: &str) -> Result<Option<PersistentVolumeClaim>, String> {
         let text = r#"{"metadata":{"uid":"c1"},"spec":{"volumeName":"pv"},"status":{"phase":"Bound"}}"#;
-        Ok((name == "claim").then(|| serde_json::from_str(text).unwrap()))
+        Ok((name == "claim").then(|| skiff_json::from_str(text).unwrap()))
     }
     async fn persistent_volume(&self, _: &str) -> Result<Option<PersistentVolume>, String> {
-        Ok(Some(serde_json::from_str(r#"{"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/proc"}}}"#).unwrap()))
+        Ok(Some(skiff_json::from_str(r#"{"spec":{"claimRef":{"uid":"c1"},"hostPath":{"path":"/proc"}}}"#).unwrap()))
     }
     async fn token(&self, pod: &Pod, key: &TokenKey) -> Result<Token, String> {
         match self.made.load(Ordering::Relaxed) {

@@ -1,7 +1,7 @@
 //! The subject of a certificate request, out of the object that carries it.
 use crate::value;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_json::Value;
+use skiff_json::Value;
 use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
 pub(crate) struct Subject {

@@ -1,6 +1,6 @@
 //! One bound against one set of requests and limits; the texts are upstream's.
 use crate::resources::{self, Resources};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 
 /// All bounds of one item of a LimitRange.

@@ -1,6 +1,6 @@
 //! The defaults of a LimitRange, and the annotation that says what they set.
 use crate::value;
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
@@ -23,13 +23,13 @@ pub(super) fn fill(range: &Value, pod: &mut Value) {
     }
 }
 
-fn defaults(range: &Value, key: &str) -> Map<String, Value> {
+fn defaults(range: &Value, key: &str) -> Map {
     let items = value::list(range, "spec.limits").iter().filter(|l| value::text(l, "type") == "Container");
     items.flat_map(|l| value::map(l, key).into_iter().flatten()).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// Sets what is absent; gives the names of it, sorted.
-fn merge(container: &mut Value, side: &str, defaults: &Map<String, Value>) -> Vec<String> {
+fn merge(container: &mut Value, side: &str, defaults: &Map) -> Vec<String> {
     if defaults.is_empty() {
         return Vec::new();
     }
@@ -38,7 +38,7 @@ fn merge(container: &mut Value, side: &str, defaults: &Map<String, Value>) -> Ve
     for (k, q) in defaults {
         if !there.contains_key(k) {
             there.insert(k.clone(), q.clone());
-            set.push(k.clone());
+            set.push(k.to_string());
         }
     }
     set.sort();
@@ -48,7 +48,7 @@ fn merge(container: &mut Value, side: &str, defaults: &Map<String, Value>) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn what_is_absent_is_set_and_noted() {
         let range = json!({"spec": {"limits": [{"type": "Container", "default": {"cpu": "500m", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}}]}});

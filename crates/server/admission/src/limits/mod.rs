@@ -8,7 +8,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 
@@ -94,7 +94,7 @@ fn of_claim(range: &Value, claim: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn bounds() {

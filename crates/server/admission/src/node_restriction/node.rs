@@ -3,7 +3,7 @@ use crate::{
     request::{Operation, forbidden, operation},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_policy::Attributes;
 use std::collections::BTreeSet;
@@ -58,9 +58,9 @@ fn changed(a: &Attributes<'_>, me: &str, node: &Value) -> Result<(), Status> {
 /// Labels that differ and are not the kubelet's to set, sorted.
 fn forbidden_labels(node: &Value, old: &Value) -> Vec<String> {
     let labels = |v| value::map(v, "metadata.labels");
-    let keys: BTreeSet<&String> = [node, old].into_iter().filter_map(labels).flat_map(|m| m.keys()).collect();
+    let keys: BTreeSet<_> = [node, old].into_iter().filter_map(labels).flat_map(|m| m.keys()).collect();
     let differs = |k: &str| labels(node).and_then(|m| m.get(k)) != labels(old).and_then(|m| m.get(k));
-    keys.into_iter().filter(|k| differs(k) && !free(k)).cloned().collect()
+    keys.into_iter().filter(|k| differs(k) && !free(k)).map(ToString::to_string).collect()
 }
 
 fn free(key: &str) -> bool {

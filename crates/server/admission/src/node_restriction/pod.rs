@@ -4,7 +4,7 @@ use crate::{
     request::{Operation, forbidden, operation, stored},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupResource, Status};
 use skiff_policy::Attributes;
 
@@ -37,7 +37,7 @@ fn status(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
     if value::text(old, "spec.nodeName") != me {
         return Err(forbidden(a, format!("node {me:?} can only update pod status for pods with spec.nodeName set to itself")));
     }
-    let empty = serde_json::Map::new();
+    let empty = skiff_json::Map::new();
     let labels = |v| value::map(v, "metadata.labels").unwrap_or(&empty);
     for (same, why) in [
         (labels(old) == labels(pod), "cannot update labels through pod status"),

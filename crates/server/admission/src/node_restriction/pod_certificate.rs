@@ -4,7 +4,7 @@ use crate::{
     request::{Operation, forbidden, operation, stored},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionResource, Status};
 use skiff_policy::{Action, Attributes, Authorizer, Decision};
 use skiff_request::Target;

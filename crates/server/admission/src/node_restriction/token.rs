@@ -3,7 +3,7 @@ use crate::{
     request::{forbidden, stored},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupResource, GroupVersionResource, Status};
 use skiff_policy::{Action, Attributes, Authorizer, Decision};
 use skiff_request::Target;

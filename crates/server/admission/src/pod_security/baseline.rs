@@ -1,7 +1,7 @@
 //! The checks of the baseline standard; each gives what it found.
 use super::subject::{Finding, Subject, containers, plural, quoted, quoted_set, setters};
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::BTreeSet;
 
 pub(super) fn apparmor(s: Subject<'_>, _: u32) -> Option<Finding> {

@@ -5,7 +5,7 @@ use super::{
     subject::Subject,
 };
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::{BTreeMap, HashSet};
 
 /// More pods than this are not looked at in one request.

@@ -1,5 +1,5 @@
 //! Levels, versions and a namespace's policy (KEP-2579).
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Cause;
 use std::fmt;
 
@@ -61,7 +61,7 @@ fn version_of(text: &str) -> Result<Version, &'static str> {
 
 /// The policy that a namespace's labels ask for, and what is wrong with them. What cannot be read is enforced as
 /// restricted, and neither warned of nor audited.
-pub(super) fn policy_of(labels: Option<&Map<String, Value>>) -> (Policy, Vec<Cause>) {
+pub(super) fn policy_of(labels: Option<&Map>) -> (Policy, Vec<Cause>) {
     let free = Standard { level: Level::Privileged, version: None };
     let mut p = Policy { enforce: free, audit: free, warn: free };
     let mut causes = Vec::new();
@@ -98,7 +98,7 @@ fn cause(mode: &str, text: &str, why: &str) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn labels() {
         let of = |v: Value| policy_of(v.as_object());

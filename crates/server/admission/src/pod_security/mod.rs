@@ -18,7 +18,7 @@ use crate::{
 use async_trait::async_trait;
 use evaluations::{Evaluations, Mode, Request};
 use level::{Level, Policy, policy_of};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 use skiff_telemetry::metrics::Exposition;

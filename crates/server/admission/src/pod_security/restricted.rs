@@ -4,7 +4,7 @@ use super::{
     subject::{Finding, Subject, containers, plural, quoted, quoted_set, setters},
 };
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::BTreeSet;
 
 /// Since 1.25 what Windows does not have is not asked of its pods.

@@ -1,6 +1,6 @@
 //! What the checks look at: a pod's or a template's metadata and spec, and the words of their findings.
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::BTreeSet;
 
 /// A pod, or the template of one: `metadata` and `spec`.

@@ -1,6 +1,6 @@
 use super::{PodSecurity, level::{Level, Standard}, standard, subject::Subject};
 use crate::testing::{Request, World, text};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn found(level: Level, version: Option<u32>, spec: Value) -> String {
     standard::detail(&standard::findings(Standard { level, version }, Subject(&json!({"spec": spec}))))

@@ -5,7 +5,7 @@ use crate::{
     value,
     webhook::matching::Rules,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, GroupVersionKind, LabelSelector};
 use skiff_policy::Attributes;
 use std::{collections::BTreeMap, sync::Arc};

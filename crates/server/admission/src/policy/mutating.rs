@@ -14,7 +14,7 @@ use crate::{
     webhook::matching::exempt_of_policies,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Cause, Reason, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
 use skiff_telemetry::metrics::Exposition;

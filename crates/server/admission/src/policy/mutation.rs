@@ -4,7 +4,7 @@ use crate::{
     expression::{Compiled, Facts, Names, compile},
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_cel::{Budget, to_json};
 use skiff_patch::PatchError;
 

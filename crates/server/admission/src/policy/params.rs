@@ -2,7 +2,7 @@
 use super::declaration::Reference;
 use crate::value;
 use bytes::Bytes;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::GroupVersionKind;
 use skiff_policy::{Attributes, Served};
 use skiff_request::Target;
@@ -48,13 +48,13 @@ fn namespace<'a>(a: &'a Attributes<'_>, served: &Served, r: &'a Reference) -> Re
 }
 
 fn selects(selector: &skiff_meta::LabelSelector, object: &Bytes) -> bool {
-    let v: Value = serde_json::from_slice(object).unwrap_or_default();
+    let v: Value = skiff_json::from_slice(object).unwrap_or_default();
     let labels = value::map(&v, "metadata.labels");
     selector.matches_with(|k| labels.and_then(|m| m.get(k)).and_then(Value::as_str))
 }
 
 async fn read(a: &Attributes<'_>, kind: &GroupVersionKind, served: &Served, object: &Bytes) -> Result<Value, String> {
-    let v = serde_json::from_slice(object).map_err(|e| format!("decode parameters of {kind}: {e}"))?;
+    let v = skiff_json::from_slice(object).map_err(|e| format!("decode parameters of {kind}: {e}"))?;
     if served.stored == *kind {
         return Ok(v);
     }

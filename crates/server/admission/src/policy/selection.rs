@@ -8,7 +8,7 @@ use crate::{
     versions::{View, Views},
     webhook::matching::{self, Invocation},
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_policy::{Attributes, Authorizer};
 use std::sync::Arc;
 

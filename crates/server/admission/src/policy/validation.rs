@@ -4,7 +4,7 @@ use crate::{
     expression::{Compiled, Facts, Names, OUT_OF_BUDGET, compile},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_cel::Budget;
 
 /// Longer messages are not shown.

@@ -4,7 +4,7 @@ use crate::{
     resources::{self, Resources, Side},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::GroupResource;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -60,7 +60,7 @@ impl Ledger {
         for bytes in objects {
             let at = bytes.as_ptr() as usize;
             let same = before.remove(&at).filter(|(b, _)| b.len() == bytes.len()).map(|(_, c)| c);
-            let charge = same.unwrap_or_else(|| Arc::new(serde_json::from_slice(&bytes).map(|v| Charge::of(resource, &v)).unwrap_or_default()));
+            let charge = same.unwrap_or_else(|| Arc::new(skiff_json::from_slice(&bytes).map(|v| Charge::of(resource, &v)).unwrap_or_default()));
             charges.push(charge.clone());
             now.insert(at, (bytes, charge));
         }

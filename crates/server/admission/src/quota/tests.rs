@@ -1,6 +1,6 @@
 use super::ResourceQuota;
 use crate::testing::{Request, World, text};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_policy::Admission;
 use std::{sync::Arc, time::{Duration, SystemTime}};
 

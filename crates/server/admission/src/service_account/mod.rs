@@ -14,7 +14,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 use std::{sync::Arc, time::Duration};

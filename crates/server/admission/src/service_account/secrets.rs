@@ -1,6 +1,6 @@
 //! Which secrets a pod refers to, and whether its account lists them.
 use crate::value;
-use serde_json::Value;
+use skiff_json::Value;
 
 /// Whether the pod refers to any secret at all.
 pub(crate) fn any(pod: &Value) -> bool {

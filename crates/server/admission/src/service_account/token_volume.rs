@@ -1,6 +1,6 @@
 //! The projected volume with the account's token, the cluster's certificate and the namespace.
 use crate::value;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 const BASE: &str = "kube-api-access-";
 const PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";

@@ -1,7 +1,7 @@
 //! StorageObjectInUseProtection: volumes and claims get the finalizer that holds them while they are in use.
 use crate::{request::creates, value};
 use async_trait::async_trait;
-use serde_json::json;
+use skiff_json::json;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes};
 

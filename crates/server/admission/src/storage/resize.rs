@@ -5,7 +5,7 @@ use crate::{
     value,
 };
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Quantity, Status};
 use skiff_policy::{Admission, Attributes};
 

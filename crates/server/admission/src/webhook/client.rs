@@ -2,7 +2,7 @@
 use super::{hook::Hook, matching::Invocation, review::{self, Answer}};
 use crate::versions::View;
 use http::StatusCode;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_policy::Attributes;
 use skiff_webhook::{Client, Request, refused};
 
@@ -21,6 +21,6 @@ pub(super) async fn ask(client: &Client, a: &Attributes<'_>, hook: &Hook, i: &In
     if status != StatusCode::OK {
         return Err(failed(refused(status, &body)));
     }
-    let review: Value = serde_json::from_slice(&body).map_err(|e| failed(format!("couldn't get version/kind; json parse error: {e}")))?;
+    let review: Value = skiff_json::from_slice(&body).map_err(|e| failed(format!("couldn't get version/kind; json parse error: {e}")))?;
     review::answer(&review, version, &uid, mutating).map_err(|why| format!("received invalid webhook response: {why}"))
 }

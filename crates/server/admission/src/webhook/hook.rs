@@ -1,7 +1,7 @@
 //! Declared webhooks, read once and kept until the declarations change.
 use super::matching::Rules;
 use crate::{declared::Declared, expression::{Condition, Names}, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_policy::Attributes;
 use skiff_webhook::Place;
 use std::{sync::Arc, time::Duration};

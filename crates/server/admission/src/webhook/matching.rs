@@ -6,7 +6,7 @@ use crate::{
     request::{about, operation, stored},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionKind, GroupVersionResource, LabelSelector, Status};
 use skiff_policy::Attributes;
 

@@ -2,7 +2,7 @@
 use super::{Failure, allows_dry_run, client, counts::Counts, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
 use crate::{reinvocation::Round, value, versions::{self, View, Views}};
 use async_trait::async_trait;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
 use skiff_webhook::Client;

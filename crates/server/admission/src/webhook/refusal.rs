@@ -1,6 +1,6 @@
 //! The words of a refusal.
 use crate::value;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 
 /// The webhook's own status, made a failure, its message led in by who refuses.

@@ -6,7 +6,7 @@ use crate::{
     versions::View,
 };
 use base64::Engine as _;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::{GroupVersionKind, GroupVersionResource};
 use skiff_policy::Attributes;
 use skiff_request::User;
@@ -49,26 +49,26 @@ fn request(a: &Attributes<'_>, i: &Invocation, view: &View, uid: &str) -> Value 
 /// All of the request but the objects.
 pub(crate) fn about(a: &Attributes<'_>, i: &Invocation, uid: &str) -> Value {
     let mut v = Map::new();
-    v.insert("uid".into(), uid.into());
-    v.insert("kind".into(), kind(&i.kind));
-    v.insert("resource".into(), resource(&i.resource));
+    v.insert("uid", uid.into());
+    v.insert("kind", kind(&i.kind));
+    v.insert("resource", resource(&i.resource));
     if !a.target.subresource.is_empty() {
-        v.insert("subResource".into(), a.target.subresource.as_str().into());
+        v.insert("subResource", a.target.subresource.as_str().into());
     }
-    v.insert("requestKind".into(), kind(&i.request_kind));
-    v.insert("requestResource".into(), resource(&a.target.resource));
+    v.insert("requestKind", kind(&i.request_kind));
+    v.insert("requestResource", resource(&a.target.resource));
     if !a.target.subresource.is_empty() {
-        v.insert("requestSubResource".into(), a.target.subresource.as_str().into());
+        v.insert("requestSubResource", a.target.subresource.as_str().into());
     }
     for (key, text) in [("name", a.target.name.as_str()), ("namespace", matching::namespace_of(a))] {
         if !text.is_empty() {
-            v.insert(key.into(), text.into());
+            v.insert(key, text.into());
         }
     }
-    v.insert("operation".into(), operation(a).as_str().into());
-    v.insert("userInfo".into(), user(a.user));
-    v.insert("dryRun".into(), a.dry_run.into());
-    v.insert("options".into(), options(a));
+    v.insert("operation", operation(a).as_str().into());
+    v.insert("userInfo", user(a.user));
+    v.insert("dryRun", a.dry_run.into());
+    v.insert("options", options(a));
     Value::Object(v)
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn answer(review: &Value, version: &str, uid: &str, mutating: bool) -
         patch_type: patch_type.unwrap_or_else(|| "JSONPatch".into()),
         status: value::at(r, "status").cloned(),
         warnings: value::list(r, "warnings").iter().filter_map(|w| w.as_str().map(str::to_owned)).collect(),
-        audit: audit.filter_map(|(k, x)| Some((k.clone(), x.as_str()?.to_owned()))).collect(),
+        audit: audit.filter_map(|(k, x)| Some((k.to_string(), x.as_str()?.to_owned()))).collect(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! Whether a remote API server can be asked: its Service, its endpoints, its own discovery.
 //! <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/api-service-v1/>
 use super::remote::Remote;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 /// The `Available` condition in the making.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Discovery and OpenAPI of remote API servers, joined with our own documents.
 use super::remote::Place;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 /// What a remote said of itself when it was last asked.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +82,7 @@ pub(crate) fn join_groups(groups: &mut Vec<Value>, places: &[Place]) {
 pub(crate) fn own_v2(document: &Value, root: &str) -> Value {
     let group = root.rsplit_once('/').map_or(root, |(g, _)| g);
     let ours = |p: &str| p == root || p.starts_with(&format!("{root}/")) || p == format!("{group}/");
-    let paths: Map<String, Value> = document["paths"].as_object().into_iter().flatten().filter(|(p, _)| ours(p)).map(|(p, v)| (p.clone(), v.clone())).collect();
+    let paths: Map = document["paths"].as_object().into_iter().flatten().filter(|(p, _)| ours(p)).map(|(p, v)| (p.clone(), v.clone())).collect();
     json!({"paths": paths, "definitions": document["definitions"]})
 }
 

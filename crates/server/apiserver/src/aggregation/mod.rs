@@ -23,7 +23,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use parking_lot::Mutex;
 use remote::{Place, Remote};
 use rustls::ClientConfig;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
@@ -73,7 +73,7 @@ impl Aggregation {
     fn backend(&self, route: &Route) -> Result<Backend, available::Finding> {
         let r = &route.remote;
         let tls = route.tls.as_ref().map_err(|why| available::Finding::undiscovered(&format!("https://{}{}", r.host(), r.root()), why))?;
-        let parse = |b: bytes::Bytes| serde_json::from_slice::<Value>(&b).ok();
+        let parse = |b: bytes::Bytes| skiff_json::from_slice::<Value>(&b).ok();
         let service = Lookup::get(&*self.registry, "services", &r.namespace, &r.service).and_then(parse);
         let slices: Vec<Value> = Lookup::list(&*self.registry, "endpointslices.discovery.k8s.io", &r.namespace)
             .into_iter()
@@ -88,7 +88,7 @@ impl Aggregation {
         let name = "aggregator_unavailable_apiservice";
         out.family(name, "gauge", "APIServices that cannot be reached");
         let objects = Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "");
-        for v in objects.iter().filter_map(|b| serde_json::from_slice::<Value>(b).ok()) {
+        for v in objects.iter().filter_map(|b| skiff_json::from_slice::<Value>(b).ok()) {
             let available = v["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["type"] == "Available" && c["status"] == "True"));
             out.sample(name, &[("name", v["metadata"]["name"].as_str().unwrap_or_default())], u8::from(!available));
         }
@@ -133,7 +133,7 @@ impl Aggregation {
         for ((group, version), k) in self.snapshot() {
             if !k.hash.is_empty() {
                 let path = format!("apis/{group}/{version}");
-                paths.insert(path.clone(), serde_json::json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", k.hash)}));
+                paths.insert(path.clone(), skiff_json::json!({"serverRelativeURL": format!("/openapi/v3/{path}?hash={}", k.hash)}));
             }
         }
     }
@@ -150,7 +150,7 @@ impl PartialEq for V2Parts {
 
 impl V2Parts {
     pub fn join(&self, ours: &mut Value) {
-        for part in self.0.iter().filter_map(|k| serde_json::from_slice(&k.v2).ok()) {
+        for part in self.0.iter().filter_map(|k| skiff_json::from_slice(&k.v2).ok()) {
             documents::join_v2(ours, &part);
         }
     }

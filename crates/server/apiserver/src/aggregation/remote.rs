@@ -1,6 +1,6 @@
 //! An API server behind a Service, as an APIService object names it.
 use rustls::{ClientConfig, client::danger::ServerCertVerifier, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
-use serde_json::Value;
+use skiff_json::Value;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -97,7 +97,7 @@ fn servers(pem: &[u8]) -> Result<Arc<dyn ServerCertVerifier>, RemoteError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn only_services_make_remotes() {
         let local = json!({"metadata": {"name": "v1.apps"}, "spec": {"group": "apps", "version": "v1"}});

@@ -2,7 +2,7 @@
 use super::{Aggregation, Route, available::{self, Finding}, documents::{self, Known}, remote::{Place, Remote}};
 use crate::connect::fetch;
 use futures::{StreamExt, future::join_all, stream};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_policy::Lookup;
 use skiff_request::{Call, Service, Target, Verb};
@@ -51,7 +51,7 @@ impl Aggregation {
     }
 
     async fn look(&self) {
-        let objects: Vec<Value> = Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "").iter().filter_map(|b| serde_json::from_slice(b).ok()).collect();
+        let objects: Vec<Value> = Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "").iter().filter_map(|b| skiff_json::from_slice(b).ok()).collect();
         let before = self.routes.load_full();
         let mut routes: BTreeMap<Place, Arc<Route>> = BTreeMap::new();
         for remote in objects.iter().filter_map(Remote::of) {

@@ -1,5 +1,5 @@
 //! Objects that upstream's server makes at its first start, as facts.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub(super) const PRIORITIES: [(&str, i64, &str); 2] = [
     ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),

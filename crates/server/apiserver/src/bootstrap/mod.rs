@@ -11,7 +11,7 @@ mod usage;
 pub use network::keep;
 
 use futures::future::{try_join_all, try_join5};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Call, Service, Target, User, Verb};
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};

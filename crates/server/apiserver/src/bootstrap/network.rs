@@ -4,7 +4,7 @@
 //! every pod was told of it. Networks that were configured before stay as ServiceCIDRs, for Services have their addresses.
 use super::{AGENT, Bootstrap, Facts, server_user};
 use futures::future::try_join3;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Answer, Call, Service, Target, Verb};
 use std::{sync::Arc, time::Duration};
@@ -81,7 +81,7 @@ impl Bootstrap<'_> {
     async fn get(&self, group: &'static str, resource: &'static str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
         let call = Call::new(Verb::Get, Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name));
         match self.service.serve(self.user.clone(), call).await {
-            Ok(Answer::Object { bytes, .. }) => serde_json::from_slice(&bytes).map(Some).map_err(Status::internal),
+            Ok(Answer::Object { bytes, .. }) => skiff_json::from_slice(&bytes).map(Some).map_err(Status::internal),
             Err(s) if !s.is(Reason::NotFound) => Err(s),
             _ => Ok(None),
         }

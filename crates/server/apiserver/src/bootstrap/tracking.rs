@@ -1,7 +1,7 @@
 //! The ConfigMap that says since when uses of tokens in secrets are written down: what cleans those tokens up believes
 //! nothing from before.
 use super::Bootstrap;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status, Timestamp};
 use skiff_request::{Answer, Call, Target, Verb};
 use std::time::SystemTime;
@@ -31,7 +31,7 @@ impl Bootstrap<'_> {
             Err(e) if e.is(Reason::NotFound) => self.create(group, version, resource, NAMESPACE, json!({"kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": since})).await,
             Err(e) => Err(e),
             Ok(Answer::Object { bytes, .. }) => {
-                let mut v: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+                let mut v: Value = skiff_json::from_slice(&bytes).map_err(Status::internal)?;
                 if v["data"][SINCE].as_str().is_some_and(is_day) {
                     return Ok(());
                 }

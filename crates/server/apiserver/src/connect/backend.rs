@@ -1,7 +1,7 @@
 //! What is at the other end.
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, RootCertStore, pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject}};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 use std::{sync::Arc, time::Duration};
 use tokio::net::TcpStream;

@@ -17,7 +17,7 @@ pub(crate) use pipe::{fetch, forward, text};
 use crate::answer::Reply;
 use http::{Response, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
@@ -88,7 +88,7 @@ impl Connect<'_> {
         let options = match self.target.subresource.as_str() {
             "exec" | "attach" => pods::stream_options(self),
             "portforward" => pods::port_options(self),
-            "proxy" => serde_json::json!({"path": self.rest}),
+            "proxy" => skiff_json::json!({"path": self.rest}),
             _ => return Ok(()),
         };
         self.registry.admit_connection(self.user, self.target, options, self.notes).await.map(|_| ())
@@ -97,7 +97,7 @@ impl Connect<'_> {
     fn object(&self, resource: &'static str, namespace: &str, name: &str) -> Result<Value, Status> {
         let missing = || Status::not_found(&skiff_meta::GroupResource::new("", resource), name);
         let bytes = Lookup::get(self.registry, resource, namespace, name).ok_or_else(missing)?;
-        serde_json::from_slice(&bytes).map_err(Status::internal)
+        skiff_json::from_slice(&bytes).map_err(Status::internal)
     }
 
     /// The kubelet of a node.

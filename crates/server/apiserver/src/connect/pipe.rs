@@ -109,8 +109,8 @@ pub(crate) async fn forward(parts: &Parts, extra: &HeaderMap, backend: &Backend,
 const DOCUMENT_LIMIT: usize = 16 * 1024 * 1024;
 
 /// A JSON document of a backend, asked for under the server's own name. Errors: why there is none.
-pub(crate) async fn fetch(backend: &Backend, path: &str) -> Result<serde_json::Value, String> {
-    serde_json::from_slice(&document(backend, path, "application/json").await?).map_err(|e| e.to_string())
+pub(crate) async fn fetch(backend: &Backend, path: &str) -> Result<skiff_json::Value, String> {
+    skiff_json::from_slice(&document(backend, path, "application/json").await?).map_err(|e| e.to_string())
 }
 
 /// The same of a text.

@@ -1,7 +1,7 @@
 //! Logs and streams of pods: which container, and the kubelet's path and words for it.
 use super::{Connect, backend::Backend, log_options};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Status;
 
 fn encoded(pairs: &[(String, String)]) -> String {
@@ -83,7 +83,7 @@ pub(super) fn streams(c: &Connect<'_>, kind: &str) -> Result<(Backend, String), 
 
 /// PodExecOptions and PodAttachOptions, as admission sees them.
 pub(super) fn stream_options(c: &Connect<'_>) -> Value {
-    let mut v = serde_json::json!({});
+    let mut v = skiff_json::json!({});
     for flag in ["stdin", "stdout", "stderr", "tty"] {
         if c.query.flag(flag) {
             v[flag] = true.into();
@@ -102,7 +102,7 @@ pub(super) fn stream_options(c: &Connect<'_>) -> Value {
 /// PodPortForwardOptions.
 pub(super) fn port_options(c: &Connect<'_>) -> Value {
     let ports: Vec<u16> = c.query.all("ports").flat_map(|p| p.split(',')).filter_map(|p| p.parse().ok()).collect();
-    serde_json::json!({"ports": ports})
+    skiff_json::json!({"ports": ports})
 }
 
 pub(super) fn port_forward(c: &Connect<'_>) -> Result<(Backend, String), Status> {

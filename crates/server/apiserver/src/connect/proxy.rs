@@ -4,7 +4,7 @@ use crate::answer::{Reply, full};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body_util::BodyExt;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 use skiff_policy::Lookup;
 use std::io::Read;
@@ -107,7 +107,7 @@ fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Back
     };
     let slices = Lookup::list(c.registry, "endpointslices.discovery.k8s.io", &c.target.namespace);
     let mut all: Vec<(String, u16)> = Vec::new();
-    for slice in slices.iter().filter_map(|b| serde_json::from_slice::<Value>(b).ok()) {
+    for slice in slices.iter().filter_map(|b| skiff_json::from_slice::<Value>(b).ok()) {
         if slice["metadata"]["labels"]["kubernetes.io/service-name"] != name {
             continue;
         }
@@ -194,7 +194,7 @@ async fn page(base: Base, response: Response<Reply>, packed: bool) -> Result<Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn endpoints_are_pods_of_the_namespace() {

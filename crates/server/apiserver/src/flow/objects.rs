@@ -2,7 +2,7 @@
 use super::Flow;
 use crate::bootstrap::{AGENT, server_user};
 use futures::{StreamExt, stream};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_flowcontrol::{
     Configuration,
     upkeep::{self, Action, Brake, Kind},
@@ -27,7 +27,7 @@ fn target(kind: Kind, name: &str) -> Target {
 
 fn all(registry: &Registry, kind: Kind) -> Vec<Value> {
     let bytes = Lookup::list(registry, &format!("{}.{GROUP}", kind.resource()), "");
-    bytes.iter().filter_map(|b| serde_json::from_slice(b).ok()).collect()
+    bytes.iter().filter_map(|b| skiff_json::from_slice(b).ok()).collect()
 }
 
 /// What is declared at present.

@@ -1,6 +1,6 @@
 //! Definitions that custom resources bring along: the kind and its list.
 use super::definition_name;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_registry::table::{Resource, Rows};
 use skiff_schema::openapi::{Descriptions, Dialect, definition};
 
@@ -63,7 +63,7 @@ fn prefix(v3: bool) -> &'static str {
 }
 
 /// The definitions of a group version's custom resources, by name.
-pub(super) fn definitions(rows: &Rows, group: &str, version: &str, v3: bool, descriptions: &Descriptions) -> Map<String, Value> {
+pub(super) fn definitions(rows: &Rows, group: &str, version: &str, v3: bool, descriptions: &Descriptions) -> Map {
     let mut out = Map::new();
     let mut identity = None;
     for r in rows.of_version(group, version) {

@@ -1,7 +1,7 @@
 //! Documents of OpenAPI v3 about what lies beside group versions: where groups are told, the version, keys of tokens.
 use super::{definition_name, paths::{tag_of_group, title_of_group}};
 use crate::version::GIT_VERSION;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_registry::table::Rows;
 use skiff_schema::openapi::{Descriptions, definitions_v3};
 
@@ -73,7 +73,7 @@ fn of(key: &str, tag: &str, about: &str, id: &str, media: &[&str], definition: O
         None if definition.is_some() => json!({"type": "object"}),
         None => json!({"type": "string"}),
     };
-    let content: Map<String, Value> = media.iter().map(|m| ((*m).to_owned(), json!({"schema": schema}))).collect();
+    let content: Map = media.iter().map(|m| ((*m).to_owned(), json!({"schema": schema}))).collect();
     let get = json!({"tags": [tag], "description": about, "operationId": id, "responses": {"200": {"description": "OK", "content": content}, "401": {"description": "Unauthorized"}}});
     let mut components = json!({});
     if let Some(ty) = root {

@@ -19,7 +19,7 @@ pub(crate) use v2::document as v2_document;
 pub(crate) use v3::{find as v3_find, index as v3_index};
 
 use custom::definitions as custom;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_registry::table::Rows;
 use skiff_schema::{Type, openapi::{Descriptions, Dialect}};
 

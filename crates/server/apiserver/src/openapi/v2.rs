@@ -5,7 +5,7 @@ use super::{
     parameters::Parameter,
     paths, roots,
 };
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_registry::table::Rows;
 use skiff_schema::openapi::{Descriptions, definitions_v2};
 
@@ -45,7 +45,7 @@ fn path(p: &Path) -> Value {
         p.steps.iter().map(|(name, text)| json!({"uniqueItems": true, "type": "string", "description": text, "name": name, "in": "path", "required": true})).collect();
     parameters.extend(p.parameters.iter().map(parameter));
     if !parameters.is_empty() {
-        item.insert("parameters".into(), parameters.into());
+        item.insert("parameters", parameters.into());
     }
     item.into()
 }
@@ -98,7 +98,7 @@ fn operation(op: &Operation) -> Value {
         };
         responses.insert(code.to_string(), json!({"description": text, "schema": schema}));
     }
-    responses.insert("401".into(), json!({"description": "Unauthorized"}));
+    responses.insert("401", json!({"description": "Unauthorized"}));
     v["responses"] = responses.into();
     if !op.action.is_empty() {
         v["x-kubernetes-action"] = op.action.into();

@@ -6,7 +6,7 @@ use super::{
     paths, roots,
 };
 use crate::version::GIT_VERSION;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_registry::table::Rows;
 use skiff_schema::openapi::{Descriptions, definitions_v3};
 
@@ -98,7 +98,7 @@ fn path(p: &Path) -> Value {
     let mut parameters: Vec<Value> = p.steps.iter().map(|(name, text)| json!({"name": name, "in": "path", "description": text, "required": true, "schema": {"type": "string", "uniqueItems": true}})).collect();
     parameters.extend(p.parameters.iter().map(parameter));
     if !parameters.is_empty() {
-        item.insert("parameters".into(), parameters.into());
+        item.insert("parameters", parameters.into());
     }
     item.into()
 }
@@ -113,7 +113,7 @@ fn operation(op: &Operation) -> Value {
         v["parameters"] = op.parameters.iter().map(parameter).collect();
     }
     if let Some(body) = &op.body {
-        let content: Map<String, Value> = body.media.iter().map(|m| ((*m).to_owned(), schema(&body.definition))).collect();
+        let content: Map = body.media.iter().map(|m| ((*m).to_owned(), schema(&body.definition))).collect();
         v["requestBody"] = json!({"content": content});
         if body.required {
             v["requestBody"]["required"] = true.into();
@@ -123,7 +123,7 @@ fn operation(op: &Operation) -> Value {
     for code in op.codes {
         responses.insert(code.to_string(), response(op, *code));
     }
-    responses.insert("401".into(), json!({"description": "Unauthorized"}));
+    responses.insert("401", json!({"description": "Unauthorized"}));
     v["responses"] = responses.into();
     if !op.action.is_empty() {
         v["x-kubernetes-action"] = op.action.into();
@@ -145,7 +145,7 @@ fn response(op: &Operation, code: u16) -> Value {
     let mut content = Map::new();
     match &op.answer {
         Content::Text => {
-            content.insert(if op.action == "connect" { "*/*" } else { "text/plain" }.into(), json!({"schema": {"type": "string"}}));
+            content.insert(if op.action == "connect" { "*/*" } else { "text/plain" }, json!({"schema": {"type": "string"}}));
         }
         Content::Definition(name) => {
             let mut media = vec!["application/json"];
@@ -160,7 +160,7 @@ fn response(op: &Operation, code: u16) -> Value {
             }
             media.push("application/yaml");
             for m in media {
-                content.insert(m.into(), schema(name));
+                content.insert(m, schema(name));
             }
         }
     }

@@ -48,7 +48,7 @@ impl Measure {
     async fn read(&self) -> ByNode {
         let nodes = self.store.list(&ListQuery { prefix: "nodes/".into(), ..Default::default() }).entries;
         let one = |entry: skiff_store::Entry| async move {
-            let node = serde_json::from_slice(&entry.bytes).ok()?;
+            let node = skiff_json::from_slice(&entry.bytes).ok()?;
             let backend = kubelet(&node, entry.name(), &self.kubelets).ok()?;
             let read = tokio::time::timeout(PATIENCE, text(&backend, "/metrics/resource")).await;
             match read.unwrap_or_else(|_| Err("no answer in time".into())) {

@@ -59,7 +59,7 @@ impl Authenticator for BootstrapTokens {
     async fn authenticate(&self, credentials: &Credentials) -> Result<Option<User>, Status> {
         let Some((id, given)) = credentials.bearer.as_deref().and_then(parse) else { return Ok(None) };
         let entry = self.store.get(&format!("secrets/kube-system/bootstrap-token-{id}")).filter(|e| !e.row.deleting);
-        let secret = entry.and_then(|e| serde_json::from_slice::<Secret>(&e.bytes).ok());
+        let secret = entry.and_then(|e| skiff_json::from_slice::<Secret>(&e.bytes).ok());
         Ok(secret.and_then(|s| check(&s, id, given, Timestamp::from_system((self.now)()).0)))
     }
 }

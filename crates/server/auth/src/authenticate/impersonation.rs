@@ -242,7 +242,7 @@ mod tests {
             };
             if self.0.contains(&told.as_str()) { Decision::Allow } else { Decision::NoOpinion(String::new()) }
         }
-        async fn rules(&self, _: &User, _: &str) -> (Vec<serde_json::Value>, Vec<serde_json::Value>) {
+        async fn rules(&self, _: &User, _: &str) -> (Vec<skiff_json::Value>, Vec<skiff_json::Value>) {
             Default::default()
         }
     }

@@ -63,7 +63,7 @@ impl Graph {
         if entry.key.starts_with(PODS) { self.put_pod(entry) } else { self.put_volume(entry) }
     }
     fn put_pod(&mut self, entry: &Entry) {
-        let Some(pod) = serde_json::from_slice::<Pod>(&entry.bytes).ok().filter(|p| !p.spec.node_name.is_empty()) else { return };
+        let Some(pod) = skiff_json::from_slice::<Pod>(&entry.bytes).ok().filter(|p| !p.spec.node_name.is_empty()) else { return };
         let node: Arc<str> = pod.spec.node_name.as_str().into();
         let namespace: Arc<str> = entry.namespace().into();
         let r = pod.references();
@@ -81,7 +81,7 @@ impl Graph {
         self.pods.insert(entry.key.clone(), (node, objects));
     }
     fn put_volume(&mut self, entry: &Entry) {
-        let Ok(volume) = serde_json::from_slice::<PersistentVolume>(&entry.bytes) else { return };
+        let Ok(volume) = skiff_json::from_slice::<PersistentVolume>(&entry.bytes) else { return };
         let secrets: Vec<Object> = volume.spec.secrets().into_iter().map(|(ns, n)| (Kind::Secret, ns.into(), n.into())).collect();
         let Some(claim) = volume.spec.claim_ref else { return };
         let name: Arc<str> = entry.name().into();

@@ -9,7 +9,7 @@ use crate::changes::{Changes, Since};
 use crate::rbac::{Rule, bootstrap};
 use graph::{Graph, Kind, PODS, VOLUMES};
 use parking_lot::Mutex;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_policy::{Action, Authorizer, Decision, Selectors};
 use skiff_request::{Target, User};
 use skiff_store::{ListQuery, Store};
@@ -110,7 +110,7 @@ impl Nodes {
         let Some(entry) = self.store.get(key) else { return false };
         match entry.row.field(pointer.trim_start_matches('/').replace('/', ".").as_str()) {
             Some(named) => named == node,
-            None => serde_json::from_slice::<Value>(&entry.bytes).is_ok_and(|v| v.pointer(pointer).and_then(Value::as_str) == Some(node)),
+            None => skiff_json::from_slice::<Value>(&entry.bytes).is_ok_and(|v| v.pointer(pointer).and_then(Value::as_str) == Some(node)),
         }
     }
 

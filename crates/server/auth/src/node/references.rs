@@ -241,11 +241,11 @@ mod tests {
               {"name":"c","projected":{"sources":[{"secret":{"name":"s5"}},{"configMap":{"name":"c4"}},{"serviceAccountToken":{}}]}},
               {"name":"d","persistentVolumeClaim":{"claimName":"pvc"}},{"name":"f","csi":{"nodePublishSecretRef":{"name":"s6"}}},{"name":"g","emptyDir":{}}],
             "resourceClaims":[{"resourceClaimName":"r1"},{"resourceClaimTemplateName":"t"}]},"status":{"resourceClaimStatuses":[{"name":"x","resourceClaimName":"r2"}]}}"#;
-        let r = serde_json::from_str::<Pod>(pod).unwrap().references();
+        let r = skiff_json::from_str::<Pod>(pod).unwrap().references();
         assert_eq!(r.secrets, ["s1", "s2", "s3", "s4", "s5", "s6"]);
         assert_eq!(r.config_maps, ["c1", "c2", "c3", "c4"]);
         assert_eq!((r.claims, r.accounts, r.resource_claims), (vec!["p-e".to_owned(), "pvc".into()], vec!["sa".to_owned()], vec!["r1".to_owned(), "r2".into()]));
         let mirror = pod.replace(r#""name":"p""#, r#""name":"p","annotations":{"kubernetes.io/config.mirror":"h"}"#);
-        assert_eq!(serde_json::from_str::<Pod>(&mirror).unwrap().references(), References::default());
+        assert_eq!(skiff_json::from_str::<Pod>(&mirror).unwrap().references(), References::default());
     }
 }

@@ -5,7 +5,7 @@
 //! `rbac.authorization.kubernetes.io/autoupdate: "false"` is left alone.
 use super::index::{BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES};
 use super::{Rule, uncovered};
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_request::Target;
 use skiff_store::Store;
@@ -54,7 +54,7 @@ pub fn objects() -> Vec<(Target, Value)> {
 /// The rules of a default cluster role.
 pub fn cluster_role(name: &str) -> Vec<Rule> {
     let found = objects().into_iter().find(|(t, _)| t.resource.resource == "clusterroles" && t.name == name);
-    found.and_then(|(_, role)| serde_json::from_value(role["rules"].clone()).ok()).unwrap_or_default()
+    found.and_then(|(_, role)| skiff_json::from_value(role["rules"].clone()).ok()).unwrap_or_default()
 }
 
 fn words(list: &str) -> Vec<&str> {
@@ -70,9 +70,9 @@ fn rule_of(line: &str) -> Value {
     }
 }
 
-fn object(kind: &str, namespace: &str, name: &str, labels: Map<String, Value>) -> (Target, Value) {
+fn object(kind: &str, namespace: &str, name: &str, labels: Map) -> (Target, Value) {
     let mut labels = labels;
-    labels.insert("kubernetes.io/bootstrapping".into(), "rbac-defaults".into());
+    labels.insert("kubernetes.io/bootstrapping", "rbac-defaults".into());
     let mut metadata = json!({"name": name, "annotations": {AUTOUPDATE: "true"}, "labels": labels});
     if !namespace.is_empty() {
         metadata["namespace"] = namespace.into();
@@ -125,7 +125,7 @@ pub fn plan(store: &dyn Store) -> Vec<Step> {
             _ => BINDINGS,
         };
         let entry = store.get(&format!("{prefix}{}/{}", target.namespace, target.name))?;
-        serde_json::from_slice::<Value>(&entry.bytes).ok()
+        skiff_json::from_slice::<Value>(&entry.bytes).ok()
     };
     objects().into_iter().filter_map(|(target, wanted)| reconcile(present(&target), target, wanted)).collect()
 }
@@ -159,7 +159,7 @@ fn reconcile(present: Option<Value>, target: Target, wanted: Value) -> Option<St
             append(&mut object["aggregationRule"], "clusterRoleSelectors", selector, |has| has == selector);
         }
     } else {
-        let rules = |v: &Value| serde_json::from_value::<Option<Vec<Rule>>>(v["rules"].clone()).ok().flatten().unwrap_or_default();
+        let rules = |v: &Value| skiff_json::from_value::<Option<Vec<Rule>>>(v["rules"].clone()).ok().flatten().unwrap_or_default();
         for rule in uncovered(&rules(&present), &rules(&wanted)) {
             append(&mut object, "rules", &json!(rule), |_| false);
         }
@@ -201,7 +201,7 @@ mod tests {
         let Some(Step::Update { object, .. }) = step(&present) else { panic!("a rule is missing") };
         let rules = object["rules"].as_array().unwrap();
         assert!(rules.iter().any(|r| r["apiGroups"] == json!(["mine"])));
-        assert!(uncovered(&serde_json::from_value::<Vec<Rule>>(object["rules"].clone()).unwrap(), &[serde_json::from_value(removed).unwrap()]).is_empty());
+        assert!(uncovered(&skiff_json::from_value::<Vec<Rule>>(object["rules"].clone()).unwrap(), &[skiff_json::from_value(removed).unwrap()]).is_empty());
         present["metadata"]["annotations"][AUTOUPDATE] = "false".into();
         assert_eq!(step(&present), None);
 

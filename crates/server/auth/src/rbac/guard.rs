@@ -4,7 +4,7 @@
 //! <https://kubernetes.io/docs/reference/access-authn-authz/rbac/#privilege-escalation-prevention-and-bootstrapping>
 use super::{Rbac, RoleRef, Rule};
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupResource, GroupVersionResource, Status};
 use skiff_policy::{Action, Admission, Attributes, Authorizer, Decision};
 use skiff_request::{Target, User, Verb};

@@ -69,7 +69,7 @@ pub(crate) struct Index {
 }
 
 /// Takes over from `before` what has the same bytes, parses the rest. An object that does not parse grants nothing.
-fn refresh<T>(before: &mut HashMap<Arc<str>, Parsed<T>>, now: Vec<Entry>, parse: impl Fn(&[u8]) -> serde_json::Result<T>) -> HashMap<Arc<str>, Parsed<T>> {
+fn refresh<T>(before: &mut HashMap<Arc<str>, Parsed<T>>, now: Vec<Entry>, parse: impl Fn(&[u8]) -> skiff_json::Result<T>) -> HashMap<Arc<str>, Parsed<T>> {
     let known = |entry: Entry| {
         let same = before.remove(&entry.key).filter(|p| p.entry.bytes.as_ptr() == entry.bytes.as_ptr() && p.entry.revision == entry.revision);
         let value = match same {
@@ -93,9 +93,9 @@ impl Index {
             let page = |prefix: &str| store.list(&ListQuery { prefix: prefix.to_owned(), ..ListQuery::default() }).entries;
             prefixes.into_iter().flat_map(page).collect::<Vec<_>>()
         };
-        let roles = refresh(&mut self.roles, list([CLUSTER_ROLES, ROLES]), |b| serde_json::from_slice::<RoleWire>(b).map(|r| r.rules));
+        let roles = refresh(&mut self.roles, list([CLUSTER_ROLES, ROLES]), |b| skiff_json::from_slice::<RoleWire>(b).map(|r| r.rules));
         let bindings =
-            refresh(&mut self.bindings, list([CLUSTER_BINDINGS, BINDINGS]), |b| serde_json::from_slice::<BindingWire>(b).map(|b| (b.subjects, b.role_ref)));
+            refresh(&mut self.bindings, list([CLUSTER_BINDINGS, BINDINGS]), |b| skiff_json::from_slice::<BindingWire>(b).map(|b| (b.subjects, b.role_ref)));
         let mut index = Index { roles, bindings, ..Index::default() };
         index.find_grants();
         index

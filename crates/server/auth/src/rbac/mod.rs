@@ -19,7 +19,7 @@ use crate::changes::{Changes, Since};
 use index::Index;
 use parking_lot::{Mutex, RwLock};
 pub(crate) use rule::{nullable, quoted};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;
 use skiff_store::Store;

@@ -2,7 +2,7 @@
 //! <https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>
 use super::{Claims, Issuer, Kubernetes, Reference};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, GroupResource, Head, Status, Timestamp};
 
 /// A request for so long (an hour and seven seconds) is a projected volume's …
@@ -104,7 +104,7 @@ impl Issuer {
             "secrets" => claims.secret = reference,
             "nodes" => claims.node = reference,
             _ => {
-                let pod: PodWire = serde_json::from_slice(&entry.bytes).map_err(|e| Status::internal(format!("pod {:?}: {e}", bound.name)))?;
+                let pod: PodWire = skiff_json::from_slice(&entry.bytes).map_err(|e| Status::internal(format!("pod {:?}: {e}", bound.name)))?;
                 if pod.spec.service_account_name != claims.serviceaccount.name {
                     let why = format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", claims.serviceaccount.name);
                     return Err(Status::bad_request(why));

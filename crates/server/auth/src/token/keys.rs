@@ -4,7 +4,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use ring::digest::{SHA256, digest};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 /// What comes before the 65 bytes of the point in a P-256 key's SubjectPublicKeyInfo (RFC 5480).
 const SPKI_HEAD: [u8; 26] = [

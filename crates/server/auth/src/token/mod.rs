@@ -19,7 +19,7 @@ pub use keys::{KeyError, Keys};
 
 use parking_lot::Mutex;
 use skiff_request::User;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_store::Store;
 use std::sync::Arc;
 use std::time::SystemTime;

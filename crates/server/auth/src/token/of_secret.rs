@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_request::User;
 use skiff_store::Entry;
 use std::sync::atomic::Ordering;
@@ -50,7 +50,7 @@ impl Issuer {
         let Some(secret) = self.store.get(&format!("secrets/{}/{}", c.namespace, c.secret)).filter(|s| !s.row.deleting) else {
             return refuse("Token has been invalidated");
         };
-        let kept = serde_json::from_slice::<Value>(&secret.bytes).ok();
+        let kept = skiff_json::from_slice::<Value>(&secret.bytes).ok();
         let kept = kept.as_ref().and_then(|v| v.pointer("/data/token")?.as_str()).and_then(|t| BASE64.decode(t).ok()).unwrap_or_default();
         // Hashes are compared, so that the time tells nothing of the text.
         if digest(&SHA256, &kept).as_ref() != digest(&SHA256, token.as_bytes()).as_ref() {
@@ -85,6 +85,6 @@ impl Issuer {
 
 /// Whether the account names the secret as its own.
 fn of_account(account: &[u8], secret: &str) -> bool {
-    let v: Value = serde_json::from_slice(account).unwrap_or_default();
+    let v: Value = skiff_json::from_slice(account).unwrap_or_default();
     v["secrets"].as_array().is_some_and(|all| all.iter().any(|s| s["name"] == secret))
 }

@@ -79,7 +79,7 @@ impl Issuer {
         }
         let decoded = |part: &str| BASE64URL.decode(part).ok();
         let Some(claims) = decoded(body).and_then(|b| self.claims(&b)).map(Arc::new) else { return Ok(None) };
-        let header: Header = decoded(head).and_then(|h| serde_json::from_slice(&h).ok()).unwrap_or_default();
+        let header: Header = decoded(head).and_then(|h| skiff_json::from_slice(&h).ok()).unwrap_or_default();
         let signature = decoded(signature).unwrap_or_default();
         let text = token.rsplit_once('.').map_or(token, |(text, _)| text);
         if header.alg != "ES256" || !self.keys.verify(header.kid.as_deref(), text.as_bytes(), &signature) {
@@ -94,8 +94,8 @@ impl Issuer {
     }
 
     fn claims(&self, body: &[u8]) -> Option<Signed> {
-        let bound = serde_json::from_slice::<Claims>(body).ok().filter(|c| c.iss == self.name).map(|c| Signed::Bound(Box::new(c)));
-        bound.or_else(|| serde_json::from_slice(body).ok().filter(|c: &SecretClaims| c.iss == of_secret::ISSUER).map(Signed::OfSecret))
+        let bound = skiff_json::from_slice::<Claims>(body).ok().filter(|c| c.iss == self.name).map(|c| Signed::Bound(Box::new(c)));
+        bound.or_else(|| skiff_json::from_slice(body).ok().filter(|c: &SecretClaims| c.iss == of_secret::ISSUER).map(Signed::OfSecret))
     }
 
     fn in_time(&self, claims: &Claims) -> Result<(), Refusal> {

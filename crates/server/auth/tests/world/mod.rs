@@ -1,6 +1,6 @@
 //! A store in memory with a clock of its own, for the tests of this crate.
 #![allow(dead_code)]
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Head, Uid};
 use skiff_store::{Body, Expect, Indexer, Row, Store, Tier, Write, memory::Memory};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! The rules of a definition: types, what they may cost at the most, and where they may speak of the past.
 use super::types::{Declared, REQUEST, declared};
 use crate::schema::{Additional, ListType, Rule, Schema, Type as Kinds};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_cel::{Program, check::{Kind, Type}};
 use skiff_validation::{Field, Json};
 

@@ -4,7 +4,7 @@ use crate::{
     schema::{Rule, Schema, Type, field_path, same},
     value::{Before, place},
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_cel::{Budget, EvalError, Program, Value as Cel, Variables, optional_of};
 use skiff_meta::Cause;
 use skiff_validation::shown;
@@ -101,8 +101,8 @@ impl Run<'_> {
         match n.v {
             Value::Object(m) => {
                 for (k, v) in m {
-                    let (s, path) = match (n.s.properties.get(k), n.s.additional_schema()) {
-                        (Some(p), _) => (p, if n.path.is_empty() { k.clone() } else { format!("{}.{k}", n.path) }),
+                    let (s, path) = match (n.s.properties.get(k.as_str()), n.s.additional_schema()) {
+                        (Some(p), _) => (p, if n.path.is_empty() { k.to_string() } else { format!("{}.{k}", n.path) }),
                         (None, Some(a)) => (a, format!("{}[{k}]", n.path)),
                         _ => continue,
                     };
@@ -232,7 +232,7 @@ fn worded(field: &str, n: &Node<'_>, r: &Rule, detail: &str) -> Cause {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn told(schema: Value, new: Value, old: Option<Value>) -> Vec<String> {
         let s = Schema::read(&schema);

@@ -1,6 +1,6 @@
 //! The types that schemas declare to expressions.
 use crate::schema::{Additional, Schema, Type as Kinds};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_cel::check::{Kind, Object, Type};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -125,7 +125,7 @@ fn text(s: &Schema) -> Declared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn names_are_escaped() {
         for (name, want) in [("a", Some("a")), ("a-b", Some("a__dash__b")), ("a.b/c", Some("a__dot__b__slash__c")), ("namespace", Some("__namespace__")), ("a__b", Some("a__underscores__b")), ("1a", None), ("a b", None)] {

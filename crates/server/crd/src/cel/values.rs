@@ -1,7 +1,7 @@
 //! Values of JSON as a schema declares them.
 use super::types::{escape, reserved};
 use crate::schema::{Additional, Schema, Type};
-use serde_json::Value as Json;
+use skiff_json::Value as Json;
 use skiff_cel::{Value, bytes, convert, from_json, map_of};
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub fn value(v: &Json, s: &Schema, object: bool) -> Value {
             None => from_json(v),
         },
         (Json::Object(m), _) => match &s.additional {
-            Additional::Schema(a) if s.properties.is_empty() => map_of(m.iter().map(|(k, v)| (k.clone(), value(v, a, a.embedded)))),
+            Additional::Schema(a) if s.properties.is_empty() => map_of(m.iter().map(|(k, v)| (k.to_string(), value(v, a, a.embedded)))),
             _ => map_of(m.iter().flat_map(|(k, v)| fields(k, v, s, object || s.embedded))),
         },
         _ => from_json(v),

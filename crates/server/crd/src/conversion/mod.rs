@@ -6,7 +6,7 @@
 
 mod review;
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Reason, Status, value::{list, text}};
 use skiff_registry::{
     table::Converter,
@@ -50,7 +50,7 @@ impl Webhook {
         if !status.is_success() {
             return Err(failed(refused(status, &body)));
         }
-        let answer = serde_json::from_slice(&body).map_err(|e| failed(format!("couldn't get version/kind; json parse error: {e}")))?;
+        let answer = skiff_json::from_slice(&body).map_err(|e| failed(format!("couldn't get version/kind; json parse error: {e}")))?;
         let converted = review::answer(answer, version, &uid).map_err(failed)?;
         review::settle(objects, converted, &wanted).map_err(|why| format!("{about} returned {why}"))
     }

@@ -1,5 +1,5 @@
 //! ConversionReview: the question, and an answer that is not believed.
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::value::{at, text};
 use skiff_validation::metadata;
 
@@ -105,7 +105,7 @@ fn restore(own: &Value, given: Option<&Value>) -> Result<Value, String> {
 }
 
 /// Labels and annotations that the webhook made up must be such as users may write.
-fn changed(key: &str, all: &Map<String, Value>) -> Result<(), String> {
+fn changed(key: &str, all: &Map) -> Result<(), String> {
     let wrong = metadata::tags(&json!({"metadata": {key: all}}));
     let told: Vec<String> = wrong.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
     match told.as_slice() {

@@ -7,7 +7,7 @@ mod shape;
 pub use names::{Claimed, Decided, decide};
 pub use shape::install;
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::value::{at, flag, int, list, text};
 
 /// Keeps a definition until its objects are gone.
@@ -89,7 +89,7 @@ impl Names {
     }
     /// As the status of a definition has them.
     pub fn write(&self) -> Value {
-        let mut v = serde_json::json!({"plural": self.plural, "kind": self.kind});
+        let mut v = skiff_json::json!({"plural": self.plural, "kind": self.kind});
         for (key, one) in [("singular", &self.singular), ("listKind", &self.list_kind)] {
             if !one.is_empty() {
                 v[key] = one.as_str().into();

@@ -67,9 +67,9 @@ pub fn decide(d: &Definition, claimed: &Claimed) -> Decided {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
-    fn definition(names: serde_json::Value) -> Definition {
+    fn definition(names: skiff_json::Value) -> Definition {
         Definition::read(&json!({"spec": {"group": "g", "names": names}}))
     }
 

@@ -1,6 +1,6 @@
 //! The shape of definitions themselves: that of any built-in kind, with the rules of [`super::check`].
 use super::check::{check, check_status, unknown_formats};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Cause, GroupVersionKind, Status, value::list};
 use skiff_registry::{
     shape::{Decoded, Shape, builtin},

@@ -1,6 +1,6 @@
 //! Columns that a definition adds.
 use crate::{definition::Column, jsonpath::JsonPath};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Timestamp;
 use skiff_registry::print::{self, Columns, human};
 

@@ -1,6 +1,6 @@
 //! A version's schema, ready for use.
 use crate::{cel::Rules, jsonpath::JsonPath, schema::Schema};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::value::{at, list, text};
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub struct Scale {
 impl Compiled {
     /// Reads a version of the definition in `bytes`; what cannot be read counts as no schema.
     pub fn read(bytes: &[u8], version: &str) -> Self {
-        let definition: Value = serde_json::from_slice(bytes).unwrap_or_default();
+        let definition: Value = skiff_json::from_slice(bytes).unwrap_or_default();
         let null = Value::Null;
         let v = list(&definition, "spec.versions").iter().find(|v| text(v, "name") == version).unwrap_or(&null);
         let raw = at(v, "schema.openAPIV3Schema").cloned().unwrap_or_default();

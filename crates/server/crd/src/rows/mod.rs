@@ -127,7 +127,7 @@ fn warning(d: &Definition, v: &Version) -> Option<Str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn versions_have_rows_of_their_own() {

@@ -3,7 +3,7 @@
 //! Version 3 shows it whole. Version 2 has no words for some of it: junctors and nullable are left out there, and what
 //! may be null or have unknown fields is left open, since clients that check by version 2 would refuse it.
 use super::compiled::Compiled;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_registry::shape::Published;
 
 pub fn schema(c: &Compiled, v3: bool) -> Published {
@@ -19,7 +19,7 @@ pub fn schema(c: &Compiled, v3: bool) -> Published {
 fn version_3(mut s: Value) -> Value {
     let Value::Object(m) = &mut s else { return s };
     if m.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true)) && !m.contains_key("anyOf") && !m.contains_key("allOf") {
-        m.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+        m.insert("anyOf", json!([{"type": "integer"}, {"type": "string"}]));
     }
     for key in ["items", "additionalProperties"] {
         if let Some(below) = m.get_mut(key) {
@@ -64,7 +64,7 @@ fn version_2(s: &Value) -> Value {
 }
 
 /// What may be null is not required.
-fn required(m: &Map<String, Value>, out: &mut Map<String, Value>) {
+fn required(m: &Map, out: &mut Map) {
     let nullable = |v: &Value| v.get("nullable") == Some(&Value::Bool(true));
     let properties = m.get("properties").and_then(Value::as_object);
     let mut left: Vec<Value> = out.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -72,7 +72,7 @@ fn required(m: &Map<String, Value>, out: &mut Map<String, Value>) {
     if left.is_empty() || m.get("additionalProperties").is_some_and(nullable) {
         out.shift_remove("required");
     } else {
-        out.insert("required".into(), left.into());
+        out.insert("required", left.into());
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     value,
 };
 use bytes::Bytes;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_codec::DecodeError;
 use skiff_meta::{Cause, GroupVersionKind, Status, value::{list, text}};
 use skiff_registry::{
@@ -186,7 +186,7 @@ fn finalizer(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn shape() -> CustomShape {
         let definition = json!({"spec": {"versions": [{"name": "v1", "selectableFields": [{"jsonPath": ".spec.color"}], "schema": {"openAPIV3Schema": {"type": "object", "properties": {

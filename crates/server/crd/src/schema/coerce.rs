@@ -1,7 +1,7 @@
 //! What reading JSON into Go's types does for built-in kinds, done for custom ones: unknown fields go, nulls that may not
 //! be go, and the metadata of embedded objects is ObjectMeta.
 use super::{Schema, drop_nulls, prune};
-use serde_json::Value;
+use skiff_json::Value;
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
@@ -37,8 +37,8 @@ fn embedded(v: &mut Value, s: &Schema, path: &str, root: bool, unknown: &mut Vec
                 *meta = d.object;
             }
             for (k, v) in m.iter_mut() {
-                if let Some(p) = s.properties.get(k).or_else(|| s.additional_schema()) {
-                    let below = if path.is_empty() { k.clone() } else { format!("{path}.{k}") };
+                if let Some(p) = s.properties.get(k.as_str()).or_else(|| s.additional_schema()) {
+                    let below = if path.is_empty() { k.to_string() } else { format!("{path}.{k}") };
                     embedded(v, p, &below, false, unknown)?;
                 }
             }
@@ -58,7 +58,7 @@ fn embedded(v: &mut Value, s: &Schema, path: &str, root: bool, unknown: &mut Vec
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn embedded_metadata_is_objectmeta() {
         let s = Schema::read(&json!({"type": "object", "properties": {"t": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}));

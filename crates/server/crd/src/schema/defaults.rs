@@ -1,6 +1,6 @@
 //! Defaults of a schema, and nulls where none may be.
 use super::Schema;
-use serde_json::Value;
+use skiff_json::Value;
 
 fn unfit(v: Option<&Value>, s: &Schema) -> bool {
     v.is_some_and(Value::is_null) && !s.nullable
@@ -18,8 +18,8 @@ pub fn apply(v: &mut Value, s: &Schema) {
                 }
             }
             for (k, v) in m.iter_mut() {
-                let Some(p) = s.properties.get(k).or_else(|| s.additional_schema()) else { continue };
-                fill(v, p, s.properties.contains_key(k));
+                let Some(p) = s.properties.get(k.as_str()).or_else(|| s.additional_schema()) else { continue };
+                fill(v, p, s.properties.contains_key(k.as_str()));
             }
         }
         Value::Array(items) => {
@@ -42,9 +42,9 @@ fn fill(v: &mut Value, s: &Schema, property: bool) {
 pub fn drop_nulls(v: &mut Value, s: &Schema) {
     match v {
         Value::Object(m) => {
-            m.retain(|k, v| !s.properties.get(k).or_else(|| s.additional_schema()).is_some_and(|p| unfit(Some(v), p)));
+            m.retain(|k, v| !s.properties.get(k.as_str()).or_else(|| s.additional_schema()).is_some_and(|p| unfit(Some(v), p)));
             for (k, v) in m.iter_mut() {
-                if let Some(p) = s.properties.get(k).or_else(|| s.additional_schema()) {
+                if let Some(p) = s.properties.get(k.as_str()).or_else(|| s.additional_schema()) {
                     drop_nulls(v, p);
                 }
             }
@@ -61,7 +61,7 @@ pub fn drop_nulls(v: &mut Value, s: &Schema) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn defaults_and_nulls() {
         let s = Schema::read(&json!({"type": "object", "properties": {

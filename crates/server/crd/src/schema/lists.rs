@@ -1,6 +1,6 @@
 //! Lists of type set and map: no item twice.
 use super::{ListType, Schema};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Cause;
 use skiff_validation::shown;
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ fn walk(v: &Value, s: &Schema, path: &str, causes: &mut Vec<Cause>) {
     match v {
         Value::Object(m) => {
             for (k, v) in m {
-                if let Some(p) = s.properties.get(k) {
+                if let Some(p) = s.properties.get(k.as_str()) {
                     walk(v, p, &child(path, k), causes);
                 } else if let Some(a) = s.additional_schema() {
                     walk(v, a, &format!("{path}[{k}]"), causes);
@@ -77,7 +77,7 @@ fn duplicates(items: impl Iterator<Item = Value>, path: &str, causes: &mut Vec<C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn duplicates_are_told_once() {
         let s = Schema::read(&json!({"type": "object", "properties": {

@@ -18,7 +18,7 @@ pub use pattern::compile as pattern;
 pub use prune::prune;
 
 use regex::Regex;
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl Schema {
             required: texts("required"),
             values: v.get("enum").and_then(Value::as_array).cloned(),
             items: child("items"),
-            properties: v.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(k, p)| (k.clone(), Schema::read(p))).collect(),
+            properties: v.get("properties").and_then(Value::as_object).into_iter().flatten().map(|(k, p)| (k.to_string(), Schema::read(p))).collect(),
             additional: match v.get("additionalProperties") {
                 Some(Value::Bool(b)) => Additional::Bool(*b),
                 Some(s @ Value::Object(_)) => Additional::Schema(Box::new(Schema::read(s))),

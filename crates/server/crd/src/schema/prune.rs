@@ -1,6 +1,6 @@
 //! Dropping what a schema does not know.
 use super::{Additional, Schema};
-use serde_json::Value;
+use skiff_json::Value;
 use std::fmt::Write;
 
 const META: [&str; 3] = ["apiVersion", "kind", "metadata"];
@@ -50,7 +50,7 @@ impl Pruner {
                     if embedded && META.contains(&k.as_str()) {
                         continue;
                     }
-                    match schema.map(|s| (s.properties.get(k), &s.additional)) {
+                    match schema.map(|s| (s.properties.get(k.as_str()), &s.additional)) {
                         Some((Some(p), _)) => self.in_key(k, |me| me.prune(v, Some(p), p.embedded)),
                         Some((None, Additional::Schema(a))) => self.in_key(k, |me| me.prune(v, Some(a), a.embedded)),
                         Some((None, Additional::Bool(_))) => self.in_key(k, |me| me.prune(v, None, false)),
@@ -58,7 +58,7 @@ impl Pruner {
                             if !META.contains(&k.as_str()) || !self.path.is_empty() {
                                 self.note(k);
                             }
-                            gone.push(k.clone());
+                            gone.push(k.to_string());
                         }
                     }
                 }
@@ -84,7 +84,7 @@ impl Pruner {
                     if embedded && META.contains(&k.as_str()) {
                         continue;
                     }
-                    if let Some(p) = s.properties.get(k).or_else(|| s.additional_schema()) {
+                    if let Some(p) = s.properties.get(k.as_str()).or_else(|| s.additional_schema()) {
                         self.in_key(k, |me| me.prune(v, Some(p), p.embedded));
                     }
                 }
@@ -103,7 +103,7 @@ impl Pruner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn unknown_fields_go() {
         let schema = Schema::read(&json!({"type": "object", "properties": {

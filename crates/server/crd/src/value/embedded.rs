@@ -1,6 +1,6 @@
 //! Objects inside of objects: they say what they are, and their metadata is like any other's.
 use crate::schema::Schema;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::{Cause, is_dns1035_label};
 use skiff_meta::value::text;
 
@@ -22,7 +22,7 @@ fn walk(v: &Value, s: &Schema, path: &str, object: bool, causes: &mut Vec<Cause>
                 identity(m, path, causes);
             }
             for (k, v) in m {
-                if let Some(p) = s.properties.get(k) {
+                if let Some(p) = s.properties.get(k.as_str()) {
                     walk(v, p, &child(path, k), false, causes);
                 } else if let Some(a) = s.additional_schema() {
                     walk(v, a, &format!("{path}[{k}]"), false, causes);
@@ -38,7 +38,7 @@ fn walk(v: &Value, s: &Schema, path: &str, object: bool, causes: &mut Vec<Cause>
     }
 }
 
-fn identity(m: &Map<String, Value>, path: &str, causes: &mut Vec<Cause>) {
+fn identity(m: &Map, path: &str, causes: &mut Vec<Cause>) {
     for key in ["apiVersion", "kind"] {
         let field = child(path, key);
         let invalid = |v: &Value, why: String| Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", skiff_validation::shown(v)), field: field.clone() };

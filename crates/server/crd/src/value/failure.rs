@@ -1,5 +1,5 @@
 //! What checking finds, and how much of a schema fitted: alternatives are judged by that.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 use skiff_validation::shown;
 

@@ -15,7 +15,7 @@ use crate::{
     rows::{Compiled, Scale},
     schema,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 use skiff_meta::value::at;
 
@@ -104,7 +104,7 @@ fn mistyped(path: &str, found: &Value, wanted: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn compiled(schema: Value) -> Compiled {
         Compiled::read(json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}}).to_string().as_bytes(), "v1")

@@ -1,7 +1,7 @@
 //! Bounds of numbers.
 use super::failure::{Kind, Outcome};
 use crate::schema::{Schema, Type};
-use serde_json::{Number, Value};
+use skiff_json::{Number, Value};
 
 /// A float as Go's `%v` prints it.
 pub fn float(f: f64) -> String {

@@ -7,7 +7,7 @@ use super::{
     format, number,
 };
 use crate::schema::{Additional, Schema, Type, same};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 
 /// The old value that a new one is compared with, and the schema by which their parts are matched.
 #[derive(Clone, Copy)]
@@ -145,7 +145,7 @@ fn list(items: &[Value], s: &Schema, before: Option<Before<'_>>, path: &str, out
     out.matched += 1;
 }
 
-fn object(m: &Map<String, Value>, s: &Schema, before: Option<Before<'_>>, path: &str, out: &mut Outcome) {
+fn object(m: &Map, s: &Schema, before: Option<Before<'_>>, path: &str, out: &mut Outcome) {
     let count = m.len() as u64;
     if let Some(min) = s.min_properties.filter(|m| count < *m) {
         out.fail(Kind::Invalid, path, count, format!("{path} in body should have at least {min} properties"));
@@ -154,10 +154,10 @@ fn object(m: &Map<String, Value>, s: &Schema, before: Option<Before<'_>>, path: 
         out.fail(Kind::TooMany(max), path, count, format!("{path} in body should have at most {max} properties"));
     }
     for (k, v) in m {
-        let below = if path.is_empty() { k.clone() } else { format!("{path}.{k}") };
+        let below = if path.is_empty() { k.to_string() } else { format!("{path}.{k}") };
         // Both versions of what says the type are the request's: they tell nothing.
         let old = before.filter(|_| !(path.is_empty() && matches!(k.as_str(), "kind" | "apiVersion"))).and_then(|b| b.key(k));
-        match (s.properties.get(k), &s.additional) {
+        match (s.properties.get(k.as_str()), &s.additional) {
             (Some(p), _) => out.merge(check(v, p, old, &below)),
             (None, Additional::Schema(a)) => out.merge(check(v, a, old, &format!("{path}.{k}"))),
             (None, Additional::Bool(false)) => out.fail(Kind::Invalid, path, k.as_str(), format!("{path}.{k} in body is a forbidden property")),

@@ -1,5 +1,5 @@
 //! An action as the spec of a SubjectAccessReview, and a status as a decision. Pure.
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::SetOp;
 use skiff_policy::{Action, Decision, Selectors, Verdict};
 use skiff_request::{Target, User};
@@ -9,23 +9,23 @@ pub(super) fn spec(user: &User, action: &Action, beta: bool) -> Value {
     let mut spec = Map::new();
     match action {
         Action::Resource { verb, target: t, selectors } => {
-            let mut a: Map<String, Value> = attributes(verb, t).into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.into())).collect();
+            let mut a: Map = attributes(verb, t).into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.to_owned(), v.into())).collect();
             add_selectors(&mut a, selectors);
-            spec.insert("resourceAttributes".into(), Value::Object(a));
+            spec.insert("resourceAttributes", Value::Object(a));
         }
-        Action::Path { verb, path } => drop(spec.insert("nonResourceAttributes".into(), json!({"path": path, "verb": verb}))),
+        Action::Path { verb, path } => drop(spec.insert("nonResourceAttributes", json!({"path": path, "verb": verb}))),
     }
     if !user.name.is_empty() {
-        spec.insert("user".into(), user.name.clone().into());
+        spec.insert("user", user.name.clone().into());
     }
     if !user.groups.is_empty() {
-        spec.insert(if beta { "group" } else { "groups" }.into(), json!(user.groups));
+        spec.insert(if beta { "group" } else { "groups" }, json!(user.groups));
     }
     if !user.extra.is_empty() {
-        spec.insert("extra".into(), json!(user.extra));
+        spec.insert("extra", json!(user.extra));
     }
     if !user.uid.is_empty() {
-        spec.insert("uid".into(), user.uid.clone().into());
+        spec.insert("uid", user.uid.clone().into());
     }
     Value::Object(spec)
 }
@@ -42,11 +42,11 @@ fn attributes<'a>(verb: &'a str, t: &'a Target) -> [(&'static str, &'a str); 7] 
     ]
 }
 
-fn add_selectors(a: &mut Map<String, Value>, s: &Selectors) {
+fn add_selectors(a: &mut Map, s: &Selectors) {
     if !s.fields.is_empty() {
         let all: Vec<Value> =
             s.fields.iter().map(|(key, value, equal)| json!({"key": key, "operator": if *equal { "In" } else { "NotIn" }, "values": [value]})).collect();
-        a.insert("fieldSelector".into(), json!({"requirements": all}));
+        a.insert("fieldSelector", json!({"requirements": all}));
     }
     // Others narrow further: leaving them out asks for more.
     let told = |op| match op {
@@ -68,7 +68,7 @@ fn add_selectors(a: &mut Map<String, Value>, s: &Selectors) {
         })
         .collect();
     if !all.is_empty() {
-        a.insert("labelSelector".into(), json!({"requirements": all}));
+        a.insert("labelSelector", json!({"requirements": all}));
     }
 }
 
@@ -77,7 +77,7 @@ pub(super) fn request(user: &User, action: &Action) -> Value {
     let mut v = json!({"user": user.name, "groups": user.groups, "extra": user.extra, "uid": user.uid});
     match action {
         Action::Resource { verb, target: t, selectors } => {
-            let mut a: Map<String, Value> = attributes(verb, t).into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
+            let mut a: Map = attributes(verb, t).into_iter().map(|(k, v)| (k.to_owned(), v.into())).collect();
             add_selectors(&mut a, selectors);
             v["resourceAttributes"] = Value::Object(a);
         }

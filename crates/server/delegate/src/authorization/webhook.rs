@@ -3,7 +3,7 @@ use super::config::WebhookSettings;
 use super::review;
 use crate::answers::Answers;
 use crate::connection::{Connection, ConnectionError, Failed};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_policy::{Action, Authorizer, Decision, Verdict};
 use skiff_request::User;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! From the claims of a token to a user. Pure.
 use crate::authentication::{JwtAuthenticator, Source};
 use crate::expression::Expression;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_request::User;
 use std::collections::BTreeMap;
 

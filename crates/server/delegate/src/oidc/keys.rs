@@ -114,11 +114,11 @@ impl KeySet {
         #[derive(Deserialize)]
         struct Set {
             #[serde(default)]
-            keys: Vec<serde_json::Value>,
+            keys: Vec<skiff_json::Value>,
         }
         let set: Set = self.get(&place).await.map_err(|why| format!("verify token: failed to verify signature: fetching keys {why}"))?;
         // Keys of kinds that are not known are no error.
-        Ok(set.keys.into_iter().filter_map(|k| serde_json::from_value(k).ok()).take(MANY).collect())
+        Ok(set.keys.into_iter().filter_map(|k| skiff_json::from_value(k).ok()).take(MANY).collect())
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> Result<T, String> {
@@ -128,7 +128,7 @@ impl KeySet {
         if !status.is_success() {
             return Err(format!("Get {url:?}: {status}"));
         }
-        serde_json::from_slice(&bytes).map_err(|e| format!("Get {url:?}: {e}"))
+        skiff_json::from_slice(&bytes).map_err(|e| format!("Get {url:?}: {e}"))
     }
 }
 

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use keys::KeySet;
 use parking_lot::RwLock;
 use serde::Deserialize;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_auth::Refusal;
 use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
@@ -88,8 +88,8 @@ fn split(token: &str) -> Option<(Header, Value, &str, Vec<u8>)> {
     let (signed, signature) = token.rsplit_once('.')?;
     let (head, body) = signed.split_once('.').filter(|(_, b)| !b.contains('.'))?;
     let decoded = |part: &str| BASE64URL.decode(part).ok();
-    let claims: Value = serde_json::from_slice(&decoded(body)?).ok().filter(Value::is_object)?;
-    Some((serde_json::from_slice(&decoded(head)?).ok()?, claims, signed, decoded(signature)?))
+    let claims: Value = skiff_json::from_slice(&decoded(body)?).ok().filter(Value::is_object)?;
+    Some((skiff_json::from_slice(&decoded(head)?).ok()?, claims, signed, decoded(signature)?))
 }
 
 /// `now` in seconds since 1970.

@@ -7,7 +7,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use serde_json::Value;
+use skiff_json::Value;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl Server {
                         async move {
                             let (parts, body) = r.into_parts();
                             let body = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
-                            let (status, v) = answer(parts.uri.path(), &parts.headers, &serde_json::from_slice(&body).unwrap_or(Value::Null));
+                            let (status, v) = answer(parts.uri.path(), &parts.headers, &skiff_json::from_slice(&body).unwrap_or(Value::Null));
                             Ok::<_, Infallible>(
                                 Response::builder()
                                     .status(status)

@@ -1,6 +1,6 @@
 //! Who waits, who runs, who is turned away; time stands still but for what is waited for.
 use super::*;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_request::Target;
 

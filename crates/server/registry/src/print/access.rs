@@ -1,7 +1,7 @@
 //! RBAC, certificates, admission, flow control, extension of the API.
 use super::{Columns, cells::*};
 use crate::value::{at, int, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub fn role() -> Columns {
     Columns::name_and_creation()

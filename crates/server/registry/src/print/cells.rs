@@ -1,6 +1,6 @@
 //! Cells that many kinds share.
 use crate::value::{at, list, map, text};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{LabelSelector, MicroTime, Timestamp};
 
 pub(super) fn name(v: &Value) -> Value {

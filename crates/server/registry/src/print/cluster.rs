@@ -1,7 +1,7 @@
 //! Nodes, namespaces, configuration, events, quotas, devices.
 use super::{Columns, cells::*};
 use crate::value::{at, flag, int, list, map, text};
-use serde_json::Value;
+use skiff_json::{Key, Value};
 use skiff_meta::Timestamp;
 
 pub fn node() -> Columns {
@@ -33,7 +33,7 @@ fn node_status(v: &Value) -> String {
     if flag(v, "spec.unschedulable") { format!("{ready},SchedulingDisabled") } else { ready.to_owned() }
 }
 fn roles(v: &Value) -> String {
-    let role = |(k, x): (&String, &Value)| match k.strip_prefix("node-role.kubernetes.io/") {
+    let role = |(k, x): (&Key, &Value)| match k.strip_prefix("node-role.kubernetes.io/") {
         Some(r) if !r.is_empty() => Some(r.to_owned()),
         None if k == "kubernetes.io/role" => x.as_str().filter(|s| !s.is_empty()).map(str::to_owned),
         _ => None,
@@ -49,7 +49,7 @@ pub fn namespace() -> Columns {
 }
 
 fn entries(v: &Value, path: &str) -> usize {
-    map(v, path).map_or(0, serde_json::Map::len)
+    map(v, path).map_or(0, skiff_json::Map::len)
 }
 pub fn config_map() -> Columns {
     Columns::of("Name|Data|Age", |v, now| vec![name(v), (entries(v, "data") + entries(v, "binaryData")).into(), age(v, now).into()])
@@ -82,14 +82,14 @@ pub fn component_status() -> Columns {
 
 pub fn resource_quota() -> Columns {
     Columns::of("Name|Request|Limit|Age", |v, now| {
-        let mut names: Vec<&String> = map(v, "status.hard").into_iter().flatten().map(|(k, _)| k).collect();
+        let mut names: Vec<&Key> = map(v, "status.hard").into_iter().flatten().map(|(k, _)| k).collect();
         names.sort();
-        let show = |k: &&String| {
+        let show = |k: &&Key| {
             let of = |side: &str| map(v, &format!("status.{side}")).and_then(|m| m.get(*k)?.as_str()).unwrap_or("0").to_owned();
             format!("{k}: {}/{}", of("used"), of("hard"))
         };
         let (limits, requests): (Vec<_>, Vec<_>) = names.into_iter().partition(|k| k.starts_with("limits."));
-        let join = |all: Vec<&String>| all.iter().map(show).collect::<Vec<_>>().join(", ");
+        let join = |all: Vec<&Key>| all.iter().map(show).collect::<Vec<_>>().join(", ");
         vec![name(v), join(requests).into(), join(limits).into(), age(v, now).into()]
     })
 }

@@ -1,7 +1,7 @@
 //! Definitions of columns.
 use super::cells::{age, name};
 use crate::value::int;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Timestamp;
 use std::{borrow::Cow, sync::Arc};
 

@@ -1,7 +1,7 @@
 //! Services, endpoints, ingresses and their like.
 use super::{Columns, cells::*};
 use crate::value::{at, int, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub fn service() -> Columns {
     Columns::of("Name|Type|Cluster-IP|External-IP|Port(s)|Age|Selector*", |v, now| {

@@ -1,7 +1,7 @@
 //! Pods: one word that sums up containers and conditions, as upstream's printer finds it.
 use super::{Columns, cells::*};
 use crate::value::{at, flag, int, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Timestamp;
 
 /// The bulk of a pod that no cell tells of.
@@ -163,7 +163,7 @@ fn running(v: &Value, s: &mut Summary) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     fn without_unread(v: &Value) -> Value {
         match v {
             Value::Object(m) => m.iter().filter(|(k, _)| !UNREAD.contains(&k.as_str())).map(|(k, v)| (k.clone(), without_unread(v))).collect(),

@@ -1,7 +1,7 @@
 //! Volumes, claims, classes, CSI.
 use super::{Columns, cells::*};
 use crate::value::{at, flag, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 const MODES: [(&str, &str); 4] = [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
 

@@ -1,7 +1,7 @@
 //! Workloads.
 use super::{Columns, cells::*};
 use crate::value::{at, flag, int, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 fn replicas(v: &Value) -> String {
     format!("{}/{}", int(v, "status.readyReplicas"), int(v, "spec.replicas"))

@@ -10,7 +10,7 @@ pub mod watch;
 
 use crate::{body, registry::Registry, table::Resource};
 use bytes::Bytes;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Revision, Status};
 use skiff_store::{Body, Entry};
 use std::time::Duration;
@@ -69,7 +69,7 @@ pub(crate) async fn views(row: &Resource, version: &str, entries: &[Entry]) -> R
 /// A stored object; of built-in kinds with its managed fields folded.
 fn parse(row: &Resource, bytes: &Bytes, written: Revision) -> Result<Value, Status> {
     // What converts custom resources gets them as they are.
-    let read = if row.custom.is_none() { skiff_meta::folded(bytes) } else { serde_json::from_slice(bytes) };
+    let read = if row.custom.is_none() { skiff_meta::folded(bytes) } else { skiff_json::from_slice(bytes) };
     let mut v = read.map_err(|e| Status::internal(format!("decode stored {}: {e}", row.kind)))?;
     if row.rereads(written) {
         // What was stored before the stored version changed is still of the old one.

@@ -26,12 +26,12 @@ impl Token {
         self.start.trim_end_matches('\0')
     }
     pub fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+        URL_SAFE_NO_PAD.encode(skiff_json::to_vec(self).unwrap_or_default())
     }
     pub fn decode(text: &str) -> Result<Self, Status> {
         let bad = |why: String| Status::bad_request(format!("invalid continue token: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|e| bad(format!("continue key is not valid: {}", illegal(e))))?;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|e| bad(format!("continue key is not valid: {}", garbled(&bytes, &e))))?;
+        let token: Token = skiff_json::from_slice(&bytes).map_err(|e| bad(format!("continue key is not valid: {}", garbled(&bytes, &e))))?;
         if token.v != VERSION {
             return Err(bad(format!("continue key is not valid: server does not recognize this encoded version {:?}", token.v)));
         }
@@ -56,7 +56,7 @@ fn illegal(e: base64::DecodeError) -> String {
 }
 
 /// The same of bytes that do not even begin like JSON.
-fn garbled(bytes: &[u8], e: &serde_json::Error) -> String {
+fn garbled(bytes: &[u8], e: &skiff_json::Error) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.trim_start().chars().next() {
         Some(c) if e.is_syntax() && !matches!(c, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') => format!("invalid character {c:?} looking for beginning of value"),

@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, stream};
-use serde_json::json;
+use skiff_json::json;
 use skiff_meta::{GroupVersionKind, Revision, Status};
 use skiff_request::{Answer, Frames, WatchEvent, WatchKind};
 use skiff_store::{Entry, Event, EventKind, StoreError, Watch};

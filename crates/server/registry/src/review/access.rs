@@ -1,6 +1,6 @@
 //! The SubjectAccessReview family: what is asked, whether it is asked well, and how the answer is told. Pure.
 use crate::value;
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::{Cause, GroupVersionResource, LabelSelector, Requirement, SetOp};
 use skiff_policy::{Action, Decision, Selectors, Verdict};
 use skiff_request::Target;
@@ -62,16 +62,16 @@ fn labels(v: &Value) -> (Vec<Requirement>, bool) {
 /// The status of the review.
 pub(super) fn answer(verdict: Verdict, errors: Vec<String>) -> Value {
     let mut status = Map::new();
-    status.insert("allowed".into(), (verdict.decision == Decision::Allow).into());
+    status.insert("allowed", (verdict.decision == Decision::Allow).into());
     if matches!(verdict.decision, Decision::Deny(_)) {
-        status.insert("denied".into(), true.into());
+        status.insert("denied", true.into());
     }
     if !verdict.reason.is_empty() {
-        status.insert("reason".into(), verdict.reason.into());
+        status.insert("reason", verdict.reason.into());
     }
     let errors: Vec<String> = Some(verdict.error).filter(|e| !e.is_empty()).into_iter().chain(errors).collect();
     if !errors.is_empty() {
-        status.insert("evaluationError".into(), errors.join("; ").into());
+        status.insert("evaluationError", errors.join("; ").into());
     }
     Value::Object(status)
 }

@@ -10,7 +10,7 @@ use crate::{
     value,
     write::WriteOptions,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Reason, Status};
 use skiff_request::{Answer, ListAnswer, User, Verb};
 

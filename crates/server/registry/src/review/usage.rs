@@ -8,7 +8,7 @@ use crate::{
     table::{Computed, Resource, build},
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, GroupResource, GroupVersionKind, Head, Status, Timestamp};
 use skiff_request::{Answer, ListAnswer, Verb};
 use skiff_schema::Type;
@@ -157,10 +157,10 @@ mod tests {
         let u = Usage { at: Timestamp(60), window_millis: 15_002, parts: vec![("c".into(), Amounts { nanocores: 7, bytes: 4096 })] };
         let pods = GroupVersionKind::new(GROUP, VERSION, "PodMetrics");
         let head = Head { name: "p".into(), namespace: "n".into(), ..Default::default() };
-        let v: Value = serde_json::from_slice(&object(&pods, &head, &u)).unwrap();
+        let v: Value = skiff_json::from_slice(&object(&pods, &head, &u)).unwrap();
         assert_eq!(v["containers"], json!([{"name": "c", "usage": {"cpu": "7n", "memory": "4Ki"}}]));
         assert_eq!((&v["window"], &v["timestamp"], &v["apiVersion"]), (&json!("15.002s"), &json!("1970-01-01T00:01:00Z"), &json!("metrics.k8s.io/v1beta1")));
-        let node: Value = serde_json::from_slice(&object(&GroupVersionKind::new(GROUP, VERSION, "NodeMetrics"), &Head { name: "x".into(), ..Default::default() }, &u)).unwrap();
+        let node: Value = skiff_json::from_slice(&object(&GroupVersionKind::new(GROUP, VERSION, "NodeMetrics"), &Head { name: "x".into(), ..Default::default() }, &u)).unwrap();
         assert_eq!(node["usage"]["cpu"], "7n");
         assert_eq!(window(60_500), "1m0.5s");
     }

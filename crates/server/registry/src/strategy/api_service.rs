@@ -1,7 +1,7 @@
 //! APIServices: what this server itself serves is available from the first.
 use super::Prepare;
 use crate::value::{at, set};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {
     let local = json!({"type": "Available", "status": "True", "lastTransitionTime": p.now.to_string(), "reason": "Local", "message": "Local APIServices are always available"});

@@ -1,22 +1,22 @@
 //! CertificateSigningRequests: who asks is recorded by the server, and each subresource writes its own part.
 use super::Prepare;
 use crate::{table::Role, value::{at, copy, list, remove, set}};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {
     let Some(spec) = crate::value::map_mut(v, "spec") else { return };
     for key in ["username", "uid", "groups", "extra"] {
         spec.shift_remove(key);
     }
-    spec.insert("username".into(), p.user.name.clone().into());
+    spec.insert("username", p.user.name.clone().into());
     if !p.user.uid.is_empty() {
-        spec.insert("uid".into(), p.user.uid.clone().into());
+        spec.insert("uid", p.user.uid.clone().into());
     }
     if !p.user.groups.is_empty() {
-        spec.insert("groups".into(), p.user.groups.clone().into());
+        spec.insert("groups", p.user.groups.clone().into());
     }
     if !p.user.extra.is_empty() {
-        spec.insert("extra".into(), json!(p.user.extra));
+        spec.insert("extra", json!(p.user.extra));
     }
     remove(v, "status");
 }

@@ -1,7 +1,7 @@
 //! CustomResourceDefinitions: stored versions are tracked in the status, names are accepted by a controller.
 use super::Prepare;
 use crate::{table::Role, value::{copy, list, set, text}};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 

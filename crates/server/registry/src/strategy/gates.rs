@@ -2,7 +2,7 @@
 //! already. Which gates are off is the upstream release's default; there is no way to switch them here.
 use super::Prepare;
 use crate::value::{at, list, remove};
-use serde_json::Value;
+use skiff_json::Value;
 
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
@@ -131,7 +131,7 @@ fn drop_of_slices(v: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn paths_go_unless_they_were_there() {

@@ -1,6 +1,6 @@
 //! `metadata.generation`: 1 at creation (of most kinds), one more when what is desired changes.
 use crate::value::{at, same};
-use serde_json::Value;
+use skiff_json::Value;
 
 #[derive(Clone, Copy)]
 pub struct Generation {
@@ -51,7 +51,7 @@ fn content_differs(new: &Value, old: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn an_empty_selector_is_one() {

@@ -18,7 +18,7 @@ pub mod workload;
 
 use crate::table::Role;
 use generation::Generation;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{NameError, Timestamp};
 use skiff_request::User;
 

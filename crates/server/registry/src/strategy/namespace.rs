@@ -1,7 +1,7 @@
 //! Namespaces: the `kubernetes` finalizer of the spec, the phase, the name label.
 use super::Prepare;
 use crate::{table::Role, value::{copy, list, set, text}};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub fn prepare_create(v: &mut Value, _: &Prepare<'_>) {
     set(v, "status", json!({"phase": "Active"}));
@@ -28,7 +28,7 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
 /// Every namespace carries its name as a label, so that selectors can name it.
 pub fn set_name_label(v: &mut Value, name: &str) {
     if let Some(labels) = crate::value::map_mut(v, "metadata.labels") {
-        labels.insert("kubernetes.io/metadata.name".into(), name.into());
+        labels.insert("kubernetes.io/metadata.name", name.into());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
 use super::{Prepare, pod_resources};
 use crate::{table::Role, value::{at, copy, list, remove, set, text}};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Quantity;
 
 pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {

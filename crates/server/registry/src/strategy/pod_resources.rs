@@ -1,7 +1,7 @@
 //! Resources of a whole pod: what a new pod that names some of them gets from its containers. Runs after admission, so it
 //! sees every container that a webhook put in.
 use crate::value::{list, remove, set};
-use serde_json::{Map, Value};
+use skiff_json::{Map, Value};
 use skiff_meta::Quantity;
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ fn supported(name: &str) -> bool {
 
 fn amounts(resources: Option<&Value>, side: &str) -> Amounts {
     let all = resources.and_then(|r| r.get(side)).and_then(Value::as_object);
-    all.into_iter().flatten().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.parse().ok()?))).collect()
+    all.into_iter().flatten().filter_map(|(k, v)| Some((k.to_string(), v.as_str()?.parse().ok()?))).collect()
 }
 
 fn add(to: &mut Amounts, more: &Amounts) {
@@ -91,7 +91,7 @@ fn write(pod: &mut Value, side: &str, had: &Amounts, all: &Amounts) {
         return;
     }
     let path = format!("spec.resources.{side}");
-    let mut map: Map<String, Value> = pod.pointer(&format!("/spec/resources/{side}")).and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut map: Map = pod.pointer(&format!("/spec/resources/{side}")).and_then(Value::as_object).cloned().unwrap_or_default();
     for (name, q) in all.iter().filter(|(n, _)| !had.contains_key(*n)) {
         map.insert(name.clone(), q.to_string().into());
     }
@@ -112,7 +112,7 @@ pub fn keep(pod: &mut Value, old: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn pods_get_what_their_containers_use() {

@@ -2,7 +2,7 @@
 use super::Prepare;
 use crate::value::{copy, map_mut, remove, set, text};
 use base64::Engine;
-use serde_json::Value;
+use skiff_json::Value;
 
 pub fn prepare_create(v: &mut Value, _: &Prepare<'_>) {
     if text(v, "type").is_empty() {
@@ -43,7 +43,7 @@ pub fn fold_string_data(v: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn accounts_keep_names_of_secrets() {
         let user = skiff_request::User::default();

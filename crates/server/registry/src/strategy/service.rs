@@ -3,7 +3,7 @@
 //! Addresses and node ports are the allocator's, beside the pipeline.
 use super::Prepare;
 use crate::value::{at, int, list, remove, same, set, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
     if p.role.is_some() {
@@ -37,7 +37,7 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
         }
     }
     if !balances(v) && at(v, "status.loadBalancer").is_some() {
-        set(v, "status.loadBalancer", serde_json::json!({}));
+        set(v, "status.loadBalancer", skiff_json::json!({}));
     }
 }
 
@@ -95,7 +95,7 @@ fn drop_topology(v: &mut Value, known: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
     #[test]
     fn topology_is_not_taken_any_more() {
         let user = skiff_request::User::default();

@@ -1,7 +1,7 @@
 //! Volumes and claims start out pending.
 use super::Prepare;
 use crate::value::{at, remove, set, text};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub fn prepare_claim(v: &mut Value, _: &Prepare<'_>) {
     set(v, "status", json!({"phase": "Pending"}));

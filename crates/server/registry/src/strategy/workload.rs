@@ -1,11 +1,11 @@
 //! Workloads: facts that the server fills in at creation.
 use super::Prepare;
 use crate::value::{flag, map_mut, set, text};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 pub fn prepare_daemon_set(v: &mut Value, _: &Prepare<'_>) {
     if let Some(notes) = map_mut(v, "metadata.annotations") {
-        notes.insert(TEMPLATE_GENERATION.into(), "1".into());
+        notes.insert(TEMPLATE_GENERATION, "1".into());
     }
 }
 
@@ -23,7 +23,7 @@ pub fn read_stateful_set(v: &mut Value) {
     for template in templates.iter_mut().filter_map(Value::as_object_mut) {
         for (key, value) in [("kind", "PersistentVolumeClaim"), ("apiVersion", "v1")] {
             if template.get(key).and_then(Value::as_str).unwrap_or_default().is_empty() {
-                template.insert(key.into(), value.into());
+                template.insert(key, value.into());
             }
         }
     }
@@ -35,8 +35,8 @@ pub fn read_node(v: &mut Value) {
     let one = spec.get("podCIDR").and_then(Value::as_str).unwrap_or_default().to_owned();
     let first = spec.get("podCIDRs").and_then(|l| l.get(0)).map(|f| f.as_str().unwrap_or_default().to_owned());
     match first {
-        first if !one.is_empty() && first.as_deref() != Some(&one) => drop(spec.insert("podCIDRs".into(), json!([one]))),
-        Some(first) if one.is_empty() => drop(spec.insert("podCIDR".into(), first.into())),
+        first if !one.is_empty() && first.as_deref() != Some(&one) => drop(spec.insert("podCIDRs", json!([one]))),
+        Some(first) if one.is_empty() => drop(spec.insert("podCIDR", first.into())),
         _ => {}
     }
 }
@@ -76,7 +76,7 @@ pub fn update_daemon_set(v: &mut Value, old: &Value, _: &Prepare<'_>) {
     let before: i64 = crate::value::map(old, "metadata.annotations").and_then(|m| m.get(TEMPLATE_GENERATION)?.as_str()?.parse().ok()).unwrap_or(1);
     let moved = !crate::value::same(crate::value::at(v, "spec.template"), crate::value::at(old, "spec.template"));
     if let Some(notes) = map_mut(v, "metadata.annotations") {
-        notes.insert(TEMPLATE_GENERATION.into(), (before + moved as i64).to_string().into());
+        notes.insert(TEMPLATE_GENERATION, (before + moved as i64).to_string().into());
     }
 }
 

@@ -1,6 +1,6 @@
 //! Conversions between served and stored versions, for the two kinds whose versions differ in shape.
 use super::metrics::{self, Side};
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_meta::GroupVersion;
 
 const EVENT_NAMES: &[(&str, &str)] = &[
@@ -45,7 +45,7 @@ pub fn autoscaler(v: &mut Value, from: &GroupVersion, to: &GroupVersion) {
 
 fn take_annotation(v: &mut Value, key: &str) -> Option<Value> {
     let text = v.pointer_mut("/metadata/annotations")?.as_object_mut()?.shift_remove(key)?;
-    serde_json::from_str(text.as_str()?).ok()
+    skiff_json::from_str(text.as_str()?).ok()
 }
 fn put_annotation(v: &mut Value, key: &str, value: &Value) {
     if let Some(meta) = v.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -55,7 +55,7 @@ fn put_annotation(v: &mut Value, key: &str, value: &Value) {
         }
     }
 }
-fn object_at<'a>(v: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
+fn object_at<'a>(v: &'a mut Value, key: &str) -> Option<&'a mut Map> {
     v.get_mut(key).and_then(Value::as_object_mut)
 }
 fn is_cpu(m: &Value) -> bool {
@@ -85,10 +85,10 @@ fn autoscaler_up(v: &mut Value) {
             wanted.push(json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": cpu}}}));
         }
         if !wanted.is_empty() {
-            spec.insert("metrics".into(), wanted.into());
+            spec.insert("metrics", wanted.into());
         }
         if let Some(b) = behavior {
-            spec.insert("behavior".into(), b);
+            spec.insert("behavior", b);
         }
     }
     if let Some(status) = object_at(v, "status") {
@@ -98,10 +98,10 @@ fn autoscaler_up(v: &mut Value) {
             }
         }
         if !current.is_empty() {
-            status.insert("currentMetrics".into(), current.into());
+            status.insert("currentMetrics", current.into());
         }
         if let Some(c) = conditions {
-            status.insert("conditions".into(), c);
+            status.insert("conditions", c);
         }
     }
 }
@@ -112,7 +112,7 @@ fn autoscaler_down(v: &mut Value) {
         if let Some(Value::Array(all)) = spec.shift_remove("metrics") {
             let (cpu, other): (Vec<_>, Vec<_>) = all.into_iter().partition(|m| is_cpu(m) && m["resource"]["target"]["averageUtilization"].is_i64());
             if let Some(m) = cpu.first() {
-                spec.insert(CPU.into(), m["resource"]["target"]["averageUtilization"].clone());
+                spec.insert(CPU, m["resource"]["target"]["averageUtilization"].clone());
             }
             if !other.is_empty() {
                 notes.push((OTHER_METRICS, other.iter().map(|m| metrics::flat(m, Side::Target)).collect()));
@@ -125,7 +125,7 @@ fn autoscaler_down(v: &mut Value) {
     if let Some(status) = object_at(v, "status") {
         if let Some(Value::Array(all)) = status.shift_remove("currentMetrics") {
             if let Some(m) = all.iter().find(|m| is_cpu(m) && m["resource"]["current"]["averageUtilization"].is_i64()) {
-                status.insert("currentCPUUtilizationPercentage".into(), m["resource"]["current"]["averageUtilization"].clone());
+                status.insert("currentCPUUtilizationPercentage", m["resource"]["current"]["averageUtilization"].clone());
             }
             notes.push((CURRENT_METRICS, all.iter().map(|m| metrics::flat(m, Side::Current)).collect()));
         }

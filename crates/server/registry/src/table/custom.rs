@@ -4,7 +4,7 @@
 //! [`Resource`] for each of them. Objects are worked on in the version of the request and converted when they are
 //! stored, as upstream does it; built-in kinds are worked on in their stored version.
 use super::{Converted, Resource, Str};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Revision, Status};
 use std::sync::Arc;
 use tokio::sync::watch;

@@ -1,7 +1,7 @@
 //! Selectable fields: what field selectors may name, per resource. Facts of upstream's strategies.
 use super::{Field, Read};
 use crate::value::{int, list, text};
-use serde_json::Value;
+use skiff_json::Value;
 
 fn flag(v: &Value, path: &str) -> String {
     crate::value::flag(v, path).to_string()

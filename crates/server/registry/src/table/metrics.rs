@@ -1,6 +1,6 @@
 //! Metrics and behaviour of autoscalers in the older form that `autoscaling/v1` keeps in annotations: flat names instead of a
 //! target, and Go's names of fields for the behaviour, which upstream writes from its inner type.
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 
 /// Whether metrics are what is wanted, or what is.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub fn flat(metric: &Value, side: Side) -> Value {
     out
 }
 
-fn flat_source(source: &str, m: &Value, side: Side) -> Map<String, Value> {
+fn flat_source(source: &str, m: &Value, side: Side) -> Map {
     let (word, amounts, mut out) = (side.word(), &m[side.word()], Map::new());
     let mut put = |name: &str, value: Option<&Value>| {
         if let Some(v) = value.filter(|v| !v.is_null()) {
@@ -100,7 +100,7 @@ fn deep_source(source: &str, m: &Value, side: Side) -> Value {
             "external" if value.is_some() => "Value",
             _ => "AverageValue",
         };
-        amounts.insert("type".into(), kind.into());
+        amounts.insert("type", kind.into());
     }
     for (name, v) in [("value", value), ("averageValue", average), ("averageUtilization", util)] {
         amounts.extend(v.map(|v| (name.to_owned(), v.clone())));
@@ -109,7 +109,7 @@ fn deep_source(source: &str, m: &Value, side: Side) -> Value {
     match source {
         "resource" | "containerResource" => {
             out.extend(part("name").map(|v| ("name".to_owned(), v.clone())));
-            out.insert(word.into(), amounts.into());
+            out.insert(word, amounts.into());
             out.extend(part("container").map(|v| ("container".to_owned(), v.clone())));
         }
         _ => {
@@ -119,14 +119,14 @@ fn deep_source(source: &str, m: &Value, side: Side) -> Value {
                 metric["selector"] = s.clone();
             }
             if let Some(object) = part("target") {
-                out.insert("describedObject".into(), object.clone());
+                out.insert("describedObject", object.clone());
             }
             if source == "object" {
-                out.insert(word.into(), amounts.into());
-                out.insert("metric".into(), metric);
+                out.insert(word, amounts.into());
+                out.insert("metric", metric);
             } else {
-                out.insert("metric".into(), metric);
-                out.insert(word.into(), amounts.into());
+                out.insert("metric", metric);
+                out.insert(word, amounts.into());
             }
         }
     }
@@ -149,13 +149,13 @@ pub fn inner_behavior(behavior: &Value) -> Value {
 }
 
 fn renamed(v: &Value, names: &[(&str, &str)], inside: impl Fn(&str, &Value) -> Value) -> Value {
-    names.iter().map(|(json, go)| ((*go).to_owned(), inside(go, v.get(*json).unwrap_or(&Value::Null)))).collect::<Map<_, _>>().into()
+    names.iter().map(|(json, go)| ((*go).to_owned(), inside(go, v.get(*json).unwrap_or(&Value::Null)))).collect::<Map>().into()
 }
 
 /// A behaviour of an annotation with the names of v2; Go reads names whatever their case.
 pub fn outer_behavior(v: &Value) -> Value {
     match v {
-        Value::Object(m) => m.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (lower_first(k), outer_behavior(v))).collect::<Map<_, _>>().into(),
+        Value::Object(m) => m.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (lower_first(k), outer_behavior(v))).collect::<Map>().into(),
         Value::Array(all) => all.iter().map(outer_behavior).collect(),
         other => other.clone(),
     }

@@ -1,6 +1,6 @@
 //! One row of the table: everything the generic machinery must know of a resource.
 use crate::{print::Columns, shape::Shape, strategy::Strategy, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupResource, GroupVersion, GroupVersionKind};
 use skiff_store::Tier;
 use std::{borrow::Cow, sync::Arc};

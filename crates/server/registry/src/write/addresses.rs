@@ -5,7 +5,7 @@ use crate::{
     registry::{Context, Registry},
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_store::{Entry, ListQuery};
 use std::collections::BTreeMap;
@@ -84,7 +84,7 @@ fn object(address: &IpAddr, service: &Value) -> Value {
 }
 
 fn read(entries: &[Entry]) -> Vec<Value> {
-    entries.iter().filter_map(|e| serde_json::from_slice(&e.bytes).ok()).collect()
+    entries.iter().filter_map(|e| skiff_json::from_slice(&e.bytes).ok()).collect()
 }
 
 /// Services' addresses without a record of theirs, and records without a Service, each with its object.

@@ -7,7 +7,7 @@ use crate::{
     table::Role,
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_apply::{ApplyError, Tracker};
 use skiff_meta::{GroupVersion, GroupVersionKind, Status};
 use skiff_store::Entry;

@@ -5,7 +5,7 @@ use crate::{
     registry::{Context, Registry},
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Reason, Status};
 use skiff_request::{Answer, Verb};
 
@@ -98,7 +98,7 @@ fn drop_foreign_managers(v: &mut Value, group: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn managers_of_other_groups_go() {

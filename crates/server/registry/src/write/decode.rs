@@ -1,7 +1,7 @@
 //! From a request's body to an object: strict decoding, and whether it is the object that the path says.
 use super::options::{FieldValidation, WriteOptions};
 use crate::{registry::Context, shape::Decoded, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersionKind, Status, distrust};
 
 /// An object and the warnings that it came with.
@@ -50,8 +50,8 @@ fn typed(mut incoming: Incoming, kind: &GroupVersionKind) -> Result<Incoming, St
     let Some(object) = incoming.value.as_object_mut() else {
         return Err(Status::bad_request(format!("the object provided is unrecognized (must be of type {})", kind.kind)));
     };
-    object.insert("apiVersion".into(), kind.api_version().into());
-    object.insert("kind".into(), kind.kind.as_ref().into());
+    object.insert("apiVersion", kind.api_version().into());
+    object.insert("kind", kind.kind.as_ref().into());
     if value::map_mut(&mut incoming.value, "metadata").is_none() {
         return Err(Status::bad_request("metadata is not an object"));
     }

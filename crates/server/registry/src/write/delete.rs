@@ -9,7 +9,7 @@ use crate::{
     registry::{Context, Registry},
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, GroupResource, Reason, Revision, Status};
 use skiff_request::Answer;
 use skiff_store::{Entry, Expect};

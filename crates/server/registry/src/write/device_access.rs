@@ -2,7 +2,7 @@
 //!
 //! Whether a namespace has the label is not in the object, so this stands beside the pipeline and not with the rules.
 use crate::{registry::{Context, Registry}, table::Role, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 
 const LABEL: &str = "resource.kubernetes.io/admin-access";
@@ -39,7 +39,7 @@ fn asked(kind: &str, v: &Value, old: Option<&Value>, role: Option<Role>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn where_it_is_asked_for() {

@@ -5,7 +5,7 @@ use crate::{
     registry::{Context, Registry},
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, LabelSelector, Reason, Revision, Status};
 use skiff_store::{Entry, Expect, ListQuery, StoreError, Tier, Write};
 
@@ -146,7 +146,7 @@ fn take_one(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
     if allowed < 0 {
         return Err(forbidden("pdb disruptions allowed is negative", "pdb disruptions allowed is negative"));
     }
-    if value::map(budget, "status.disruptedPods").map_or(0, serde_json::Map::len) > DISRUPTED {
+    if value::map(budget, "status.disruptedPods").map_or(0, skiff_json::Map::len) > DISRUPTED {
         return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller", "too many pending evictions not confirmed by PDB controller"));
     }
     if allowed == 0 {

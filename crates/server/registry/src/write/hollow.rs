@@ -3,7 +3,7 @@
 //!
 //! Nothing here is kept: an object that has empty lists is shown to the rules with them, and stored without.
 use crate::{registry::Context, table::Role};
-use serde_json::Value;
+use skiff_json::Value;
 
 /// Whether the text may have an empty list.
 pub(super) fn lists(json: &[u8]) -> bool {
@@ -31,7 +31,7 @@ pub(super) fn refilled(ctx: &Context<'_>, v: &Value, role: Option<Role>) -> Opti
     if working.version != ctx.version() || working.group != ctx.row.group || &*ctx.call.content_type != crate::shape::JSON {
         return None;
     }
-    let body: Value = serde_json::from_slice(&ctx.call.body).ok()?;
+    let body: Value = skiff_json::from_slice(&ctx.call.body).ok()?;
     if body.get("kind").is_some_and(|k| *k != *ctx.row.kind) {
         return None;
     }
@@ -52,7 +52,7 @@ fn hollow(v: &Value) -> bool {
     v.as_object().is_some_and(|m| m.is_empty()) || v.as_array().is_some_and(Vec::is_empty)
 }
 
-fn refill(into: &mut serde_json::Map<String, Value>, key: &str, part: &Value) {
+fn refill(into: &mut skiff_json::Map, key: &str, part: &Value) {
     match into.get_mut(key).filter(|v| !v.is_null()) {
         None if hollow(part) => drop(into.insert(key.to_owned(), part.clone())),
         None => {}
@@ -71,7 +71,7 @@ fn fill(at: &mut Value, part: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn empties_are_seen() {

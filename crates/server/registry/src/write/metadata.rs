@@ -1,6 +1,6 @@
 //! Rules of `metadata` that hold for every kind.
 use crate::{strategy::NameRule, table::{Resource, Role}, value};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Cause, GroupVersion, NameError};
 use std::collections::HashSet;
 
@@ -134,7 +134,7 @@ fn owner_kind(owner: &Value, field: &str) -> Option<Cause> {
 /// A reference with its fields as they are declared.
 fn in_order(owner: &Value) -> Value {
     let fields = ["apiVersion", "kind", "name", "uid", "controller", "blockOwnerDeletion"];
-    fields.into_iter().filter_map(|f| Some((f.to_owned(), owner.get(f)?.clone()))).collect::<serde_json::Map<_, _>>().into()
+    fields.into_iter().filter_map(|f| Some((f.to_owned(), owner.get(f)?.clone()))).collect::<skiff_json::Map>().into()
 }
 
 /// What upstream's aggregator and its server of definitions tell again, when they check what their base has checked:
@@ -231,7 +231,7 @@ pub(crate) fn validate_change(v: &Value, old: &Value) -> Vec<Cause> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     #[test]
     fn owners_named_twice_are_told_and_go() {

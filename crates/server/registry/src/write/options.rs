@@ -1,5 +1,5 @@
 //! The options of writes: `dryRun`, `fieldManager`, `fieldValidation`, `force`.
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, Status};
 use skiff_request::{Call, PatchType, Verb};
 

@@ -6,7 +6,7 @@ use crate::{
     table::Role,
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Reason, Status, distrust, unfold};
 use skiff_patch::PatchError;
 use skiff_request::{Answer, PatchType};
@@ -38,7 +38,7 @@ impl Registry {
     fn held(&self, ctx: &Context<'_>, kind: PatchType, s: &Status) -> bool {
         let causes = s.details.as_ref().is_some_and(|d| !d.causes.is_empty());
         let revision = kind != PatchType::Json
-            && serde_json::from_slice::<Value>(&ctx.call.body).is_ok_and(|v| !value::text(&v, "metadata.resourceVersion").is_empty());
+            && skiff_json::from_slice::<Value>(&ctx.call.body).is_ok_and(|v| !value::text(&v, "metadata.resourceVersion").is_empty());
         causes || revision || !s.message.ends_with(super::update::MODIFIED)
     }
 
@@ -109,7 +109,7 @@ pub(crate) fn refused(e: PatchError) -> Status {
 /// 422 of a patch that makes something else than an object of the kind. Shown is the object that it made, or, of a
 /// strategic one, the patch.
 fn unfit(ctx: &Context<'_>, kind: PatchType, made: &Value, why: &str) -> Status {
-    let patch: Value = serde_json::from_slice(&ctx.call.body).unwrap_or_default();
+    let patch: Value = skiff_json::from_slice(&ctx.call.body).unwrap_or_default();
     let mut made = made.clone();
     unfold(&mut made);
     let shown = match kind {
@@ -159,7 +159,7 @@ fn unsupported(ctx: &Context<'_>) -> Status {
 }
 
 pub(crate) fn decode_patch(body: &[u8]) -> Result<Value, Status> {
-    match serde_json::from_slice(body) {
+    match skiff_json::from_slice(body) {
         Ok(v @ Value::Object(_)) => Ok(v),
         Ok(v) => Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", skiff_patch::json_type(&v)))),
         Err(_) => Err(Status::bad_request("invalid JSON patch")),
@@ -172,7 +172,7 @@ fn findings(kind: PatchType, body: &[u8]) -> Vec<String> {
         let found = skiff_codec::decode_custom_json(body).map(|d| d.strict).unwrap_or_default();
         return found.into_iter().filter(|f| f.starts_with("duplicate field")).collect();
     }
-    let operations: Vec<Value> = serde_json::from_slice(body).unwrap_or_default();
+    let operations: Vec<Value> = skiff_json::from_slice(body).unwrap_or_default();
     let known = |k: &str| matches!(k, "op" | "path" | "from" | "value");
     let unknown = |(i, o): (usize, &Value)| -> Vec<String> {
         o.as_object().into_iter().flatten().filter(|(k, _)| !known(k)).map(|(k, _)| format!("json patch unknown field \"[{i}].{k}\"")).collect()

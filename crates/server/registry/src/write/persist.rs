@@ -10,7 +10,7 @@ use crate::{
     value,
 };
 use bytes::Bytes;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Reason, Revision, Status};
 use skiff_policy::{Attributes, Reinvocation};
 use skiff_request::{Answer, Notes, Target, User, Verb};
@@ -87,7 +87,7 @@ impl Registry {
         match role {
             None if ctx.row.strategy.status => value::copy(v, old, "status"),
             Some(Role::Status) => {
-                let keys: Vec<String> = [&*v, old].iter().filter_map(|x| x.as_object()).flat_map(|m| m.keys().cloned()).collect();
+                let keys: Vec<_> = [&*v, old].iter().filter_map(|x| x.as_object()).flat_map(|m| m.keys().cloned()).collect();
                 for key in keys.iter().filter(|k| !matches!(k.as_str(), "status" | "metadata" | "apiVersion" | "kind")) {
                     value::copy(v, old, key);
                 }

@@ -6,7 +6,7 @@ use crate::{
     table::{Role, ScalePaths},
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{Cause, GroupVersionKind, LabelSelector, Reason, Status};
 use skiff_request::{Answer, PatchType, Verb};
 use skiff_store::Entry;
@@ -126,7 +126,7 @@ async fn set(registry: &Registry, ctx: &Context<'_>, entry: &Entry, old: &Value,
     let Answer::Object { bytes, warnings, .. } = registry.persist(ctx, &options, v, change).await? else {
         return Err(Status::internal("scaling answered with no object"));
     };
-    let new: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+    let new: Value = skiff_json::from_slice(&bytes).map_err(Status::internal)?;
     let revision = value::text(&new, "metadata.resourceVersion").parse().unwrap_or(entry.revision);
     Ok(answer(&view(&ctx.row.scale, &Entry { revision, ..entry.clone() }, &new), warnings))
 }

@@ -6,7 +6,7 @@ use crate::{
     table::Role,
     value,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionKind, Reason, Status};
 use skiff_request::{Answer, Call, Verb};
 use skiff_store::Entry;
@@ -126,7 +126,7 @@ impl Registry {
             value::remove(&mut granted, "metadata.managedFields");
             value::set(&mut granted, "metadata.managedFields", owned);
         }
-        let bytes = serde_json::to_vec(&granted).map_err(Status::internal)?;
+        let bytes = skiff_json::to_vec(&granted).map_err(Status::internal)?;
         Ok(Answer::Object { code: 201, kind, bytes: bytes.into(), warnings })
     }
 
@@ -146,7 +146,7 @@ fn of_today(call: &Call) -> Cow<'_, Call> {
             None => Cow::Borrowed(call),
         };
     }
-    let v = serde_json::from_slice::<Value>(&call.body).ok().filter(|v| v["apiVersion"] == "policy/v1beta1" && v["kind"] == "Eviction");
+    let v = skiff_json::from_slice::<Value>(&call.body).ok().filter(|v| v["apiVersion"] == "policy/v1beta1" && v["kind"] == "Eviction");
     let Some(mut v) = v else { return Cow::Borrowed(call) };
     v["apiVersion"] = "policy/v1".into();
     Cow::Owned(call.clone().body(v.to_string()))
@@ -191,7 +191,7 @@ mod tests {
         let target = skiff_request::Target::new(skiff_meta::GroupVersionResource::new("", "v1", "pods"), "a", "p").sub("eviction");
         for (api, kind, want) in [("policy/v1beta1", "Eviction", "policy/v1"), ("policy/v1", "Eviction", "policy/v1"), ("policy/v1beta1", "Pod", "policy/v1beta1")] {
             let call = Call::new(Verb::Create, target.clone()).body(json!({"apiVersion": api, "kind": kind}).to_string());
-            let v: Value = serde_json::from_slice(&of_today(&call).body).unwrap();
+            let v: Value = skiff_json::from_slice(&of_today(&call).body).unwrap();
             assert_eq!(v["apiVersion"], want, "{api} {kind}");
         }
         let call = Call::new(Verb::Create, target).body(&b"k8s\0\x0a\x1a\x0a\x0epolicy/v1beta1\x12\x08Eviction"[..]);

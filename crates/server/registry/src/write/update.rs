@@ -6,7 +6,7 @@ use crate::{
     table::Role,
     value,
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, Reason, Status};
 use skiff_request::Answer;
 use skiff_store::Entry;
@@ -95,7 +95,7 @@ impl Registry {
                 // By the resource, unlike all other errors of its sort.
                 &ctx.row.plural,
                 name,
-                vec![super::metadata::invalid("metadata.resourceVersion", &serde_json::json!(0), "must be specified for an update")],
+                vec![super::metadata::invalid("metadata.resourceVersion", &skiff_json::json!(0), "must be specified for an update")],
             )),
             asked if asked == entry.revision.to_string() => Ok(()),
             asked if asked.parse::<u64>().is_err() => Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: {}", skiff_meta::go::number_error(asked)))),

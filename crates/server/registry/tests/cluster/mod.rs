@@ -1,7 +1,7 @@
 //! A registry over the memory store, and short ways to call it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 use futures::StreamExt;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Status};
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_registry::{Options, Registry, RowIndexer, table::Table};
@@ -70,8 +70,8 @@ impl Cluster {
     }
     pub async fn object(&self, call: Call) -> Result<Value, Status> {
         match self.call(call).await? {
-            Answer::Object { bytes, .. } => Ok(serde_json::from_slice(&bytes).unwrap()),
-            Answer::Status(s, _) => Ok(serde_json::from_slice(&s.to_json()).unwrap()),
+            Answer::Object { bytes, .. } => Ok(skiff_json::from_slice(&bytes).unwrap()),
+            Answer::Status(s, _) => Ok(skiff_json::from_slice(&s.to_json()).unwrap()),
             _ => panic!("no object"),
         }
     }
@@ -117,7 +117,7 @@ impl Cluster {
 /// The next event: its type, the object's name (or the Status's code).
 pub async fn next(events: &mut WatchStream) -> (String, String) {
     let e = events.next().await.expect("the watch goes on");
-    let v: Value = serde_json::from_slice(&e.object).unwrap();
+    let v: Value = skiff_json::from_slice(&e.object).unwrap();
     let what = match v["metadata"]["name"].as_str() {
         Some(n) => n.to_owned(),
         None => v["code"].to_string(),
@@ -126,7 +126,7 @@ pub async fn next(events: &mut WatchStream) -> (String, String) {
 }
 
 pub fn names(list: &ListAnswer) -> Vec<String> {
-    list.items.iter().map(|i| serde_json::from_slice::<Value>(i).unwrap()["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    list.items.iter().map(|i| skiff_json::from_slice::<Value>(i).unwrap()["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
 pub fn config_map(name: &str, labels: Value) -> Value {

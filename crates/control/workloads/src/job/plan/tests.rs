@@ -3,10 +3,10 @@ use crate::{
     job::view::{FINALIZER, INDEX},
     pod::tests::pod,
 };
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 
 fn job(spec: Value, status: Value) -> Job {
-    serde_json::from_value(json!({"metadata": {"name": "j"}, "spec": spec, "status": status})).unwrap()
+    skiff_json::from_value(json!({"metadata": {"name": "j"}, "spec": spec, "status": status})).unwrap()
 }
 /// `uid:state[:index]`; state one of run, ok, bad, dying.
 fn pods(text: &str) -> Vec<Pod> {

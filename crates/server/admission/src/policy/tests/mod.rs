@@ -4,7 +4,7 @@ mod validating;
 
 use super::{MutatingPolicies, ValidatingPolicies};
 use crate::testing::{Nobody, Request, World};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::sync::Arc;
 
 /// A policy about all of config maps, and its binding; `spec` and `bound` add to both.

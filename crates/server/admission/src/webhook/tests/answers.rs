@@ -30,7 +30,7 @@ async fn refusals_carry_the_webhooks_status() {
 async fn refusals_keep_reasons_and_details() {
     let (fake, p) = mutating(Fake::saying(json!({"allowed": false, "status": {"reason": "Teapot", "code": 418, "message": "no", "details": {"kind": "tea", "causes": [{"field": "x"}]}}})).await);
     let refused = create().admit(&p, &one(&fake, json!({}))).await.unwrap_err();
-    let wire: Value = serde_json::from_slice(&refused.to_json()).unwrap();
+    let wire: Value = skiff_json::from_slice(&refused.to_json()).unwrap();
     assert_eq!((&wire["reason"], &wire["code"], &wire["details"]), (&json!("Teapot"), &json!(418), &json!({"kind": "tea", "causes": [{"field": "x"}]})));
 }
 

@@ -6,7 +6,7 @@ mod server;
 use super::{MutatingWebhooks, ValidatingWebhooks};
 use crate::testing::{Request, World};
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use server::Fake;
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_request::User;

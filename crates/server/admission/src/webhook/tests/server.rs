@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{ServerConfig, crypto::ring::default_provider, pki_types::PrivateKeyDer};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_webhook::{Endpoint, Resolve};
 use std::{convert::Infallible, sync::Arc};
 use tokio::net::{TcpListener, TcpStream};
@@ -104,7 +104,7 @@ async fn serve(socket: TcpStream, tls: Arc<ServerConfig>, say: Arc<Say>, heard: 
         async move {
             let path = r.uri().to_string();
             let body = r.into_body().collect().await.unwrap().to_bytes();
-            let question: Value = serde_json::from_slice(&body).unwrap();
+            let question: Value = skiff_json::from_slice(&body).unwrap();
             heard.lock().push((path.clone(), question.clone()));
             let (code, body) = match say(&path, &question) {
                 Reply::Review(v) => (200, v.to_string().into_bytes()),

@@ -1,5 +1,5 @@
 //! The conversion of a definition: none, or a webhook.
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_validation::{Field, Json, names, shown};
 
 const REVIEWS: [&str; 2] = ["v1", "v1beta1"];

@@ -4,7 +4,7 @@ use crate::{
     schema::{self, Schema},
     value::{check_embedded, check_schema, type_of},
 };
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 use skiff_validation::Field;
 

@@ -13,7 +13,7 @@ mod versions;
 
 pub use openapi::unknown_formats;
 
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::Cause;
 use skiff_validation::{Errors, Field, Json, names, shown};
 

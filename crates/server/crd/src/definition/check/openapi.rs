@@ -1,7 +1,7 @@
 //! A schema of a definition: what OpenAPI knows and Kubernetes allows of it, and the extensions.
 use super::{defaults, structural};
 use crate::{cel, schema::Schema, value::format};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_validation::{Field, Json, shown};
 
 pub struct Options {

@@ -1,5 +1,5 @@
 //! Versions of a definition as errors print them: upstream's inner types, every field by its Go name.
-use serde_json::{Map, Value, json};
+use skiff_json::{Map, Value, json};
 use skiff_validation::{Json, shown};
 
 /// What a field of a schema is in Go.
@@ -56,7 +56,7 @@ fn schema(v: &Value) -> Value {
             Is::Value => f.clone(),
             Is::Schema => schema(f),
             Is::Schemas => each(f, schema),
-            Is::Named => f.as_object().map_or(Value::Null, |m| m.iter().map(|(k, v)| (k.clone(), schema(v))).collect::<Map<_, _>>().into()),
+            Is::Named => f.as_object().map_or(Value::Null, |m| m.iter().map(|(k, v)| (k.clone(), schema(v))).collect::<Map>().into()),
             Is::SchemaOrBool if f.is_null() => Value::Null,
             Is::SchemaOrBool => json!({"Allows": f.is_object() || *f == true, "Schema": schema(f)}),
             Is::Items if f.is_null() => Value::Null,
@@ -66,7 +66,7 @@ fn schema(v: &Value) -> Value {
             Is::Documentation => json!({"Description": text(f, "description"), "URL": text(f, "url")}),
         }
     };
-    FIELDS.iter().map(|(go, key, is)| ((*go).to_owned(), of(key, *is))).collect::<Map<_, _>>().into()
+    FIELDS.iter().map(|(go, key, is)| ((*go).to_owned(), of(key, *is))).collect::<Map>().into()
 }
 
 fn subresources(v: &Value) -> Value {

@@ -1,6 +1,6 @@
 //! Fields that selectors may name.
 use crate::schema::{Schema, Type, field_path};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_validation::Field;
 
 const MAX: usize = 8;

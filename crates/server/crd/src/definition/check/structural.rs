@@ -1,7 +1,7 @@
 //! Whether a schema is structural: every field is described outside of junctors, which only narrow what is described.
 //! <https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema>
 use crate::schema;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_validation::Field;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

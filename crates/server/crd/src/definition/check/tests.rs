@@ -1,5 +1,5 @@
 use super::*;
-use serde_json::json;
+use skiff_json::json;
 
 fn definition(change: impl FnOnce(&mut Value)) -> Value {
     let mut v = json!({

@@ -1,6 +1,6 @@
 //! Versions of a definition: their names, schemas, subresources and columns.
 use super::{joined, openapi, print, selectable};
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_validation::{Field, Json, names};
 
 static NULL: Value = Value::Null;

@@ -3,7 +3,7 @@
 use super::{Allocator, Refused, Reserved, Taken, World, invalid, settle::has_address};
 use crate::value::{self, list, map, same, set, text};
 use ipnet::IpNet;
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use skiff_meta::Cause;
 use std::net::IpAddr;
 
@@ -63,7 +63,7 @@ impl Allocator {
         if !has_address(v) || unchanged(v, old) {
             return Ok(());
         }
-        let selectorless = text(v, "spec.clusterIP") == "None" && map(v, "spec.selector").is_none_or(serde_json::Map::is_empty);
+        let selectorless = text(v, "spec.clusterIP") == "None" && map(v, "spec.selector").is_none_or(skiff_json::Map::is_empty);
         if value::at(v, POLICY).is_none() {
             let policy = match old.map(|o| text(o, POLICY)).filter(|p| !p.is_empty()) {
                 Some(before) => before.to_owned(),

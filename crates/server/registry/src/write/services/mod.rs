@@ -18,7 +18,7 @@ use crate::{
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use ports::Ports;
-use serde_json::Value;
+use skiff_json::Value;
 use skiff_meta::{Cause, Status};
 use skiff_store::{ListQuery, Store};
 use std::{
@@ -115,7 +115,7 @@ impl Allocator {
     pub fn new(ranges: Ranges, store: &dyn Store) -> Self {
         let mut taken = Taken::default();
         for e in store.list(&ListQuery { prefix: "services/".into(), ..Default::default() }).entries {
-            if let Ok(v) = serde_json::from_slice::<Value>(&e.bytes) {
+            if let Ok(v) = skiff_json::from_slice::<Value>(&e.bytes) {
                 taken.addresses.extend(addresses(&v));
                 taken.ports.extend(node_ports(&v));
             }

@@ -1,12 +1,12 @@
 //! Which networks Services get addresses from now: those of ServiceCIDRs that are ready (KEP-1880), pure.
 use crate::value;
 use ipnet::IpNet;
-use serde_json::Value;
+use skiff_json::Value;
 
 /// The networks of every ready ServiceCIDR, the configured ones first. As long as there is no such object at all (a
 /// cluster that is being made), the configured ones.
 pub(super) fn open<'a>(cidrs: impl Iterator<Item = &'a [u8]>, configured: &[IpNet]) -> Vec<IpNet> {
-    let all: Vec<Value> = cidrs.filter_map(|b| serde_json::from_slice(b).ok()).collect();
+    let all: Vec<Value> = cidrs.filter_map(|b| skiff_json::from_slice(b).ok()).collect();
     if all.is_empty() {
         return configured.to_vec();
     }
@@ -28,7 +28,7 @@ fn usable(cidr: &Value) -> bool {
 
 /// Whether the IPAddress is that of this Service.
 pub(super) fn belongs(address: &[u8], namespace: &str, name: &str) -> bool {
-    let Ok(v) = serde_json::from_slice::<Value>(address) else { return false };
+    let Ok(v) = skiff_json::from_slice::<Value>(address) else { return false };
     let parent = |part: &str| value::text(&v, &format!("spec.parentRef.{part}")).to_owned();
     parent("resource") == "services" && parent("group").is_empty() && parent("namespace") == namespace && parent("name") == name
 }
@@ -36,7 +36,7 @@ pub(super) fn belongs(address: &[u8], namespace: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn cidr(cidrs: &[&str], ready: &str, leaving: bool) -> Vec<u8> {
         let mut v = json!({"metadata": {"name": "x"}, "spec": {"cidrs": cidrs}, "status": {"conditions": [{"type": "Ready", "status": ready}]}});

@@ -1,7 +1,7 @@
 //! Node ports, and the port where load balancers ask for health. A number is one Service's, whatever its protocols.
 use super::{Refused, invalid, settle::{checks_health, gets_ports}};
 use crate::value::{int, list, set, text};
-use serde_json::Value;
+use skiff_json::Value;
 use std::collections::{HashMap, HashSet};
 
 const HEALTH: &str = "spec.healthCheckNodePort";
@@ -171,7 +171,7 @@ fn refused(i: usize, n: i64, why: &str) -> Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use skiff_json::json;
 
     fn given(spec: Value, old: Option<Value>, taken: &[u16], dry_run: bool) -> Result<Value, String> {
         let (mut all, mut reserved) = (taken.iter().copied().collect(), Vec::new());

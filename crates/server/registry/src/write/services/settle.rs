@@ -1,7 +1,7 @@
 //! What a Service is meant to say when a client leaves out what it was given, or names its address once where two fields
 //! tell it. Pure.
 use crate::value::{at, copy, int, list, set, text};
-use serde_json::{Value, json};
+use skiff_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 
 const ADDRESS: &str = "spec.clusterIP";
