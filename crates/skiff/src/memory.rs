@@ -73,11 +73,13 @@ fn trim() {}
 
 /// Takes the pages of the binary's code and constants out of this process. A start and a burst touch nearly all of them, each fault
 /// mapping its neighbours, too, and a quiet server needs a tenth. They stay in the page cache, from where the kernel may now drop them; what
-/// is touched again is mapped again, 64 KiB at a time, some microseconds each.
+/// is touched again is mapped again, 64 KiB at a time, some microseconds each. So a new binary must take the old one's name (`mv`, as
+/// installers do), not be written over it: what is read again must be what ran.
 #[cfg(target_os = "linux")]
 fn let_go_of_code() {
     for (begin, end) in read_only_segments() {
-        // SAFETY: these pages were never written: they are the file's, and are read from it again.
+        // SAFETY: this process never writes to these pages: they are the file's, and are read from it again. (A debugger's breakpoints
+        // are written to copies of them, and get lost.)
         unsafe { libc::madvise(begin as *mut libc::c_void, end - begin, libc::MADV_DONTNEED) };
     }
 }

@@ -51,8 +51,9 @@ fn owned(set: FieldSet, scope: Scope<'_>) -> FieldSet {
     set
 }
 
-/// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned. False where it has
-/// items without their list's keys, of which nobody can own anything: `managed` is of no use then.
+/// `new` was written by a create, update or patch: `me` owns what it changed, on top of what it owned. False where it
+/// changes items without their list's keys, of which nobody can own anything: `managed` is of no use then. (Upstream gives up at any such
+/// item of the object, also of one that was there before; new ones are refused by validation.)
 pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, now: &str) -> bool {
     let before = managed.0.get(me).map(|e| e.set.clone()).unwrap_or_default();
     let Ok(c) = settle(old, new, scope, managed, me, true) else { return false };

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use skiff_codec::{
     decode_custom_json, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf,
-    split_frames, type_meta, yaml_to_json,
+    json_to_yaml, split_frames, type_meta, yaml_to_json, yaml_to_value,
 };
 use skiff_schema::{Type, by_gvk};
 
@@ -34,7 +34,29 @@ fn pod_like() -> impl Strategy<Value = String> {
     prop::collection::vec(word, 0..40).prop_map(|words| words.concat())
 }
 
+/// Text of what a YAML writer has to take care of.
+fn awkward() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        "[a-z]{1,9}",
+        " {1,3}",
+        "\n{1,2}",
+        "[\t\r:#'\"\\\\{}\\[\\],&*!|>%@`?~.0-9-]",
+        Just(": ".to_owned()),
+        Just(" #".to_owned()),
+        "[\u{85}\u{A0}\u{2028}\u{2029}\u{FEFF}\u{9F}\u{7}\u{1B}é\u{1F600}]",
+    ];
+    prop::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
+}
+
 proptest! {
+    #[test]
+    fn yaml_says_what_json_said(key in awkward(), text in awkward()) {
+        let value = skiff_json::json!({"a": {key: [text.as_str(), {"b": text.as_str()}]}, "c": text.as_str()});
+        let yaml = json_to_yaml(&value);
+        let (back, _) = yaml_to_value(yaml.as_bytes()).map_err(|e| TestCaseError::fail(format!("{e}: {yaml}")))?;
+        prop_assert_eq!(back, value, "{}", yaml);
+    }
+
     #[test]
     fn arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let _ = decode_json(pod(), &bytes);

@@ -6,7 +6,8 @@
 //! `serde_json`'s maps. Large maps (labels, data, managed fields of thousands) get an index whose hash is keyed at random, so that
 //! nobody can choose names that collide.
 //!
-//! Reading and writing of text is `serde_json`'s, through serde; nothing here parses.
+//! Reading and writing of text is `serde_json`'s, through serde; nothing here parses. [`RawValue`] is for text alone: it cannot be taken
+//! out of a tree.
 
 mod access;
 mod convert;

@@ -1,7 +1,7 @@
 //! Members in the order in which they came.
 //!
 //! Up to [`FEW`] of them are found by looking at each; more have an [`Index`]. The index is made, kept and dropped here alone: every
-//! function that moves members says what becomes of it.
+//! function that moves members says what becomes of it. It hashes all names anew only where all members are passed over anyway.
 
 use hashbrown::{HashTable, hash_table};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -122,15 +122,6 @@ impl Map {
         }
     }
 
-    /// Sets a member and puts it at a place of the order; gives what was there.
-    pub fn shift_insert(&mut self, place: usize, name: impl Into<Key>, value: Value) -> Option<Value> {
-        let name = name.into();
-        let before = self.shift_remove(&name);
-        self.members.insert(place.min(self.members.len()), (name, value));
-        self.reindex();
-        before
-    }
-
     /// Takes a member out; the last one takes its place.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         self.swap_remove(name)
@@ -153,17 +144,19 @@ impl Map {
         self.remove_entry(name).map(|(_, v)| v)
     }
 
-    /// Takes a member out; those after it move up: as long as there are members.
+    /// Takes a member out; those after it move up, which takes as long as there are many. For many names [`retain`](Self::retain)
+    /// once, or [`remove`](Self::remove) where the order does not matter.
     pub fn shift_remove(&mut self, name: &str) -> Option<Value> {
         let at = self.place(name)?;
-        if at + 1 == self.members.len() {
-            return self.swap_remove(name);
+        if let Some(index) = &mut self.index {
+            if let Some(entry) = index.entry(name, at) {
+                entry.remove();
+            }
+            if at + 1 < self.members.len() {
+                index.places.iter_mut().filter(|place| **place > at).for_each(|place| *place -= 1);
+            }
         }
-        let (_, value) = self.members.remove(at);
-        if self.index.is_some() {
-            self.reindex();
-        }
-        Some(value)
+        Some(self.members.remove(at).1)
     }
 
     pub fn entry(&mut self, name: impl Into<Key>) -> Entry<'_> {

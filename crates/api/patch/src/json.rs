@@ -207,7 +207,7 @@ fn add(parent: &mut Value, key: &str, value: Value) -> Result<(), String> {
 fn remove(parent: &mut Value, key: &str) -> Result<Value, String> {
     match parent {
         Value::Array(list) => index(key, list.len()).map(|i| list.remove(i)),
-        other => other.as_object_mut().and_then(|m| m.shift_remove(key)).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: {MISSING}")),
+        other => other.as_object_mut().and_then(|m| m.remove(key)).ok_or_else(|| format!("Unable to remove nonexistent key: {key}: {MISSING}")),
     }
 }
 

@@ -5,13 +5,13 @@ use skiff_json::{Map, Value};
 pub fn merge_patch(target: &Value, patch: &Value) -> Value {
     let Value::Object(patch) = patch else { return patch.clone() };
     let mut out = target.as_object().cloned().unwrap_or_else(Map::new);
-    for (k, v) in patch {
-        if v.is_null() {
-            out.shift_remove(k);
-        } else {
-            let merged = merge_patch(out.get(k).unwrap_or(&Value::Null), v);
-            out.insert(k.clone(), merged);
-        }
+    for (k, v) in patch.iter().filter(|(_, v)| !v.is_null()) {
+        let merged = merge_patch(out.get(k).unwrap_or(&Value::Null), v);
+        out.insert(k.clone(), merged);
+    }
+    // All at once: each alone would move those behind it.
+    if patch.values().any(Value::is_null) {
+        out.retain(|k, _| !patch.get(k).is_some_and(Value::is_null));
     }
     Value::Object(out)
 }

@@ -77,6 +77,11 @@ pub(crate) fn merge_map(target: &Map, patch: &Map, facts: Facts) -> Result<Map, 
             None => drop(out.shift_remove(key)),
         }
     }
+    // All at once: each alone would move those behind it.
+    let taken = |key: &str| patch.get(key).is_some_and(Value::is_null);
+    if patch.values().any(Value::is_null) {
+        out.retain(|key, _| !taken(key));
+    }
     for (key, value) in patch {
         if key == RETAIN_KEYS || key.starts_with(SET_ORDER) || (patch.contains_key(&format!("{SET_ORDER}{key}")) && value.is_array()) {
             continue;

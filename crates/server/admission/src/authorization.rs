@@ -110,21 +110,25 @@ const WAITING: usize = 24;
 static ASKING: Semaphore = Semaphore::const_new(WAITING);
 
 /// The authoriser answers out of memory, unless a webhook must be asked: then this thread waits, and the runtime puts another
-/// in its place. Past a number of those the expression fails, and the policy's failure policy decides: a webhook that hangs
-/// harms who needs its answer.
+/// in its place. Past a number of those nobody is allowed, and the decision tells the error, as that of an authoriser that
+/// failed does: an expression that failed would leave a policy that ignores failures out.
 fn decide(authorizer: &dyn Authorizer, user: &User, action: Action) -> Result<Value, EvalError> {
     let mut asked = authorizer.verdict(user, &action);
     let verdict = match (&mut asked).now_or_never() {
         Some(verdict) => verdict,
         None => match tokio::runtime::Handle::try_current() {
             Ok(h) if h.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
-                let _place = ASKING.try_acquire().map_err(|_| EvalError::Other("too many questions wait for the authorizer".into()))?;
+                let Ok(_place) = ASKING.try_acquire() else { return Ok(unanswered("too many questions wait for the authorizer")) };
                 tokio::task::block_in_place(|| h.block_on(asked))
             }
-            _ => return Err(EvalError::Other("the authorizer did not answer at once".into())),
+            _ => return Ok(unanswered("the authorizer did not answer at once")),
         },
     };
     Ok(value(Node::Decision { allowed: verdict.decision == Decision::Allow, reason: verdict.reason, error: verdict.error }))
+}
+
+fn unanswered(error: &str) -> Value {
+    value(Node::Decision { allowed: false, reason: String::new(), error: error.to_owned() })
 }
 
 fn service_account(namespace: &str, name: &str) -> User {

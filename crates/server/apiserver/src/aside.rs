@@ -3,8 +3,10 @@
 //! A worker that computes polls nothing else, and what waits in its own slot waits with it: as many such requests as there
 //! are workers would stop health checks, watches and leases. So each poll of such a request gives its worker to another
 //! thread first (`block_in_place`), which costs some ten microseconds; the many small requests are polled where they are.
-//! A place is held while a request computes, never while it waits for the disk or a webhook, which may ask this server in
-//! turn. So nothing waits for itself, threads are bounded, and who goes away is dropped at the next wait.
+//! A place is held while a request computes, not while it waits for the disk or an admission webhook, which may ask this server
+//! in turn. So those never wait for themselves, threads are bounded, and who goes away is dropped at the next wait. Two waits do
+//! hold it, because they stand within a computation: a policy's expression that asks an authorisation webhook, and a key that a
+//! KMS plug-in must open. Their time-outs bound them; a webhook that makes large requests of its own waits with them.
 //!
 //! Which requests these are is told by [`Size`], and learnt by [`Past`]: what computed for long is expected to do so again.
 //! Who may ask how much at once is not decided here: seats are priority and fairness' (`flow`).

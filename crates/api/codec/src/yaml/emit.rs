@@ -112,9 +112,9 @@ fn pad(indent: usize, out: &mut String) {
 
 /// A text in the first style that says it; a long one is folded to lines with `fold` spaces before them, keys never.
 fn text(string: &str, indent: usize, fold: Option<usize>, out: &mut String) {
-    let printable = !string.chars().any(|c| c.is_control() && c != '\n' && c != '\t');
-    let foldable = printable && !string.contains(" \n");
-    if string.contains('\n') && foldable && !string.starts_with([' ', '\n', '\t']) {
+    let printable = string.chars().all(is_printable);
+    let foldable = printable && !string.contains(" \n") && !string.ends_with(' ');
+    if string.contains('\n') && foldable {
         literal(string, indent, out);
     } else if !printable || string.contains(['\n', '\t']) || means_something_else(string) {
         quoted(string, fold, out);
@@ -181,10 +181,14 @@ impl<'o> Line<'o> {
 
 fn literal(string: &str, indent: usize, out: &mut String) {
     out.push('|');
+    // What begins with a space or a break says how deep it stands.
+    if string.starts_with([' ', '\n']) {
+        out.push('2');
+    }
     let trailing = string.len() - string.trim_end_matches('\n').len();
     match trailing {
         0 => out.push('-'),
-        1 => {}
+        1 if string.len() > 1 => {}
         _ => out.push('+'),
     }
     let body = string.strip_suffix('\n').unwrap_or(string);
@@ -205,10 +209,7 @@ fn quoted(string: &str, fold: Option<usize>, out: &mut String) {
         let escape = match c {
             '"' => "\\\"".to_owned(),
             '\\' => "\\\\".to_owned(),
-            '\n' => "\\n".to_owned(),
-            '\r' => "\\r".to_owned(),
-            '\t' => "\\t".to_owned(),
-            c if c.is_control() && c.is_ascii() => format!("\\x{:02X}", u32::from(c)),
+            c if c == '\n' || !is_printable(c) => escaped(c),
             c => {
                 // A space at the head of a line would be lost.
                 if line.put(c, i > 0 && chars.peek().is_some()) && chars.peek().is_some_and(|(_, next)| *next == ' ') {
@@ -221,6 +222,38 @@ fn quoted(string: &str, fold: Option<usize>, out: &mut String) {
         escape.chars().for_each(|c| line.write(c));
     }
     line.write('"');
+}
+
+/// What Go's writer leaves as it is: no tabs and other control characters, no line breaks but `\n`, no byte order mark, and nothing
+/// past the basic plane.
+fn is_printable(c: char) -> bool {
+    matches!(c, '\n' | ' '..='~' | '\u{A0}'..='\u{FFFD}') && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{FEFF}')
+}
+
+/// By YAML 1.1's name, or by number.
+fn escaped(c: char) -> String {
+    let named = match c {
+        '\0' => '0',
+        '\u{7}' => 'a',
+        '\u{8}' => 'b',
+        '\t' => 't',
+        '\n' => 'n',
+        '\u{B}' => 'v',
+        '\u{C}' => 'f',
+        '\r' => 'r',
+        '\u{1B}' => 'e',
+        '\u{85}' => 'N',
+        '\u{2028}' => 'L',
+        '\u{2029}' => 'P',
+        _ => {
+            return match u32::from(c) {
+                n @ 0..=0xFF => format!("\\x{n:02X}"),
+                n @ 0..=0xFFFF => format!("\\u{n:04X}"),
+                n => format!("\\U{n:08X}"),
+            };
+        }
+    };
+    format!("\\{named}")
 }
 
 /// Whether YAML 1.1 would read the plain text as something else than a string.
@@ -278,7 +311,7 @@ fn is_plain(string: &str) -> bool {
     let second = string.chars().nth(1);
     let dangerous_first = INDICATORS.contains(&first)
         || (matches!(first, '-' | '?' | ':') && second.is_none_or(char::is_whitespace))
-        || first.is_whitespace();
+        || first == ' ';
     !dangerous_first
         && !string.ends_with([' ', ':'])
         && !string.contains(": ")
@@ -301,6 +334,24 @@ mod tests {
         });
         let want = "a:\n  e: {}\n  l: []\n  \"n\": null\nb:\n- 1\n- a: '*'\n  x: \"true\"\ns: |\n  two\n  lines\nt: \"12\"\nu: plain text\nv: 'a: b'\nw: \"\"\n";
         assert_eq!(json_to_yaml(&value), want);
+    }
+
+    #[test]
+    fn what_is_not_plain_text() {
+        for (text, want) in [
+            ("a\u{2028}b", "\"a\\Lb\""),
+            ("a\u{2029}\u{85}\u{FEFF}", "\"a\\P\\N\\uFEFF\""),
+            ("\u{1F600} x", "\"\\U0001F600 x\""),
+            ("\u{7}\u{1B}\u{1}\u{9F}", "\"\\a\\e\\x01\\x9F\""),
+            ("\u{A0}x é", "\u{A0}x é"),
+            ("a\nb ", "\"a\\nb \""),
+            ("\na", "|2-\n\n  a"),
+            ("  a\nb\n", "|2\n    a\n  b"),
+            ("a\n\n", "|+\n  a\n"),
+            ("\n", "|2+\n"),
+        ] {
+            assert_eq!(json_to_yaml(&json!({"k": text})), format!("k: {want}\n"), "{text:?}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::thread;
 
 use skiff_cri::*;
 
-use crate::bed::{Bed, idle};
+use crate::bed::{Bed, heedful, idle};
 
 /// The path of a socket in a folder, short enough for an address.
 fn short(folder: &fs::File, name: &str) -> PathBuf {
@@ -58,6 +58,7 @@ pub async fn a_start_whose_answer_is_lost_is_asked_about(bed: &Bed) {
     let status = bed.runtime.container_status(&id).await.expect("status");
     assert_eq!(status.state, ContainerState::Running);
     assert!(Path::new(&format!("/proc/{}", status.pid.expect("its pid"))).exists());
+    heedful(&bed.runtime, &id).await;
     bed.runtime.stop_container(&id, std::time::Duration::from_secs(30)).await.expect("stop");
     assert_eq!(bed.runtime.container_status(&id).await.expect("status").exit_code, 143);
 }

@@ -169,6 +169,22 @@ pub fn idle(name: &str) -> ContainerConfig {
     config
 }
 
+/// Waits until the shell of [`idle`] has set its trap: a namespace's first process does not hear of a signal that it has no handler for.
+pub async fn heedful(runtime: &EmbeddedRuntime, id: &ContainerId) {
+    let pid = runtime.container_status(id).await.expect("status").pid.expect("a pid");
+    let caught = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the shell runs");
+        let mask = status.lines().find_map(|l| l.strip_prefix("SigCgt:")).expect("its signals").trim();
+        u64::from_str_radix(mask, 16).expect("a mask") & 1 << (libc::SIGTERM - 1) != 0
+    };
+    let waited = async {
+        while !caught() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), waited).await.expect("the shell sets its trap");
+}
+
 /// Waits for the end, by events.
 pub async fn wait(runtime: &EmbeddedRuntime, id: &ContainerId) -> ContainerStatus {
     let mut events = runtime.events();

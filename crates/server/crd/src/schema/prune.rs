@@ -45,10 +45,9 @@ impl Pruner {
         }
         match v {
             Value::Object(m) => {
-                let mut gone: Vec<String> = Vec::new();
-                for (k, v) in m.iter_mut() {
+                m.retain(|k, v| {
                     if embedded && META.contains(&k.as_str()) {
-                        continue;
+                        return true;
                     }
                     match schema.map(|s| (s.properties.get(k.as_str()), &s.additional)) {
                         Some((Some(p), _)) => self.in_key(k, |me| me.prune(v, Some(p), p.embedded)),
@@ -58,13 +57,11 @@ impl Pruner {
                             if !META.contains(&k.as_str()) || !self.path.is_empty() {
                                 self.note(k);
                             }
-                            gone.push(k.to_string());
+                            return false;
                         }
                     }
-                }
-                for k in gone {
-                    m.shift_remove(&k);
-                }
+                    true
+                });
             }
             Value::Array(items) => {
                 let below = schema.and_then(|s| s.items.as_deref());
@@ -115,5 +112,14 @@ mod tests {
         assert_eq!(prune(&mut v, &schema, true), ["spec.b", "spec.l[0].o", "x"]);
         assert_eq!(v, json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n"}, "m": {"k": "v"},
             "spec": {"a": "1", "free": {"y": 1}, "l": [{"n": "1"}]}}));
+    }
+    /// With a move of all that stay for each that goes this would not end within any patience.
+    #[test]
+    fn very_many_go_at_once() {
+        let schema = Schema::read(&json!({"type": "object", "properties": {"spec": {"type": "object"}}}));
+        let members: skiff_json::Map = (0..300_000).map(|i| (format!("k{i}"), json!(1))).collect();
+        let mut v = json!({"spec": members});
+        assert_eq!(prune(&mut v, &schema, true).len(), 300_000);
+        assert_eq!(v, json!({"spec": {}}));
     }
 }

@@ -4,6 +4,7 @@
 use super::Prepare;
 use crate::value::{at, int, list, remove, same, set, text};
 use skiff_json::Value;
+use std::collections::HashSet;
 
 pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
     if p.role.is_some() {
@@ -31,7 +32,7 @@ pub fn prepare_update(v: &mut Value, old: &Value, p: &Prepare<'_>) {
             }
         }
     }
-    if has_ports(old) && !has_ports(v) && node_ports(v).iter().all(|n| node_ports(old).contains(n)) {
+    if has_ports(old) && !has_ports(v) && node_ports(v).is_subset(&node_ports(old)) {
         for p in v.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten() {
             remove(p, "nodePort");
         }
@@ -47,7 +48,7 @@ fn has_address(v: &Value) -> bool {
 fn has_ports(v: &Value) -> bool {
     matches!(text(v, "spec.type"), "NodePort" | "LoadBalancer")
 }
-fn node_ports(v: &Value) -> Vec<i64> {
+fn node_ports(v: &Value) -> HashSet<i64> {
     list(v, "spec.ports").iter().map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
 }
 fn balances(v: &Value) -> bool {

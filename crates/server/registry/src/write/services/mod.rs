@@ -134,7 +134,7 @@ impl Allocator {
         // What is refused gives back what it took when `reserved` is dropped: not under the lock.
         let done = self.addresses(v, old, &mut taken, &mut reserved, world).and_then(|()| {
             let Reserved { ports, .. } = &mut reserved;
-            Ports { range: self.ranges.ports, taken: &mut taken.ports, reserved: ports, random: world.random, dry_run: world.dry_run, tried: Vec::new() }.give(v, old)
+            Ports { range: self.ranges.ports, taken: &mut taken.ports, reserved: ports, random: world.random, dry_run: world.dry_run, tried: Default::default() }.give(v, old)
         });
         let (now, ports) = (addresses(v), node_ports(v));
         reserved.freed = (

@@ -2,7 +2,7 @@
 use super::{Refused, invalid, settle::{checks_health, gets_ports}};
 use crate::value::{int, list, set, text};
 use skiff_json::Value;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 const HEALTH: &str = "spec.healthCheckNodePort";
 /// What a dry run calls a port that it would have been given: behind all that there are.
@@ -18,7 +18,7 @@ pub(super) struct Ports<'a> {
     pub random: &'a dyn Fn() -> u32,
     pub dry_run: bool,
     /// What a dry run was given.
-    pub tried: Vec<i64>,
+    pub tried: BTreeSet<i64>,
 }
 
 const ALLOCATED: &str = "provided port is already allocated";
@@ -44,7 +44,10 @@ impl Ports<'_> {
     /// Ports of one number share a node port.
     fn first(&mut self, v: &Value, ports: &mut [Value]) -> Result<(), Refused> {
         let mut by_number: HashMap<i64, i64> = HashMap::new();
-        let asked: Vec<(i64, i64)> = ports.iter().map(|p| (int(p, "port"), int(p, "nodePort"))).collect();
+        let mut asked: HashMap<i64, i64> = HashMap::new();
+        for p in ports.iter().filter(|p| int(p, "nodePort") != 0) {
+            asked.entry(int(p, "port")).or_insert_with(|| int(p, "nodePort"));
+        }
         for (i, p) in ports.iter_mut().enumerate() {
             let (number, own) = (int(p, "port"), int(p, "nodePort"));
             if own == 0 && !gets_ports(v) {
@@ -52,8 +55,7 @@ impl Ports<'_> {
             }
             match by_number.get(&number) {
                 None => {
-                    let wanted = asked.iter().find(|(n, node)| *n == number && *node != 0).map(|(_, node)| *node);
-                    let given = match wanted {
+                    let given = match asked.get(&number).copied() {
                         Some(n) => self.take(n).map_err(|why| refused(i, n, &why)).map(|()| n)?,
                         None => self.pick()?,
                     };
@@ -112,7 +114,7 @@ impl Ports<'_> {
             if port.is_some_and(|p| self.taken.contains(&p)) || self.tried.contains(&n) {
                 return Err(ALLOCATED.into());
             }
-            self.tried.push(n);
+            self.tried.insert(n);
             return Ok(());
         }
         let (low, high) = self.range;
@@ -147,11 +149,11 @@ impl Ports<'_> {
     }
 
     fn dummy(&mut self) -> i64 {
-        let last = self.tried.iter().copied().max().unwrap_or(DUMMY);
+        let last = self.tried.last().copied().unwrap_or(DUMMY);
         if let Some(free) = (last + 1..LOW).find(|n| self.take(*n).is_ok()) {
             return free;
         }
-        self.tried.push(last + 1);
+        self.tried.insert(last + 1);
         last + 1
     }
 }
@@ -160,7 +162,7 @@ pub(super) fn has_ports(v: &Value) -> bool {
     matches!(text(v, "spec.type"), "NodePort" | "LoadBalancer")
 }
 
-fn numbers(v: &Value) -> Vec<i64> {
+fn numbers(v: &Value) -> HashSet<i64> {
     list(v, "spec.ports").iter().map(|p| int(p, "nodePort")).filter(|n| *n != 0).collect()
 }
 
@@ -175,7 +177,7 @@ mod tests {
 
     fn given(spec: Value, old: Option<Value>, taken: &[u16], dry_run: bool) -> Result<Value, String> {
         let (mut all, mut reserved) = (taken.iter().copied().collect(), Vec::new());
-        let mut ports = Ports { range: (30000, 32767), taken: &mut all, reserved: &mut reserved, random: &|| 0, dry_run, tried: Vec::new() };
+        let mut ports = Ports { range: (30000, 32767), taken: &mut all, reserved: &mut reserved, random: &|| 0, dry_run, tried: BTreeSet::new() };
         let mut v = json!({"spec": spec});
         let old = old.map(|spec| json!({"spec": spec}));
         match ports.give(&mut v, old.as_ref()) {
