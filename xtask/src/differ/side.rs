@@ -78,8 +78,8 @@ impl<'a> Side<'a> {
             self.since = list["metadata"]["resourceVersion"].as_str().unwrap_or("0").to_owned();
         } else if answer.status < 300 && !path.contains("dryRun") && !path.contains("watch=") {
             let object: Value = skiff_json::from_slice(&answer.body).unwrap_or_default();
-            // What is called by its uid would stand anywhere in lists.
-            if let Some(name) = object["metadata"]["name"].as_str().filter(|n| request.method == "POST" && object["metadata"]["uid"] == **n) {
+            // What is called by a uid, its own or another, would stand anywhere in lists.
+            if let Some(name) = object["metadata"]["name"].as_str().filter(|n| request.method == "POST" && is_uid(n)) {
                 let _ = self.send("DELETE", &format!("{}/{name}", kind.collection()), &[], &[]);
                 return answer;
             }
@@ -107,4 +107,9 @@ impl<'a> Side<'a> {
             }
         }
     }
+}
+
+/// Eight, four, four, four and twelve hexadecimal digits.
+fn is_uid(text: &str) -> bool {
+    text.len() == 36 && text.bytes().enumerate().all(|(i, b)| if matches!(i, 8 | 13 | 18 | 23) { b == b'-' } else { b.is_ascii_hexdigit() })
 }
