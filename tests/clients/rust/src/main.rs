@@ -8,7 +8,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, WatchEvent, W
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use kube::{Client, Config, ResourceExt};
-use skiff_json::{Value, json};
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -18,7 +18,7 @@ async fn main() -> Result<()> {
     let file = Kubeconfig::read_from(std::env::args().nth(1).context("which kubeconfig?")?)?;
     let client = Client::try_from(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace: Namespace = skiff_json::from_value(json!({"metadata": {"generateName": "clients-rust-"}}))?;
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"generateName": "clients-rust-"}}))?;
     let ns = namespaces.create(&PostParams::default(), &namespace).await?.name_any();
     let done = tokio::time::timeout(PATIENCE, all(client, &ns)).await;
     namespaces.delete(&ns, &DeleteParams::default()).await?;
@@ -34,7 +34,7 @@ async fn all(client: Client, ns: &str) -> Result<()> {
 }
 
 fn object<T: serde::de::DeserializeOwned>(v: Value) -> Result<T> {
-    Ok(skiff_json::from_value(v)?)
+    Ok(serde_json::from_value(v)?)
 }
 
 /// The code of an error; success is none.
