@@ -24,7 +24,7 @@ const BODY: usize = 48 << 10;
 /// Objects and bytes of a list that may.
 const OBJECTS: u64 = 2_000;
 const BYTES: u64 = 4 << 20;
-/// A poll that took so long held up others. It is well above what a busy machine takes a thread off its core for.
+/// A poll that computed for so long held up others. The time on a core counts: on a busy machine a thread is off its core for as long.
 const LONG: Duration = Duration::from_millis(20);
 /// One that took less than this need not have gone aside.
 const SHORT: Duration = Duration::from_millis(2);
@@ -121,10 +121,19 @@ impl Aside {
 }
 
 fn timed<T>(past: Option<&Past>, poll: impl FnOnce() -> T) -> T {
-    let begun = Instant::now();
+    let (begun, computed) = (Instant::now(), on_core());
     let polled = poll();
-    past.inspect(|p| p.took(begun.elapsed()));
+    if let Some(past) = past {
+        let passed = begun.elapsed();
+        past.took(if passed < LONG { passed } else { on_core().saturating_sub(computed) });
+    }
     polled
+}
+
+/// For how long this thread has been on a core.
+fn on_core() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Without the worker, where there are others to take over its work.
@@ -170,6 +179,26 @@ mod tests {
         assert!(past.long());
         past.took(Duration::ZERO);
         assert!(!past.long());
+    }
+
+    /// A thread that waits is no request that computes.
+    #[test]
+    fn the_time_on_a_core_counts() {
+        let past = Past::default();
+        let (wake, woken) = mpsc::channel();
+        let wait = std::thread::spawn(move || {
+            let begun = Instant::now();
+            while begun.elapsed() < 2 * LONG {
+                std::thread::yield_now();
+            }
+            wake.send(()).unwrap();
+        });
+        timed(Some(&past), || woken.recv().unwrap());
+        wait.join().unwrap();
+        assert!(!past.long());
+        let begun = on_core();
+        timed(Some(&past), || while on_core() < begun + LONG {});
+        assert!(past.long());
     }
 
     /// More requests than there are workers compute until a small one has been answered.
