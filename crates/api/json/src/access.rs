@@ -35,61 +35,27 @@ impl Index for &str {
     }
 }
 
-impl Index for &String {
-    fn of(self, value: &Value) -> Option<&Value> {
-        self.as_str().of(value)
-    }
+macro_rules! index_by_text {
+    ($($text:ty)*) => { $(
+        impl Index for $text {
+            fn of(self, value: &Value) -> Option<&Value> {
+                let name: &str = &self;
+                name.of(value)
+            }
 
-    fn of_mut(self, value: &mut Value) -> Option<&mut Value> {
-        self.as_str().of_mut(value)
-    }
+            fn of_mut(self, value: &mut Value) -> Option<&mut Value> {
+                let name: &str = &self;
+                name.of_mut(value)
+            }
 
-    fn made(self, value: &mut Value) -> &mut Value {
-        self.as_str().made(value)
-    }
+            fn made(self, value: &mut Value) -> &mut Value {
+                let name: &str = &self;
+                name.made(value)
+            }
+        }
+    )* };
 }
-
-impl Index for String {
-    fn of(self, value: &Value) -> Option<&Value> {
-        self.as_str().of(value)
-    }
-
-    fn of_mut(self, value: &mut Value) -> Option<&mut Value> {
-        self.as_str().of_mut(value)
-    }
-
-    fn made(self, value: &mut Value) -> &mut Value {
-        self.as_str().made(value)
-    }
-}
-
-impl Index for &Key {
-    fn of(self, value: &Value) -> Option<&Value> {
-        self.as_str().of(value)
-    }
-
-    fn of_mut(self, value: &mut Value) -> Option<&mut Value> {
-        self.as_str().of_mut(value)
-    }
-
-    fn made(self, value: &mut Value) -> &mut Value {
-        self.as_str().made(value)
-    }
-}
-
-impl Index for &&str {
-    fn of(self, value: &Value) -> Option<&Value> {
-        (*self).of(value)
-    }
-
-    fn of_mut(self, value: &mut Value) -> Option<&mut Value> {
-        (*self).of_mut(value)
-    }
-
-    fn made(self, value: &mut Value) -> &mut Value {
-        (*self).made(value)
-    }
-}
+index_by_text! { String &String &Key &&str }
 
 impl Index for usize {
     fn of(self, value: &Value) -> Option<&Value> {

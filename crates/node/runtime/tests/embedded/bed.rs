@@ -179,7 +179,7 @@ pub async fn heedful(runtime: &EmbeddedRuntime, id: &ContainerId) {
     };
     let waited = async {
         while !caught() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(60), waited).await.expect("the shell sets its trap");

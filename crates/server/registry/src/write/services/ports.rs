@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 const HEALTH: &str = "spec.healthCheckNodePort";
 /// What a dry run calls a port that it would have been given: behind all that there are.
-const DUMMY: i64 = 32768;
+const STAND_IN: i64 = 32768;
 /// Below this a dry run looks whether the next number is free.
 const LOW: i64 = 100;
 
@@ -130,7 +130,7 @@ impl Ports<'_> {
 
     fn pick(&mut self) -> Result<i64, Refused> {
         if self.dry_run {
-            return Ok(self.dummy());
+            return Ok(self.stand_in());
         }
         let (low, high) = self.range;
         let span = u32::from(high.saturating_sub(low)) + 1;
@@ -148,8 +148,9 @@ impl Ports<'_> {
         Err(Refused::Failed("failed to allocate a nodePort: range is full".into()))
     }
 
-    fn dummy(&mut self) -> i64 {
-        let last = self.tried.last().copied().unwrap_or(DUMMY);
+    /// The next number that nobody has, in the range or not.
+    fn stand_in(&mut self) -> i64 {
+        let last = self.tried.last().copied().unwrap_or(STAND_IN);
         if let Some(free) = (last + 1..LOW).find(|n| self.take(*n).is_ok()) {
             return free;
         }
