@@ -9,7 +9,7 @@ use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Attributes, Authorizer, Decision, Selectors};
 use skiff_request::{Target, User};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::{runtime::Handle, sync::Semaphore};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
@@ -116,13 +116,11 @@ fn decide(authorizer: &dyn Authorizer, user: &User, action: Action) -> Result<Va
     let mut asked = authorizer.verdict(user, &action);
     let verdict = match (&mut asked).now_or_never() {
         Some(verdict) => verdict,
-        None => match tokio::runtime::Handle::try_current() {
-            Ok(h) if h.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread => {
-                let Ok(_place) = ASKING.try_acquire() else { return Ok(unanswered("too many questions wait for the authorizer")) };
-                tokio::task::block_in_place(|| h.block_on(asked))
-            }
-            _ => return Ok(unanswered("the authorizer did not answer at once")),
-        },
+        None if !skiff_aside::can_wait() => return Ok(unanswered("the authorizer did not answer at once")),
+        None => {
+            let Ok(_asking) = ASKING.try_acquire() else { return Ok(unanswered("too many questions wait for the authorizer")) };
+            skiff_aside::wait(&Handle::current(), asked)
+        }
     };
     Ok(value(Node::Decision { allowed: verdict.decision == Decision::Allow, reason: verdict.reason, error: verdict.error }))
 }

@@ -2,7 +2,7 @@
 use crate::{
     aggregation::Aggregation,
     answer::{self, Rendering, Reply, full},
-    aside::{Aside, Size},
+    aside::{self, Size},
     asked::{self, Asked},
     audited, compress,
     config::Config,
@@ -23,6 +23,7 @@ use crate::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use hyper::{body::Incoming, upgrade::OnUpgrade};
+use skiff_aside::Places;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
 use skiff_registry::{print::Columns, table::{Computed, Resource, Role}};
@@ -44,7 +45,7 @@ pub struct Server {
     pub(crate) stop: CancellationToken,
     pub(crate) flow: Arc<Flow>,
     /// Where requests compute that may do so for long.
-    pub(crate) aside: Aside,
+    pub(crate) places: Places,
     /// What health checks have come to.
     pub(crate) health: health::Results,
     pub(crate) metrics: Metrics,
@@ -109,7 +110,7 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, aside: Aside::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), changed: Default::default(), front_proxies });
+        let server = Arc::new(Server { config, stop: stop.clone(), flow, places: Places::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), changed: Default::default(), front_proxies });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -218,7 +219,7 @@ impl Server {
             Route::Resource { .. } => self.resource(parts, body, user, asked, passage).await,
             _ => {
                 let size = if made(parts.uri.path()) { Size::Document } else { Size::Small };
-                self.aside.run(&size, None, self.path(parts, &user, asked, passage)).await
+                aside::run(&self.places, &size, None, self.path(parts, &user, asked, passage)).await
             }
         }
     }
@@ -311,7 +312,7 @@ impl Server {
             call.body = inbound::body(body).await?;
         }
         let (size, series) = (self.size(parts, &call), passage.series.clone());
-        self.aside.run(&size, series.as_ref().map(|s| &s.past), self.worked(parts, user, call, row, form, passage)).await
+        aside::run(&self.places, &size, series.as_ref().map(|s| &s.past), self.worked(parts, user, call, row, form, passage)).await
     }
 
     /// What is known of a call before it is worked on.

@@ -77,7 +77,7 @@ impl Native {
 /// be most of what an observation takes, and a write has some eighty.
 fn finest(value: f64) -> i32 {
     /// 2^(i/8).
-    #[expect(clippy::excessive_precision, clippy::unreadable_literal, reason = "roots, as exact as a float has them")]
+    #[expect(clippy::approx_constant, reason = "a root among roots: the others have no name")]
     const EIGHTHS: [f64; 1 << FINEST] = [
         1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429,
         1.8340080864093424,

@@ -80,7 +80,7 @@ impl DeleteOptions {
             "Background" => Some(Policy::Background),
             _ => return Err(invalid("propagationPolicy", "FieldValueNotSupported", format!("Unsupported value: {named:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""))),
         };
-        for d in value::list(v, "dryRun").iter().filter(|d| **d != "All") {
+        if let Some(d) = value::list(v, "dryRun").iter().find(|d| **d != "All") {
             return Err(invalid("dryRun", "FieldValueNotSupported", format!("Unsupported value: {d}: supported values: \"All\"")));
         }
         let text = |path| value::at(v, path).and_then(Value::as_str).map(str::to_owned);

@@ -31,10 +31,7 @@ impl Link {
     /// Waits for `future` on a thread that is no worker of the runtime.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         let runtime = self.runtime.as_ref().ok_or("there is no runtime to reach it from")?;
-        if Handle::try_current().is_ok_and(|h| matches!(h.runtime_flavor(), tokio::runtime::RuntimeFlavor::MultiThread)) {
-            return tokio::task::block_in_place(|| runtime.block_on(future));
-        }
-        runtime.block_on(future)
+        skiff_aside::wait(runtime, future)
     }
 
     /// The message of the answer.
