@@ -169,7 +169,7 @@ fn walk(at: &str, theirs: &Value, ours: &Value, found: &mut Vec<Difference>) {
                     None => found.push(Difference { at: place(k), theirs: Some(v.clone()), ours: None }),
                 }
             }
-            for (k, w) in b.iter().filter(|(k, _)| !a.contains_key(*k)) {
+            for (k, w) in b.iter().filter(|(k, _)| !a.contains_key(k)) {
                 found.push(Difference { at: place(k), theirs: None, ours: Some(w.clone()) });
             }
         }

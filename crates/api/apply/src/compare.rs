@@ -114,7 +114,7 @@ fn below(r: Relation, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>
         Relation::Atomic => {}
         Relation::Map => {
             let (old, new) = (old.and_then(Value::as_object), new.and_then(Value::as_object));
-            let fresh = new.into_iter().flatten().map(|(name, _)| name).filter(|name| !old.is_some_and(|m| m.contains_key(*name)));
+            let fresh = new.into_iter().flatten().map(|(name, _)| name).filter(|name| !old.is_some_and(|m| m.contains_key(name)));
             for name in old.into_iter().flatten().map(|(name, _)| name).chain(fresh) {
                 let skip = ignored.field(name);
                 if skip.is_some_and(|n| n.member) {

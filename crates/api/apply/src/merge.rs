@@ -23,7 +23,7 @@ fn merge_maps(live: &Map, applied: &Map, shape: Shape<'_>) -> Map {
         };
         out.insert(name.clone(), merged);
     }
-    for (name, value) in applied.iter().filter(|(name, _)| !live.contains_key(*name)) {
+    for (name, value) in applied.iter().filter(|(name, _)| !live.contains_key(name)) {
         out.insert(name.clone(), value.clone());
     }
     out
@@ -64,9 +64,7 @@ fn merge_lists(live: &[Value], applied: &[Value], shape: Shape<'_>) -> Vec<Value
             i += 1;
         } else {
             out.push(merged(j));
-            if i < live.len() && live_keys[i] == applied_keys[j] {
-                i += 1;
-            } else if i < live.len() && applied_at.get(&live_keys[i]).is_some_and(|&at| at < j) {
+            if i < live.len() && (live_keys[i] == applied_keys[j] || applied_at.get(&live_keys[i]).is_some_and(|&at| at < j)) {
                 i += 1;
             }
             j += 1;

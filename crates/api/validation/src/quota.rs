@@ -120,7 +120,7 @@ fn one_limit(limit: &Field<'_>, kind: &str) {
     for side in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
         let map = limit.at(side);
         if kind == "Pod" && side.starts_with("default") {
-            if map.len() > 0 {
+            if !map.is_empty() {
                 map.forbidden("may not be specified when `type` is 'Pod'");
             }
             continue;

@@ -40,7 +40,7 @@ fn parameters(f: &Field<'_>, needed: bool) {
     if f.entries().map(|(k, v)| k.len() + v.str().len()).sum::<usize>() > MAX_SIZE {
         f.too_long(MAX_SIZE);
     }
-    if needed && f.len() == 0 {
+    if needed && f.is_empty() {
         f.required("must contain at least one key/value pair");
     }
 }

@@ -227,7 +227,7 @@ pub(crate) fn volume_spec(f: &Field<'_>, name: &str, inline: bool) {
     }
     access_modes(&f.at("accessModes"));
     if !inline {
-        if capacity.len() == 0 {
+        if capacity.is_empty() {
             capacity.required("");
         }
         if !capacity.key("storage").exists() || capacity.len() > 1 {

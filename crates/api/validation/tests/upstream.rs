@@ -164,13 +164,11 @@ fn prepare_update(case: &Value, v: &mut Value, old: &Value) {
     if let Some(m) = v["spec"].as_object_mut() {
         m.retain(|_, v| !v.is_null());
     }
-    for v in [v] {
-        if let Some(m) = v.as_object_mut() {
-            m.retain(|_, v| !v.is_null());
-        }
-        if let Some(m) = v["metadata"].as_object_mut() {
-            m.retain(|_, v| !v.is_null());
-        }
+    if let Some(m) = v.as_object_mut() {
+        m.retain(|_, v| !v.is_null());
+    }
+    if let Some(m) = v["metadata"].as_object_mut() {
+        m.retain(|_, v| !v.is_null());
     }
 }
 

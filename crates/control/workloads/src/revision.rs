@@ -72,7 +72,7 @@ pub fn choose(revisions: &[Revision], data: &Value) -> Choice {
 }
 
 /// The oldest ones beyond `limit` that are not `live`.
-pub fn surplus<'a>(revisions: &'a [Revision], live: impl Fn(&Revision) -> bool, limit: i64) -> Vec<&'a Revision> {
+pub fn surplus(revisions: &[Revision], live: impl Fn(&Revision) -> bool, limit: i64) -> Vec<&Revision> {
     let old: Vec<&Revision> = revisions.iter().filter(|r| !live(r)).collect();
     let n = usize::try_from(limit).map_or(0, |limit| old.len().saturating_sub(limit));
     old.into_iter().take(n).collect()

@@ -89,7 +89,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, shared: Arc<Shared>) {
         while running.try_join_next().is_some() {}
         // An error is an earlier answer's: its client has gone.
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let Some(query) = buffer.get(..length).and_then(|bytes| parse(bytes)) else { continue };
+        let Some(query) = buffer.get(..length).and_then(parse) else { continue };
         let (socket, shared) = (socket.clone(), shared.clone());
         running.spawn(async move {
             let limit = query.max_payload().clamp(512, PAYLOAD);

@@ -45,7 +45,7 @@ impl<'a> Attributes<'a> {
     }
 
     pub fn find(mut self, kind: u16) -> Option<Attribute<'a>> {
-        self.find_map(|a| (a.kind == kind).then_some(a))
+        Iterator::find(&mut self, |a| a.kind == kind)
     }
 }
 

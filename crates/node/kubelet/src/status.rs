@@ -112,7 +112,7 @@ fn changes(base: Option<&PodStatus>, status: &PodStatus) -> Option<Value> {
         };
         patch.insert(key.clone(), value);
     }
-    for key in old.keys().filter(|k| !new.contains_key(*k)) {
+    for key in old.keys().filter(|k| !new.contains_key(k)) {
         patch.insert(key.clone(), Value::Null);
     }
     (!patch.is_empty()).then_some(Value::Object(patch))

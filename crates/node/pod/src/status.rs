@@ -96,7 +96,7 @@ fn whole(i: &StatusInputs<'_>, s: &mut PodStatus) {
     let limits = total(&|n| cgroup::pod_limit(i.pod, n));
     s.allocated_resources = requests.clone();
     s.resources = i.old.resources.clone().filter(|_| i.resize_progress.is_some());
-    s.resources = s.resources.take().or_else(|| Some(ResourceRequirements { requests, limits, claims: None }));
+    s.resources = s.resources.take().or(Some(ResourceRequirements { requests, limits, claims: None }));
 }
 
 fn fill_containers(i: &StatusInputs<'_>, s: &mut PodStatus) {

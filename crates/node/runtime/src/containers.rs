@@ -87,10 +87,10 @@ impl EmbeddedRuntime {
     pub(crate) async fn clear_container(&self, id: &ContainerId) -> Result<()> {
         self.end_container(id, Duration::ZERO).await?;
         let Ok(record) = self.inner.tables.lock().container(id).map(|container| container.record.clone()) else { return Ok(()) };
-        if let Ok(mut shim) = Shim::connect(&self.inner.config.sandbox(&record.sandbox)).await {
-            if let Err(error) = shim.done(&Request::Forget { container: id.to_string() }, &[]).await {
-                tracing::warn!(target: "node::runtime", container = %id, error = %error.full_message(), "shim does not forget a removed container");
-            }
+        if let Ok(mut shim) = Shim::connect(&self.inner.config.sandbox(&record.sandbox)).await
+            && let Err(error) = shim.done(&Request::Forget { container: id.to_string() }, &[]).await
+        {
+            tracing::warn!(target: "node::runtime", container = %id, error = %error.full_message(), "shim does not forget a removed container");
         }
         let (cgroup, folder) = (record.spec.cgroup.clone(), self.inner.container_folder(&record.sandbox, id));
         blocking(move || {

@@ -242,8 +242,7 @@ mod tests {
         r.response(SECRET);
         r.code(201);
         r.complete().await;
-        let out = kept.0.lock().clone();
-        out
+        kept.0.lock().clone()
     }
 
     #[tokio::test]

@@ -83,7 +83,7 @@ fn what_is_no_expression() {
         assert!(e.to_string().starts_with("ERROR: <input>:"), "{source}: {e}");
     }
     assert!(Program::compile(&"(".repeat(20_000)).is_err());
-    assert!(Program::compile(&"1 + ".repeat(5_000).trim_end_matches(" + ").to_owned()).is_err());
+    assert!(Program::compile("1 + ".repeat(5_000).trim_end_matches(" + ")).is_err());
     let e = Program::compile_with("object.spec && foo == 1", &["object"]).unwrap_err();
     assert_eq!(e.to_string(), "ERROR: <input>:1:16: undeclared reference to 'foo' (in container '')\n | object.spec && foo == 1\n | ...............^");
     assert!(Program::compile_with("object.all(x, sets.contains([x], [1])) && object.?a.optMap(v, v).hasValue()", &["object"]).is_ok());

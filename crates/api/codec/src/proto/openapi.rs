@@ -155,7 +155,7 @@ pub fn openapi_v2_to_protobuf(document: &Value) -> Vec<u8> {
 pub(super) fn members(value: &Value, table: &[Member], extensions: u32, out: &mut Vec<u8>) {
     let Value::Object(object) = value else { return };
     for (name, tag, form) in table {
-        if let Some(value) = object.get(*name) {
+        if let Some(value) = object.get(name) {
             member(*tag, *form, value, out);
         }
     }

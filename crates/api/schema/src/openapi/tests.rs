@@ -52,7 +52,7 @@ fn compare(name: &str, got: Option<Value>, want: &Value, failures: &mut Vec<Stri
 fn difference(path: &str, got: &Value, want: &Value) -> Option<String> {
     match (got, want) {
         (Value::Object(g), Value::Object(w)) => {
-            let keys = g.keys().chain(w.keys().filter(|k| !g.contains_key(*k)));
+            let keys = g.keys().chain(w.keys().filter(|k| !g.contains_key(k)));
             keys.into_iter().find_map(|key| {
                 let nothing = Value::String("<absent>".to_owned());
                 let (g, w) = (g.get(key).unwrap_or(&nothing), w.get(key).unwrap_or(&nothing));

@@ -88,7 +88,7 @@ fn named_counters(list: &Field<'_>, name: &'static str) {
             c.at(name).check(names::short_name);
         }
         let counters = c.at("counters");
-        if counters.len() == 0 {
+        if counters.is_empty() {
             counters.required("");
         }
         counters.entries().for_each(|(key, _)| counters.check_text(key, names::short_name));

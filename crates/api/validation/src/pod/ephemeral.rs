@@ -24,7 +24,7 @@ pub(super) fn containers(spec: &Field<'_>, pod: &Inside<'_>) {
 
 fn allowed(c: &Field<'_>) {
     let resources = c.at("resources");
-    let set = |f: &'static str| c.at(f).exists() && !(f == "resources" && resources.len() == 0);
+    let set = |f: &'static str| c.at(f).exists() && !(f == "resources" && resources.is_empty());
     for f in ["ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"].into_iter().filter(|f| set(f)) {
         c.at(f).forbidden("cannot be set for an Ephemeral Container");
     }

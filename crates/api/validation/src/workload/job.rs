@@ -309,7 +309,7 @@ fn put(v: &mut Value, from: &Value, path: &[&str]) {
     let mut at = v;
     for p in parents {
         let Some(m) = at.as_object_mut() else { return };
-        if !m.contains_key(*p) && given.is_none() {
+        if !m.contains_key(p) && given.is_none() {
             return;
         }
         at = m.entry(*p).or_insert_with(|| Value::Object(Default::default()));
@@ -317,7 +317,7 @@ fn put(v: &mut Value, from: &Value, path: &[&str]) {
     let Some(m) = at.as_object_mut() else { return };
     match given {
         Some(x) => drop(m.insert(*key, x.clone())),
-        None => drop(m.shift_remove(*key)),
+        None => drop(m.shift_remove(key)),
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn controller_update(new: &Field<'_>, old: &Field<'_>) {
 fn controller_spec(v: &Field<'_>, old: Option<&Field<'_>>) {
     let f = v.at("spec");
     let (selector, template) = (f.at("selector"), f.at("template"));
-    if selector.len() == 0 {
+    if selector.is_empty() {
         selector.required("");
     }
     if !template.exists() {

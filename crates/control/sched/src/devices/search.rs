@@ -130,7 +130,7 @@ fn left(pool: &Pool<'_>, taken: &BTreeSet<DeviceId>) -> BTreeMap<CounterId, Quan
         if taken.contains(&(pool.driver.to_owned(), pool.name.to_owned(), (*name).to_owned())) {
             for (id, used) in consumes(device) {
                 if let Some(n) = left.get_mut(&id) {
-                    *n = n.clone() - used;
+                    *n = *n - used;
                 }
             }
         }
@@ -250,7 +250,7 @@ impl<'a, 'p> Search<'a, 'p> {
             }
             for (id, used) in consumes(candidate.device) {
                 if let Some(n) = left.get_mut(&id) {
-                    *n = n.clone() - used;
+                    *n = *n - used;
                 }
             }
             self.mine.insert(candidate.id.clone());
@@ -271,7 +271,7 @@ impl<'a, 'p> Search<'a, 'p> {
         if let Some(left) = self.left.get_mut(p) {
             for (id, used) in consumes(pick.candidate.device) {
                 if let Some(n) = left.get_mut(&id) {
-                    *n = n.clone() + used;
+                    *n = *n + used;
                 }
             }
         }

@@ -17,7 +17,7 @@ impl<'a> Field<'a> {
     }
 }
 
-fn varint<'a>(bytes: &'a [u8]) -> Option<(u64, &'a [u8])> {
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut n = 0u64;
     for (i, b) in bytes.iter().enumerate().take(10) {
         n |= u64::from(b & 0x7f).checked_shl(7 * i as u32)?;

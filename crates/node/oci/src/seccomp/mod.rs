@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn numbers_are_sorted_and_every_allowed_name_is_known_somewhere() {
         assert!(numbers::NUMBERS.windows(2).all(|pair| matches!(pair, [a, b] if a.0 < b.0)));
-        assert_eq!(number("read").is_some(), true);
+        assert!(number("read").is_some());
         assert!(allowed::ALWAYS.iter().filter(|name| number(name).is_none()).count() < 80);
     }
 

@@ -90,7 +90,7 @@ fn claim(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
         let mut v = v.clone();
         for (part, keys) in [("metadata", &["resourceVersion", "managedFields"][..]), ("status", &["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"][..])] {
             for key in keys {
-                v.get_mut(part).and_then(Value::as_object_mut).map(|m| m.remove(*key));
+                v.get_mut(part).and_then(Value::as_object_mut).map(|m| m.remove(key));
             }
         }
         v

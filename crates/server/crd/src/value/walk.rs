@@ -164,7 +164,7 @@ fn object(m: &Map, s: &Schema, before: Option<Before<'_>>, path: &str, out: &mut
             _ => {}
         }
     }
-    for k in s.required.iter().filter(|k| !m.contains_key(*k)) {
+    for k in s.required.iter().filter(|k| !m.contains_key(k)) {
         out.fail(Kind::Required, &format!("{path}.{k}"), Value::Null, format!("{path}.{k} in body is required"));
     }
 }

@@ -50,7 +50,7 @@ impl OidcFlags {
             "" | "-" => String::new(),
             given => given.to_owned(),
         };
-        let groups = (!self.groups_claim.is_empty()).then(|| Source::Claim { name: self.groups_claim, prefix: self.groups_prefix });
+        let groups = (!self.groups_claim.is_empty()).then_some(Source::Claim { name: self.groups_claim, prefix: self.groups_prefix });
         Ok(JwtAuthenticator {
             issuer: self.issuer,
             discovery: None,

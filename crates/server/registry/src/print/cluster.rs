@@ -85,7 +85,7 @@ pub fn resource_quota() -> Columns {
         let mut names: Vec<&Key> = map(v, "status.hard").into_iter().flatten().map(|(k, _)| k).collect();
         names.sort();
         let show = |k: &&Key| {
-            let of = |side: &str| map(v, &format!("status.{side}")).and_then(|m| m.get(*k)?.as_str()).unwrap_or("0").to_owned();
+            let of = |side: &str| map(v, &format!("status.{side}")).and_then(|m| m.get(k)?.as_str()).unwrap_or("0").to_owned();
             format!("{k}: {}/{}", of("used"), of("hard"))
         };
         let (limits, requests): (Vec<_>, Vec<_>) = names.into_iter().partition(|k| k.starts_with("limits."));

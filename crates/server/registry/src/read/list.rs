@@ -134,7 +134,7 @@ fn expired(e: StoreError, options: &ListOptions, after: Option<&str>, prefix: &s
             let start = after.and_then(|a| a.strip_prefix(prefix)).unwrap_or_default();
             Status { continue_token: Some(Token::new(None, start).encode()), ..Status::expired(EXPIRED) }
         }
-        StoreError::Compacted { .. } => Status::expired(format!("The resourceVersion for the provided list is too old.")),
+        StoreError::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
         StoreError::Future { asked, current } => Status::revision_too_large(asked.0, current.0),
         e => crate::write::store_failure(e),
     }

@@ -123,7 +123,7 @@ fn drop_of_slices(v: &mut Value, old: &Value) {
             d.shift_remove("nodeAllocatableResources");
         }
         for a in d.get_mut("attributes").and_then(Value::as_object_mut).into_iter().flat_map(|m| m.values_mut()).filter_map(Value::as_object_mut).filter(|_| !lists) {
-            LISTS.iter().for_each(|l| drop(a.shift_remove(*l)));
+            LISTS.iter().for_each(|l| drop(a.shift_remove(l)));
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn event(v: &mut Value, from: &GroupVersion, _to: &GroupVersion) {
     let Some(object) = v.as_object_mut() else { return };
     for (core, new) in EVENT_NAMES {
         let (old, name) = if to_core { (new, core) } else { (core, new) };
-        if let Some(x) = object.shift_remove(*old) {
+        if let Some(x) = object.shift_remove(old) {
             object.insert((*name).to_owned(), x);
         }
     }
@@ -92,10 +92,10 @@ fn autoscaler_up(v: &mut Value) {
         }
     }
     if let Some(status) = object_at(v, "status") {
-        if let Some(cpu) = status.shift_remove("currentCPUUtilizationPercentage") {
-            if current.is_empty() {
-                current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}));
-            }
+        if let Some(cpu) = status.shift_remove("currentCPUUtilizationPercentage")
+            && current.is_empty()
+        {
+            current.push(json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": cpu}}}));
         }
         if !current.is_empty() {
             status.insert("currentMetrics", current.into());

@@ -21,12 +21,12 @@ pub fn check(s: &Field<'_>) {
 /// Whether a schema has nothing that a structural one cannot even say.
 pub fn sayable(v: &Value) -> bool {
     let Some(m) = v.as_object() else { return true };
-    let unsaid = |k: &&str| m.get(*k).is_some_and(|v| !v.is_null() && *v != "");
-    if ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"].iter().any(|k| unsaid(&k)) || m.get("items").and_then(Value::as_array).is_some_and(|a| !a.is_empty()) {
+    let unsaid = |k: &&str| m.get(k).is_some_and(|v| !v.is_null() && *v != "");
+    if ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"].iter().any(unsaid) || m.get("items").and_then(Value::as_array).is_some_and(|a| !a.is_empty()) {
         return false;
     }
     let all = |k: &str| m.get(k).and_then(Value::as_array).is_none_or(|l| l.iter().all(sayable));
-    ["items", "additionalProperties", "not"].iter().all(|k| m.get(*k).is_none_or(sayable))
+    ["items", "additionalProperties", "not"].iter().all(|k| m.get(k).is_none_or(sayable))
         && ["allOf", "anyOf", "oneOf"].iter().all(|k| all(k))
         && m.get("properties").and_then(Value::as_object).is_none_or(|p| p.values().all(sayable))
 }

@@ -53,7 +53,7 @@ fn ascii(text: &str) -> String {
             '&' | '~' | '-' if inside && chars.peek() == Some(&c) => out.extend(['\\', c]),
             '[' => {
                 out.push(c);
-                while let Some(c) = chars.next() {
+                for c in chars.by_ref() {
                     out.push(c);
                     if c == ']' {
                         break;
