@@ -25,6 +25,9 @@ use std::time::{Duration, Instant};
 use subject::Subject;
 use table::{Figure, Table, Unit};
 
+/// Where the measured server's API is by default.
+const PORT: u16 = 7943;
+
 #[derive(clap::Args)]
 pub struct Args {
     /// Groups of figures to measure; all by default
@@ -43,7 +46,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1000)]
     watchers: usize,
     /// Port of the API
-    #[arg(long, default_value_t = 7943)]
+    #[arg(long, default_value_t = PORT)]
     port: u16,
     /// Kubeconfig of an upstream cluster's administrator: it is measured in the same run
     #[arg(long)]
@@ -94,31 +97,44 @@ const GROUPS: [Group; 8] = [Group::Start, Group::Pods, Group::Idle, Group::Api, 
 pub fn task(args: &Args) -> anyhow::Result<()> {
     let binary = build::binary(true)?;
     let upstream = args.beside.as_deref().map(|k| beside(k, args)).transpose().context("upstream to measure beside")?;
-    let dir = std::env::temp_dir().join(format!("skiff-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
-    let cluster = Cluster::of(&dir.join("c"), binary, args.port).owned(&dir);
     let mut table = Table::default();
-    let measured = measure(&cluster, upstream.as_ref(), &dir, args, &mut table);
-    let log = cluster.log_end();
-    let ended = cluster.down();
-    let _ = std::fs::remove_dir_all(&dir);
+    let measured = on_fresh_cluster(binary, upstream.as_ref(), args, &mut table);
     // What was measured is shown, whatever came then.
     let machine = process::machine()?;
     match args.output {
         Output::Markdown => println!("{machine}\n\n{}", table.markdown()),
         Output::Json => println!("{:#}", table.json(&machine)),
     }
-    measured.with_context(|| format!("the server's log ends with:\n{log}"))?;
-    ended?;
+    measured?;
     if args.write {
         write(&format!("{machine}\n\n{}", table.markdown()))?;
     }
     Ok(())
 }
 
+/// The requests without a table, and fewer: what a binary is trained with.
+pub fn exercise(binary: PathBuf) -> anyhow::Result<()> {
+    let only = vec![Group::Api, Group::Custom, Group::Bound, Group::Watch, Group::Lists];
+    let args = Args { only, idle: 0, pods: 2000, nodes: 100, watchers: 200, port: PORT, beside: None, beside_pids: None, beside_image: None, output: Output::Json, write: false };
+    on_fresh_cluster(binary, None, &args, &mut Table::default())
+}
+
 fn beside(kubeconfig: &Path, args: &Args) -> anyhow::Result<Subject> {
     let pids = args.beside_pids.clone().unwrap_or_else(|| kubeconfig.with_file_name("run"));
     Subject::upstream(kubeconfig, &pids, args.beside_image.as_deref())
+}
+
+/// Measures a cluster that ends with it, whatever comes.
+fn on_fresh_cluster(binary: PathBuf, upstream: Option<&Subject>, args: &Args, table: &mut Table) -> anyhow::Result<()> {
+    let dir = std::env::temp_dir().join(format!("skiff-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
+    let cluster = Cluster::of(&dir.join("c"), binary, args.port).owned(&dir);
+    let measured = measure(&cluster, upstream, &dir, args, table);
+    let log = cluster.log_end();
+    let ended = cluster.down();
+    let _ = std::fs::remove_dir_all(&dir);
+    measured.with_context(|| format!("the server's log ends with:\n{log}"))?;
+    ended
 }
 
 fn measure(cluster: &Cluster, upstream: Option<&Subject>, dir: &Path, args: &Args, table: &mut Table) -> anyhow::Result<()> {

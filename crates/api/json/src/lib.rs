@@ -12,7 +12,7 @@
 mod access;
 mod convert;
 mod map;
-mod serde_impl;
+mod serde_tree;
 mod value;
 
 pub use access::Index;
