@@ -16,7 +16,7 @@ use std::process::Command;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Remove the lines of dependencies that nothing uses, then check
+    /// Remove the lines of dependencies that nothing uses, bring sources into their form, then check
     #[arg(long)]
     fix: bool,
 }
@@ -66,6 +66,10 @@ pub fn report() -> anyhow::Result<Report> {
         }
     }
     found.extend(texts::components(&sources));
+    match unformatted() {
+        None => report.notes.push("skipped: the sources' form is not compared: cargo fmt is not on the machine (rustup component add rustfmt)".into()),
+        Some(files) => report.findings.extend(files.iter().map(|f| format!("{f}: not in the form of rustfmt.toml (cargo fmt, or cargo xtask tidy --fix)"))),
+    }
     match codegen::fresh() {
         None => report.notes.push("skipped: the schema facts are not compared: the upstream Go modules are not in the module cache (go mod download)".into()),
         Some(Ok(())) => {}
@@ -74,7 +78,15 @@ pub fn report() -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Takes the lines of unused dependencies out of the crates' manifests, then out of the workspace's.
+/// The sources that rustfmt would write otherwise. None: it is not there.
+fn unformatted() -> Option<Vec<String>> {
+    Command::new("cargo").args(["fmt", "--version"]).output().ok().filter(|o| o.status.success())?;
+    let checked = Command::new("cargo").current_dir(root()).args(["fmt", "--all", "--check", "--", "--files-with-diff"]).output().ok()?;
+    let at = format!("{}/", root().display());
+    Some(String::from_utf8_lossy(&checked.stdout).lines().map(|l| l.strip_prefix(&at).unwrap_or(l).to_owned()).collect())
+}
+
+/// Writes the sources in their form, takes the lines of unused dependencies out of the crates' manifests, then out of the workspace's.
 fn fix() -> anyhow::Result<()> {
     for krate in Workspace::read(&root())?.crates {
         let manifest = krate.manifest_text()?;
@@ -83,7 +95,11 @@ fn fix() -> anyhow::Result<()> {
     }
     let path = root().join("Cargo.toml");
     let manifest = std::fs::read_to_string(&path).context("read Cargo.toml")?;
-    rewrite(&path, &manifest, &crates::unused_declarations(&manifest, &Workspace::read(&root())?.crates))
+    rewrite(&path, &manifest, &crates::unused_declarations(&manifest, &Workspace::read(&root())?.crates))?;
+    if crate::has("rustfmt") {
+        crate::run(Command::new("cargo").current_dir(root()).args(["fmt", "--all"]))?;
+    }
+    Ok(())
 }
 
 fn rewrite(path: &Path, manifest: &str, idle: &BTreeSet<String>) -> anyhow::Result<()> {
