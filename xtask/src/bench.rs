@@ -115,7 +115,19 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
 /// The requests without a table, and fewer: what a binary is trained with.
 pub fn exercise(binary: PathBuf) -> anyhow::Result<()> {
     let only = vec![Group::Api, Group::Custom, Group::Bound, Group::Watch, Group::Lists];
-    let args = Args { only, idle: 0, pods: 2000, nodes: 100, watchers: 200, port: PORT, beside: None, beside_pids: None, beside_image: None, output: Output::Json, write: false };
+    let args = Args {
+        only,
+        idle: 0,
+        pods: 2000,
+        nodes: 100,
+        watchers: 200,
+        port: PORT,
+        beside: None,
+        beside_pids: None,
+        beside_image: None,
+        output: Output::Json,
+        write: false,
+    };
     on_fresh_cluster(binary, None, &args, &mut Table::default())
 }
 
@@ -165,10 +177,12 @@ fn measure(cluster: &Cluster, upstream: Option<&Subject>, dir: &Path, args: &Arg
         for phase in phases(group) {
             let ours = phase(&subject, args).with_context(|| format!("measure {group:?}"))?;
             // Upstream's trouble is no reason to lose our own figures.
-            let theirs = upstream.map_or_else(Vec::new, |u| phase(u, args).unwrap_or_else(|e| {
-                eprintln!("upstream could not be measured: {e:#}");
-                Vec::new()
-            }));
+            let theirs = upstream.map_or_else(Vec::new, |u| {
+                phase(u, args).unwrap_or_else(|e| {
+                    eprintln!("upstream could not be measured: {e:#}");
+                    Vec::new()
+                })
+            });
             table.add(ours, &theirs);
         }
     }

@@ -47,7 +47,8 @@ fn target() -> PathBuf {
 /// Builds the binary into a folder, with further arguments for the compiler and variables for Cargo.
 fn compile(release: bool, further: &[String], target: &Path, variables: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     let host = host()?;
-    let flags: Vec<String> = ["target-feature=+crt-static", "relocation-model=static"].map(str::to_owned).iter().chain(further).map(|f| format!("\"-C\",{f:?}")).collect();
+    let flags: Vec<String> =
+        ["target-feature=+crt-static", "relocation-model=static"].map(str::to_owned).iter().chain(further).map(|f| format!("\"-C\",{f:?}")).collect();
     let flags = format!("target.{host}.rustflags=[{}]", flags.join(","));
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     cargo.current_dir(root()).args(["rustc", "--quiet", "--package", "skiff", "--bin", "skiff", "--target", &host, "--config", &flags]);

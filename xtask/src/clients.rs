@@ -96,7 +96,9 @@ fn one(program: &Program, build: &Path, kubeconfig: &Path) -> anyhow::Result<Opt
             return Ok(None);
         }
     }
-    if let Some(mut command) = (program.build)(&code, &build) && !succeeds(&mut command)? {
+    if let Some(mut command) = (program.build)(&code, &build)
+        && !succeeds(&mut command)?
+    {
         return Ok(Some(false));
     }
     Ok(Some(succeeds((program.run)(&code, &build).arg(kubeconfig))?))

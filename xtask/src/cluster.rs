@@ -79,7 +79,12 @@ pub fn task(command: Command) -> anyhow::Result<()> {
                 bail!("--nodes {nodes}: a cluster has 1 to {MANY} nodes");
             }
             if let Some(old) = Cluster::read(&dir)?.filter(|c| c.port != port || c.nodes > nodes || (c.nodes == 1) != (nodes == 1)) {
-                bail!("{} holds a cluster of {} nodes on port {}: give those --nodes and that --port, another --dir, or end it with `cargo xtask cluster down`", dir.display(), old.nodes, old.port);
+                bail!(
+                    "{} holds a cluster of {} nodes on port {}: give those --nodes and that --port, another --dir, or end it with `cargo xtask cluster down`",
+                    dir.display(),
+                    old.nodes,
+                    old.port
+                );
             }
             if let Some(missing) = images.iter().find(|i| !i.is_file()) {
                 bail!("--images {}: there is no such file", missing.display());

@@ -11,7 +11,7 @@ mod script;
 
 use crate::reasons::Reasons;
 use anyhow::{Context, bail};
-use run::{Side, Outcome};
+use run::{Outcome, Side};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -58,7 +58,8 @@ pub fn task(args: &Args) -> anyhow::Result<()> {
         let (theirs, ours) = std::thread::scope(|s| {
             let theirs = s.spawn(|| upstream.run(&steps));
             (skiff.run(&steps), theirs.join())
-        }).into_pair()?;
+        })
+        .into_pair()?;
         let found = verdicts(&name, &steps, (&theirs, &ours), &reasons, args.verbose);
         println!("{name}: {} equal, {} explained, {} different", found.equal, found.explained, found.different.len());
         equal += found.equal;

@@ -51,7 +51,10 @@ fn up(args: &Args) -> anyhow::Result<()> {
         cluster.kubectl(&["-n", "demo", "rollout", "status", what, "--timeout=180s"])?;
     }
     proof::run(&cluster)?;
-    println!("\nThe cluster goes on. Try:\n\n  export KUBECONFIG={}\n  kubectl get pods -A\n  kubectl -n demo port-forward service/web 8080:80\n\nand end it with `cargo xtask demo --down`.", cluster.kubeconfig().display());
+    println!(
+        "\nThe cluster goes on. Try:\n\n  export KUBECONFIG={}\n  kubectl get pods -A\n  kubectl -n demo port-forward service/web 8080:80\n\nand end it with `cargo xtask demo --down`.",
+        cluster.kubeconfig().display()
+    );
     Ok(())
 }
 
@@ -79,7 +82,8 @@ fn secret(cluster: &Cluster) -> anyhow::Result<()> {
     let mut random = [0u8; 18];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut random).context("read random bytes")?;
     let password: String = random.iter().map(|b| format!("{b:02x}")).collect();
-    let manifest = skiff_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "demo"}, "stringData": {"password": password}});
+    let manifest =
+        skiff_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "demo"}, "stringData": {"password": password}});
     cluster.kubectl_with(&["apply", "-f", "-"], &manifest.to_string()).map(drop)
 }
 
@@ -104,7 +108,10 @@ fn base(work: &Path) -> anyhow::Result<()> {
         std::fs::create_dir_all(work.join(dir))?;
     }
     run(Command::new("chmod").arg("1777").arg(work.join("tmp")))?;
-    std::fs::write(work.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")?;
+    std::fs::write(
+        work.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/sh\npostgres:x:999:999::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
+    )?;
     std::fs::write(work.join("etc/group"), "root:x:0:\nwww-data:x:33:\npostgres:x:999:\nnogroup:x:65534:\n")?;
     Ok(())
 }

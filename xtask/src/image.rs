@@ -5,8 +5,8 @@ mod debian;
 pub use debian::root_of_packages;
 
 use anyhow::Context;
-use skiff_json::{Value, json};
 use sha2::{Digest, Sha256};
+use skiff_json::{Value, json};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -7,15 +7,15 @@ pub mod bench;
 pub mod build;
 pub mod clients;
 pub mod cluster;
-pub mod compare;
 pub mod codegen;
+pub mod compare;
 pub mod demo;
 pub mod differ;
 pub mod fuzz;
 pub mod http;
 pub mod image;
-pub mod test;
 mod reasons;
+pub mod test;
 pub mod tidy;
 
 use anyhow::{Context, bail};

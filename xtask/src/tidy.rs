@@ -53,7 +53,9 @@ pub fn report() -> anyhow::Result<Report> {
     for krate in &workspace.crates {
         let manifest = krate.manifest_text()?;
         let idle = crates::unused(krate, &manifest, &krate.sources()?);
-        found.extend(idle.iter().map(|name| format!("{}: its sources never name {name}: remove its line (cargo xtask tidy --fix), or say in a comment on it why it must stay", krate.name)));
+        found.extend(idle.iter().map(|name| {
+            format!("{}: its sources never name {name}: remove its line (cargo xtask tidy --fix), or say in a comment on it why it must stay", krate.name)
+        }));
         found.extend(crates::lints(krate, &manifest));
     }
     found.extend(workspace.outside.iter().filter_map(licences::finding));

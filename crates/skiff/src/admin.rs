@@ -16,9 +16,15 @@ pub enum Ask {
     ImageImport(PathBuf),
     ImagePull(String),
     /// An image in use only when forced.
-    ImageRemove { reference: String, force: bool },
+    ImageRemove {
+        reference: String,
+        force: bool,
+    },
     /// Zero seconds: for ever.
-    TokenCreate { seconds: u64, description: String },
+    TokenCreate {
+        seconds: u64,
+        description: String,
+    },
     TokenList,
     TokenDelete(String),
     Encryption(EncryptionAsk),
@@ -126,7 +132,9 @@ impl Traces {
             return Ok(());
         }
         let (run, theirs) = (run.display(), self.data.display());
-        bail!("the containers of {run} belong to the server or agent with --data-dir {theirs}: end them first (skiff stop --all --run-dir {run}), or give this one another --run-dir")
+        bail!(
+            "the containers of {run} belong to the server or agent with --data-dir {theirs}: end them first (skiff stop --all --run-dir {run}), or give this one another --run-dir"
+        )
     }
 }
 

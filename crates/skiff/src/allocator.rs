@@ -6,8 +6,8 @@
 //! all of them to look: each does at its next allocation, once, so that no thread is waited for or woken.
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::ffi::{CStr, c_char, c_int};
 use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 #[global_allocator]

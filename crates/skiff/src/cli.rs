@@ -411,7 +411,12 @@ mod tests {
     #[test]
     fn networks_are_told_what_is_wrong_with_them() {
         assert_eq!(network("10.42.0.0/16").map(|n| n.to_string()), Ok("10.42.0.0/16".into()));
-        for (text, part) in [("10.0.0.0/99", "the prefix length \"99\" is no number from 0 to 32"), ("10.0.0.0", "no prefix length"), ("ten/8", "\"ten\" is no IP address"), ("10.42.1.0/16", "is 10.42.0.0/16 meant?")] {
+        for (text, part) in [
+            ("10.0.0.0/99", "the prefix length \"99\" is no number from 0 to 32"),
+            ("10.0.0.0", "no prefix length"),
+            ("ten/8", "\"ten\" is no IP address"),
+            ("10.42.1.0/16", "is 10.42.0.0/16 meant?"),
+        ] {
             let told = network(text).expect_err(text);
             assert!(told.contains(part), "{text}: {told}");
         }

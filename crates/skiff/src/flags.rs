@@ -57,7 +57,9 @@ mod tests {
     fn flags_as_they_are() {
         let args = |all: &[&str]| all.iter().map(OsString::from).collect::<Vec<_>>();
         let flags = of(&args(&["skiff", "server", "--bind-address", "127.0.0.1", "--disable-agent", "--tls-san", "a", "--tls-san", "b"]));
-        for (name, value) in [("bind-address", "127.0.0.1"), ("https-listen-port", "6443"), ("disable-agent", "true"), ("disable-scheduler", "false"), ("tls-san", "a,b")] {
+        for (name, value) in
+            [("bind-address", "127.0.0.1"), ("https-listen-port", "6443"), ("disable-agent", "true"), ("disable-scheduler", "false"), ("tls-san", "a,b")]
+        {
             assert_eq!(flags.get(name).map(String::as_str), Some(value), "{name}");
         }
         let agent = of(&args(&["skiff", "agent", "--server", "https://a:1", "--token", "secret"]));

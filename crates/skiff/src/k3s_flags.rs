@@ -8,7 +8,10 @@ const KNOWN: [(&str, &str); 34] = [
     ("container-runtime-endpoint", "the runtime is built in"),
     ("datastore-endpoint", "the datastore is the built-in SQLite in <data-dir>/server/db"),
     ("default-runtime", "the runtime is built in"),
-    ("disable", "nothing is packaged as an add-on: DNS, network rules and local volumes are parts of the node, and no ingress, load balancer or metrics server is installed; leave it out"),
+    (
+        "disable",
+        "nothing is packaged as an add-on: DNS, network rules and local volumes are parts of the node, and no ingress, load balancer or metrics server is installed; leave it out",
+    ),
     ("disable-apiserver", "a server always serves the API; a machine without it is an agent"),
     ("disable-cloud-controller", "there is no cloud controller; leave it out"),
     ("disable-etcd", "there is no etcd; leave it out"),

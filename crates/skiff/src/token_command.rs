@@ -33,7 +33,9 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
 
 /// What to type on the other machine. Not the token itself: arguments are seen by everybody there.
 fn join_line(url: &str) -> String {
-    format!("On the machine that is to join, as root, with the token in a file that only root can read:\n  skiff agent --server {url} --token-file /etc/skiff/token")
+    format!(
+        "On the machine that is to join, as root, with the token in a file that only root can read:\n  skiff agent --server {url} --token-file /etc/skiff/token"
+    )
 }
 
 fn seconds(text: &str) -> Option<u64> {

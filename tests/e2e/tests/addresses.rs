@@ -7,7 +7,9 @@ use xtask::cluster::Cluster;
 const SOON: Duration = Duration::from_secs(60);
 
 fn pod(c: &Cluster, name: &str) -> anyhow::Result<()> {
-    let pod = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}");
+    let pod = format!(
+        "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}"
+    );
     c.kubectl_with(&["apply", "-f", "-"], &pod)?;
     c.kubectl(&["wait", "--for=condition=Ready", &format!("pod/{name}"), "--timeout=60s"]).map(drop)
 }

@@ -1,8 +1,8 @@
 //! A disk without room under the whole server: writes fail and say why, reads go on, and room brings writes back.
 use anyhow::{Context, ensure};
 use rustix::mount::{MountFlags, UnmountFlags};
-use skiff_json::{Value, json};
 use skiff_e2e::{serve, with_server};
+use skiff_json::{Value, json};
 use std::path::{Path, PathBuf};
 use xtask::http::Client;
 

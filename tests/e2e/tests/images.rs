@@ -2,10 +2,10 @@
 //! hold, a container of theirs gets no device that it was not given.
 use anyhow::{Context, ensure};
 use flate2::{Compression, write::GzEncoder};
-use skiff_json::json;
 use sha2::{Digest, Sha256};
 use skiff_e2e::program::{Ended, ended, skiff};
 use skiff_e2e::with_cluster;
+use skiff_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -3,8 +3,8 @@
 //!
 //! SKIFF_KILL_ROUNDS sets the number of rounds (6; a hundred before a release).
 use anyhow::{Context, bail, ensure};
-use skiff_json::{Value, json};
 use skiff_e2e::{IMAGE, with_cluster};
+use skiff_json::{Value, json};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -100,7 +100,9 @@ impl Journal {
 }
 
 fn pod(name: &str, script: &str) -> String {
-    format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{restartPolicy: Never, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}")
+    format!(
+        "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{restartPolicy: Never, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}"
+    )
 }
 
 fn of_pod(c: &Cluster, name: &str, path: &str) -> anyhow::Result<String> {

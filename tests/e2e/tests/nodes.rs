@@ -111,12 +111,16 @@ fn forwarded(forward: &mut Child) -> anyhow::Result<String> {
 /// A pod is bound by a label that the node has only just got: the node doesn't turn it away.
 fn labels(c: &Cluster) -> anyhow::Result<()> {
     for i in 0..3 {
-        let pod = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: picky-{i}}}, spec: {{nodeSelector: {{picky: 'n{i}'}}, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}");
+        let pod = format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: picky-{i}}}, spec: {{nodeSelector: {{picky: 'n{i}'}}, terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sleep, '3600']}}]}}}}"
+        );
         c.kubectl_with(&["apply", "-f", "-"], &pod)?;
         c.kubectl(&["label", "node", "node-2", "--overwrite", &format!("picky=n{i}")])?;
         c.kubectl(&["wait", "--for=condition=Ready", &format!("pod/picky-{i}"), "--timeout=60s"])?;
     }
-    let wrong = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: wrong}}, spec: {{nodeName: node-2, nodeSelector: {{picky: other}}, containers: [{{name: c, image: '{IMAGE}'}}]}}}}");
+    let wrong = format!(
+        "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: wrong}}, spec: {{nodeName: node-2, nodeSelector: {{picky: other}}, containers: [{{name: c, image: '{IMAGE}'}}]}}}}"
+    );
     c.kubectl_with(&["apply", "-f", "-"], &wrong)?;
     c.kubectl(&["wait", "--for=jsonpath={.status.phase}=Failed", "pod/wrong", "--timeout=60s"])?;
     let shown = c.kubectl(&["get", "pod", "wrong", "--no-headers"])?;
@@ -162,13 +166,31 @@ fn ends(c: &Cluster, pod: &str) -> anyhow::Result<()> {
     c.up(&[])?;
     ensure!(container()? == before, "another container after the server's end");
     // The agent finds the server again: a new pod comes up there.
-    c.kubectl(&["run", "later", &format!("--image={IMAGE}"), "--overrides={\"spec\":{\"nodeName\":\"node-2\",\"terminationGracePeriodSeconds\":0}}", "--", "sleep", "3600"])?;
+    c.kubectl(&[
+        "run",
+        "later",
+        &format!("--image={IMAGE}"),
+        "--overrides={\"spec\":{\"nodeName\":\"node-2\",\"terminationGracePeriodSeconds\":0}}",
+        "--",
+        "sleep",
+        "3600",
+    ])?;
     c.kubectl(&["wait", "--for=condition=Ready", "pod/later", "--timeout=60s"])?;
     c.kubectl(&["delete", "pod", "later"]).map(drop)
 }
 
 fn drain(c: &Cluster) -> anyhow::Result<()> {
-    c.kubectl(&["create", "deployment", "app", &format!("--image={IMAGE}"), "--replicas=4", "--", "sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"])?;
+    c.kubectl(&[
+        "create",
+        "deployment",
+        "app",
+        &format!("--image={IMAGE}"),
+        "--replicas=4",
+        "--",
+        "sh",
+        "-c",
+        "trap 'exit 0' TERM; while :; do sleep 0.1; done",
+    ])?;
     c.kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"])?;
     c.kubectl(&["drain", "node-2", "--ignore-daemonsets", "--timeout=90s"])?;
     c.kubectl(&["rollout", "status", "deployment/app", "--timeout=60s"])?;
@@ -210,7 +232,15 @@ fn silent(c: &Cluster, pod: &str) -> anyhow::Result<()> {
     let ready = c.kubectl(&["get", "pod", pod, "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status} {.metadata.deletionTimestamp}"])?;
     ensure!(ready.trim() == "False", "the DaemonSet's pod on a silent node is neither ready nor deleted: {ready:?}");
     c.wait("a Service without the silent node", SOME, || {
-        c.kubectl(&["get", "endpointslices", "-l", "kubernetes.io/service-name=web", "-o", "jsonpath={.items[*].endpoints[?(@.nodeName=='node-2')].conditions.ready}"]).is_ok_and(|o| o == "false")
+        c.kubectl(&[
+            "get",
+            "endpointslices",
+            "-l",
+            "kubernetes.io/service-name=web",
+            "-o",
+            "jsonpath={.items[*].endpoints[?(@.nodeName=='node-2')].conditions.ready}",
+        ])
+        .is_ok_and(|o| o == "false")
     })?;
     c.start_agent(2)?;
     c.kubectl(&["wait", "--for=condition=Ready", "node/node-2", &format!("pod/{pod}"), "--timeout=60s"])?;

@@ -3,9 +3,9 @@
 use anyhow::{Context, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use skiff_json::{Value, json};
 use skiff_e2e::program::{ended, skiff};
 use skiff_e2e::{serve, with_server};
+use skiff_json::{Value, json};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use xtask::bench::resident;
 use xtask::cluster::Cluster;

@@ -83,7 +83,10 @@ fn access_follows_its_files() {
     with_server(16572, |c| {
         let (authn, authz) = (c.dir.join("authn.yaml"), c.dir.join("authz.yaml"));
         let head = "apiVersion: apiserver.config.k8s.io/v1\nkind:";
-        std::fs::write(&authn, format!("{head} AuthenticationConfiguration\nanonymous: {{enabled: true, conditions: [{{path: /livez}}, {{path: /readyz}}]}}\n"))?;
+        std::fs::write(
+            &authn,
+            format!("{head} AuthenticationConfiguration\nanonymous: {{enabled: true, conditions: [{{path: /livez}}, {{path: /readyz}}]}}\n"),
+        )?;
         std::fs::write(&authz, format!("{head} AuthorizationConfiguration\nauthorizers: [{{type: Node, name: node}}, {{type: RBAC, name: rbac}}]\n"))?;
         let flags = [format!("--authentication-config={}", authn.display()), format!("--authorization-config={}", authz.display())];
         c.start(&["--disable-agent", &flags[0], &flags[1]])?;

@@ -42,7 +42,10 @@ fn mistyped_flags_and_keys_are_told_with_the_nearest_name() {
         ("- a\n", &["config.yaml", "a map"]),
         ("a: [\n", &["config.yaml", "no YAML"]),
         ("https-listen-port: nine\n", &["https-listen-port", "nine"]),
-        ("a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e]\ng: &g [*f, *f, *f, *f, *f, *f, *f, *f]\nh: &h [*g, *g, *g, *g, *g, *g, *g, *g]\n", &["config.yaml"]),
+        (
+            "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d]\nf: &f [*e, *e, *e, *e, *e, *e, *e, *e]\ng: &g [*f, *f, *f, *f, *f, *f, *f, *f]\nh: &h [*g, *g, *g, *g, *g, *g, *g, *g]\n",
+            &["config.yaml"],
+        ),
     ] {
         std::fs::write(&config, text).unwrap();
         failed(&server(dir.path(), &[]), words);
@@ -123,7 +126,9 @@ fn containers_belong_to_the_server_that_started_them() {
         let before = sandboxes()?;
         ensure!(before > 0, "no container is left running");
         let data = format!("--data-dir {}", c.dir.join("data").display());
-        for extra in [&["server", "--disable-agent", "--https-listen-port", "16526"][..], &["server", "--https-listen-port", "16526", "--kubelet-port", "16527"]] {
+        for extra in
+            [&["server", "--disable-agent", "--https-listen-port", "16526"][..], &["server", "--https-listen-port", "16526", "--kubelet-port", "16527"]]
+        {
             failed(&astray(c, extra), &[&data, "skiff stop --all", "--run-dir"]);
         }
         ensure!(sandboxes()? == before, "another server ended containers");
@@ -178,7 +183,13 @@ fn a_missing_kernel_feature_is_named() {
         let script = format!("mount --bind {} /proc/filesystems && exec setpriv --bounding-set=-sys_admin \"$0\" \"$@\"", without.display());
         ended(Command::new("unshare").args(["--mount", "sh", "-c", &script]).arg(binary()).args(args), SOON).unwrap()
     };
-    let mut args = vec!["server".to_owned(), "--https-listen-port=16514".into(), "--kubelet-port=16515".into(), "--network-prefix=s4082".into(), "--cgroup-root=/s4082".into()];
+    let mut args = vec![
+        "server".to_owned(),
+        "--https-listen-port=16514".into(),
+        "--kubelet-port=16515".into(),
+        "--network-prefix=s4082".into(),
+        "--cgroup-root=/s4082".into(),
+    ];
     args.extend(places(dir.path()));
     failed(&run(&args), &["overlay", "modprobe overlay"]);
     failed(&run(&["check".into()]), &["overlay file system", "MISSING", "modprobe overlay"]);

@@ -1,8 +1,8 @@
 //! The datastore's log after a crash that left it torn, cut or scribbled over: the server starts, and what it has is a
 //! beginning of what was written, without a hole.
 use anyhow::{Context, ensure};
-use skiff_json::json;
 use skiff_e2e::{serve, with_server};
+use skiff_json::json;
 use std::path::Path;
 use xtask::cluster::Cluster;
 use xtask::http::Client;
@@ -56,10 +56,14 @@ fn a_harmed_log_loses_its_end_at_most() {
             ("with rubbish behind it", |l| l.extend(std::iter::repeat_n(0xa5, 10_000)), true),
             ("cut by 100 bytes", |l| l.truncate(l.len() - 100), false),
             ("cut in the middle", |l| l.truncate(l.len() / 2), false),
-            ("scribbled over", |l| {
-                let from = l.len() * 2 / 3;
-                l[from..from + 5000].fill(0x5a);
-            }, false),
+            (
+                "scribbled over",
+                |l| {
+                    let from = l.len() * 2 / 3;
+                    l[from..from + 5000].fill(0x5a);
+                },
+                false,
+            ),
         ];
         for (what, harm, whole) in harms {
             copy(&crashed, &db)?;

@@ -5,7 +5,9 @@ use std::time::Duration;
 use xtask::cluster::Cluster;
 
 fn pod(name: &str, script: &str) -> String {
-    format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}")
+    format!(
+        "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, '{script}']}}]}}}}"
+    )
 }
 fn ready(c: &Cluster, what: &str) -> anyhow::Result<()> {
     c.kubectl(&["wait", "--for=condition=Ready", what, "--timeout=60s"]).map(drop)
@@ -27,7 +29,9 @@ fn pods_services_and_storage() {
         ensure!(c.kubectl(&["get", "pods", "web", "-o", "wide"])?.contains("Running"), "table");
         let refused = c.kubectl_with(&["apply", "-f", "-"], "---\n{apiVersion: v1, kind: Pod, metadata: {name: bad}, spec: {containerz: []}}");
         ensure!(refused.is_err_and(|e| e.to_string().contains("unknown field \"spec.containerz\"")), "strict decoding");
-        let user = format!("---\n{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, securityContext: {{runAsUser: 1000}}, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo x > /dev/null && echo fine']}}]}}}}");
+        let user = format!(
+            "---\n{{apiVersion: v1, kind: Pod, metadata: {{name: user}}, spec: {{restartPolicy: Never, securityContext: {{runAsUser: 1000}}, containers: [{{name: c, image: '{IMAGE}', command: [sh, -c, 'echo x > /dev/null && echo fine']}}]}}}}"
+        );
         c.kubectl_with(&["apply", "-f", "-"], &user)?;
         c.wait("the pod of another user", Duration::from_secs(30), || c.kubectl(&["logs", "user"]).is_ok_and(|o| o.contains("fine")))?;
         storage(c)?;
@@ -63,7 +67,9 @@ fn a_restart_or_a_kill_touches_no_container() {
     with_cluster(16444, |c| {
         c.kubectl_with(&["apply", "-f", "-"], &pod("count", "i=0; while :; do echo line $i; i=$((i+1)); sleep 0.1; done"))?;
         ready(c, "pod/count")?;
-        let container = |c: &Cluster| c.kubectl(&["get", "pod", "count", "-o", "jsonpath={.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}"]);
+        let container = |c: &Cluster| {
+            c.kubectl(&["get", "pod", "count", "-o", "jsonpath={.status.containerStatuses[0].containerID} {.status.containerStatuses[0].restartCount}"])
+        };
         let before = container(c)?;
         for hard in [false, true] {
             c.end_server(hard)?;

@@ -1,6 +1,6 @@
 //! Each target under a number of changed inputs: no panic. `cargo xtask fuzz --seconds N` goes on for longer.
-use skiff_fuzz::campaign::{self, Until};
 use skiff_fuzz::ALL;
+use skiff_fuzz::campaign::{self, Until};
 
 /// Inputs a target; SKIFF_FUZZ_INPUTS sets another number.
 fn inputs() -> u64 {

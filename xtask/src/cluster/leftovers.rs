@@ -19,7 +19,10 @@ const TRIES: u32 = 100;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leftover {
-    Process { pid: i32, line: String },
+    Process {
+        pid: i32,
+        line: String,
+    },
     Mount(PathBuf),
     Link(String),
     /// Of the family `inet`.

@@ -47,7 +47,10 @@ impl GoField {
 /// A declared type.
 #[derive(Debug, Clone)]
 pub enum GoType {
-    Struct { fields: Vec<GoField>, markers: Vec<String> },
+    Struct {
+        fields: Vec<GoField>,
+        markers: Vec<String>,
+    },
     /// `type A B`.
     Named(String),
     /// `type A = B`: another name for the same type.
@@ -83,20 +86,14 @@ fn match_marker<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 /// Reads every hand-written file of a package folder.
 pub fn read_package(dir: &Path) -> Result<GoPackage> {
     let mut package = GoPackage::default();
-    let mut files: Vec<_> = std::fs::read_dir(dir)
-        .with_context(|| format!("list {}", dir.display()))?
-        .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?.filter_map(|entry| entry.ok().map(|e| e.path())).collect();
     files.sort();
     for file in files {
         let name = file.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        let written = name.ends_with(".go")
-            && !name.ends_with("_test.go")
-            && !name.starts_with("zz_")
-            && !name.ends_with(".pb.go");
+        let written = name.ends_with(".go") && !name.ends_with("_test.go") && !name.starts_with("zz_") && !name.ends_with(".pb.go");
         if written {
-            let text = std::fs::read_to_string(&file)
-                .with_context(|| format!("read {}", file.display()))?;
+            let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
             read_file(&text, &mut package);
         }
     }
@@ -139,13 +136,7 @@ fn read_file(text: &str, package: &mut GoPackage) {
     }
 }
 
-fn read_type<'a>(
-    rest: &str,
-    markers: Vec<String>,
-    lines: &mut impl Iterator<Item = &'a str>,
-    imports: &BTreeMap<String, String>,
-    package: &mut GoPackage,
-) {
+fn read_type<'a>(rest: &str, markers: Vec<String>, lines: &mut impl Iterator<Item = &'a str>, imports: &BTreeMap<String, String>, package: &mut GoPackage) {
     let Some((name, definition)) = rest.split_once(' ') else { return };
     if marker(&markers, "enum").is_some() {
         package.enums.insert(name.to_owned());

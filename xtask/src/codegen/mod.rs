@@ -39,13 +39,9 @@ pub fn run(args: &Args) -> Result<()> {
     let text = render::render(&packages, &types);
     let target = sources::workspace_root()?.join("crates/api/schema/facts/types.txt");
     if args.check {
-        let committed = std::fs::read_to_string(&target)
-            .with_context(|| format!("read the committed facts {}", target.display()))?;
+        let committed = std::fs::read_to_string(&target).with_context(|| format!("read the committed facts {}", target.display()))?;
         if committed != text {
-            bail!(
-                "{} is stale: run `cargo xtask codegen` and commit the result",
-                target.display()
-            );
+            bail!("{} is stale: run `cargo xtask codegen` and commit the result", target.display());
         }
         return Ok(());
     }

@@ -41,9 +41,7 @@ mod tests {
 
     #[test]
     fn fields_maps_and_comments() {
-        let messages = parse(
-            "message A {\n  // text = 3;\n  optional string message = 6;\n  map<string, B> m = 7;\n  repeated C c = 8;\n}\n",
-        );
+        let messages = parse("message A {\n  // text = 3;\n  optional string message = 6;\n  map<string, B> m = 7;\n  repeated C c = 8;\n}\n");
         let fields = &messages["A"];
         assert_eq!(fields["message"], 6);
         assert_eq!(fields["m"], 7);

@@ -34,14 +34,8 @@ const META: &str = "k8s.io/apimachinery/pkg/apis/meta/v1";
 const APIEXTENSIONS: &str = "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1";
 
 /// Objects that do not embed TypeMeta, or are spoken outside any group version.
-const EXTRA_ROOTS: &[(&str, &str)] = &[
-    (META, "WatchEvent"),
-    (META, "TypeMeta"),
-    (META, "ListMeta"),
-    (META, "ObjectMeta"),
-    (META, "LabelSelector"),
-    ("k8s.io/apimachinery/pkg/version", "Info"),
-];
+const EXTRA_ROOTS: &[(&str, &str)] =
+    &[(META, "WatchEvent"), (META, "TypeMeta"), (META, "ListMeta"), (META, "ObjectMeta"), (META, "LabelSelector"), ("k8s.io/apimachinery/pkg/version", "Info")];
 
 /// Types with a wire form of their own, and the word for it in the facts.
 const SPECIAL: &[(&str, &str, &str)] = &[
@@ -142,9 +136,7 @@ impl Resolver<'_> {
         let (fields, markers) = (fields.clone(), markers.clone());
         let mut facts = Vec::new();
         for field in &fields {
-            let one = self
-                .field_facts(&owner, id, field)
-                .with_context(|| format!("field {}", field.name))?;
+            let one = self.field_facts(&owner, id, field).with_context(|| format!("field {}", field.name))?;
             facts.extend(one);
         }
         Ok(TypeFacts {
@@ -313,9 +305,7 @@ fn qualify(ty: &str, path: &str, imports: &BTreeMap<String, String>) -> Option<I
 
 /// The name in generated.proto: the struct tag's, or the Go name in proto's spelling.
 fn proto_name(field: &GoField) -> String {
-    let named = field.tag("protobuf").and_then(|tag| {
-        tag.split(',').find_map(|part| part.strip_prefix("name="))
-    });
+    let named = field.tag("protobuf").and_then(|tag| tag.split(',').find_map(|part| part.strip_prefix("name=")));
     match named {
         Some(name) => name.to_owned(),
         None => lower_first(&field.name),

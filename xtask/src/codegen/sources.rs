@@ -87,8 +87,7 @@ pub fn load(cache: &Path) -> Result<BTreeMap<String, Package>> {
     let mut packages = BTreeMap::new();
     let api = API.iter().map(|folder| ("k8s.io/api", *folder));
     for (module, folder) in api.chain(OTHERS.iter().copied()) {
-        let package = load_one(cache, module, folder)
-            .with_context(|| format!("read the Go package {module}/{folder}"))?;
+        let package = load_one(cache, module, folder).with_context(|| format!("read the Go package {module}/{folder}"))?;
         packages.insert(package.path.clone(), package);
     }
     Ok(packages)
@@ -97,26 +96,13 @@ pub fn load(cache: &Path) -> Result<BTreeMap<String, Package>> {
 fn load_one(cache: &Path, module: &str, folder: &str) -> Result<Package> {
     let dir = cache.join(format!("{module}@{VERSION}")).join(folder);
     if !dir.is_dir() {
-        bail!(
-            "{} is missing: run `go mod download {module}@{VERSION}`",
-            dir.display()
-        );
+        bail!("{} is missing: run `go mod download {module}@{VERSION}`", dir.display());
     }
     let go = go::read_package(&dir)?;
     let proto_file = dir.join("generated.proto");
-    let proto = if proto_file.is_file() {
-        proto::parse(&std::fs::read_to_string(&proto_file)?)
-    } else {
-        Messages::new()
-    };
+    let proto = if proto_file.is_file() { proto::parse(&std::fs::read_to_string(&proto_file)?) } else { Messages::new() };
     let path = format!("{module}/{folder}");
-    Ok(Package {
-        model: model_prefix(&path),
-        gv: group_version(&go, folder),
-        path,
-        go,
-        proto,
-    })
+    Ok(Package { model: model_prefix(&path), gv: group_version(&go, folder), path, go, proto })
 }
 
 /// `k8s.io/api/core/v1` → `io.k8s.api.core.v1`: the host is reversed, slashes become dots.

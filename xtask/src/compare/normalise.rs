@@ -45,10 +45,13 @@ pub fn normalise(text: &str) -> String {
         out = regex.replace_all(&out, *with).into_owned();
     }
     // The indent of a line says where it belongs, so it is kept as it was.
-    out.lines().zip(text.lines()).map(|(line, was)| {
-        let indent = was.len() - was.trim_start_matches(' ').len();
-        format!("{}{}\n", " ".repeat(indent), line.trim())
-    }).collect()
+    out.lines()
+        .zip(text.lines())
+        .map(|(line, was)| {
+            let indent = was.len() - was.trim_start_matches(' ').len();
+            format!("{}{}\n", " ".repeat(indent), line.trim())
+        })
+        .collect()
 }
 
 /// Lines of `b` against those of `a`: `-` only upstream, `+` only here, with one equal line around.

@@ -47,10 +47,18 @@ impl Side {
     fn shell(&self, command: &str) -> anyhow::Result<Outcome> {
         let out = Command::new("timeout")
             .args(["-k", "5", STEP_SECONDS, "bash", "-c", &format!("{PRELUDE}{command}")])
-            .env("KUBECTL", &self.kubectl).env("KUBECONFIG", self.config()).env("NS", &self.namespace).env("FILES", &self.files).env("WORK", &self.work)
+            .env("KUBECTL", &self.kubectl)
+            .env("KUBECONFIG", self.config())
+            .env("NS", &self.namespace)
+            .env("FILES", &self.files)
+            .env("WORK", &self.work)
             .env("KUBECACHEDIR", self.work.with_file_name("cache"))
-            .env("TZ", "UTC").env("COLUMNS", "200").env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null()).output().context("start timeout")?;
+            .env("TZ", "UTC")
+            .env("COLUMNS", "200")
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(Stdio::null())
+            .output()
+            .context("start timeout")?;
         let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
         Ok(Outcome { text, code: out.status.code().unwrap_or(-1) })
     }

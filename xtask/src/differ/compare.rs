@@ -6,7 +6,8 @@ use skiff_json::{Map, Value, json};
 use std::sync::OnceLock;
 
 /// Headers that are compared; the others say when and where, or belong to the connection.
-const HEADERS: &[&str] = &["content-type", "warning", "retry-after", "location", "allow", "cache-control", "www-authenticate", "accept-patch", "x-content-type-options"];
+const HEADERS: &[&str] =
+    &["content-type", "warning", "retry-after", "location", "allow", "cache-control", "www-authenticate", "accept-patch", "x-content-type-options"];
 
 /// In texts: pattern and what stands in its place, in this order.
 const RULES: &[(&str, &str)] = &[
@@ -107,10 +108,20 @@ fn normalise(value: Value, key: &str) -> Value {
         Value::Array(list) => list.into_iter().map(|v| normalise(v, key)).collect::<Vec<_>>().into(),
         Value::Object(map) if map.get("reason").is_some_and(|r| r == "Invalid") && map.contains_key("details") => {
             let (map, mut out) = (in_order(map), Map::new());
-            out.extend(map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }));
+            out.extend(map.into_iter().map(|(k, v)| {
+                let v = normalise(v, &k);
+                (text(&k), v)
+            }));
             out.into()
         }
-        Value::Object(map) => map.into_iter().map(|(k, v)| { let v = normalise(v, &k); (text(&k), v) }).collect::<Map>().into(),
+        Value::Object(map) => map
+            .into_iter()
+            .map(|(k, v)| {
+                let v = normalise(v, &k);
+                (text(&k), v)
+            })
+            .collect::<Map>()
+            .into(),
         other => other,
     }
 }
@@ -133,7 +144,8 @@ fn in_order(mut status: Map) -> Map {
     // The place that a cause shares with its neighbours, and what it is sorted by among them.
     let key = |c: &Value| {
         let (field, message) = (c["field"].as_str().unwrap_or_default().to_owned(), c["message"].to_string());
-        let entry = field.rfind('[').filter(|_| field.ends_with(']') && !field[field.rfind('[').unwrap_or(0) + 1..field.len() - 1].bytes().all(|b| b.is_ascii_digit()));
+        let entry =
+            field.rfind('[').filter(|_| field.ends_with(']') && !field[field.rfind('[').unwrap_or(0) + 1..field.len() - 1].bytes().all(|b| b.is_ascii_digit()));
         match entry {
             Some(at) => (field[..at].to_owned(), field),
             None => (format!("{} {message}", field.rsplit_once('.').map_or("", |(parent, _)| parent)), field),

@@ -266,7 +266,12 @@ fn apply(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
     let apply = |name: &str, query: &str, object: Value| Request::new(name, "PATCH", format!("{}?{query}", p.item)).content(APPLY, Body::Json(object));
     let label = |v: &str| with(&head, &[Edit::set("/metadata/labels/applied", v)]);
     let top = |v: &Value| -> Vec<String> {
-        v.as_object().into_iter().flat_map(|m| m.keys()).filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str())).map(ToString::to_string).collect()
+        v.as_object()
+            .into_iter()
+            .flat_map(|m| m.keys())
+            .filter(|k| !["apiVersion", "kind", "metadata"].contains(&k.as_str()))
+            .map(ToString::to_string)
+            .collect()
     };
     let first = top(seed).into_iter().next().unwrap_or_default();
     vec![
@@ -275,7 +280,11 @@ fn apply(kind: &Kind, p: &Paths, seed: &Value) -> Vec<Request> {
         apply("apply again", "fieldManager=one", label("1")),
         apply("apply, conflict", "fieldManager=two", label("2")),
         apply("apply, force", "fieldManager=two&force=true", label("2")),
-        apply("apply, conflict with all", "fieldManager=one", with(seed, &[Edit::set("/metadata/labels/applied", "3"), Edit::set("/metadata/labels/app", "x"), Edit::remove("/metadata/namespace")])),
+        apply(
+            "apply, conflict with all",
+            "fieldManager=one",
+            with(seed, &[Edit::set("/metadata/labels/applied", "3"), Edit::set("/metadata/labels/app", "x"), Edit::remove("/metadata/namespace")]),
+        ),
         apply("apply all, force", "fieldManager=one&force=true", with(seed, &[Edit::set("/metadata/labels/applied", "3")])),
         apply("apply all as two", "fieldManager=two&dryRun=All", with(seed, &[])),
         apply("apply less", "fieldManager=one&dryRun=All", with(seed, &[Edit::remove(format!("/{first}"))])),
@@ -315,7 +324,11 @@ fn update(p: &Paths) -> Vec<Request> {
         put("update of another name", "", &[Edit::set("/metadata/name", "other")]),
         put("update of another namespace", "", &[Edit::set("/metadata/namespace", "other")]),
         put("update without a name", "", &[Edit::remove("/metadata/name")]),
-        put("update of the creation time", "?dryRun=All", &[Edit::set("/metadata/creationTimestamp", "2020-01-01T00:00:00Z"), Edit::set("/metadata/generation", 77)]),
+        put(
+            "update of the creation time",
+            "?dryRun=All",
+            &[Edit::set("/metadata/creationTimestamp", "2020-01-01T00:00:00Z"), Edit::set("/metadata/generation", 77)],
+        ),
         put("update of the deletion time", "?dryRun=All", &[Edit::set("/metadata/deletionTimestamp", "2020-01-01T00:00:00Z")]),
         put("update without managedFields", "?dryRun=All", &[Edit::remove("/metadata/managedFields")]),
         put("update with empty managedFields", "?dryRun=All", &[Edit::set("/metadata/managedFields", json!([{}]))]),

@@ -31,7 +31,11 @@ pub fn prepare(client: &Client) -> anyhow::Result<()> {
     ensure(&mut connection, "/apis/scheduling.k8s.io/v1/priorityclasses", &json!({"metadata": {"name": "pc"}, "value": 5, "preemptionPolicy": "Never"}))?;
     // Where volumes come from by themselves there is a default class, which claims are given.
     connection.request("DELETE", "/apis/storage.k8s.io/v1/storageclasses/local-path", &["content-length: 0"], &[])?;
-    ensure(&mut connection, "/apis/node.k8s.io/v1/runtimeclasses", &json!({"metadata": {"name": "rc"}, "handler": "h", "overhead": {"podFixed": {"cpu": "1m"}}}))
+    ensure(
+        &mut connection,
+        "/apis/node.k8s.io/v1/runtimeclasses",
+        &json!({"metadata": {"name": "rc"}, "handler": "h", "overhead": {"podFixed": {"cpu": "1m"}}}),
+    )
 }
 
 fn ensure(connection: &mut Connection, path: &str, object: &Value) -> anyhow::Result<()> {

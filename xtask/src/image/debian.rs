@@ -6,8 +6,12 @@ use std::process::Command;
 
 /// Unpacks the packages with all that they depend on into `root`. Documentation is left out.
 pub fn root_of_packages(packages: &[&str], cache: &Path, root: &Path) -> anyhow::Result<()> {
-    let plan = output(Command::new("apt-get").args(["-s", "-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=1", "install", "--no-install-recommends"]).args(packages))
-        .context("resolve packages (has `apt-get update` run?)")?;
+    let plan = output(
+        Command::new("apt-get")
+            .args(["-s", "-o", "Dir::State::status=/dev/null", "-o", "Debug::NoLocking=1", "install", "--no-install-recommends"])
+            .args(packages),
+    )
+    .context("resolve packages (has `apt-get update` run?)")?;
     let wanted: Vec<String> = plan.lines().filter_map(|l| l.strip_prefix("Inst ")).filter_map(|l| l.split_whitespace().next().map(str::to_owned)).collect();
     if wanted.is_empty() {
         bail!("apt-get resolves nothing for {packages:?}");

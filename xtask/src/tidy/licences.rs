@@ -2,13 +2,28 @@
 
 use super::crates::Outside;
 
-const ALLOWED: [&str; 11] =
-    ["Apache-2.0", "Apache-2.0 WITH LLVM-exception", "MIT", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Zlib", "0BSD", "CC0-1.0", "Unicode-3.0", "CDLA-Permissive-2.0"];
+const ALLOWED: [&str; 11] = [
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "MIT",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "0BSD",
+    "CC0-1.0",
+    "Unicode-3.0",
+    "CDLA-Permissive-2.0",
+];
 
 pub fn finding(outside: &Outside) -> Option<String> {
     match &outside.license {
         Some(terms) if satisfied(terms) => None,
-        Some(terms) => Some(format!("{}: its licence {terms:?} is not permissive enough to be linked in: use another crate, or add the licence to {} with a reason", outside.name, file!())),
+        Some(terms) => Some(format!(
+            "{}: its licence {terms:?} is not permissive enough to be linked in: use another crate, or add the licence to {} with a reason",
+            outside.name,
+            file!()
+        )),
         None => Some(format!("{}: states no licence: use another crate", outside.name)),
     }
 }
@@ -61,7 +76,14 @@ mod tests {
 
     #[test]
     fn expressions() {
-        for good in ["MIT", "MIT/Apache-2.0", "MIT OR LGPL-2.1-or-later", "(MIT OR GPL-3.0) AND Unicode-3.0", "Apache-2.0 WITH LLVM-exception OR GPL-2.0", "Apache-2.0 AND ISC"] {
+        for good in [
+            "MIT",
+            "MIT/Apache-2.0",
+            "MIT OR LGPL-2.1-or-later",
+            "(MIT OR GPL-3.0) AND Unicode-3.0",
+            "Apache-2.0 WITH LLVM-exception OR GPL-2.0",
+            "Apache-2.0 AND ISC",
+        ] {
             assert!(satisfied(good), "{good}");
         }
         for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR ISC) AND AGPL-3.0", "MIT)", "MIT ISC"] {

@@ -1,5 +1,9 @@
 //! What changed between two states.
-use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{aligned, element_of, relation}};
+use crate::{
+    Element, FieldSet, Relation, Shape,
+    set::Node,
+    walk::{aligned, element_of, relation},
+};
 use skiff_json::Value;
 
 #[derive(Debug, Default, PartialEq)]

@@ -24,7 +24,13 @@ fn text(config: &Value) -> String {
         annotations.shift_remove(LAST_APPLIED);
     }
     // These stand nowhere but in strings.
-    let escaped = config.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
+    let escaped = config
+        .to_string()
+        .replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029");
     escaped + "\n"
 }
 
@@ -48,10 +54,12 @@ mod tests {
     #[test]
     fn the_annotation_follows_where_it_is() {
         let with = |last: &str| json!({"metadata": {"name": "x", "annotations": {LAST_APPLIED: last}}});
-        let config = json!({"kind": "K", "apiVersion": "v1", "data": {"b": "<", "a": "1"}, "metadata": {"name": "x", "annotations": {LAST_APPLIED: "old", "c": "d"}}});
+        let config =
+            json!({"kind": "K", "apiVersion": "v1", "data": {"b": "<", "a": "1"}, "metadata": {"name": "x", "annotations": {LAST_APPLIED: "old", "c": "d"}}});
         let mut object = with("{}");
         assert!(sync(&mut object, &config));
-        let now = "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"1\",\"b\":\"\\u003c\"},\"kind\":\"K\",\"metadata\":{\"annotations\":{\"c\":\"d\"},\"name\":\"x\"}}\n";
+        let now =
+            "{\"apiVersion\":\"v1\",\"data\":{\"a\":\"1\",\"b\":\"\\u003c\"},\"kind\":\"K\",\"metadata\":{\"annotations\":{\"c\":\"d\"},\"name\":\"x\"}}\n";
         assert_eq!(object, with(now));
         assert!(!sync(&mut object, &config), "it is there already");
         let mut without = json!({"metadata": {"name": "x"}});

@@ -154,7 +154,9 @@ impl Managed {
             let ((op_a, name_a, sub_a), (op_b, name_b, sub_b)) = (key(a), key(b));
             (op_a, time_a, name_a, version_a, sub_a).cmp(&(op_b, time_b, name_b, version_b, sub_b))
         });
-        let one = |(id, version, time, set): (&ManagerId, &String, &Option<String>, Result<&String, &FieldSet>)| write(id, version, time.as_deref(), set.map_or_else(&of_set, |text| of_text(text)));
+        let one = |(id, version, time, set): (&ManagerId, &String, &Option<String>, Result<&String, &FieldSet>)| {
+            write(id, version, time.as_deref(), set.map_or_else(&of_set, |text| of_text(text)))
+        };
         entries.into_iter().map(one).collect()
     }
 
@@ -163,8 +165,12 @@ impl Managed {
         if self.len() > MAX_UPDATERS {
             self.wake(Shape::Deduced, |_| true);
         }
-        let mut updaters: Vec<(Option<String>, ManagerId)> =
-            self.0.iter().filter(|(id, _)| id.operation == Operation::Update && id.subresource.is_empty()).map(|(id, e)| (e.time.clone(), id.clone())).collect();
+        let mut updaters: Vec<(Option<String>, ManagerId)> = self
+            .0
+            .iter()
+            .filter(|(id, _)| id.operation == Operation::Update && id.subresource.is_empty())
+            .map(|(id, e)| (e.time.clone(), id.clone()))
+            .collect();
         if updaters.len() <= MAX_UPDATERS {
             return;
         }

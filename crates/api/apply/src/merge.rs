@@ -1,5 +1,8 @@
 //! An applied configuration merged into the live object.
-use crate::{Element, Relation, Shape, walk::{aligned, element_of, relation}};
+use crate::{
+    Element, Relation, Shape,
+    walk::{aligned, element_of, relation},
+};
 use skiff_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 
@@ -36,9 +39,7 @@ fn merge_lists(live: &[Value], applied: &[Value], shape: Shape<'_>) -> Vec<Value
     if aligned(live, applied, shape) {
         return live.iter().zip(applied).map(|(l, a)| merge(l, a, shape.item())).collect();
     }
-    let keyed = |items: &[Value]| -> Vec<Element> {
-        items.iter().enumerate().map(|(i, v)| element_of(shape, v, i).unwrap_or(Element::Index(i))).collect()
-    };
+    let keyed = |items: &[Value]| -> Vec<Element> { items.iter().enumerate().map(|(i, v)| element_of(shape, v, i).unwrap_or(Element::Index(i))).collect() };
     let (live_keys, applied_keys) = (keyed(live), keyed(applied));
     if live_keys == applied_keys && live_keys.iter().collect::<HashSet<_>>().len() == live_keys.len() {
         return live.iter().zip(applied).map(|(l, a)| merge(l, a, shape.item())).collect();

@@ -1,7 +1,7 @@
 //! The field manager: what the registry calls around each write.
-use crate::updater::{self, Outcome, Scope};
 use crate::compare::compare;
 use crate::last_applied::{self, KUBECTL, LAST_APPLIED};
+use crate::updater::{self, Outcome, Scope};
 use crate::{Element, FieldSet, Managed, ManagerId, Operation, Shape, WalkError, conflict, managed::Entry, walk};
 use skiff_json::{Map, Value};
 use skiff_meta::Status;
@@ -76,7 +76,9 @@ impl<'a> Tracker<'a> {
     pub fn update(&self, old: &Value, new: &mut Value, manager: &str, now: &str) {
         let given = take(new);
         let live = old.pointer("/metadata/managedFields");
-        let reset = given.as_ref().is_some_and(|g| matches!(g.as_array().map(Vec::as_slice), Some([e]) if e.as_object().is_some_and(|m| m.is_empty())) || g.as_array().is_some_and(Vec::is_empty));
+        let reset = given.as_ref().is_some_and(|g| {
+            matches!(g.as_array().map(Vec::as_slice), Some([e]) if e.as_object().is_some_and(|m| m.is_empty())) || g.as_array().is_some_and(Vec::is_empty)
+        });
         let me = self.manager(manager, Operation::Update);
         let mut managed = match (&given, reset) {
             (_, true) => {

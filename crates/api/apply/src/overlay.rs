@@ -1,6 +1,10 @@
 //! A configuration laid over an object without managers, as a MutatingAdmissionPolicy does: what it sets is set, nothing
 //! is withdrawn and nobody owns anything.
-use crate::{Relation, Shape, merge::merge, walk::{relation, to_set}};
+use crate::{
+    Relation, Shape,
+    merge::merge,
+    walk::{relation, to_set},
+};
 use skiff_json::Value;
 
 /// The error says what in `config` does not fit. Atomic lists and maps may not be set: all of them that the
@@ -61,10 +65,16 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_told() {
         let command = json!({"spec": {"template": {"spec": {"containers": [{"name": "a", "command": ["x"]}]}}}});
-        assert_eq!(over(command), Err("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.template.spec.containers[0].command".into()));
+        assert_eq!(
+            over(command),
+            Err("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.template.spec.containers[0].command".into())
+        );
         let selector = json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}});
         assert_eq!(over(selector), Err("invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.selector".into()));
-        assert_eq!(over(json!({"spec": {"nothing": 1}})), Err("failed to convert patch object to typed object: .spec.nothing: field not declared in schema".into()));
+        assert_eq!(
+            over(json!({"spec": {"nothing": 1}})),
+            Err("failed to convert patch object to typed object: .spec.nothing: field not declared in schema".into())
+        );
         assert!(over(json!({"spec": {"template": {"spec": {"containers": [{"image": "y"}]}}}})).is_err());
     }
 }

@@ -1,5 +1,9 @@
 //! A value without the fields of a set.
-use crate::{Element, FieldSet, Relation, Shape, set::Node, walk::{element_of, relation}};
+use crate::{
+    Element, FieldSet, Relation, Shape,
+    set::Node,
+    walk::{element_of, relation},
+};
 use skiff_json::{Map, Value};
 
 /// Members go with all that is below them. A map or list of which nothing is left is null, not absent: who owns it keeps it.

@@ -62,7 +62,8 @@ mod tests {
     #[test]
     fn an_apply_of_a_scale_takes_the_replicas_from_the_object() {
         let owner = |name: &str, operation: &str, fields: Value| json!({"manager": name, "operation": operation, "apiVersion": "apps/v1", "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields});
-        let object = json!([owner("one", "Apply", json!({"f:spec": {"f:paused": {}, "f:replicas": {}}})), owner("two", "Update", json!({"f:spec": {"f:paused": {}}}))]);
+        let object =
+            json!([owner("one", "Apply", json!({"f:spec": {"f:paused": {}, "f:replicas": {}}})), owner("two", "Update", json!({"f:spec": {"f:paused": {}}}))]);
         let scale = managers_of_scale(Some(&object), "spec.replicas");
         assert_eq!(scale.len(), 1);
         assert_eq!(scale[0]["apiVersion"], "autoscaling/v1");
@@ -73,7 +74,11 @@ mod tests {
         assert!(tracker.apply(&live, &config, "three", false, "2026-01-01T00:00:01Z").is_err());
         let (new, _) = tracker.apply(&live, &config, "three", true, "2026-01-01T00:00:01Z").unwrap();
         let after = managers_of_scaled(Some(&object), new.pointer("/metadata/managedFields"), "spec.replicas", "apps/v1");
-        let show: Vec<String> = after.iter().map(|e| format!("{} {} {}", e["manager"].as_str().unwrap(), e["apiVersion"].as_str().unwrap(), e["fieldsV1"])).collect();
-        assert_eq!(show, [r#"three apps/v1 {"f:spec":{"f:replicas":{}}}"#, r#"one apps/v1 {"f:spec":{"f:paused":{}}}"#, r#"two apps/v1 {"f:spec":{"f:paused":{}}}"#]);
+        let show: Vec<String> =
+            after.iter().map(|e| format!("{} {} {}", e["manager"].as_str().unwrap(), e["apiVersion"].as_str().unwrap(), e["fieldsV1"])).collect();
+        assert_eq!(
+            show,
+            [r#"three apps/v1 {"f:spec":{"f:replicas":{}}}"#, r#"one apps/v1 {"f:spec":{"f:paused":{}}}"#, r#"two apps/v1 {"f:spec":{"f:paused":{}}}"#]
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! One apply or update played against all managers.
 use crate::compare::{Comparison, compare};
+use crate::managed::Asleep;
 use crate::merge::merge;
 use crate::remove::remove;
 use crate::walk::{WalkError, to_set};
-use crate::managed::Asleep;
 use crate::{Element, Entry, FieldSet, Managed, ManagerId, Shape};
 use skiff_json::Value;
 
@@ -21,7 +21,14 @@ pub(crate) enum Outcome {
 }
 
 /// Takes what `new` changed away from every other manager; with `force` off, what they own is a conflict.
-fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, force: bool) -> Result<Comparison, Vec<(ManagerId, Entry, FieldSet)>> {
+fn settle(
+    old: &Value,
+    new: &Value,
+    scope: Scope<'_>,
+    managed: &mut Managed,
+    me: &ManagerId,
+    force: bool,
+) -> Result<Comparison, Vec<(ManagerId, Entry, FieldSet)>> {
     let c = compare(old, new, scope.shape, scope.ignored);
     managed.wake_touched(scope.shape, [&c.modified, &c.added, &c.removed]);
     let others = || managed.0.iter().filter(|(id, _)| *id != me);
@@ -30,7 +37,11 @@ fn settle(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut Managed, me:
     }
     let changed = c.modified.union(&c.added);
     if !force {
-        let found: Vec<_> = others().map(|(id, e)| (id, e, e.set.intersection(&changed))).filter(|(_, _, s)| !s.is_empty()).map(|(id, e, s)| (id.clone(), e.clone(), s)).collect();
+        let found: Vec<_> = others()
+            .map(|(id, e)| (id, e, e.set.intersection(&changed)))
+            .filter(|(_, _, s)| !s.is_empty())
+            .map(|(id, e, s)| (id.clone(), e.clone(), s))
+            .collect();
         if !found.is_empty() {
             return Err(found);
         }
@@ -74,7 +85,16 @@ pub(crate) fn update(old: &Value, new: &Value, scope: Scope<'_>, managed: &mut M
 }
 
 /// `config` is applied by `me`: merged in, what `me` applied before and no longer does and nobody else owns goes.
-pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mut Managed, me: &ManagerId, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
+pub(crate) fn apply(
+    live: &Value,
+    config: &Value,
+    scope: Scope<'_>,
+    managed: &mut Managed,
+    me: &ManagerId,
+    api_version: &str,
+    force: bool,
+    now: &str,
+) -> Result<Outcome, WalkError> {
     let count = managed.len();
     let merged = merge(live, config, scope.shape);
     let all = to_set(config, scope.shape, true)?;
@@ -107,7 +127,9 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
     }
     let changed = !c.is_same() || managed.len() != count || managed.0.get(me) != before.as_ref();
     // An apply that leaves the object as it is has no time, though it may own more now.
-    if !c.is_same() && let Some(e) = managed.0.get_mut(me) {
+    if !c.is_same()
+        && let Some(e) = managed.0.get_mut(me)
+    {
         e.time = Some(now.to_owned());
     }
     Ok(Outcome::Merged { object: merged, changed })
@@ -115,7 +137,16 @@ pub(crate) fn apply(live: &Value, config: &Value, scope: Scope<'_>, managed: &mu
 
 /// The same fields as the last time are applied, which nothing is withdrawn of: the applier's entry need not be read.
 #[expect(clippy::too_many_arguments, reason = "what an apply is made of, and its entry")]
-fn as_before(live: &Value, merged: Value, scope: Scope<'_>, managed: &mut Managed, mine: Asleep, api_version: &str, force: bool, now: &str) -> Result<Outcome, WalkError> {
+fn as_before(
+    live: &Value,
+    merged: Value,
+    scope: Scope<'_>,
+    managed: &mut Managed,
+    mine: Asleep,
+    api_version: &str,
+    force: bool,
+    now: &str,
+) -> Result<Outcome, WalkError> {
     let (count, mut mine) = (managed.len(), mine);
     let c = match settle(live, &merged, scope, managed, &mine.id, force) {
         Ok(c) => c,

@@ -82,7 +82,9 @@ fn conform(shape: Shape<'_>, v: &Value, path: &mut Vec<Element>) -> Result<(), W
     let wrong = |path: &[Element], why: String| Err(WalkError { path: crate::Path(path.to_vec()).to_string(), why });
     match (ty.kind, v) {
         (_, Value::Null) => Ok(()),
-        (Kind::List(item), Value::Array(items)) => items.iter().enumerate().try_for_each(|(i, v)| within(path, Element::Index(i), |path| conform(Shape::Inner(item), v, path))),
+        (Kind::List(item), Value::Array(items)) => {
+            items.iter().enumerate().try_for_each(|(i, v)| within(path, Element::Index(i), |path| conform(Shape::Inner(item), v, path)))
+        }
         (Kind::Ref(t), Value::Object(m)) => m.iter().try_for_each(|(k, v)| match t.field(k) {
             Some(f) => within(path, Element::field(k), |path| conform(Shape::Field(f), v, path)),
             None => Ok(()),
@@ -91,7 +93,9 @@ fn conform(shape: Shape<'_>, v: &Value, path: &mut Vec<Element>) -> Result<(), W
         (Kind::Ref(_) | Kind::Map(_), v) if !v.is_object() => wrong(path, format!("expected map, got &{{{}}}", printed(v))),
         (Kind::Bool, v) if !v.is_boolean() => wrong(path, format!("expected boolean, got &{{{}}}", printed(v))),
         (Kind::Int32 | Kind::Int64 | Kind::Float64, v) if !v.is_number() => wrong(path, format!("expected numeric (int or float), got {}", go_type(v))),
-        (Kind::Time | Kind::MicroTime | Kind::Quantity | Kind::IntOrString, Value::Array(_) | Value::Object(_)) => wrong(path, format!("expected any scalar, got &{{{}}}", printed(v))),
+        (Kind::Time | Kind::MicroTime | Kind::Quantity | Kind::IntOrString, Value::Array(_) | Value::Object(_)) => {
+            wrong(path, format!("expected any scalar, got &{{{}}}", printed(v)))
+        }
         (Kind::String, v) if !v.is_string() => wrong(path, format!("expected string, got &value.valueUnstructured{{Value:{}}}", written(v))),
         _ => Ok(()),
     }
@@ -124,7 +128,10 @@ fn written(v: &Value) -> String {
         Value::Array(items) => format!("[]interface {{}}{{{}}}", joined(items.iter().map(written).collect())),
         Value::Object(m) => {
             let sorted: std::collections::BTreeMap<_, _> = m.iter().collect();
-            format!("map[string]interface {{}}{{{}}}", joined(sorted.into_iter().map(|(k, v)| format!("{}:{}", skiff_meta::go::quote(k), written(v))).collect()))
+            format!(
+                "map[string]interface {{}}{{{}}}",
+                joined(sorted.into_iter().map(|(k, v)| format!("{}:{}", skiff_meta::go::quote(k), written(v))).collect())
+            )
         }
         other => other.to_string(),
     }

@@ -282,7 +282,8 @@ mod tests {
     use super::*;
     #[test]
     fn fields_v1_round_trips() {
-        let text = r#"{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}},"f:x":{"v:\"y\"":{}}}}"#;
+        let text =
+            r#"{"f:metadata":{"f:labels":{".":{},"f:a":{}}},"f:spec":{"f:containers":{"k:{\"name\":\"a\"}":{".":{},"f:image":{}}},"f:x":{"v:\"y\"":{}}}}"#;
         let v: Value = skiff_json::from_str(text).unwrap();
         assert_eq!(FieldSet::from_fields_v1(&v).unwrap().to_fields_v1().to_string(), text);
         assert!(FieldSet::from_fields_v1(&skiff_json::json!({"x": {}})).is_none());

@@ -9,7 +9,10 @@ pub(crate) static EVALUATED: LazyLock<Histogram> = LazyLock::new(|| Histogram::n
 
 /// What CEL took, for `/metrics`.
 pub fn metrics(out: &mut Exposition) {
-    for (name, help, h) in [("apiserver_cel_compilation_duration_seconds", "Time of compiling an expression", &COMPILED), ("apiserver_cel_evaluation_duration_seconds", "Time of evaluating an expression", &EVALUATED)] {
+    for (name, help, h) in [
+        ("apiserver_cel_compilation_duration_seconds", "Time of compiling an expression", &COMPILED),
+        ("apiserver_cel_evaluation_duration_seconds", "Time of evaluating an expression", &EVALUATED),
+    ] {
         out.family(name, "histogram", help);
         out.histogram(name, &[], h);
     }

@@ -7,7 +7,10 @@ use kube_cel::{
         common::ast::{CallExpr, ComprehensionExpr, Expr, SelectExpr, operators as op},
     },
 };
-use std::{collections::HashMap, sync::{Arc, LazyLock}};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 /// What names mean. Asked for a variable only when it is used.
 pub trait Scope {

@@ -1,5 +1,8 @@
 //! Operators on values.
-use crate::{EvalError, Value, value::{self, optional}};
+use crate::{
+    EvalError, Value,
+    value::{self, optional},
+};
 use std::{cmp::Ordering, sync::Arc};
 
 /// Equality over all types: numbers by value, everything else within its type; other pairs are unequal.

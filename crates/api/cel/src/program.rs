@@ -39,7 +39,10 @@ impl Program {
 
     fn parsed(source: &str) -> Result<Self, CompileError> {
         if source.chars().count() > LENGTH {
-            return Err(CompileError(format!("ERROR: <input>:-1:0: expression code point size exceeds limit: size: {}, limit {LENGTH}", source.chars().count())));
+            return Err(CompileError(format!(
+                "ERROR: <input>:-1:0: expression code point size exceeds limit: size: {}, limit {LENGTH}",
+                source.chars().count()
+            )));
         }
         let text = source.to_owned();
         let parser = thread::Builder::new().name("cel".into()).stack_size(STACK).spawn(move || parse(&text));
@@ -145,7 +148,10 @@ fn objects(e: &IdedExpr) -> Result<(), String> {
                 if let Expr::Struct(inner) = &item.expr
                     && inner.type_name != expected
                 {
-                    return Err(format!("unexpected type name {:?}, expected {expected:?}, which matches field name path from root Object type", inner.type_name));
+                    return Err(format!(
+                        "unexpected type name {:?}, expected {expected:?}, which matches field name path from root Object type",
+                        inner.type_name
+                    ));
                 }
             }
         }

@@ -1,6 +1,9 @@
 //! Values of types that only functions make.
 use crate::{Budget, Program, Value, Variables};
-use std::{collections::HashMap, sync::{Arc, LazyLock}};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
 
 fn made(by: &Result<Program, crate::CompileError>, text: &str) -> Option<Value> {
     let scope = Variables(HashMap::from([("text".to_owned(), Value::String(Arc::new(text.to_owned())))]));

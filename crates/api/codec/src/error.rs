@@ -36,10 +36,7 @@ impl DecodeError {
             Self::Value(text) => {
                 format!("{kind} in version {version:?} cannot be handled as a {expected}: {text}")
             }
-            other => format!(
-                "the object provided is unrecognized (must be of type {expected}): {other} ({})",
-                summary(body)
-            ),
+            other => format!("the object provided is unrecognized (must be of type {expected}): {other} ({})", summary(body)),
         }
     }
 }

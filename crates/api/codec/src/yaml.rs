@@ -5,8 +5,8 @@
 mod emit;
 mod json;
 
-use skiff_json::Value;
 use serde_saphyr::options;
+use skiff_json::Value;
 
 use crate::error::DecodeError;
 use crate::json::decode::go_float;
@@ -65,10 +65,7 @@ fn read(bytes: &[u8]) -> Result<(Value, Vec<String>), DecodeError> {
     Ok((value, duplicates(bytes)))
 }
 
-fn parse(
-    bytes: &[u8],
-    duplicate_keys: serde_saphyr::DuplicateKeyPolicy,
-) -> Result<Value, serde_saphyr::Error> {
+fn parse(bytes: &[u8], duplicate_keys: serde_saphyr::DuplicateKeyPolicy) -> Result<Value, serde_saphyr::Error> {
     let options = options! {
         duplicate_keys: duplicate_keys,
         legacy_octal_numbers: true,
@@ -79,8 +76,7 @@ fn parse(
     match serde_saphyr::from_slice_with_options(bytes, options.clone()) {
         // Of several documents the first one counts.
         Err(error) if matches!(error.without_snippet(), serde_saphyr::Error::MultipleDocuments { .. }) => {
-            let documents: Vec<Value> =
-                serde_saphyr::from_slice_multiple_with_options(bytes, options)?;
+            let documents: Vec<Value> = serde_saphyr::from_slice_multiple_with_options(bytes, options)?;
             Ok(documents.into_iter().next().unwrap_or(Value::Null))
         }
         other => other,

@@ -4,17 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use skiff_codec::{Decoded, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf, settle, type_meta, yaml_to_json};
 use skiff_json::Value;
-use skiff_codec::{
-    Decoded, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf, settle,
-    type_meta, yaml_to_json,
-};
 use skiff_schema::{Type, by_gvk};
 
 fn golden_folder() -> Option<PathBuf> {
-    let cache = std::env::var_os("GOMODCACHE").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join("go/pkg/mod"))
-    })?;
+    let cache = std::env::var_os("GOMODCACHE").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join("go/pkg/mod")))?;
     let folder = cache.join("k8s.io/api@v0.37.2/testdata/HEAD");
     if folder.is_dir() {
         return Some(folder);
@@ -83,9 +78,7 @@ fn differences(name: &str, got: &Value, want: &Value) -> Option<String> {
                     walk(&format!("{path}.{key}"), g, w)
                 })
             }
-            (Value::Array(g), Value::Array(w)) if g.len() == w.len() => {
-                g.iter().zip(w).enumerate().find_map(|(i, (g, w))| walk(&format!("{path}[{i}]"), g, w))
-            }
+            (Value::Array(g), Value::Array(w)) if g.len() == w.len() => g.iter().zip(w).enumerate().find_map(|(i, (g, w))| walk(&format!("{path}[{i}]"), g, w)),
             _ if got == want => None,
             _ => Some(format!("{path}: got {got}, want {want}")),
         }
@@ -124,11 +117,7 @@ fn protobuf_reads_as_the_same_object() {
             continue;
         };
         match decode_protobuf(&bytes, None) {
-            Ok(read) => failures.extend(differences(
-                &golden.name,
-                &read.object,
-                &golden.decoded.object,
-            )),
+            Ok(read) => failures.extend(differences(&golden.name, &read.object, &golden.decoded.object)),
             Err(error) => failures.push(format!("{}: {error}", golden.name)),
         }
     }
@@ -141,14 +130,9 @@ fn protobuf_that_we_write_reads_back() {
     for golden in goldens() {
         let json = encode_json(golden.ty, &golden.decoded.object);
         let meta = type_meta(&json).expect("read the type");
-        let written = encode_protobuf(golden.ty, &meta.api_version, &meta.kind, &json)
-            .and_then(|bytes| decode_protobuf(&bytes, None));
+        let written = encode_protobuf(golden.ty, &meta.api_version, &meta.kind, &json).and_then(|bytes| decode_protobuf(&bytes, None));
         match written {
-            Ok(read) => failures.extend(differences(
-                &golden.name,
-                &read.object,
-                &golden.decoded.object,
-            )),
+            Ok(read) => failures.extend(differences(&golden.name, &read.object, &golden.decoded.object)),
             Err(error) => failures.push(format!("{}: {error}", golden.name)),
         }
     }
@@ -166,11 +150,7 @@ fn yaml_reads_as_the_same_object() {
         };
         let read = yaml_to_json(&yaml).and_then(|(json, _)| decode_json(golden.ty, &json));
         match read {
-            Ok(read) => failures.extend(differences(
-                &golden.name,
-                &read.object,
-                &golden.decoded.object,
-            )),
+            Ok(read) => failures.extend(differences(&golden.name, &read.object, &golden.decoded.object)),
             Err(error) => failures.push(format!("{}: {error}", golden.name)),
         }
     }
@@ -223,7 +203,20 @@ fn settles_like_decoding(name: &str, ty: &'static Type, v: &Value) -> bool {
 
 #[test]
 fn values_are_settled_where_they_stand() {
-    let odd = [Value::Null, "".into(), 0.into(), false.into(), skiff_json::json!([]), skiff_json::json!({}), "x".into(), 1.5.into(), skiff_json::json!({"z": null, "a": 1}), skiff_json::json!([null]), u64::MAX.into(), 2.0.into()];
+    let odd = [
+        Value::Null,
+        "".into(),
+        0.into(),
+        false.into(),
+        skiff_json::json!([]),
+        skiff_json::json!({}),
+        "x".into(),
+        1.5.into(),
+        skiff_json::json!({"z": null, "a": 1}),
+        skiff_json::json!([null]),
+        u64::MAX.into(),
+        2.0.into(),
+    ];
     let mut done = 0;
     let all = goldens();
     for g in &all {

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use skiff_codec::{
-    decode_custom_json, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf,
-    json_to_yaml, split_frames, type_meta, yaml_to_json, yaml_to_value,
+    decode_custom_json, decode_json, decode_protobuf, decode_value, encode_json, encode_protobuf, json_to_yaml, split_frames, type_meta, yaml_to_json,
+    yaml_to_value,
 };
 use skiff_schema::{Type, by_gvk};
 

@@ -18,9 +18,9 @@ mod value;
 pub use access::Index;
 pub use map::{Entry, Map};
 pub use serde_json::{
-    value::{RawValue, to_raw_value},
     Deserializer, Error, Number, Result, Serializer, from_reader, from_slice, from_str, to_string, to_string_pretty, to_vec, to_vec_pretty, to_writer,
     to_writer_pretty,
+    value::{RawValue, to_raw_value},
 };
 pub use smol_str::SmolStr as Key;
 pub use value::Value;

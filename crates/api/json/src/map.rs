@@ -133,7 +133,9 @@ impl Map {
             if let Some(entry) = index.entry(name, at) {
                 entry.remove();
             }
-            if at != last && let Some(mut entry) = index.entry(&self.members[last].0, last) {
+            if at != last
+                && let Some(mut entry) = index.entry(&self.members[last].0, last)
+            {
                 *entry.get_mut() = at;
             }
         }

@@ -192,7 +192,8 @@ mod tests {
     #[test]
     fn pointers() {
         let v = json!({"a": [{"b/c": 1}, 2], "m~n": 3});
-        for (pointer, want) in [("/a/0/b~1c", Some(json!(1))), ("/a/1", Some(json!(2))), ("/a/01", None), ("/m~0n", Some(json!(3))), ("a", None), ("/x", None)] {
+        for (pointer, want) in [("/a/0/b~1c", Some(json!(1))), ("/a/1", Some(json!(2))), ("/a/01", None), ("/m~0n", Some(json!(3))), ("a", None), ("/x", None)]
+        {
             assert_eq!(v.pointer(pointer), want.as_ref(), "{pointer}");
         }
         assert_eq!(v.pointer(""), Some(&v));

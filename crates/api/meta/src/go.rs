@@ -47,8 +47,7 @@ pub fn parse_duration(text: &str) -> Result<i64, String> {
             return Err(format!("time: missing unit in duration {text:?}"));
         }
         let found = UNITS.iter().find(|(name, _)| *name == unit);
-        let (_, scale) = found
-            .ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
+        let (_, scale) = found.ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
         total += part(number, *scale).ok_or_else(invalid)?;
         if total > i128::from(i64::MAX) {
             return Err(invalid());
@@ -142,15 +141,7 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (input, want) in [
-            ("1h", "1h0m0s"),
-            ("90s", "1m30s"),
-            ("1.5s", "1.5s"),
-            ("100ms", "100ms"),
-            ("-2m", "-2m0s"),
-            ("0", "0s"),
-            ("1500us", "1.5ms"),
-        ] {
+        for (input, want) in [("1h", "1h0m0s"), ("90s", "1m30s"), ("1.5s", "1.5s"), ("100ms", "100ms"), ("-2m", "-2m0s"), ("0", "0s"), ("1500us", "1.5ms")] {
             assert_eq!(parse_duration(input).map(format_duration).as_deref(), Ok(want));
         }
         assert_eq!(parse_duration("1"), Err(r#"time: missing unit in duration "1""#.to_owned()));

@@ -109,4 +109,3 @@ pub fn version_priority(version: &str) -> (u8, u32, u32) {
         _ => (0, 0, 0),
     }
 }
-

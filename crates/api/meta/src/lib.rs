@@ -19,7 +19,7 @@ pub mod value;
 pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResource, version_priority};
 pub use head::{Head, OwnerRef};
 pub use managed::{bare_metadata, distrust, folded, type_of, unfold, unmanaged};
-pub use name::{NameError, generate_name, is_dns1123_label, is_dns1123_subdomain, is_dns1035_label, is_qualified_name, is_label_value};
+pub use name::{NameError, generate_name, is_dns1035_label, is_dns1123_label, is_dns1123_subdomain, is_label_value, is_qualified_name};
 pub use quantity::{Quantity, QuantityError};
 pub use revision::{Revision, Uid};
 pub use selector::{FieldSelector, LabelSelector, Requirement, SelectorError, SetOp};

@@ -224,7 +224,10 @@ mod tests {
             (FULL, r#"{"kind":"K","metadata":{"name":"a","generation":7,"annotations":{"managedFields":"[x]","b":"\"},{"}},"spec":{"x":"]"}}"#),
             (r#"{"metadata":{"managedFields":[],"name":"a"}}"#, r#"{"metadata":{"name":"a"}}"#),
             (r#"{"metadata":{"managedFields":[{}]}}"#, r#"{"metadata":{}}"#),
-            (r#" { "a" : [ 1 , true ] , "metadata" : { "managedFields" : [ { } ] , "name" : "a" } }"#, r#" { "a" : [ 1 , true ] , "metadata" : { "name" : "a" } }"#),
+            (
+                r#" { "a" : [ 1 , true ] , "metadata" : { "managedFields" : [ { } ] , "name" : "a" } }"#,
+                r#" { "a" : [ 1 , true ] , "metadata" : { "name" : "a" } }"#,
+            ),
         ];
         for (json, wanted) in cases {
             assert_eq!(std::str::from_utf8(&unmanaged(json.as_bytes())).unwrap(), wanted);
@@ -234,7 +237,21 @@ mod tests {
     fn what_has_none_stays() {
         let spec = r#"{"metadata":{"name":"a"},"spec":{"metadata":{"managedFields":[1]},"managedFields":[2]}}"#;
         let cut = r#"{"metadata":{"managedFields":[{"a":"#;
-        for json in [spec, cut, r#"{"metadata":{"managedFields":null}}"#, r#"{"metadata":[]}"#, r#"{"managedFields":[1]}"#, "", "{", "{}", "[1]", "}", r#"{"a"#, r#"{"a\"#, r#"{"a":1"#] {
+        for json in [
+            spec,
+            cut,
+            r#"{"metadata":{"managedFields":null}}"#,
+            r#"{"metadata":[]}"#,
+            r#"{"managedFields":[1]}"#,
+            "",
+            "{",
+            "{}",
+            "[1]",
+            "}",
+            r#"{"a"#,
+            r#"{"a\"#,
+            r#"{"a":1"#,
+        ] {
             assert_eq!(&*unmanaged(json.as_bytes()), json.as_bytes());
         }
     }

@@ -1,6 +1,11 @@
 //! Quantities: exact amounts with SI suffixes, written canonically as upstream's resource.Quantity writes them.
 //! <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>
-use std::{cmp::Ordering, fmt, ops::{Add, Sub}, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    ops::{Add, Sub},
+    str::FromStr,
+};
 use thiserror::Error;
 
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -228,8 +233,26 @@ mod tests {
     #[test]
     fn canonical_forms() {
         for (input, want) in [
-            ("0.5", "500m"), ("1024Mi", "1Gi"), ("1000", "1k"), ("1024", "1024"), ("100m", "100m"), ("1.5Gi", "1536Mi"), ("0.5Ki", "512"), ("1500Ki", "1500Ki"),
-            ("12e6", "12e6"), ("1E3", "1e3"), ("1E", "1E"), ("0", "0"), ("-5m", "-5m"), ("0.0000000001", "1n"), ("2.", "2"), (".5", "500m"), ("0Ki", "0"), ("10", "10"), ("1e3", "1e3"), ("1000m", "1"),
+            ("0.5", "500m"),
+            ("1024Mi", "1Gi"),
+            ("1000", "1k"),
+            ("1024", "1024"),
+            ("100m", "100m"),
+            ("1.5Gi", "1536Mi"),
+            ("0.5Ki", "512"),
+            ("1500Ki", "1500Ki"),
+            ("12e6", "12e6"),
+            ("1E3", "1e3"),
+            ("1E", "1E"),
+            ("0", "0"),
+            ("-5m", "-5m"),
+            ("0.0000000001", "1n"),
+            ("2.", "2"),
+            (".5", "500m"),
+            ("0Ki", "0"),
+            ("10", "10"),
+            ("1e3", "1e3"),
+            ("1000m", "1"),
             ("9223372036854775807", "9223372036854775807"),
         ] {
             assert_eq!(input.parse::<Quantity>().map(|q| q.to_string()), Ok(want.to_owned()), "{input}");

@@ -136,7 +136,11 @@ impl<'a> Parser<'a> {
         let n = match self.rest.chars().next() {
             None => 0,
             Some(c) if special(c) => {
-                if self.rest.starts_with("==") || self.rest.starts_with("!=") { 2 } else { 1 }
+                if self.rest.starts_with("==") || self.rest.starts_with("!=") {
+                    2
+                } else {
+                    1
+                }
             }
             Some(_) => self.rest.find(|c: char| special(c) || c.is_whitespace()).unwrap_or(self.rest.len()),
         };
@@ -171,7 +175,8 @@ impl<'a> Parser<'a> {
             let expected = if negated { "identifier" } else { "!, identifier, or 'end of string'" };
             return Err(SelectorError(format!("found '{key}', expected: {expected}")));
         }
-        crate::is_qualified_name(key).map_err(|e| SelectorError(format!("key: Invalid value: {key:?}: {}", e.iter().map(|e| e.0.as_str()).collect::<Vec<_>>().join("; "))))?;
+        crate::is_qualified_name(key)
+            .map_err(|e| SelectorError(format!("key: Invalid value: {key:?}: {}", e.iter().map(|e| e.0.as_str()).collect::<Vec<_>>().join("; "))))?;
         let key = key.to_owned();
         if negated {
             return Ok(Requirement { key, op: SetOp::DoesNotExist, values: vec![] });
@@ -326,8 +331,16 @@ mod tests {
     #[test]
     fn label_selectors() {
         for (sel, ls, want) in [
-            ("", "a=b", true), ("a=b", "a=b", true), ("a==b,c", "a=b", false), ("a!=b", "", true), ("a in (x, b)", "a=b", true),
-            ("a notin (b)", "a=b", false), ("!a", "a=b", false), ("n>1", "n=2", true), ("n<1", "n=2", false), ("a=", "a=", true),
+            ("", "a=b", true),
+            ("a=b", "a=b", true),
+            ("a==b,c", "a=b", false),
+            ("a!=b", "", true),
+            ("a in (x, b)", "a=b", true),
+            ("a notin (b)", "a=b", false),
+            ("!a", "a=b", false),
+            ("n>1", "n=2", true),
+            ("n<1", "n=2", false),
+            ("a=", "a=", true),
         ] {
             assert_eq!(LabelSelector::parse(sel).unwrap().matches(&labels(ls)), want, "{sel} on {ls}");
         }

@@ -106,7 +106,17 @@ pub struct Status {
 
 impl Status {
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { success: false, message: message.into(), reason, code: reason.code(), details: None, continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
+        Self {
+            success: false,
+            message: message.into(),
+            reason,
+            code: reason.code(),
+            details: None,
+            continue_token: None,
+            foreign_reason: None,
+            warnings: Vec::new(),
+            unauthorized: false,
+        }
     }
     /// With what was to be told before it failed, in front.
     pub fn warned(mut self, warnings: &[String]) -> Self {
@@ -120,7 +130,17 @@ impl Status {
     /// What DELETE answers when the object is gone: a success that carries the uid.
     pub fn deleted(r: &GroupResource, name: &str, uid: &str) -> Self {
         let details = StatusDetails { name: name.into(), group: r.group.to_string(), kind: r.resource.to_string(), uid: uid.into(), ..Default::default() };
-        Self { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: Some(Box::new(details)), continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
+        Self {
+            success: true,
+            message: String::new(),
+            reason: Reason::Unknown,
+            code: 200,
+            details: Some(Box::new(details)),
+            continue_token: None,
+            foreign_reason: None,
+            warnings: Vec::new(),
+            unauthorized: false,
+        }
     }
     pub fn not_found(r: &GroupResource, name: &str) -> Self {
         Self::about(Reason::NotFound, r, name, format!("{r} {name:?} not found"))
@@ -260,7 +280,12 @@ mod tests {
     fn texts_are_upstreams() {
         let pods = GroupResource::new("", "pods");
         assert_eq!(Status::not_found(&pods, "a").message, "pods \"a\" not found");
-        let s = Status::invalid("apps", "Deployment", "x", vec![Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: "spec.selector".into() }]);
+        let s = Status::invalid(
+            "apps",
+            "Deployment",
+            "x",
+            vec![Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field: "spec.selector".into() }],
+        );
         assert_eq!(s.message, "Deployment.apps \"x\" is invalid: spec.selector: Required value");
         assert_eq!(Status::from_json(422, &s.to_json()), s);
         let foreign = Status { foreign_reason: Some("Teapot".into()), ..Status::plain(418, "short and stout") };

@@ -14,7 +14,12 @@ pub fn json_patch(target: &Value, patch: &[u8]) -> Result<Value, PatchError> {
     let operations = match skiff_json::from_slice::<Value>(patch).map_err(|_| PatchError::Malformed("invalid JSON patch".into()))? {
         Value::Array(list) => list,
         Value::Null => Vec::new(),
-        other => return Err(PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp", json_type(&other)))),
+        other => {
+            return Err(PatchError::Malformed(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go value of type []handlers.jsonPatchOp",
+                json_type(&other)
+            )));
+        }
     };
     if operations.len() > MAX_OPERATIONS {
         return Err(PatchError::TooMany { max: MAX_OPERATIONS, got: operations.len() });
@@ -55,12 +60,20 @@ impl Operation {
         let mut fields = match v {
             Value::Object(fields) => fields,
             Value::Null => Map::new(),
-            other => return Err(PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp", json_type(&other)))),
+            other => {
+                return Err(PatchError::Malformed(format!(
+                    "error decoding patch: json: cannot unmarshal {} into Go value of type handlers.jsonPatchOp",
+                    json_type(&other)
+                )));
+            }
         };
         let mut text = |key: &str| match fields.remove(key) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(s)) => Ok(Some(s)),
-            Some(other) => Err(PatchError::Malformed(format!("error decoding patch: json: cannot unmarshal {} into Go struct field jsonPatchOp.{key} of type string", json_type(&other)))),
+            Some(other) => Err(PatchError::Malformed(format!(
+                "error decoding patch: json: cannot unmarshal {} into Go struct field jsonPatchOp.{key} of type string",
+                json_type(&other)
+            ))),
         };
         let (op, path, from) = (text("op")?, text("path")?, text("from")?);
         Ok(Self { op, path, from, value: fields.remove("value") })
@@ -116,7 +129,8 @@ impl Operation {
         let (parent, key) = find(doc, from).ok_or_else(|| unfit(format!("move operation does not apply: doc is missing from path: {from}: {MISSING}")))?;
         let value = remove(parent, &key).map_err(|why| unfit(format!("error in move for path: '{key}': {why}")))?;
         let path = self.path("move operation failed to decode path: operation missing path field")?;
-        let (parent, key) = find(doc, path).ok_or_else(|| unfit(format!("move operation does not apply: doc is missing destination path: {path}: {MISSING}")))?;
+        let (parent, key) =
+            find(doc, path).ok_or_else(|| unfit(format!("move operation does not apply: doc is missing destination path: {path}: {MISSING}")))?;
         add(parent, &key, value).map_err(|why| unfit(format!("error in move for path: '{path}': {why}")))
     }
     fn copy(self, doc: &mut Value, copied: &mut usize) -> Result<(), PatchError> {
@@ -124,7 +138,8 @@ impl Operation {
         let (parent, key) = find(doc, from).ok_or_else(|| unfit(format!("copy operation does not apply: doc is missing from path: {from}: {MISSING}")))?;
         let value = get(parent, &key).map_err(|why| unfit(format!("error in copy for from: '{from}': {why}")))?.cloned();
         let path = self.path("copy operation failed to decode path")?;
-        let (parent, key) = find(doc, path).ok_or_else(|| unfit(format!("copy operation does not apply: doc is missing destination path: {path}: {MISSING}")))?;
+        let (parent, key) =
+            find(doc, path).ok_or_else(|| unfit(format!("copy operation does not apply: doc is missing destination path: {path}: {MISSING}")))?;
         *copied += value.as_ref().map_or(0, |v| v.to_string().len());
         if *copied > MAX_COPIED {
             return Err(unfit(format!("Unable to complete the copy, the accumulated size increase of copy is {copied}, exceeding the limit {MAX_COPIED}")));
@@ -222,7 +237,10 @@ mod tests {
 
     #[test]
     fn operations() {
-        assert_eq!(run(json!([{"op": "test", "path": "/metadata/finalizers", "value": null}, {"op": "add", "path": "/l/-", "value": 3}])).unwrap()["l"], json!([1, 2, 3]));
+        assert_eq!(
+            run(json!([{"op": "test", "path": "/metadata/finalizers", "value": null}, {"op": "add", "path": "/l/-", "value": 3}])).unwrap()["l"],
+            json!([1, 2, 3])
+        );
         assert_eq!(run(json!([{"op": "add", "path": "/l/0", "value": 0}, {"op": "remove", "path": "/l/-1"}])).unwrap()["l"], json!([0, 1]));
         assert_eq!(run(json!([{"op": "move", "from": "/a~1b/~0", "path": "/l/2"}])).unwrap()["l"], json!([1, 2, 1]));
         assert_eq!(run(json!([{"op": "replace", "path": "/l/1", "value": 9}, {"op": "copy", "from": "/l/1", "path": "/x"}])).unwrap()["x"], json!(9));
@@ -247,7 +265,10 @@ mod tests {
         assert_eq!(unfit(json!([{"op": "remove", "path": "/x"}])), "error in remove for path: '/x': Unable to remove nonexistent key: x: missing value");
         assert_eq!(unfit(json!([{"op": "add", "path": "/x/y", "value": 1}])), "add operation does not apply: doc is missing path: \"/x/y\": missing value");
         assert_eq!(unfit(json!([{"op": "add", "path": "x", "value": 1}])), "add operation does not apply: doc is missing path: \"x\": missing value");
-        assert_eq!(unfit(json!([{"op": "add", "path": "/l/7", "value": 1}])), "error in add for path: '/l/7': Unable to access invalid index: 7: invalid index referenced");
+        assert_eq!(
+            unfit(json!([{"op": "add", "path": "/l/7", "value": 1}])),
+            "error in add for path: '/l/7': Unable to access invalid index: 7: invalid index referenced"
+        );
         assert_eq!(unfit(json!([{"op": "remove", "path": "/l/x"}])), "error in remove for path: '/l/x': strconv.Atoi: parsing \"x\": invalid syntax");
         assert_eq!(unfit(json!([{"op": "replace", "path": "/l/5", "value": 1}])), "replace operation does not apply: doc is missing key: /l/5: missing value");
         assert_eq!(unfit(json!([{"op": "burn", "path": "/l"}])), "Unexpected kind: burn");

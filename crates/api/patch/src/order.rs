@@ -27,7 +27,12 @@ pub(crate) fn merge_ordered(old: Option<&Value>, patch: Option<&Value>, order: &
 
 fn misordered(patch: &[Value], order: &[Value]) -> PatchError {
     let list = |items: &[Value]| strategic::shown(&Value::Array(items.to_vec()));
-    PatchError::Malformed(format!("The order in patch list:\n{}\n doesn't match {} list:\n{}\n", list(patch), strategic::SET_ORDER.trim_end_matches('/'), list(order)))
+    PatchError::Malformed(format!(
+        "The order in patch list:\n{}\n doesn't match {} list:\n{}\n",
+        list(patch),
+        strategic::SET_ORDER.trim_end_matches('/'),
+        list(order)
+    ))
 }
 
 /// The patch's items must stand in the order that it declares.
@@ -92,7 +97,10 @@ mod tests {
         assert_eq!(names(&got), ["b"]);
         let got = patched(pod.clone(), json!({"spec": {"containers": [{"$patch": "replace"}, {"name": "z"}]}}));
         assert_eq!(names(&got), ["z"]);
-        let got = patched(pod, json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}, {"name": "c"}], "containers": [{"name": "c", "image": "4"}]}}));
+        let got = patched(
+            pod,
+            json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}, {"name": "c"}], "containers": [{"name": "c", "image": "4"}]}}),
+        );
         assert_eq!(names(&got), ["b", "a", "c"]);
     }
     #[test]

@@ -128,7 +128,8 @@ fn merge_field(out: &mut Map, key: &str, value: &Value, facts: Facts) -> Result<
 /// `$retainKeys`: only these keys of the target stay.
 fn retain_keys(out: &mut Map, patch: &Map) -> Result<(), PatchError> {
     let Some(keep) = patch.get(RETAIN_KEYS) else { return Ok(()) };
-    let keep: Vec<&str> = keep.as_array().ok_or_else(|| PatchError::Malformed("invalid patch format of retainKeys".into()))?.iter().filter_map(Value::as_str).collect();
+    let keep: Vec<&str> =
+        keep.as_array().ok_or_else(|| PatchError::Malformed("invalid patch format of retainKeys".into()))?.iter().filter_map(Value::as_str).collect();
     for (k, v) in patch.iter().filter(|(k, _)| !k.starts_with('$')) {
         if !v.is_null() && !keep.contains(&k.as_str()) {
             return Err(PatchError::Malformed("retainKeys list doesn't contain all the keys present in the patch".into()));

@@ -8,10 +8,18 @@ pub type WatchStream = BoxStream<'static, WatchEvent>;
 
 pub enum Answer {
     /// One object in canonical JSON. `code` is 200 or 201; `warnings` become `Warning: 299` headers.
-    Object { code: u16, kind: GroupVersionKind, bytes: Bytes, warnings: Vec<String> },
+    Object {
+        code: u16,
+        kind: GroupVersionKind,
+        bytes: Bytes,
+        warnings: Vec<String>,
+    },
     List(ListAnswer),
     /// Ends after an ERROR event, or when the server's time-out comes.
-    Watch { kind: GroupVersionKind, events: WatchStream },
+    Watch {
+        kind: GroupVersionKind,
+        events: WatchStream,
+    },
     /// A Status that is no failure: what some deletes answer.
     Status(Status, Vec<String>),
 }

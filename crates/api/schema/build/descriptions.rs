@@ -14,10 +14,7 @@ pub type Descriptions = BTreeMap<(String, String), String>;
 /// Finds the crate's sources by asking cargo.
 pub fn sources() -> Result<PathBuf, String> {
     let cargo = std::env::var_os("CARGO").ok_or("CARGO is not set")?;
-    let output = Command::new(cargo)
-        .args(["metadata", "--format-version", "1"])
-        .output()
-        .map_err(|e| format!("run cargo metadata: {e}"))?;
+    let output = Command::new(cargo).args(["metadata", "--format-version", "1"]).output().map_err(|e| format!("run cargo metadata: {e}"))?;
     if !output.status.success() {
         return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
     }

@@ -16,8 +16,7 @@ fn run() -> Result<(), String> {
     let source = Path::new("facts/types.txt");
     println!("cargo::rerun-if-changed={}", source.display());
     println!("cargo::rerun-if-changed=build");
-    let text = std::fs::read_to_string(source)
-        .map_err(|e| format!("read {}: {e}", source.display()))?;
+    let text = std::fs::read_to_string(source).map_err(|e| format!("read {}: {e}", source.display()))?;
     let types = facts::parse(&text)?;
     let out = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or("OUT_DIR is not set")?;
     write(&out.join("tables.rs"), tables::generate(&types)?.as_bytes())?;

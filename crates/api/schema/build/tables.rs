@@ -14,8 +14,7 @@ struct Flat<'a> {
 }
 
 pub fn generate(types: &[Type]) -> Result<String, String> {
-    let index: BTreeMap<&str, usize> =
-        types.iter().enumerate().map(|(i, t)| (t.model.as_str(), i)).collect();
+    let index: BTreeMap<&str, usize> = types.iter().enumerate().map(|(i, t)| (t.model.as_str(), i)).collect();
     let generator = Generator { types, index };
     let mut out = String::new();
     for (number, ty) in types.iter().enumerate() {
@@ -53,13 +52,7 @@ impl<'a> Generator<'a> {
     }
 
     /// Go's order: the fields of an embedded struct stand where the embedding stands.
-    fn flatten(
-        &self,
-        ty: &'a Type,
-        via: [u8; 2],
-        embedded: &str,
-        out: &mut Vec<Flat<'a>>,
-    ) -> Result<(), String> {
+    fn flatten(&self, ty: &'a Type, via: [u8; 2], embedded: &str, out: &mut Vec<Flat<'a>>) -> Result<(), String> {
         for field in &ty.fields {
             match &field.ty.shape {
                 Shape::Ref(model) if field.has("inline") => {

@@ -4,19 +4,10 @@ use crate::tables::{BY_KIND, BY_NAME};
 use crate::types::Type;
 
 /// Kinds that every group version speaks: watch events and the options of requests.
-const IN_EVERY_GROUP: &[&str] = &[
-    "CreateOptions",
-    "DeleteOptions",
-    "GetOptions",
-    "ListOptions",
-    "PatchOptions",
-    "UpdateOptions",
-    "WatchEvent",
-];
+const IN_EVERY_GROUP: &[&str] = &["CreateOptions", "DeleteOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions", "WatchEvent"];
 
 /// Kinds of meta/v1 that are spoken as plain `v1`.
-const UNVERSIONED: &[&str] =
-    &["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status"];
+const UNVERSIONED: &[&str] = &["APIGroup", "APIGroupList", "APIResourceList", "APIVersions", "Status"];
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
 

@@ -1,5 +1,10 @@
 //! RBAC: roles and who has them.
-use crate::{field::Field, labels, names, same::same, show::{internal, own}};
+use crate::{
+    field::Field,
+    labels, names,
+    same::same,
+    show::{internal, own},
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -46,7 +51,9 @@ fn rules(v: &Field<'_>, namespaced: bool) {
             verbs(&r);
             continue;
         }
-        for (part, why) in [("apiGroups", "resource rules must supply at least one api group"), ("resources", "resource rules must supply at least one resource")] {
+        for (part, why) in
+            [("apiGroups", "resource rules must supply at least one api group"), ("resources", "resource rules must supply at least one resource")]
+        {
             if r.at(part).list().is_empty() {
                 r.at(part).required(why);
             }

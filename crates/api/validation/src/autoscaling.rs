@@ -91,7 +91,8 @@ fn rules(f: &Field<'_>) {
 
 const TYPES: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 /// Sources in the order in which upstream looks at them.
-const SOURCES: [(&str, &str); 5] = [("object", "Object"), ("external", "External"), ("pods", "Pods"), ("resource", "Resource"), ("containerResource", "ContainerResource")];
+const SOURCES: [(&str, &str); 5] =
+    [("object", "Object"), ("external", "External"), ("pods", "Pods"), ("resource", "Resource"), ("containerResource", "ContainerResource")];
 
 fn metric(m: &Field<'_>) {
     let kind = m.at("type");

@@ -64,8 +64,29 @@ pub(crate) fn domain_prefixed_path(f: &Field<'_>) {
 }
 
 const USAGES: [&str; 23] = [
-    "any", "cert sign", "client auth", "code signing", "content commitment", "crl sign", "data encipherment", "decipher only", "digital signature", "email protection", "encipher only", "ipsec end system", "ipsec tunnel", "ipsec user",
-    "key agreement", "key encipherment", "microsoft sgc", "netscape sgc", "ocsp signing", "s/mime", "server auth", "signing", "timestamping",
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
 ];
 
 /// A new CertificateSigningRequest.
@@ -124,7 +145,10 @@ fn conditions(v: &Field<'_>) {
         seen.push(kind.str());
     }
     if seen.contains(&"Approved") && seen.contains(&"Denied") {
-        list.invalid("{conditions[{\"type\": \"Approved\"}], conditions[{\"type\": \"Denied\"}]}", "must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`");
+        list.invalid(
+            "{conditions[{\"type\": \"Approved\"}], conditions[{\"type\": \"Denied\"}]}",
+            "must specify at most one of: `conditions[{\"type\": \"Approved\"}]`, `conditions[{\"type\": \"Denied\"}]`",
+        );
     }
 }
 
@@ -149,7 +173,9 @@ pub(crate) fn request_status(new: &Field<'_>, old: &Field<'_>) {
 fn request_change(new: &Field<'_>, old: &Field<'_>, may: May) {
     request(new);
     let list = new.at("status").at("conditions");
-    let of = |v: &Field<'_>, kind: &str| -> Vec<skiff_json::Value> { v.at("status.conditions").items().filter(|c| c.at("type").is(kind)).map(|c| c.value().clone()).collect() };
+    let of = |v: &Field<'_>, kind: &str| -> Vec<skiff_json::Value> {
+        v.at("status.conditions").items().filter(|c| c.at("type").is(kind)).map(|c| c.value().clone()).collect()
+    };
     for kind in ["Approved", "Denied", "Failed"] {
         let (now, was) = (of(new, kind), of(old, kind));
         let decided = kind != "Failed" && may != May::Approve;

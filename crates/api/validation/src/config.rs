@@ -136,7 +136,9 @@ fn not_an_object(bytes: &[u8]) -> Option<String> {
         Ok(Value::Number(_)) => "number",
         Ok(Value::Bool(_)) => "bool",
         Err(e) if e.is_eof() => return Some("unexpected end of JSON input".into()),
-        Err(e) if e.to_string().starts_with("trailing characters") => return Some(format!("invalid character '{}' after top-level value", character(bytes, &e))),
+        Err(e) if e.to_string().starts_with("trailing characters") => {
+            return Some(format!("invalid character '{}' after top-level value", character(bytes, &e)));
+        }
         Err(e) => return Some(format!("invalid character '{}' looking for beginning of value", character(bytes, &e))),
     };
     Some(format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"))

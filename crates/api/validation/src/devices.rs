@@ -42,13 +42,23 @@ pub(crate) fn class(v: &Field<'_>) {
     declared::class(&spec);
     let name = spec.at("extendedResourceName");
     if name.exists() && !extended(name.str()) {
-        name.invalid(name.str(), if name.str().contains('/') { "must be a valid extended resource name" } else { "a name must be a domain-prefixed path, such as 'example.com/my-prop'" });
+        name.invalid(
+            name.str(),
+            if name.str().contains('/') {
+                "must be a valid extended resource name"
+            } else {
+                "a name must be a domain-prefixed path, such as 'example.com/my-prop'"
+            },
+        );
     }
 }
 
 /// A name with a domain that is not Kubernetes' own, and that a quota may count.
 fn extended(name: &str) -> bool {
-    name.contains('/') && !name.starts_with("requests.") && !name.split('/').next().is_some_and(|d| d == "kubernetes.io" || d.ends_with(".kubernetes.io")) && names::qualified_name(&format!("requests.{name}")).is_empty()
+    name.contains('/')
+        && !name.starts_with("requests.")
+        && !name.split('/').next().is_some_and(|d| d == "kubernetes.io" || d.ends_with(".kubernetes.io"))
+        && names::qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 pub(crate) fn claim(v: &Field<'_>) {
@@ -75,8 +85,19 @@ fn written(template: &Field<'_>) {
 /// Labels and annotations, and nothing else. Upstream goes through the fields of its type, and makes names of Go's.
 fn template_metadata(meta: &Field<'_>) {
     const OTHERS: [(&str, &str); 13] = [
-        ("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("selfLink", "selfLink"), ("uid", "uID"), ("resourceVersion", "resourceVersion"), ("generation", "generation"),
-        ("creationTimestamp", "creationTimestamp"), ("deletionTimestamp", "deletionTimestamp"), ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"), ("ownerReferences", "ownerReferences"), ("finalizers", "finalizers"), ("managedFields", "managedFields"),
+        ("name", "name"),
+        ("generateName", "generateName"),
+        ("namespace", "namespace"),
+        ("selfLink", "selfLink"),
+        ("uid", "uID"),
+        ("resourceVersion", "resourceVersion"),
+        ("generation", "generation"),
+        ("creationTimestamp", "creationTimestamp"),
+        ("deletionTimestamp", "deletionTimestamp"),
+        ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+        ("ownerReferences", "ownerReferences"),
+        ("finalizers", "finalizers"),
+        ("managedFields", "managedFields"),
     ];
     crate::labels::annotations(&meta.at("annotations"));
     crate::labels::labels(&meta.at("labels"));
@@ -402,7 +423,8 @@ mod tests {
     fn claims_refer_to_their_requests() {
         let exactly = json!({"deviceClassName": "c", "allocationMode": "ExactCount", "count": 1});
         let claim = |requests: skiff_json::Value, refers: &str| json!({"spec": {"devices": {"requests": requests, "constraints": [{"requests": [refers], "matchAttribute": "d.example/x"}]}}});
-        let requests = json!([{"name": "r", "exactly": exactly}, {"name": "f", "firstAvailable": [{"name": "a", "deviceClassName": "c", "allocationMode": "All"}]}]);
+        let requests =
+            json!([{"name": "r", "exactly": exactly}, {"name": "f", "firstAvailable": [{"name": "a", "deviceClassName": "c", "allocationMode": "All"}]}]);
         for (refers, wrong) in [("r", 0), ("f/a", 0), ("f/b", 1), ("x", 1)] {
             assert_eq!(fields("ResourceClaim", claim(requests.clone(), refers)).len(), wrong, "{refers}");
         }
@@ -426,11 +448,17 @@ mod tests {
         assert_eq!(
             fields("ResourceClaim", claim),
             [
-                request(""), "spec.devices.config[0].requests[0]".into(),
-                request(".exactly.allocationMode"), request(".exactly.tolerations[0].operator"), request(".exactly.tolerations[0].effect"),
-                request(".firstAvailable[0].deviceClassName"), request(".firstAvailable[0].allocationMode"),
-                request(".firstAvailable[0].tolerations[0].operator"), request(".firstAvailable[0].tolerations[0].effect"),
-                constraint("matchAttribute"), constraint("distinctAttribute"),
+                request(""),
+                "spec.devices.config[0].requests[0]".into(),
+                request(".exactly.allocationMode"),
+                request(".exactly.tolerations[0].operator"),
+                request(".exactly.tolerations[0].effect"),
+                request(".firstAvailable[0].deviceClassName"),
+                request(".firstAvailable[0].allocationMode"),
+                request(".firstAvailable[0].tolerations[0].operator"),
+                request(".firstAvailable[0].tolerations[0].effect"),
+                constraint("matchAttribute"),
+                constraint("distinctAttribute"),
             ]
         );
     }
@@ -438,7 +466,10 @@ mod tests {
     fn statuses_tell_the_allocation_before_shares() {
         let status = |device: skiff_json::Value, pool: &str| json!({"status": {"allocation": {"devices": {"results": [{"driver": "d.example", "pool": pool, "device": "x", "shareID": "S"}]}}, "devices": [device]}});
         let device = json!({"driver": "d.example", "pool": "p", "device": "x", "shareID": "S", "networkData": {"ips": ["x", "10.0.0.1/24"]}});
-        let told: Vec<String> = crate::validate_status_update("resource.k8s.io", "ResourceClaim", &status(device.clone(), "p"), &status(device, "q")).into_iter().map(|c| c.field).collect();
+        let told: Vec<String> = crate::validate_status_update("resource.k8s.io", "ResourceClaim", &status(device.clone(), "p"), &status(device, "q"))
+            .into_iter()
+            .map(|c| c.field)
+            .collect();
         assert_eq!(told, ["status.devices[0].networkData.ips[0]", "status.allocation", "status.devices[0].shareID"]);
     }
     #[test]

@@ -1,7 +1,10 @@
 //! CEL expressions of webhooks and policies: they must compile, and name nothing but what there is.
 use crate::field::Field;
 pub(crate) use skiff_cel::RequestNames as Names;
-use skiff_cel::{Program, check::{Kind, Type}};
+use skiff_cel::{
+    Program,
+    check::{Kind, Type},
+};
 
 /// What an expression must come to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,8 +73,8 @@ pub(crate) fn compiles_with(f: &Field<'_>, names: Names, declared: &[&str], want
 
 #[cfg(test)]
 mod tests {
-    use crate::{Errors, Field};
     use super::*;
+    use crate::{Errors, Field};
 
     #[test]
     fn expressions_come_to_what_is_wanted() {

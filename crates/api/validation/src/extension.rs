@@ -103,7 +103,9 @@ fn named(v: &Field<'_>) {
 fn prefixed(name: &Field<'_>, signer: &str) {
     let prefix = format!("{}:", signer.replace('/', ":"));
     let rest = match name.str().strip_prefix(&prefix) {
-        _ if signer.is_empty() && name.str().contains(':') => return name.invalid(name.str(), "ClusterTrustBundle without signer name must not have \":\" in its name"),
+        _ if signer.is_empty() && name.str().contains(':') => {
+            return name.invalid(name.str(), "ClusterTrustBundle without signer name must not have \":\" in its name");
+        }
         _ if signer.is_empty() => name.str(),
         None => return name.invalid(name.str(), &format!("ClusterTrustBundle for signerName {signer} must be named with prefix {prefix}")),
         Some(rest) => rest,
@@ -138,7 +140,8 @@ mod tests {
 
     #[test]
     fn names_say_what_they_are_for() {
-        let service = |name: &str| json!({"metadata": {"name": name}, "spec": {"group": "g.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
+        let service =
+            |name: &str| json!({"metadata": {"name": name}, "spec": {"group": "g.example", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}});
         assert!(validate_create("apiregistration.k8s.io", "APIService", &service("v1.g.example")).is_empty());
         assert_eq!(validate_create("apiregistration.k8s.io", "APIService", &service("v2.g.example")).len(), 1);
         let bundle = |name: &str| json!({"metadata": {"name": name}, "spec": {"signerName": "e.example/s", "trustBundle": ANCHOR}});

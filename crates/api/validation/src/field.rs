@@ -118,9 +118,11 @@ impl<'a> Field<'a> {
     /// The entries of a map, with the paths that keys have.
     pub fn entries(&self) -> impl Iterator<Item = (&'a str, Field<'a>)> + use<'a> {
         let me = self.clone();
-        self.value.as_object().into_iter().flatten().map(move |(k, value)| {
-            (k.as_str(), Field { value, path: me.path.push(Step::Key(Cow::Borrowed(k))), errors: me.errors })
-        })
+        self.value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(move |(k, value)| (k.as_str(), Field { value, path: me.path.push(Step::Key(Cow::Borrowed(k))), errors: me.errors }))
     }
     pub fn value(&self) -> &'a Value {
         self.value

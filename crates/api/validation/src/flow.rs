@@ -1,5 +1,9 @@
 //! Flow control of the API: schemas of flows and levels of priority.
-use crate::{field::Field, names, show::{internal, own}};
+use crate::{
+    field::Field,
+    names,
+    show::{internal, own},
+};
 
 const MAX_PRECEDENCE: i64 = 10_000;
 const MAX_QUEUES: i64 = 10_000_000;
@@ -250,7 +254,10 @@ fn queues(f: &Field<'_>) {
             hand.invalid(hand.int(), &format!("should not be greater than queues ({})", queues.int()));
         }
     } else if hand.int() > 0 && entropy(queues.int(), hand.int()) > MAX_HASH_BITS {
-        hand.invalid(hand.int(), &format!("required entropy bits of deckSize {} and handSize {} should not be greater than {MAX_HASH_BITS}", queues.int(), hand.int()));
+        hand.invalid(
+            hand.int(),
+            &format!("required entropy bits of deckSize {} and handSize {} should not be greater than {MAX_HASH_BITS}", queues.int(), hand.int()),
+        );
     }
 }
 

@@ -50,11 +50,11 @@ mod webhook_client;
 mod webhooks;
 mod workload;
 
-pub use network::ip_address_name;
-pub use webhook_client::webhook_client;
-pub use warnings::warnings;
 pub use field::{Errors, Field};
 pub use ip::sloppy as sloppy_address;
+pub use network::ip_address_name;
 pub use rules::{validate_create, validate_status_update, validate_subresource, validate_update};
 pub use service::service_addresses;
 pub use show::{Json, Omitted, Show, shown};
+pub use warnings::warnings;
+pub use webhook_client::webhook_client;

@@ -1,5 +1,10 @@
 //! The metadata of every object, new or changed.
-use crate::{cluster::kube_finalizer, field::{Errors, Field}, labels, names, show::{Json, own, quote}};
+use crate::{
+    cluster::kube_finalizer,
+    field::{Errors, Field},
+    labels, names,
+    show::{Json, own, quote},
+};
 use skiff_json::Value;
 use skiff_meta::Cause;
 
@@ -85,7 +90,10 @@ fn owners(list: &Field<'_>) {
         if o.at("controller").flag() {
             let id = format!("{}/{}", o.at("kind").str(), o.at("name").str());
             match &controller {
-                Some(first) => list.invalid(own(list.value()), &format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {id}")),
+                Some(first) => list.invalid(
+                    own(list.value()),
+                    &format!("Only one reference can have Controller set to true. Found \"true\" in references for {first} and {id}"),
+                ),
                 None => controller = Some(id),
             }
         }
@@ -144,7 +152,8 @@ pub fn update(new: &Value, old: &Value) -> Vec<Cause> {
         added.sort_unstable();
         added.dedup();
         if !added.is_empty() {
-            finalizers.forbidden(&format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", ")));
+            finalizers
+                .forbidden(&format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", ")));
         }
     }
     let generation = meta.at("generation");

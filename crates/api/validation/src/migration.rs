@@ -1,5 +1,10 @@
 //! StorageVersionMigration.
-use crate::{field::Field, names, show::{Json, own}, small};
+use crate::{
+    field::Field,
+    names,
+    show::{Json, own},
+    small,
+};
 use skiff_json::json;
 
 pub(crate) fn create(v: &Field<'_>) {
@@ -71,9 +76,15 @@ mod tests {
         let (group, kind) = ("storagemigration.k8s.io", "StorageVersionMigration");
         let good = migration("g.io", "things", json!({}));
         assert_eq!(told(validate_create(group, kind, &good)), Vec::<String>::new());
-        assert_eq!(told(validate_create(group, kind, &migration("", "", json!({})))), ["spec.resource.resource: Required value: resource is required to be set"]);
+        assert_eq!(
+            told(validate_create(group, kind, &migration("", "", json!({})))),
+            ["spec.resource.resource: Required value: resource is required to be set"]
+        );
         let other = migration("g.io", "others", json!({}));
-        assert_eq!(told(validate_update(group, kind, &other, &good)), ["spec: Invalid value: {\"Resource\":{\"group\":\"g.io\",\"resource\":\"others\"}}: field is immutable"]);
+        assert_eq!(
+            told(validate_update(group, kind, &other, &good)),
+            ["spec: Invalid value: {\"Resource\":{\"group\":\"g.io\",\"resource\":\"others\"}}: field is immutable"]
+        );
         let pinned = |rv: &str| migration("g.io", "things", json!({"resourceVersion": rv}));
         assert_eq!(told(validate_status_update(group, kind, &pinned("6"), &pinned("5"))), ["status.resourceVersion: Invalid value: \"6\": field is immutable"]);
     }

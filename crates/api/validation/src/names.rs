@@ -56,7 +56,12 @@ fn label(s: &str, unit: &str) -> Messages {
         out.push(if is_subdomain(s) {
             "must not contain dots".into()
         } else {
-            pattern("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character", LABEL, &["my-name", "123-abc"]).into()
+            pattern(
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character",
+                LABEL,
+                &["my-name", "123-abc"],
+            )
+            .into()
         });
     }
     out
@@ -82,7 +87,14 @@ pub(crate) fn long_name_caseless(s: &str) -> Messages {
     let mut out = Messages::new();
     longer(s, 253, "bytes", &mut out);
     if !is_subdomain(&s.to_ascii_lowercase()) {
-        out.push(pattern("an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character", SUBDOMAIN, &["Example.com"]).into());
+        out.push(
+            pattern(
+                "an RFC 1123 subdomain must consist of alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character",
+                SUBDOMAIN,
+                &["Example.com"],
+            )
+            .into(),
+        );
     }
     out
 }
@@ -138,7 +150,15 @@ pub fn qualified_name(s: &str) -> Messages {
             }
             name
         }
-        _ => return vec![format!("a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')", pattern(KEY_TEXT, KEY, &KEY_EXAMPLES)).into()],
+        _ => {
+            return vec![
+                format!(
+                    "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                    pattern(KEY_TEXT, KEY, &KEY_EXAMPLES)
+                )
+                .into(),
+            ];
+        }
     };
     if name.is_empty() {
         out.push("name part must be non-empty".into());
@@ -218,7 +238,10 @@ pub(crate) fn config_key(s: &str) -> Messages {
     let mut out = Messages::new();
     longer(s, 253, "characters", &mut out);
     if s.is_empty() || !s.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) {
-        out.push(pattern("a valid config key must consist of alphanumeric characters, '-', '_' or '.'", "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"]).into());
+        out.push(
+            pattern("a valid config key must consist of alphanumeric characters, '-', '_' or '.'", "[-._a-zA-Z0-9]+", &["key.name", "KEY_NAME", "key-name"])
+                .into(),
+        );
     }
     match s {
         "." | ".." => out.push(format!("must not be '{s}'").into()),
@@ -233,7 +256,14 @@ pub(crate) fn c_identifier(s: &str) -> Messages {
     if bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_') && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Vec::new();
     }
-    vec![pattern("a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'", "[A-Za-z_][A-Za-z0-9_]*", &["my_name", "MY_NAME", "MyName"]).into()]
+    vec![
+        pattern(
+            "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_'",
+            "[A-Za-z_][A-Za-z0-9_]*",
+            &["my_name", "MY_NAME", "MyName"],
+        )
+        .into(),
+    ]
 }
 
 pub(crate) fn condition_reason(s: &str) -> Messages {
@@ -265,7 +295,12 @@ mod tests {
     #[test]
     fn messages_are_upstreams() {
         assert_eq!(dns1123_label("a.b"), ["must not contain dots"]);
-        assert_eq!(dns1123_label("A"), ["a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"]);
+        assert_eq!(
+            dns1123_label("A"),
+            [
+                "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+            ]
+        );
         assert_eq!(qualified_name("/a"), ["prefix part must be non-empty"]);
         assert_eq!(port_name("UPPER_and-"), ["must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)", "must not begin or end with a hyphen"]);
         assert_eq!(config_key(".."), ["must not be '..'"]);

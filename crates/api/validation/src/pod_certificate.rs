@@ -139,7 +139,10 @@ mod tests {
     fn who_asks_and_with_what() {
         assert_eq!(told(&request(&[])), Vec::<String>::new());
         assert_eq!(told(&request(&[("podUID", json!(""))])), ["spec.podUID: Invalid value: \"\": must not be empty"]);
-        assert_eq!(told(&request(&[("maxExpirationSeconds", json!(5))])), ["spec.maxExpirationSeconds: Invalid value: 5: must be in the range [3600, 7862400]"]);
+        assert_eq!(
+            told(&request(&[("maxExpirationSeconds", json!(5))])),
+            ["spec.maxExpirationSeconds: Invalid value: 5: must be in the range [3600, 7862400]"]
+        );
         assert_eq!(told(&request(&[("stubPKCS10Request", json!("DA=="))])), ["spec.stubPKCS10Request: Invalid value: must be a valid PKCS#10 CSR"]);
         assert_eq!(told(&request(&[("stubPKCS10Request", json!(""))])).len(), 1);
     }

@@ -73,7 +73,8 @@ fn common(spec: &Field<'_>, changes: bool) {
         if expression.str().trim().is_empty() {
             expression.required("expression is not specified");
         } else {
-            let before: Vec<&str> = spec.at("variables").list().iter().take(i).filter_map(|v| v.get("name")?.as_str()).filter(|n| declared.contains(n)).collect();
+            let before: Vec<&str> =
+                spec.at("variables").list().iter().take(i).filter_map(|v| v.get("name")?.as_str()).filter(|n| declared.contains(n)).collect();
             compiles_with(&expression, known, &before, Wanted::Any);
         }
     }
@@ -255,7 +256,10 @@ pub(crate) fn policy_binding(v: &Field<'_>) {
         seen.push(a.str());
     }
     if seen.contains(&"Deny") && seen.contains(&"Warn") {
-        actions.invalid(own(actions.value()), "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
+        actions.invalid(
+            own(actions.value()),
+            "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
+        );
     }
     if seen.is_empty() {
         actions.required("");

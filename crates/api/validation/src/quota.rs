@@ -1,5 +1,10 @@
 //! ResourceQuotas and LimitRanges.
-use crate::{field::Field, names, pod::resources, show::{internal, own}};
+use crate::{
+    field::Field,
+    names,
+    pod::resources,
+    show::{internal, own},
+};
 use skiff_meta::Quantity;
 use std::collections::BTreeSet;
 
@@ -20,7 +25,8 @@ pub(crate) fn quota_status(v: &Field<'_>, _old: &Field<'_>) {
     amounts(&v.at("status").at("used"));
 }
 
-const SCOPES: [&str; 7] = ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "VolumeAttributesClass", "CrossNamespacePodAffinity"];
+const SCOPES: [&str; 7] =
+    ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "VolumeAttributesClass", "CrossNamespacePodAffinity"];
 
 /// Whether a quota of a scope can count the resource.
 fn counts(scope: &str, resource: &str) -> bool {
@@ -66,7 +72,11 @@ fn scope_selector(spec: &Field<'_>, hard: &Field<'_>) {
     // Upstream tells of all requirements under the list.
     let list = selector.at("matchExpressions");
     for r in list.items() {
-        let (scope, operator, values) = (list.at("scopeName").with(r.at("scopeName").value()), list.at("operator").with(r.at("operator").value()), list.at("values").with(r.at("values").value()));
+        let (scope, operator, values) = (
+            list.at("scopeName").with(r.at("scopeName").value()),
+            list.at("operator").with(r.at("operator").value()),
+            list.at("values").with(r.at("values").value()),
+        );
         if !SCOPES.contains(&scope.str()) {
             scope.invalid(scope.str(), "unsupported scope");
         }
@@ -78,7 +88,9 @@ fn scope_selector(spec: &Field<'_>, hard: &Field<'_>) {
         }
         match operator.str() {
             "In" | "NotIn" if values.list().is_empty() => values.required("must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"),
-            "Exists" | "DoesNotExist" if !values.list().is_empty() => values.invalid(own(values.value()), "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"),
+            "Exists" | "DoesNotExist" if !values.list().is_empty() => {
+                values.invalid(own(values.value()), "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector")
+            }
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
             o => operator.invalid(o, "not a valid selector operator"),
         }

@@ -70,14 +70,20 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("coordination.k8s.io", "Lease") => Rules::new(small::lease, |new, _| small::lease(new)),
         ("", "Event") => Rules::new(small::event, |new, _| small::event(new)),
         ("events.k8s.io", "Event") => Rules::new(small::new_event, small::new_event_update),
-        ("certificates.k8s.io", "CertificateSigningRequest") => Rules::new(certificates::request, certificates::request_update).status(certificates::request_status),
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            Rules::new(certificates::request, certificates::request_update).status(certificates::request_status)
+        }
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => Rules::new(flow::schema, |new, _| flow::schema(new)).status(flow::conditions),
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => Rules::new(flow::level, |new, _| flow::level(new)).status(flow::conditions),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => Rules::new(webhooks::validating, |new, _| webhooks::validating(new)),
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => Rules::new(webhooks::mutating, |new, _| webhooks::mutating(new)),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => Rules::new(policies::policy, |new, _| policies::policy(new)).status(policies::policy_status),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            Rules::new(policies::policy, |new, _| policies::policy(new)).status(policies::policy_status)
+        }
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => Rules::new(policies::mutating_policy, |new, _| policies::mutating_policy(new)),
-        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new)),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => {
+            Rules::new(policies::mutating_policy_binding, |new, _| policies::mutating_policy_binding(new))
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => Rules::new(policies::policy_binding, |new, _| policies::policy_binding(new)),
         ("apiregistration.k8s.io", "APIService") => Rules::new(extension::service, |new, _| extension::service(new)).status(extension::service_status),
         ("certificates.k8s.io", "PodCertificateRequest") => Rules::new(pod_certificate::create, pod_certificate::update).status(pod_certificate::status),

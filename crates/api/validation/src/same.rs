@@ -8,7 +8,10 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Object(a), Value::Object(b)) => {
             let has = |m: &skiff_json::Map| m.values().filter(|v| !none(v)).count();
-            has(a) == has(b) && a.iter().filter(|(_, v)| !none(v)).all(|(k, v)| b.get(k).is_some_and(|w| if AMOUNTS.contains(&k.as_str()) { amounts(v, w) } else { same(v, w) }))
+            has(a) == has(b)
+                && a.iter()
+                    .filter(|(_, v)| !none(v))
+                    .all(|(k, v)| b.get(k).is_some_and(|w| if AMOUNTS.contains(&k.as_str()) { amounts(v, w) } else { same(v, w) }))
         }
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
         (a, b) => a == b || (none(a) && none(b)),
@@ -21,7 +24,8 @@ fn none(v: &Value) -> bool {
 }
 
 /// Fields that hold quantities, or maps of them.
-const AMOUNTS: [&str; 12] = ["requests", "limits", "capacity", "overhead", "allocatable", "allocatedResources", "hard", "used", "sizeLimit", "divisor", "podFixed", "quantity"];
+const AMOUNTS: [&str; 12] =
+    ["requests", "limits", "capacity", "overhead", "allocatable", "allocatedResources", "hard", "used", "sizeLimit", "divisor", "podFixed", "quantity"];
 
 fn amounts(a: &Value, b: &Value) -> bool {
     match (a, b) {
@@ -196,7 +200,8 @@ mod tests {
             assert!(sides(&edits, '-') == a && sides(&edits, '+') == b);
         }
         // A pod of many containers, one of which changes, is far from it.
-        let pod: Vec<String> = (0..200).flat_map(|i| ["{".to_owned(), format!("name: {i}"), format!("image: {}", i % 3), "ports: []".into(), "},".into()]).collect();
+        let pod: Vec<String> =
+            (0..200).flat_map(|i| ["{".to_owned(), format!("name: {i}"), format!("image: {}", i % 3), "ports: []".into(), "},".into()]).collect();
         let old: Vec<&str> = pod.iter().map(String::as_str).collect();
         let mut new = old.clone();
         new[501] = "image: x";

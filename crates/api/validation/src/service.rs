@@ -58,7 +58,9 @@ fn topology_annotations(service: &Field<'_>) {
 
 fn of_type(service: &Field<'_>, spec: &Field<'_>) {
     match kind(service) {
-        t @ ("LoadBalancer" | "NodePort") if headless(service) => spec.at("clusterIPs").index(0).invalid("None", &format!("may not be set to 'None' for {t} services")),
+        t @ ("LoadBalancer" | "NodePort") if headless(service) => {
+            spec.at("clusterIPs").index(0).invalid("None", &format!("may not be set to 'None' for {t} services"))
+        }
         "ExternalName" => {
             for f in ["clusterIPs", "ipFamilies", "ipFamilyPolicy"].map(|p| spec.at(p)) {
                 if f.exists() {
@@ -249,7 +251,8 @@ fn needs_health_check(service: &Field<'_>) -> bool {
 }
 
 fn traffic(service: &Field<'_>, spec: &Field<'_>) {
-    let (external, internal, health, distribution) = (spec.at("externalTrafficPolicy"), spec.at("internalTrafficPolicy"), spec.at("healthCheckNodePort"), spec.at("trafficDistribution"));
+    let (external, internal, health, distribution) =
+        (spec.at("externalTrafficPolicy"), spec.at("internalTrafficPolicy"), spec.at("healthCheckNodePort"), spec.at("trafficDistribution"));
     if accessible(service) {
         external.one_of(&["Cluster", "Local"]);
     } else if !external.str().is_empty() {

@@ -225,8 +225,19 @@ fn zero(kind: &Kind) -> &'static str {
 
 /// Words that Go writes in capitals where a name begins with them.
 const CAPITALS: [(&str, &str); 13] = [
-    ("http", "HTTP"), ("tcp", "TCP"), ("dns", "DNS"), ("gce", "GCE"), ("aws", "AWS"), ("ip", "IP"), ("api", "API"), ("fs", "FS"), ("seLinux", "SELinux"), ("ttl", "TTL"),
-    ("gmsa", "GMSA"), ("qos", "QOS"), ("ssl", "SSL"),
+    ("http", "HTTP"),
+    ("tcp", "TCP"),
+    ("dns", "DNS"),
+    ("gce", "GCE"),
+    ("aws", "AWS"),
+    ("ip", "IP"),
+    ("api", "API"),
+    ("fs", "FS"),
+    ("seLinux", "SELinux"),
+    ("ttl", "TTL"),
+    ("gmsa", "GMSA"),
+    ("qos", "QOS"),
+    ("ssl", "SSL"),
 ];
 
 /// The Go name that upstream's inner types give a field of a type, by its JSON name.
@@ -254,7 +265,9 @@ fn go_name(ty: &str, name: &str) -> String {
         (_, "storageos") => "StorageOS",
         (_, "cidrs") => "CIDRs",
         (_, "serviceAccount") => "DeprecatedServiceAccount",
-        (_, "uid" | "gid" | "ip" | "tty" | "csi" | "nfs" | "rbd" | "fc" | "os" | "iscsi" | "cel" | "grpc" | "iqn" | "tls" | "cidr") => return name.to_uppercase(),
+        (_, "uid" | "gid" | "ip" | "tty" | "csi" | "nfs" | "rbd" | "fc" | "os" | "iscsi" | "cel" | "grpc" | "iqn" | "tls" | "cidr") => {
+            return name.to_uppercase();
+        }
         _ => "",
     };
     if !known.is_empty() {
@@ -287,7 +300,11 @@ mod tests {
         assert!(internal("io.k8s.api.core.v1.ISCSIVolumeSource", &j!({"iqn": "q"})).0.contains(r#""IQN":"q","Lun":0,"ISCSIInterface":"""#));
         assert!(internal("io.k8s.api.core.v1.RBDVolumeSource", &j!({"user": "u"})).0.contains(r#""RadosUser":"u""#));
         // Selectors leave out what is empty, however it was sent.
-        let spread = internal("io.k8s.api.core.v1.TopologySpreadConstraint", &j!({"labelSelector": {"matchLabels": {}, "matchExpressions": [{"key": "k", "values": []}]}})).0;
+        let spread = internal(
+            "io.k8s.api.core.v1.TopologySpreadConstraint",
+            &j!({"labelSelector": {"matchLabels": {}, "matchExpressions": [{"key": "k", "values": []}]}}),
+        )
+        .0;
         assert!(spread.contains(r#""LabelSelector":{"matchExpressions":[{"key":"k"}]},"#), "{spread}");
     }
 }

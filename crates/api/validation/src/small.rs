@@ -142,7 +142,8 @@ pub(crate) fn runtime_class_update(new: &Field<'_>, old: &Field<'_>) {
 
 pub(crate) fn lease(v: &Field<'_>) {
     let spec = v.at("spec");
-    let (duration, transitions, strategy, holder) = (spec.at("leaseDurationSeconds"), spec.at("leaseTransitions"), spec.at("strategy"), spec.at("preferredHolder"));
+    let (duration, transitions, strategy, holder) =
+        (spec.at("leaseDurationSeconds"), spec.at("leaseTransitions"), spec.at("strategy"), spec.at("preferredHolder"));
     if duration.exists() && duration.int() <= 0 {
         duration.invalid(duration.int(), "must be greater than 0");
     }
@@ -191,7 +192,20 @@ pub(crate) fn new_event(v: &Field<'_>) {
 
 /// What an event stays with, in the order that upstream looks at it: the reason twice.
 const FIXED: [&str; 14] = [
-    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime", "action", "related", "reportingComponent", "reportingInstance",
+    "involvedObject",
+    "reason",
+    "message",
+    "source",
+    "firstTimestamp",
+    "lastTimestamp",
+    "count",
+    "reason",
+    "type",
+    "eventTime",
+    "action",
+    "related",
+    "reportingComponent",
+    "reportingInstance",
 ];
 
 fn event_part(field: &str) -> &'static str {
@@ -249,7 +263,8 @@ fn event_common(v: &Field<'_>, reporter: &'static str) {
         controller.required("");
     }
     controller.check(names::qualified_name);
-    for (part, max, needed) in [("reportingInstance", MAX_WORDS, true), ("action", MAX_WORDS, true), ("reason", MAX_WORDS, true), ("message", MAX_NOTE, false)] {
+    for (part, max, needed) in [("reportingInstance", MAX_WORDS, true), ("action", MAX_WORDS, true), ("reason", MAX_WORDS, true), ("message", MAX_NOTE, false)]
+    {
         let f = v.at(part);
         if needed && f.str().is_empty() {
             f.required("");

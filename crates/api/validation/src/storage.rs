@@ -208,7 +208,9 @@ pub(crate) fn csi_node_update(new: &Field<'_>, old: &Field<'_>) {
 
 pub(crate) fn csi_driver(v: &Field<'_>) {
     let spec = v.at("spec");
-    for (part, shown) in [("attachRequired", "attachedRequired"), ("podInfoOnMount", "podInfoOnMount"), ("storageCapacity", "storageCapacity"), ("seLinuxMount", "seLinuxMount")] {
+    for (part, shown) in
+        [("attachRequired", "attachedRequired"), ("podInfoOnMount", "podInfoOnMount"), ("storageCapacity", "storageCapacity"), ("seLinuxMount", "seLinuxMount")]
+    {
         if !spec.at(part).exists() {
             spec.under(part, shown).required("");
         }

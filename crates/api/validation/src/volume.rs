@@ -65,7 +65,11 @@ pub(crate) fn claim_spec(f: &Field<'_>, lenient: bool) {
     let shown = || Json("{}".into());
     if elsewhere && source.exists() {
         f.invalid(shown(), "may not be specified when dataSourceRef.namespace is specified");
-    } else if !elsewhere && source.exists() && reference.exists() && ["apiGroup", "kind", "name"].iter().any(|k| source.value().get(k) != reference.value().get(k)) {
+    } else if !elsewhere
+        && source.exists()
+        && reference.exists()
+        && ["apiGroup", "kind", "name"].iter().any(|k| source.value().get(k) != reference.value().get(k))
+    {
         f.invalid(shown(), "must match dataSourceRef");
     }
     class_name(&f.at("volumeAttributesClassName"));
@@ -115,7 +119,10 @@ pub(crate) fn claim_update(new: &Field<'_>, old: &Field<'_>) {
     }
     if !same(&munged, &was) {
         const TYPE: &str = "io.k8s.api.core.v1.PersistentVolumeClaimSpec";
-        spec.forbidden(&format!("spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}", difference(TYPE, &was, &munged)));
+        spec.forbidden(&format!(
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+            difference(TYPE, &was, &munged)
+        ));
     }
     let (asked, asked_before) = (amount(&spec.at("resources.requests.storage")), amount(&before.at("resources.requests.storage")));
     if asked < asked_before && asked <= amount(&old.at("status.capacity.storage")) {
@@ -202,8 +209,28 @@ fn basic(q: &Field<'_>) {
 
 /// Sources of PersistentVolumes in the order in which upstream looks at them.
 const SOURCES: [&str; 22] = [
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "glusterfs", "flocker", "nfs", "rbd", "quobyte", "cephfs", "iscsi", "cinder", "fc", "flexVolume", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume",
-    "azureDisk", "scaleIO", "local", "storageos", "csi",
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
 ];
 
 pub(crate) fn volume(pv: &Field<'_>) {
@@ -261,9 +288,15 @@ pub(crate) fn volume_spec(f: &Field<'_>, name: &str, inline: bool) {
 }
 
 fn classes(f: &Field<'_>, inline: bool) {
-    let (policy, class, mode, attributes) = (f.at("persistentVolumeReclaimPolicy"), f.at("storageClassName"), f.at("volumeMode"), f.at("volumeAttributesClassName"));
+    let (policy, class, mode, attributes) =
+        (f.at("persistentVolumeReclaimPolicy"), f.at("storageClassName"), f.at("volumeMode"), f.at("volumeAttributesClassName"));
     let path = f.at("hostPath.path");
-    if f.at("hostPath").exists() && !path.str().is_empty() && path.str().split('/').all(|p| matches!(p, "" | ".")) && path.str().starts_with('/') && policy.is("Recycle") {
+    if f.at("hostPath").exists()
+        && !path.str().is_empty()
+        && path.str().split('/').all(|p| matches!(p, "" | "."))
+        && path.str().starts_with('/')
+        && policy.is("Recycle")
+    {
         policy.forbidden("may not be 'recycle' for a hostPath mount of '/'");
     }
     if !class.str().is_empty() && inline {
@@ -305,7 +338,8 @@ fn volume_source(f: &Field<'_>, name: &str) {
             "iscsi" => {
                 let portal = s.at("targetPortal").str();
                 if s.at("initiatorName").exists() && name.len() + 1 + portal.len() > 64 {
-                    s.at("targetportal").invalid(portal, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.");
+                    s.at("targetportal")
+                        .invalid(portal, "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.");
                 }
                 sources::iscsi(&s, "must be valid format");
                 if s.at("secretRef").exists() && s.at("secretRef").at("name").str().is_empty() {
@@ -360,7 +394,11 @@ fn csi(s: &Field<'_>) {
     if s.at("volumeHandle").str().is_empty() {
         s.at("volumeHandle").required("");
     }
-    for secret in ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"].into_iter().map(|r| s.at(r)).filter(|r| r.exists()) {
+    for secret in ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"]
+        .into_iter()
+        .map(|r| s.at(r))
+        .filter(|r| r.exists())
+    {
         for (part, check) in [("name", names::dns1123_subdomain as fn(&str) -> names::Messages), ("namespace", names::dns1123_label)] {
             if secret.at(part).str().is_empty() {
                 secret.at(part).required("");
@@ -374,7 +412,9 @@ fn csi(s: &Field<'_>) {
 pub(crate) fn volume_update(new: &Field<'_>, old: &Field<'_>) {
     volume(new);
     let (spec, before) = (new.at("spec"), old.at("spec"));
-    let source = |f: &Field<'_>| -> skiff_json::Map { f.value().as_object().into_iter().flatten().filter(|(k, _)| SOURCES.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect() };
+    let source = |f: &Field<'_>| -> skiff_json::Map {
+        f.value().as_object().into_iter().flatten().filter(|(k, _)| SOURCES.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
     let (mut now, was) = (Value::Object(source(&spec)), Value::Object(source(&before)));
     if was.get("csi").is_some_and(|c| c.get("controllerExpandSecretRef").is_none())
         && let Some(c) = now.get_mut("csi").and_then(Value::as_object_mut)
@@ -388,7 +428,10 @@ pub(crate) fn volume_update(new: &Field<'_>, old: &Field<'_>) {
     new.at("volumeMode").with(spec.at("volumeMode").value()).immutable(&before.at("volumeMode"));
     let affinity = new.at("nodeAffinity").with(spec.at("nodeAffinity").value());
     if before.at("nodeAffinity").exists() && !same(affinity.value(), &relabelled(before.at("nodeAffinity").value(), affinity.value())) {
-        affinity.invalid(if affinity.exists() { internal("io.k8s.api.core.v1.VolumeNodeAffinity", affinity.value()) } else { own(affinity.value()) }, "field is immutable, except for updating from beta label to GA");
+        affinity.invalid(
+            if affinity.exists() { internal("io.k8s.api.core.v1.VolumeNodeAffinity", affinity.value()) } else { own(affinity.value()) },
+            "field is immutable, except for updating from beta label to GA",
+        );
     }
     let class = spec.at("volumeAttributesClassName");
     if !class.exists() && before.at("volumeAttributesClassName").exists() {
@@ -421,7 +464,9 @@ fn relabelled(old: &Value, new: &Value) -> Value {
             };
             Value::Object(o.iter().map(|(k, v)| (k.clone(), member(k, v))).collect())
         }
-        (Value::Array(o), Value::Array(n)) => Value::Array(o.iter().enumerate().map(|(i, v)| n.get(i).map_or_else(|| v.clone(), |n| relabelled(v, n))).collect()),
+        (Value::Array(o), Value::Array(n)) => {
+            Value::Array(o.iter().enumerate().map(|(i, v)| n.get(i).map_or_else(|| v.clone(), |n| relabelled(v, n))).collect())
+        }
         _ => old.clone(),
     }
 }

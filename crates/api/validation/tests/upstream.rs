@@ -2,8 +2,8 @@
 //!
 //! Each line of the files in `tests/upstream` is a case: an object as a client sent it (for an update, the stored one too)
 //! and the causes that kube-apiserver 1.37.2 answered with. `SKIFF_VALIDATION_CASES=FILE` takes another file.
-use skiff_json::{Value, json};
 use skiff_codec::defaults;
+use skiff_json::{Value, json};
 use skiff_validation::{metadata, names, validate_create, validate_status_update, validate_update};
 use std::{collections::BTreeMap, io::BufRead, path::PathBuf};
 
@@ -44,7 +44,12 @@ fn prepare_create(case: &Value, v: &mut Value) {
     match text(case, "/kind") {
         "Job" if v.pointer("/spec/manualSelector") != Some(&json!(true)) => {
             let name = json!(text(v, "/metadata/name"));
-            for (key, value) in [("controller-uid", json!(UID)), ("batch.kubernetes.io/controller-uid", json!(UID)), ("job-name", name.clone()), ("batch.kubernetes.io/job-name", name)] {
+            for (key, value) in [
+                ("controller-uid", json!(UID)),
+                ("batch.kubernetes.io/controller-uid", json!(UID)),
+                ("job-name", name.clone()),
+                ("batch.kubernetes.io/job-name", name),
+            ] {
                 let label = entry(v, &["spec", "template", "metadata", "labels", key]);
                 if label.is_null() {
                     *label = value;
@@ -246,7 +251,8 @@ fn files() -> Vec<PathBuf> {
         return vec![f.into()];
     }
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/upstream");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "jsonl")).collect();
     files.sort();
     files
 }

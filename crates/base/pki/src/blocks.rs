@@ -43,19 +43,37 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let (certificate, key) = (String::from_utf8_lossy(certificate), String::from_utf8_lossy(key));
     let secret = |tag: &str| tag == "PRIVATE KEY" || tag.ends_with(" PRIVATE KEY");
     let mut passed = Vec::new();
-    let Some(leaf) = blocks(&certificate).find(|b| b.tag() == CERTIFICATE || { passed.push(b.tag().to_owned()); false }) else {
+    let Some(leaf) = blocks(&certificate).find(|b| {
+        b.tag() == CERTIFICATE || {
+            passed.push(b.tag().to_owned());
+            false
+        }
+    }) else {
         return Err(match passed.as_slice() {
             [] => "tls: failed to find any PEM data in certificate input".into(),
-            [one] if one.ends_with("PRIVATE KEY") => "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched".into(),
-            all => format!("tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: [{}]", all.join(" ")),
+            [one] if one.ends_with("PRIVATE KEY") => {
+                "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched".into()
+            }
+            all => format!(
+                "tls: failed to find \"CERTIFICATE\" PEM block in certificate input after skipping PEM blocks of the following types: [{}]",
+                all.join(" ")
+            ),
         });
     };
     let mut passed = Vec::new();
-    let Some(own) = blocks(&key).find(|b| secret(b.tag()) || { passed.push(b.tag().to_owned()); false }) else {
+    let Some(own) = blocks(&key).find(|b| {
+        secret(b.tag()) || {
+            passed.push(b.tag().to_owned());
+            false
+        }
+    }) else {
         return Err(match passed.as_slice() {
             [] => "tls: failed to find any PEM data in key input".into(),
             [one] if one == CERTIFICATE => "tls: found a certificate rather than a key in the PEM for the private key".into(),
-            all => format!("tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]", all.join(" ")),
+            all => format!(
+                "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [{}]",
+                all.join(" ")
+            ),
         });
     };
     let Ok((_, leaf)) = X509Certificate::from_der(leaf.contents()) else { return Err("x509: malformed certificate".into()) };

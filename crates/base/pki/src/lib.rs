@@ -33,11 +33,20 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum PkiError {
     #[error("{step} {}", path.display())]
-    File { step: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    File {
+        step: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{} holds no usable certificate or key ({why}); restore it, or remove it to have a new one made", path.display())]
     Unusable { path: PathBuf, why: String },
     #[error("make a certificate for {name}")]
-    Make { name: String, #[source] source: rcgen::Error },
+    Make {
+        name: String,
+        #[source]
+        source: rcgen::Error,
+    },
     /// The text is what a client sees.
     #[error("{0}")]
     Request(String),

@@ -105,7 +105,11 @@ fn signed_by(leaf: &X509Certificate<'_>, authority: &CertificateDer<'_>, now: Un
     let Ok(a) = read(authority) else { return false };
     let constrained = !matches!(a.name_constraints(), Ok(None));
     let may_sign = a.is_ca() && matches!(a.key_usage(), Ok(u) if u.as_ref().is_none_or(|u| u.value.key_cert_sign()));
-    may_sign && !constrained && in_time(&a, now).is_ok() && a.subject().as_raw() == leaf.issuer().as_raw() && leaf.verify_signature(Some(a.public_key())).is_ok()
+    may_sign
+        && !constrained
+        && in_time(&a, now).is_ok()
+        && a.subject().as_raw() == leaf.issuer().as_raw()
+        && leaf.verify_signature(Some(a.public_key())).is_ok()
 }
 
 #[cfg(test)]
@@ -141,7 +145,10 @@ mod tests {
     #[test]
     fn dates_and_purposes_count() {
         let old = authority("a.svc", |p| p.not_after = rcgen::date_time_ymd(2029, 1, 1));
-        assert!(matches!(verdict(old.der(), &[old.der()], "a.svc", NOW), Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))));
+        assert!(matches!(
+            verdict(old.der(), &[old.der()], "a.svc", NOW),
+            Err(Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }))
+        ));
         let client = authority("a.svc", |p| p.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
         assert_eq!(verdict(client.der(), &[client.der()], "a.svc", NOW), Err(CertificateError::InvalidPurpose.into()));
     }

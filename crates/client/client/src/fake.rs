@@ -43,12 +43,7 @@ impl Default for Fake {
 
 impl Fake {
     pub fn new() -> Self {
-        let state = State {
-            objects: Mutex::default(),
-            changes: broadcast::Sender::new(65_536),
-            hook: Mutex::new(None),
-            calls: Mutex::default(),
-        };
+        let state = State { objects: Mutex::default(), changes: broadcast::Sender::new(65_536), hook: Mutex::new(None), calls: Mutex::default() };
         Self { state: Arc::new(state) }
     }
     pub fn client(&self) -> Client {

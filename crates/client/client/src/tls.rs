@@ -32,17 +32,29 @@ pub enum HttpsError {
     #[error("{0:?} is not the URL of a server (https://host:port)")]
     Url(String),
     #[error("read the {what}")]
-    Pem { what: &'static str, #[source] source: rustls::pki_types::pem::Error },
+    Pem {
+        what: &'static str,
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
     #[error("there is no {0} in it")]
     Empty(&'static str),
     #[error("set up TLS")]
     Tls(#[source] rustls::Error),
     #[error("connect to {address}")]
-    Connect { address: String, #[source] source: std::io::Error },
+    Connect {
+        address: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("no answer from {address} within {seconds} s")]
     Silent { address: String, seconds: u64 },
     #[error("speak HTTP with {address}")]
-    Http { address: String, #[source] source: hyper::Error },
+    Http {
+        address: String,
+        #[source]
+        source: hyper::Error,
+    },
     #[error("make a request")]
     Request(#[source] hyper::http::Error),
 }

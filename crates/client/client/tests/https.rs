@@ -2,18 +2,22 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use hyper::{Request, Response, body::{Frame, Incoming}, service::service_fn};
+use hyper::{
+    Request, Response,
+    body::{Frame, Incoming},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
 use k8s_openapi::api::core::v1::ConfigMap;
-use skiff_json::json;
 use skiff_client::{
     Answer, Call, Client, DeleteOptions, ListParams, Target, Transport, Verb, WatchKind,
     fake::Fake,
     tls::{Endpoint, Https, HttpsError, Identity, authority_of},
 };
+use skiff_json::json;
 use skiff_meta::{GroupVersionResource, Reason};
 use std::{convert::Infallible, sync::Arc};
 use tokio::net::TcpListener;

@@ -99,7 +99,11 @@ mod tests {
         };
         let named = named("a-test-of-counts", &queue);
         let text = shown();
-        for line in ["workqueue_adds_total{name=\"a-test-of-counts\"} 1", "workqueue_queue_duration_seconds_bucket{name=\"a-test-of-counts\",le=\"1\"} 1", "workqueue_longest_running_processor_seconds{name=\"a-test-of-counts\"} 0.005"] {
+        for line in [
+            "workqueue_adds_total{name=\"a-test-of-counts\"} 1",
+            "workqueue_queue_duration_seconds_bucket{name=\"a-test-of-counts\",le=\"1\"} 1",
+            "workqueue_longest_running_processor_seconds{name=\"a-test-of-counts\"} 0.005",
+        ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
         queue.done(&key);

@@ -4,8 +4,8 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference},
 };
-use skiff_json::json;
 use skiff_client::{Client, PatchBody};
+use skiff_json::json;
 use skiff_meta::{Reason, Status};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;

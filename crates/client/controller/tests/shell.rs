@@ -3,10 +3,10 @@ use k8s_openapi::api::{
     coordination::v1::Lease,
     core::v1::{Event, Pod},
 };
-use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, fake::Fake};
 use skiff_controller::{Expectations, HeldClock, Recorder, Regarding, change_status, lease::Heartbeat};
 use skiff_informer::Informers;
+use skiff_json::json;
 use skiff_meta::{Reason, Status};
 use std::sync::Arc;
 

@@ -1,9 +1,9 @@
 //! Informers against an API in memory.
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Verb, fake::Fake};
 use skiff_informer::{ChangeKind, Informers, Selection, Typed};
+use skiff_json::json;
 use skiff_meta::{LabelSelector, Reason, Status};
 use std::sync::Arc;
 use tokio::sync::mpsc;

@@ -11,10 +11,10 @@ pub(crate) use tokens::start as start_tokens;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
-use skiff_json::json;
 use skiff_client::{Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
+use skiff_json::json;
 use skiff_meta::{Reason, Status};
 use std::sync::Arc;
 

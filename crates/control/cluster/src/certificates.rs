@@ -18,10 +18,10 @@ pub(crate) use sign::start as start_signer;
 pub use sign::{Certify, SERVING_APPROVER, Signer};
 
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
-use skiff_json::{Value, json};
 use skiff_client::{Client, Target, resource_of};
 use skiff_controller::{At, Failed};
 use skiff_informer::{Row, Typed};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use skiff_pki::Request;
 use std::sync::Arc;

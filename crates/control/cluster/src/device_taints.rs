@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::{DeviceTaintRule, ResourceClaim, ResourceSlice};
 use parking_lot::Mutex;
 use plan::World;
-use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Row, Typed, split_key};
+use skiff_json::json;
 use skiff_meta::Timestamp;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -103,7 +103,11 @@ impl Taints {
         self.deps.recorder.normal(&Regarding::of(&pod), EVENT, "Marking for deletion".to_owned());
         let stamp = self.deps.clock.seconds().to_string();
         let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "DeletionByDeviceTaintManager", "message": "Device Taint manager: deleting due to NoExecute taint", "lastTransitionTime": stamp});
-        self.deps.client.patch_status::<Pod>(namespace, name, PatchBody::strategic(&json!({"status": {"conditions": [condition]}}))).await.at("mark pod", key)?;
+        self.deps
+            .client
+            .patch_status::<Pod>(namespace, name, PatchBody::strategic(&json!({"status": {"conditions": [condition]}})))
+            .await
+            .at("mark pod", key)?;
         let options = DeleteOptions::default().uid(pod.metadata.uid.as_deref().unwrap_or_default());
         self.deps.client.delete::<Pod>(namespace, name, &options).await.at("evict pod", key)?;
         self.waiting.lock().remove(key);
@@ -140,7 +144,11 @@ impl Taints {
         }
         let condition = json!({"type": plan::CONDITION, "status": status, "reason": finding.reason, "message": finding.message, "observedGeneration": generation, "lastTransitionTime": Timestamp(now).to_string()});
         let body = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceTaintRule", "metadata": {"name": name, "uid": rule.metadata.uid}, "status": {"conditions": [condition]}});
-        self.deps.client.patch_status::<DeviceTaintRule>("", name, PatchBody::apply(&body, MANAGER)).await.at("tell of evictions by device taint rule", name)?;
+        self.deps
+            .client
+            .patch_status::<DeviceTaintRule>("", name, PatchBody::apply(&body, MANAGER))
+            .await
+            .at("tell of evictions by device taint rule", name)?;
         Ok(Action::Done)
     }
 }

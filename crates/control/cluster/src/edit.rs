@@ -1,6 +1,6 @@
 //! Changes by read, merge and update: upstream's default roles let most controllers update, not patch.
-use skiff_json::Value;
 use skiff_client::{Client, Target};
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 
 const TRIES: usize = 4;

@@ -11,9 +11,9 @@ mod watches;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use plan::{Step, step};
-use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody, Preconditions, Target};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
+use skiff_json::json;
 use skiff_meta::{GroupVersionResource, Head, OwnerRef, Reason, Status};
 use std::{sync::Arc, time::Duration};
 use watches::Watches;
@@ -74,9 +74,14 @@ impl Garbage {
                 self.patch(target, head, json!({"metadata": {"ownerReferences": kept}})).await
             }
             Step::Unblock => {
-                let kept: Vec<_> = head.owner_references.iter().map(|o| OwnerRef { block_owner_deletion: Some(false), ..o.clone() }).map(|o| reference(&o)).collect();
+                let kept: Vec<_> =
+                    head.owner_references.iter().map(|o| OwnerRef { block_owner_deletion: Some(false), ..o.clone() }).map(|o| reference(&o)).collect();
                 self.patch(target, head, json!({"metadata": {"ownerReferences": kept}})).await?;
-                let options = DeleteOptions { propagation_policy: Some("Foreground"), preconditions: Some(Preconditions { uid: Some(head.uid.clone()), resource_version: None }), ..Default::default() };
+                let options = DeleteOptions {
+                    propagation_policy: Some("Foreground"),
+                    preconditions: Some(Preconditions { uid: Some(head.uid.clone()), resource_version: None }),
+                    ..Default::default()
+                };
                 settled(self.deps.client.delete_target(target.clone(), &options).await.map(drop))
             }
             Step::Orphan => {

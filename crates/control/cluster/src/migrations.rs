@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::storagemigration::v1::StorageVersionMigration as Migration;
 use plan::{FAILED, Progress, RUNNING, SUCCEEDED, Step};
 use serde::Deserialize;
-use skiff_json::{Value, json};
 use skiff_client::{ListParams, PatchBody, Target};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, LabelSelector, Reason, Revision, Status};
 use std::{sync::Arc, time::Duration};
 
@@ -104,8 +104,12 @@ impl Migrations {
     }
 
     async fn migrate(&self, mut m: Migration) -> Result<Action, Status> {
-        let Some(resource) = self.resource(&m) else { return self.missing(m, "migration encountered unhandled error: unable to obtain GVR from discovery").await };
-        let Ok(pinned) = plan::revision(&m).parse::<Revision>() else { return self.fail(m, "migration encountered unhandled error: the resource version is no number").await };
+        let Some(resource) = self.resource(&m) else {
+            return self.missing(m, "migration encountered unhandled error: unable to obtain GVR from discovery").await;
+        };
+        let Ok(pinned) = plan::revision(&m).parse::<Revision>() else {
+            return self.fail(m, "migration encountered unhandled error: the resource version is no number").await;
+        };
         let now = self.deps.clock.seconds();
         match self.rewrite(&resource, pinned).await? {
             Outcome::Done(progress) => {
@@ -149,7 +153,12 @@ impl Migrations {
                 Ok(_) => {}
                 Err(e) if e.is(Reason::Conflict) || e.is(Reason::NotFound) => {}
                 Err(e) if passing(&e) => return Ok(Outcome::Later(progress, e)),
-                Err(e) => return Ok(Outcome::Failed(format!("{}/{} not yet migrated. migration encountered unhandled error: {}", progress.left, progress.total, e.message))),
+                Err(e) => {
+                    return Ok(Outcome::Failed(format!(
+                        "{}/{} not yet migrated. migration encountered unhandled error: {}",
+                        progress.left, progress.total, e.message
+                    )));
+                }
             }
             progress.left -= 1;
         }

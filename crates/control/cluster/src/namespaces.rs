@@ -5,10 +5,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, Pod};
 use parking_lot::Mutex;
-use skiff_json::{Value, json};
 use skiff_client::{Call, Client, ListParams, Target, Verb, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{ChangeKind, Typed};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Head, Reason, Status};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -73,7 +73,10 @@ impl Reconcile for Namespaces {
         let conditions = conditions(&left, have, &self.deps.clock.seconds().to_string());
         if changes(&ns, &conditions) {
             let target = Target::new(resource_of::<Namespace>(), "", name).sub("status");
-            edit(&self.deps.client, target, &json!({"status": {"conditions": conditions}})).await.or_else(gone_is_fine).at("write conditions of namespace", name)?;
+            edit(&self.deps.client, target, &json!({"status": {"conditions": conditions}}))
+                .await
+                .or_else(gone_is_fine)
+                .at("write conditions of namespace", name)?;
         }
         if !left.objects.is_empty() || !left.failures.is_empty() {
             let mut waiting = self.waiting.lock();
@@ -162,7 +165,19 @@ fn conditions(left: &Left, have: &[NamespaceCondition], now: &str) -> Vec<Value>
     let one = |kind: &str, bad: Option<String>, reason: &str, good: &str| {
         let (status, reason, message) = match &bad {
             Some(m) => ("True", reason, m.as_str()),
-            None => ("False", if kind.ends_with("Remaining") { "ContentRemoved" } else if kind.contains("Discovery") { "ResourcesDiscovered" } else if kind.contains("Parsing") { "ParsedGroupVersions" } else { "ContentDeleted" }, good),
+            None => (
+                "False",
+                if kind.ends_with("Remaining") {
+                    "ContentRemoved"
+                } else if kind.contains("Discovery") {
+                    "ResourcesDiscovered"
+                } else if kind.contains("Parsing") {
+                    "ParsedGroupVersions"
+                } else {
+                    "ContentDeleted"
+                },
+                good,
+            ),
         };
         let since = have.iter().find(|c| c.type_ == kind && c.status == status).and_then(|c| c.last_transition_time.as_ref());
         let since = since.map_or_else(|| json!(now), |t| json!(t));
@@ -172,13 +187,19 @@ fn conditions(left: &Left, have: &[NamespaceCondition], now: &str) -> Vec<Value>
         let parts: Vec<String> = v.iter().map(|(k, n)| format!("{k} {word} {n} resource instances")).collect();
         (!parts.is_empty()).then(|| format!("{head}: {}", parts.join(", ")))
     };
-    let failed = (!left.failures.is_empty()).then(|| format!("Failed to delete all resource types, {} remaining: {}", left.failures.len(), left.failures.join(", ")));
+    let failed =
+        (!left.failures.is_empty()).then(|| format!("Failed to delete all resource types, {} remaining: {}", left.failures.len(), left.failures.join(", ")));
     vec![
         one("NamespaceDeletionDiscoveryFailure", None, "DiscoveryFailed", "All resources successfully discovered"),
         one("NamespaceDeletionGroupVersionParsingFailure", None, "GroupVersionParsingFailed", "All legacy kube types successfully parsed"),
         one("NamespaceDeletionContentFailure", failed, "ContentDeletionFailed", "All content successfully deleted, may be waiting on finalization"),
         one("NamespaceContentRemaining", some(&left.objects, "Some resources are remaining", "has"), "SomeResourcesRemain", "All content successfully removed"),
-        one("NamespaceFinalizersRemaining", some(&left.finalizers, "Some content in the namespace has finalizers remaining", "in"), "SomeFinalizersRemain", "All content-preserving finalizers finished"),
+        one(
+            "NamespaceFinalizersRemaining",
+            some(&left.finalizers, "Some content in the namespace has finalizers remaining", "in"),
+            "SomeFinalizersRemain",
+            "All content-preserving finalizers finished",
+        ),
     ]
 }
 

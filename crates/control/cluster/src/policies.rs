@@ -5,12 +5,12 @@ mod types;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec};
-use skiff_json::{Value, json};
-use skiff_cel::{CompileError, Program};
 use skiff_cel::check::{Kind, Object, Type};
+use skiff_cel::{CompileError, Program};
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersion, GroupVersionKind, GroupVersionResource};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -93,7 +93,8 @@ fn wrong(source: &str, scope: &[(&str, Type)]) -> Option<String> {
 /// The variables of an expression about this type.
 fn scope<'a>(object: &Type, params: Option<&Type>, variables: &[(&'a str, &str)]) -> Vec<(&'a str, Type)> {
     let any = || Type::new(Kind::Dyn);
-    let mut scope: Vec<(&str, Type)> = vec![("object", object.clone()), ("oldObject", object.clone()), ("request", types::request()), ("namespaceObject", any()), ("authorizer", any())];
+    let mut scope: Vec<(&str, Type)> =
+        vec![("object", object.clone()), ("oldObject", object.clone()), ("request", types::request()), ("namespaceObject", any()), ("authorizer", any())];
     scope.extend(params.map(|p| ("params", p.clone())));
     let mut known: BTreeMap<String, Type> = BTreeMap::new();
     for (name, source) in variables {
@@ -136,7 +137,8 @@ mod tests {
     use super::*;
 
     fn told(v: Value) -> Vec<String> {
-        let mut spec = json!({"matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}]}});
+        let mut spec =
+            json!({"matchConstraints": {"resourceRules": [{"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["deployments"]}]}});
         for (k, x) in v.as_object().unwrap() {
             spec[k] = x.clone();
         }
@@ -148,14 +150,21 @@ mod tests {
     #[test]
     fn fields_that_are_not_there() {
         assert!(told(json!({"validations": [{"expression": "object.spec.replicas > 1 && object.metadata.namespace != 'x'"}]})).is_empty());
-        let found = told(json!({"validations": [{"expression": "object.foo < 5"}, {"expression": "object.spec.replicas == 'x'", "messageExpression": "object.spec.replicas + 'x'"}]}));
+        let found = told(
+            json!({"validations": [{"expression": "object.foo < 5"}, {"expression": "object.spec.replicas == 'x'", "messageExpression": "object.spec.replicas + 'x'"}]}),
+        );
         assert_eq!(found.len(), 3, "{found:?}");
-        assert!(found[0].starts_with("spec.validations[0].expression: apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:7: undefined field 'foo'"), "{}", found[0]);
+        assert!(
+            found[0].starts_with("spec.validations[0].expression: apps/v1, Kind=Deployment: compilation failed: ERROR: <input>:1:7: undefined field 'foo'"),
+            "{}",
+            found[0]
+        );
     }
 
     #[test]
     fn variables_carry_their_types() {
-        let with = |expression: &str| told(json!({"variables": [{"name": "n", "expression": "object.spec.replicas"}], "validations": [{"expression": expression}]}));
+        let with =
+            |expression: &str| told(json!({"variables": [{"name": "n", "expression": "object.spec.replicas"}], "validations": [{"expression": expression}]}));
         assert!(with("variables.n > 1 && request.operation == 'CREATE' && authorizer.group('').resource('pods').check('get').allowed()").is_empty());
         assert_eq!(with("variables.n == 'x'").len(), 1);
         assert_eq!(with("variables.other == 1").len(), 1);

@@ -7,11 +7,11 @@ mod usage;
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
-use skiff_json::{Value, json};
 use skiff_client::{ListParams, Target, resource_of};
 use skiff_codec::{text_at, value_at};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Change, Selection, Typed, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status};
 use std::collections::BTreeMap;
 use std::{sync::Arc, time::Duration};
@@ -19,7 +19,8 @@ use std::{sync::Arc, time::Duration};
 /// Counts of kinds that are not watched are mended so often.
 const RECOUNT: Duration = Duration::from_secs(10);
 /// Kinds whose coming and going is counted at once; what a service or a claim uses changes with its content, too.
-const WATCHED: [(&str, bool); 5] = [("configmaps", false), ("secrets", false), ("replicationcontrollers", false), ("services", true), ("persistentvolumeclaims", true)];
+const WATCHED: [(&str, bool); 5] =
+    [("configmaps", false), ("secrets", false), ("replicationcontrollers", false), ("services", true), ("persistentvolumeclaims", true)];
 
 struct Quotas {
     deps: Deps,
@@ -74,7 +75,9 @@ impl Reconcile for Quotas {
         }
         let hard: BTreeMap<String, String> = hard.into_iter().map(|(k, q)| (k, q.0)).collect();
         let status = quota.status.clone().unwrap_or_default();
-        let flat = |m: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| -> BTreeMap<String, String> { m.unwrap_or_default().into_iter().map(|(k, q)| (k, q.0)).collect() };
+        let flat = |m: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| -> BTreeMap<String, String> {
+            m.unwrap_or_default().into_iter().map(|(k, q)| (k, q.0)).collect()
+        };
         if flat(status.hard) != hard || flat(status.used) != used {
             self.write(key, json!({"hard": hard, "used": used})).await.at("write quota", key)?;
         }

@@ -6,10 +6,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Row, Typed, key_of, split_key};
+use skiff_json::{Value, json};
 use std::sync::Arc;
 
 const MANAGER: &str = "resource_claim_controller";
@@ -100,11 +100,20 @@ impl Claims {
     async fn make(&self, pod: &Pod, entry: &str, template: &str) -> Result<Option<String>, Failed> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let Some(t) = self.templates.get(namespace, template) else {
-            self.deps.recorder.warning(&Regarding::of(pod), "FailedResourceClaimCreation", format!("PodResourceClaim {entry}: resource claim template {template:?}: resourceclaimtemplate.resource.k8s.io {template:?} not found"));
+            self.deps.recorder.warning(
+                &Regarding::of(pod),
+                "FailedResourceClaimCreation",
+                format!("PodResourceClaim {entry}: resource claim template {template:?}: resourceclaimtemplate.resource.k8s.io {template:?} not found"),
+            );
             return Ok(None);
         };
         let target = Target::new(resource_of::<ResourceClaim>(), namespace, "");
-        let made = self.deps.client.create_bytes(target, plan::claim(pod, entry, &t).to_string()).await.at("make resource claim for pod", pod.metadata.name.as_deref().unwrap_or_default())?;
+        let made = self
+            .deps
+            .client
+            .create_bytes(target, plan::claim(pod, entry, &t).to_string())
+            .await
+            .at("make resource claim for pod", pod.metadata.name.as_deref().unwrap_or_default())?;
         let v: Value = skiff_json::from_slice(&made).unwrap_or_default();
         Ok(v["metadata"]["name"].as_str().map(str::to_owned))
     }
@@ -123,9 +132,13 @@ impl Claims {
         if plan::unprotected(&claim) {
             let rest: Vec<&String> = claim.metadata.finalizers.iter().flatten().filter(|f| *f != plan::FINALIZER).collect();
             let change = json!({"metadata": {"resourceVersion": claim.metadata.resource_version, "finalizers": rest}});
-            crate::edit::edit(&self.deps.client, Target::new(resource_of::<ResourceClaim>(), namespace, name), &change).await.at("let go of resource claim", key)?;
+            crate::edit::edit(&self.deps.client, Target::new(resource_of::<ResourceClaim>(), namespace, name), &change)
+                .await
+                .at("let go of resource claim", key)?;
         }
-        if claim.metadata.deletion_timestamp.is_none() && plan::owner(&claim).is_some_and(|(pod, uid)| self.pods.row(namespace, &pod).is_some() && !alive(&pod, &uid)) {
+        if claim.metadata.deletion_timestamp.is_none()
+            && plan::owner(&claim).is_some_and(|(pod, uid)| self.pods.row(namespace, &pod).is_some() && !alive(&pod, &uid))
+        {
             self.deps.client.delete::<ResourceClaim>(namespace, name, &DeleteOptions::default()).await.at("remove resource claim", key)?;
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! Starts all controllers.
 use crate::certificates::{self, Certify, SERVING_APPROVER};
-use crate::{accounts, autoscale, device_taints, endpoints, garbage, migrations, namespaces, nodes, policies, quota, resource_claims, roles, service_cidrs, trust_bundle, volumes};
+use crate::{
+    accounts, autoscale, device_taints, endpoints, garbage, migrations, namespaces, nodes, policies, quota, resource_claims, roles, service_cidrs,
+    trust_bundle, volumes,
+};
 use futures::future::join_all;
 use ipnet::IpNet;
 use skiff_client::Client;

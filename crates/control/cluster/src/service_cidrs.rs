@@ -4,10 +4,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::networking::v1::{IPAddress, ServiceCIDR};
-use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{ChangeKind, Typed};
+use skiff_json::json;
 use skiff_meta::LabelSelector;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -102,7 +102,8 @@ impl Cidrs {
         if ready.is_some_and(|c| c.status == status && c.reason == reason && c.message == message) {
             return Ok(());
         }
-        let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": self.deps.clock.seconds().to_string()});
+        let condition =
+            json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": self.deps.clock.seconds().to_string()});
         let body = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": name}, "status": {"conditions": [condition]}});
         self.deps.client.patch_status::<ServiceCIDR>("", name, PatchBody::apply(&body, MANAGER)).await.at("tell of ServiceCIDR", name)?;
         Ok(())

@@ -4,11 +4,11 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::ClusterTrustBundle;
-use skiff_json::json;
 use sha2::{Digest, Sha256};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
+use skiff_json::json;
 use skiff_meta::Reason;
 use std::sync::Arc;
 
@@ -52,10 +52,13 @@ impl Reconcile for Publisher {
                 Err(e) if e.is(Reason::AlreadyExists) => {}
                 done => drop(done.at("publish trust bundle", &wanted)?),
             },
-            Some(b) if b.spec.trust_bundle != *anchors => drop(self.deps.client.update_bytes(target(&wanted), body.to_string()).await.at("update trust bundle", &wanted)?),
+            Some(b) if b.spec.trust_bundle != *anchors => {
+                drop(self.deps.client.update_bytes(target(&wanted), body.to_string()).await.at("update trust bundle", &wanted)?)
+            }
             Some(_) => {}
         }
-        let old = self.bundles.all().into_iter().filter(|b| b.spec.signer_name.as_deref() == Some(SIGNER)).filter_map(|b| b.metadata.name).filter(|n| *n != wanted);
+        let old =
+            self.bundles.all().into_iter().filter(|b| b.spec.signer_name.as_deref() == Some(SIGNER)).filter_map(|b| b.metadata.name).filter(|n| *n != wanted);
         for n in old {
             self.deps.client.delete::<ClusterTrustBundle>("", &n, &DeleteOptions::default()).await.at("remove trust bundle", &n)?;
         }

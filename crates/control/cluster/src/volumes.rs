@@ -12,6 +12,6 @@ pub(crate) use binder::start as start_binder;
 pub(crate) use classes::start as start_class_protection;
 pub(crate) use ephemeral::start as start_ephemeral;
 pub(crate) use expand::start as start_expand;
-pub use local::{PROVISIONER, STORAGE_PATH, reclaim_on_node};
 pub(crate) use local::start as start_provisioner;
+pub use local::{PROVISIONER, STORAGE_PATH, reclaim_on_node};
 pub(crate) use protect::{start_claims as start_claim_protection, start_volumes as start_volume_protection};

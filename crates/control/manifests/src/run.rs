@@ -1,10 +1,10 @@
 //! The loop: looks at the folder, applies what changed, prunes what went.
 use crate::attempts::{Seen, one_line};
 use crate::{Document, Identity, documents, stale};
-use skiff_json::{Value, json};
 use sha2::{Digest, Sha256};
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, Target};
 use skiff_controller::{Recorder, Regarding};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersion, GroupVersionResource, Reason, Status};
 use std::collections::BTreeMap;
 use std::path::PathBuf;

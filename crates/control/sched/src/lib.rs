@@ -8,8 +8,8 @@
 
 mod affinity;
 mod decide;
-mod facts;
 pub mod devices;
+mod facts;
 mod filter;
 pub mod fit;
 mod preempt;

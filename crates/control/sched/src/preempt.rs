@@ -39,7 +39,10 @@ pub enum NoRoom {
     /// Victims of an earlier plan are on their way out: the node stays promised.
     Waiting,
     /// Evicting does not help anywhere: a promise is void.
-    Helpless { nodes: usize, candidates: usize },
+    Helpless {
+        nodes: usize,
+        candidates: usize,
+    },
 }
 
 impl fmt::Display for NoRoom {

@@ -44,7 +44,17 @@ fn by_range(raw: Vec<f64>) -> Vec<f64> {
 fn by_load(load: Vec<f64>) -> Vec<f64> {
     let finite = || load.iter().copied().filter(|l| l.is_finite());
     let (min, max) = (finite().fold(f64::INFINITY, f64::min), finite().fold(0.0, f64::max));
-    load.iter().map(|&l| if !l.is_finite() { 0.0 } else if max == 0.0 { MAX } else { MAX * (max + min - l) / max }).collect()
+    load.iter()
+        .map(|&l| {
+            if !l.is_finite() {
+                0.0
+            } else if max == 0.0 {
+                MAX
+            } else {
+                MAX * (max + min - l) / max
+            }
+        })
+        .collect()
 }
 
 /// The share of CPU and memory that would stay free, as percent.

@@ -19,13 +19,22 @@ pub enum ClaimState {
     /// Unbound with a class that binds at once: wait for the binder.
     Immediate,
     /// Unbound with `WaitForFirstConsumer`: a free volume that suits, or a new one on nodes of the class's topologies.
-    WaitsForPod { provisions: bool, topologies: Vec<NodeSelectorTerm>, volumes: Vec<Candidate> },
+    WaitsForPod {
+        provisions: bool,
+        topologies: Vec<NodeSelectorTerm>,
+        volumes: Vec<Candidate>,
+    },
     /// Bound to a volume with this node affinity (None: everywhere), in these zones: label → values.
-    Bound { terms: Option<Vec<NodeSelectorTerm>>, zones: Vec<(String, BTreeSet<String>)> },
+    Bound {
+        terms: Option<Vec<NodeSelectorTerm>>,
+        zones: Vec<(String, BTreeSet<String>)>,
+    },
     /// Bound to a volume that is not there.
     NoVolume,
     /// The claim says that its volume is lost.
-    Lost { volume: String },
+    Lost {
+        volume: String,
+    },
     Deleting,
 }
 
@@ -116,7 +125,8 @@ pub(crate) fn refuses(pod: &PodFacts, node: &NodeFacts, view: &VolumeView) -> Op
 }
 
 /// Labels of nodes and volumes that name a zone or region.
-pub(crate) const ZONES: [&str; 4] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"];
+pub(crate) const ZONES: [&str; 4] =
+    ["topology.kubernetes.io/zone", "topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/region"];
 
 /// The zones that a volume's labels name; several in one value are joined by `__`.
 pub fn zones(labels: &BTreeMap<String, String>) -> Vec<(String, BTreeSet<String>)> {

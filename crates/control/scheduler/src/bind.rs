@@ -4,9 +4,9 @@ use crate::cluster::Cluster;
 use crate::storage::device_claims;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimConsumerReference};
-use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
 use skiff_controller::{Clock, Recorder, Regarding, change_status};
+use skiff_json::json;
 use skiff_meta::{Reason, Status};
 use skiff_sched::{PodFacts, Wakes};
 use std::{sync::Arc, time::Duration};
@@ -109,7 +109,8 @@ impl Binder {
         let m = &pod.metadata;
         let (namespace, uid) = (m.namespace.as_deref().unwrap_or_default(), m.uid.clone().unwrap_or_default());
         for name in device_claims(pod).into_iter().flatten() {
-            let consumer = ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
+            let consumer =
+                ResourceClaimConsumerReference { resource: "pods".into(), name: m.name.clone().unwrap_or_default(), uid: uid.clone(), ..Default::default() };
             let own = given.iter().find(|(c, _)| c.metadata.name.as_deref() == Some(name.as_str()));
             if let Some((claim, _)) = own {
                 self.protect(claim).await?;
@@ -227,7 +228,10 @@ mod tests {
     fn a_condition_tells_its_generation_and_keeps_its_time() {
         let pod: Pod = skiff_json::from_value(json!({"metadata": {"generation": 3}})).unwrap();
         let first = not_scheduled(&pod, None, "Unschedulable", "m", "2026-01-01T00:00:09Z");
-        assert_eq!(first, json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "m", "lastTransitionTime": "2026-01-01T00:00:09Z", "observedGeneration": 3}));
+        assert_eq!(
+            first,
+            json!({"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "m", "lastTransitionTime": "2026-01-01T00:00:09Z", "observedGeneration": 3})
+        );
         let said: PodCondition = skiff_json::from_value(first).unwrap();
         let again = not_scheduled(&pod, Some(&said), "Unschedulable", "other", "2026-01-01T00:00:20Z");
         assert_eq!((&again["lastTransitionTime"], &again["message"]), (&json!("2026-01-01T00:00:09Z"), &json!("other")));

@@ -1,7 +1,7 @@
 //! The snapshot, kept up to date by informers.
-use crate::{NAME, PodQueue};
 use crate::selectors::Selectors;
 use crate::storage::Storage;
+use crate::{NAME, PodQueue};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use parking_lot::Mutex;

@@ -5,7 +5,11 @@ use k8s_openapi::api::resource::v1::{AllocationResult, DeviceClass, DeviceTaintR
 use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
 use skiff_informer::{Informers, Row, Typed, key_of};
-use skiff_sched::{Candidate, Claim, ClaimState, Devices, NodeFacts, PodFacts, VolumeView, devices::{self, Inventory, Selectors, Unable}, fit, zones};
+use skiff_sched::{
+    Candidate, Claim, ClaimState, Devices, NodeFacts, PodFacts, VolumeView,
+    devices::{self, Inventory, Selectors, Unable},
+    fit, zones,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,7 +45,8 @@ fn class_of_free(row: &Row) -> Vec<String> {
 
 impl Storage {
     pub fn start(informers: &Informers, changed: impl Fn() + Clone + Send + 'static, devices_changed: impl Fn() + Clone + Send + 'static) -> Self {
-        let (claims, volumes, classes, devices) = (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
+        let (claims, volumes, classes, devices) =
+            (informers.of::<PersistentVolumeClaim>(), informers.of::<PersistentVolume>(), informers.of::<StorageClass>(), informers.of::<ResourceClaim>());
         volumes.index("free by class", class_of_free);
         let promised: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let (kept, tell) = (promised.clone(), changed.clone());

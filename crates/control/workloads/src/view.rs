@@ -2,9 +2,9 @@
 //!
 //! A view is never written back: writes edit the object's own JSON, so that a field this crate does not know is kept.
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
-use skiff_json::Value;
 use skiff_controller::Regarding;
 use skiff_informer::{Row, key_of};
+use skiff_json::Value;
 use skiff_meta::{LabelSelector, Status, Timestamp};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! All controllers against an API in memory, with a node that runs whatever is there.
-use skiff_json::{Value, json};
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, Target, fake::Fake};
 use skiff_controller::{HeldClock, Queue, Recorder};
 use skiff_informer::{Informer, Informers, Selection, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -131,10 +131,13 @@ fn forever(_: &str) -> &'static str {
 async fn a_deployment_rolls_out_scales_and_rolls_back() {
     let c = Cluster::start(forever).await;
     let d = || gvr("apps", "deployments");
-    c.create(d(), json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"}, "spec": {
+    c.create(
+        d(),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"}, "spec": {
         "replicas": 3, "selector": {"matchLabels": {"app": "web"}}, "template": template("a"), "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10,
-        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}}}))
-        .await;
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}}}),
+    )
+    .await;
     let complete = |n: i64, generation: i64| {
         move |v: &Value| {
             let s = &v["status"];
@@ -164,9 +167,12 @@ async fn a_deployment_rolls_out_scales_and_rolls_back() {
 async fn a_recreated_deployment_has_no_old_and_new_pods_together() {
     let c = Cluster::start(forever).await;
     let d = || gvr("apps", "deployments");
-    c.create(d(), json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"}, "spec": {
-        "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("a"), "strategy": {"type": "Recreate"}}}))
-        .await;
+    c.create(
+        d(),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "n"}, "spec": {
+        "replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("a"), "strategy": {"type": "Recreate"}}}),
+    )
+    .await;
     c.until(d(), "web", |v| v["status"]["availableReplicas"] == 2).await;
     c.patch(d(), "web", json!({"spec": {"template": template("b")}})).await;
     c.until(d(), "web", |v| v["status"]["observedGeneration"] == 2 && v["status"]["updatedReplicas"] == 2 && v["status"]["availableReplicas"] == 2).await;
@@ -178,7 +184,11 @@ async fn a_replica_set_adopts_releases_and_replaces() {
     let c = Cluster::start(forever).await;
     c.create(pods(), json!({"metadata": {"name": "orphan", "namespace": "n", "labels": {"app": "web"}}, "spec": {}})).await;
     let r = || gvr("apps", "replicasets");
-    c.create(r(), json!({"metadata": {"name": "rs", "namespace": "n"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")}})).await;
+    c.create(
+        r(),
+        json!({"metadata": {"name": "rs", "namespace": "n"}, "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}}, "template": template("a")}}),
+    )
+    .await;
     c.until(r(), "rs", |v| v["status"]["readyReplicas"] == 2).await;
     let orphan = c.get(pods(), "orphan").await;
     assert_eq!(orphan["metadata"]["ownerReferences"][0]["name"], "rs");
@@ -194,12 +204,15 @@ async fn a_replica_set_adopts_releases_and_replaces() {
 async fn a_stateful_set_keeps_order_names_and_claims() {
     let c = Cluster::start(forever).await;
     let s = || gvr("apps", "statefulsets");
-    c.create(s(), json!({"metadata": {"name": "db", "namespace": "n"}, "spec": {
+    c.create(
+        s(),
+        json!({"metadata": {"name": "db", "namespace": "n"}, "spec": {
         "replicas": 3, "serviceName": "db", "selector": {"matchLabels": {"app": "web"}}, "template": template("a"), "podManagementPolicy": "OrderedReady",
         "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
         "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain", "whenDeleted": "Delete"},
-        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]}}))
-        .await;
+        "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]}}),
+    )
+    .await;
     c.until(s(), "db", |v| v["status"]["readyReplicas"] == 3 && v["status"]["currentReplicas"] == 3).await;
     assert_eq!(c.pod_names().await, ["db-0", "db-1", "db-2"]);
     c.until(gvr("", "persistentvolumeclaims"), "data-db-2", |v| v["metadata"]["ownerReferences"][0]["name"] == "db").await;
@@ -226,13 +239,17 @@ async fn a_daemon_set_follows_nodes_and_updates() {
     let d = || gvr("apps", "daemonsets");
     let node = |name: &str| json!({"metadata": {"name": name, "labels": {"on": "yes"}}, "spec": {}});
     c.client.create_bytes(Target::new(gvr("", "nodes"), "", ""), node("n1").to_string()).await.unwrap();
-    c.create(d(), json!({"metadata": {"name": "agent", "namespace": "n"}, "spec": {
+    c.create(
+        d(),
+        json!({"metadata": {"name": "agent", "namespace": "n"}, "spec": {
         "selector": {"matchLabels": {"app": "web"}}, "template": template("a"),
-        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}}}))
-        .await;
+        "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}}}),
+    )
+    .await;
     c.until(d(), "agent", |v| v["status"]["numberReady"] == 1).await;
     c.patch(d(), "agent", json!({"spec": {"template": template("b")}})).await;
-    c.until(d(), "agent", |v| v["status"]["observedGeneration"] == 2 && v["status"]["updatedNumberScheduled"] == 1 && v["status"]["numberAvailable"] == 1).await;
+    c.until(d(), "agent", |v| v["status"]["observedGeneration"] == 2 && v["status"]["updatedNumberScheduled"] == 1 && v["status"]["numberAvailable"] == 1)
+        .await;
     assert_eq!(c.list(pods()).await[0]["spec"]["containers"][0]["image"], "b");
     c.client
         .patch_bytes(Target::new(gvr("", "nodes"), "", "n1"), PatchBody::merge(&json!({"spec": {"taints": [{"key": "x", "effect": "NoExecute"}]}})))

@@ -18,9 +18,15 @@ pub enum Answer {
     NoSuchName(Box<Record>),
     /// The name is there, but not with this type.
     NoData(Box<Record>),
-    Records { answers: Vec<Record>, additionals: Vec<Record> },
+    Records {
+        answers: Vec<Record>,
+        additionals: Vec<Record>,
+    },
     /// An ExternalName: the alias, whose target the server looks up.
-    Alias { record: Box<Record>, target: Name },
+    Alias {
+        record: Box<Record>,
+        target: Name,
+    },
 }
 
 /// What a name below the zone has.
@@ -32,8 +38,7 @@ struct Found {
 }
 
 pub fn answer(index: &Index, name: &Name, kind: RecordType) -> Answer {
-    let labels: Vec<String> =
-        name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect();
+    let labels: Vec<String> = name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect();
     if let Some(ip) = reverse_address(&labels) {
         return reverse(index, name, kind, ip);
     }

@@ -48,9 +48,7 @@ impl Upstream {
         let bytes = sent.to_vec().map_err(io::Error::other)?;
         let mut last = io::Error::other("there is no upstream server");
         for server in &self.servers {
-            let asked = async {
-                if whole { over_tcp(*server, &bytes).await } else { over_udp(*server, &bytes).await }
-            };
+            let asked = async { if whole { over_tcp(*server, &bytes).await } else { over_udp(*server, &bytes).await } };
             match timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(answer) if answer.metadata.id == sent.metadata.id && answer.queries == sent.queries => {
                     return Ok(self.remember(question, answer, query.metadata.id));

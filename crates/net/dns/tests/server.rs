@@ -19,9 +19,7 @@ fn zone() -> Zone {
             "ports":[{"name":"http","port":80},{"name":"dns","protocol":"UDP","port":53}]}}"#,
     ));
     zone.set_service(service(r#"{"metadata":{"namespace":"prod","name":"db"},"spec":{"clusterIP":"None","ports":[{"name":"pg","port":5432}]}}"#));
-    zone.set_service(service(
-        r#"{"metadata":{"namespace":"prod","name":"ext"},"spec":{"type":"ExternalName","externalName":"www.example.test"}}"#,
-    ));
+    zone.set_service(service(r#"{"metadata":{"namespace":"prod","name":"ext"},"spec":{"type":"ExternalName","externalName":"www.example.test"}}"#));
     let slice = r#"{"metadata":{"namespace":"prod","name":"db-x","labels":{"kubernetes.io/service-name":"db"}},
         "ports":[{"name":"pg","port":5432}],"endpoints":[
         {"addresses":["10.42.0.7"],"hostname":"db-0","conditions":{"ready":true}},
@@ -130,9 +128,7 @@ async fn other_names_are_forwarded_and_external_names_followed() {
     other.set_service(service(r#"{"metadata":{"namespace":"a","name":"b"},"spec":{"clusterIP":"192.0.2.1"}}"#));
     let (upstream, upstream_task) = start(other, vec![]).await;
     let ours = zone();
-    ours.set_service(service(
-        r#"{"metadata":{"namespace":"prod","name":"ext"},"spec":{"type":"ExternalName","externalName":"b.a.svc.example.test"}}"#,
-    ));
+    ours.set_service(service(r#"{"metadata":{"namespace":"prod","name":"ext"},"spec":{"type":"ExternalName","externalName":"b.a.svc.example.test"}}"#));
     let (server, task) = start(ours, vec![upstream]).await;
     assert_eq!(told(&ask(server, "b.a.svc.example.test.", RecordType::A).await), r#"NoError ["192.0.2.1"]"#);
     assert_eq!(told(&ask(server, "x.a.svc.example.test.", RecordType::A).await), "NXDomain [] soa");
@@ -150,10 +146,8 @@ async fn long_answers_are_cut_over_udp_and_whole_over_tcp() {
     let zone = Zone::new("cluster.local").unwrap();
     zone.set_service(service(r#"{"metadata":{"namespace":"n","name":"s"},"spec":{"clusterIP":"None"}}"#));
     let endpoints: Vec<String> = (0..200).map(|i| format!(r#"{{"addresses":["10.42.1.{i}"]}}"#)).collect();
-    let slice = format!(
-        r#"{{"metadata":{{"namespace":"n","name":"s-1","labels":{{"kubernetes.io/service-name":"s"}}}},"endpoints":[{}]}}"#,
-        endpoints.join(",")
-    );
+    let slice =
+        format!(r#"{{"metadata":{{"namespace":"n","name":"s-1","labels":{{"kubernetes.io/service-name":"s"}}}},"endpoints":[{}]}}"#, endpoints.join(","));
     zone.set_slice(DnsSlice::from_json(slice.as_bytes()).unwrap().unwrap());
     let (server, task) = start(zone, vec![]).await;
     assert!(ask(server, "s.n.svc.cluster.local.", RecordType::A).await.metadata.truncation);

@@ -139,13 +139,7 @@ impl Socket {
         for option in [libc::SO_SNDBUFFORCE, libc::SO_RCVBUFFORCE] {
             // SAFETY: the value is an int that outlives the call. A refusal shows as EMSGSIZE or ENOBUFS later.
             unsafe {
-                libc::setsockopt(
-                    self.raw.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    option,
-                    (&raw const size).cast(),
-                    size_of::<libc::c_int>() as libc::socklen_t,
-                );
+                libc::setsockopt(self.raw.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const size).cast(), size_of::<libc::c_int>() as libc::socklen_t);
             }
         }
     }

@@ -87,7 +87,7 @@ mod tests {
         let node: Node =
             skiff_json::from_value(skiff_json::json!({"metadata": {"name": "a"}, "spec": {"podCIDR": "10.42.1.0/24", "podCIDRs": ["10.42.1.0/24", "no"]},
             "status": {"addresses": [{"type": "Hostname", "address": "a"}, {"type": "InternalIP", "address": "192.0.2.7"}]}}))
-        .unwrap();
+            .unwrap();
         let net = net_of("a", &node);
         assert_eq!((net.ips.len(), net.pod_cidrs.len()), (1, 1));
         assert_eq!(net_of("b", &Node::default()), NodeNet { name: "b".into(), ..NodeNet::default() });

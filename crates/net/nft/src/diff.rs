@@ -19,8 +19,7 @@ pub fn create(target: &Ruleset) -> Transaction {
 
 /// What turns `from`, which the kernel has, into `to`. Both are the same table.
 pub fn diff(from: &Ruleset, to: &Ruleset) -> Transaction {
-    let lost_sets: BTreeSet<&Arc<str>> =
-        from.sets.iter().filter(|(name, set)| to.sets.get(*name).is_none_or(|t| !t.same_shape(set))).map(|(n, _)| n).collect();
+    let lost_sets: BTreeSet<&Arc<str>> = from.sets.iter().filter(|(name, set)| to.sets.get(*name).is_none_or(|t| !t.same_shape(set))).map(|(n, _)| n).collect();
     let lost_chains: BTreeSet<&Arc<str>> =
         from.chains.iter().filter(|(name, c)| to.chains.get(*name).is_none_or(|t| t.base != c.base)).map(|(n, _)| n).collect();
     let uses_lost = |chain: &Chain| {

@@ -77,30 +77,83 @@ pub enum Reject {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Expr {
-    Meta { key: MetaKey, to: Register },
-    SetMeta { key: MetaKey, from: Register },
-    Ct { key: CtKey, to: Register },
-    Payload { base: Base, offset: u32, length: u32, to: Register },
-    Cmp { op: CmpOp, from: Register, value: Vec<u8> },
+    Meta {
+        key: MetaKey,
+        to: Register,
+    },
+    SetMeta {
+        key: MetaKey,
+        from: Register,
+    },
+    Ct {
+        key: CtKey,
+        to: Register,
+    },
+    Payload {
+        base: Base,
+        offset: u32,
+        length: u32,
+        to: Register,
+    },
+    Cmp {
+        op: CmpOp,
+        from: Register,
+        value: Vec<u8>,
+    },
     /// `to = (from & mask) ^ xor`
-    Bitwise { from: Register, to: Register, mask: Vec<u8>, xor: Vec<u8> },
+    Bitwise {
+        from: Register,
+        to: Register,
+        mask: Vec<u8>,
+        xor: Vec<u8>,
+    },
     /// In the set, or not in it.
-    Lookup { set: Arc<str>, from: Register, negate: bool },
+    Lookup {
+        set: Arc<str>,
+        from: Register,
+        negate: bool,
+    },
     /// A map's value into registers.
-    MapLookup { map: Arc<str>, from: Register, to: Register },
+    MapLookup {
+        map: Arc<str>,
+        from: Register,
+        to: Register,
+    },
     /// A verdict map: acts on the verdict that it finds.
-    VerdictLookup { map: Arc<str>, from: Register },
-    Immediate { to: Register, value: Vec<u8> },
+    VerdictLookup {
+        map: Arc<str>,
+        from: Register,
+    },
+    Immediate {
+        to: Register,
+        value: Vec<u8>,
+    },
     Verdict(Verdict),
     /// The type of an address (local is 2) into a register.
-    FibType { of: Fib, to: Register },
+    FibType {
+        of: Fib,
+        to: Register,
+    },
     /// A random number below `modulus`.
-    Random { modulus: u32, to: Register },
-    Nat { kind: NatKind, ipv6: bool, address: Option<Register>, port: Option<Register> },
-    Masquerade { fully_random: bool },
+    Random {
+        modulus: u32,
+        to: Register,
+    },
+    Nat {
+        kind: NatKind,
+        ipv6: bool,
+        address: Option<Register>,
+        port: Option<Register>,
+    },
+    Masquerade {
+        fully_random: bool,
+    },
     Reject(Reject),
     /// Adds the key to a dynamic set, or renews its timeout.
-    Update { set: Arc<str>, from: Register },
+    Update {
+        set: Arc<str>,
+        from: Register,
+    },
     Counter,
 }
 

@@ -35,9 +35,7 @@ impl Observed {
                 let Some(found) = self.sets.get(&**name) else { return false };
                 set.timeout.is_some()
                     || found.len() == set.elements.len()
-                        && set.elements.iter().all(|(key, value)| {
-                            found.get(&key.padded(&set.key)).is_some_and(|found| same_value(found, value, &set.data))
-                        })
+                        && set.elements.iter().all(|(key, value)| found.get(&key.padded(&set.key)).is_some_and(|found| same_value(found, value, &set.data)))
             })
     }
 
@@ -79,7 +77,9 @@ pub(crate) fn observe(socket: &mut Socket, family: u8, table: &str) -> Result<Ob
     }
     for reply in socket.dump("list rules", request(GET_RULE)).or_else(absent)? {
         let Some((found_table, chain)) = names(&reply.body, 1, 2) else { continue };
-        if found_table == table && let Some(rules) = observed.chains.get_mut(chain) {
+        if found_table == table
+            && let Some(rules) = observed.chains.get_mut(chain)
+        {
             rules.push(attributes(&reply.body).find(7).and_then(digest_of));
         }
     }

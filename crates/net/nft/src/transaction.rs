@@ -8,15 +8,38 @@ use crate::{BaseChain, Chain, Family, Key, Rule, Ruleset, Set, Value};
 pub enum Op {
     AddTable,
     DeleteTable,
-    FlushChain { chain: Arc<str> },
-    DeleteElements { set: Arc<str>, shape: Set, elements: Vec<(Key, Value)> },
-    DeleteSet { set: Arc<str> },
-    DeleteChain { chain: Arc<str> },
-    AddChain { chain: Arc<str>, base: Option<BaseChain> },
+    FlushChain {
+        chain: Arc<str>,
+    },
+    DeleteElements {
+        set: Arc<str>,
+        shape: Set,
+        elements: Vec<(Key, Value)>,
+    },
+    DeleteSet {
+        set: Arc<str>,
+    },
+    DeleteChain {
+        chain: Arc<str>,
+    },
+    AddChain {
+        chain: Arc<str>,
+        base: Option<BaseChain>,
+    },
     /// The elements of `shape` are not looked at; `size` may hint at how many will come.
-    AddSet { set: Arc<str>, shape: Set },
-    AddRule { chain: Arc<str>, rule: Rule },
-    AddElements { set: Arc<str>, shape: Set, elements: Vec<(Key, Value)> },
+    AddSet {
+        set: Arc<str>,
+        shape: Set,
+    },
+    AddRule {
+        chain: Arc<str>,
+        rule: Rule,
+    },
+    AddElements {
+        set: Arc<str>,
+        shape: Set,
+        elements: Vec<(Key, Value)>,
+    },
 }
 
 impl std::fmt::Display for Op {
@@ -109,9 +132,7 @@ fn play(op: &Op, ruleset: &mut Ruleset) -> Option<()> {
             ruleset.sets.insert(set.clone(), new).is_none().then_some(())?;
         }
         Op::AddRule { chain, rule } => {
-            let known = |e: &crate::Expr| {
-                e.set().is_none_or(|s| ruleset.sets.contains_key(s)) && e.chain().is_none_or(|c| ruleset.chains.contains_key(c))
-            };
+            let known = |e: &crate::Expr| e.set().is_none_or(|s| ruleset.sets.contains_key(s)) && e.chain().is_none_or(|c| ruleset.chains.contains_key(c));
             rule.0.iter().all(known).then_some(())?;
             ruleset.chains.get_mut(chain)?.rules.push(rule.clone());
         }

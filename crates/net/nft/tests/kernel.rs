@@ -42,15 +42,13 @@ fn sample() -> Ruleset {
         Expr::VerdictLookup { map: "services".into(), from: r0 },
     ];
     rules.chains.insert("prerouting".into(), Chain::base(ChainType::Nat, Hook::Prerouting, -100).rule(dispatch));
-    let svc = Chain::default()
-        .rule(vec![Expr::source_address(false, r0), Expr::Update { set: "sticky".into(), from: r0 }])
-        .rule(vec![
-            Expr::Meta { key: MetaKey::L4Proto, to: r0 },
-            Expr::Cmp { op: CmpOp::Eq, from: r0, value: vec![6] },
-            Expr::Random { modulus: 2, to: r0 },
-            Expr::MapLookup { map: "ends".into(), from: r0, to: r1 },
-            Expr::Nat { kind: NatKind::Destination, ipv6: false, address: Some(r1), port: Some(r2) },
-        ]);
+    let svc = Chain::default().rule(vec![Expr::source_address(false, r0), Expr::Update { set: "sticky".into(), from: r0 }]).rule(vec![
+        Expr::Meta { key: MetaKey::L4Proto, to: r0 },
+        Expr::Cmp { op: CmpOp::Eq, from: r0, value: vec![6] },
+        Expr::Random { modulus: 2, to: r0 },
+        Expr::MapLookup { map: "ends".into(), from: r0, to: r1 },
+        Expr::Nat { kind: NatKind::Destination, ipv6: false, address: Some(r1), port: Some(r2) },
+    ]);
     rules.chains.insert("svc".into(), svc);
     let postrouting = Chain::base(ChainType::Nat, Hook::Postrouting, 100).rule(vec![
         Expr::Meta { key: MetaKey::Mark, to: r0 },

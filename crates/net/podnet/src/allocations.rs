@@ -67,8 +67,7 @@ impl Allocations {
             let used: BTreeSet<IpAddr> = self.sandboxes.values().flat_map(|a| a.ips.iter().copied()).collect();
             let mut ips = Vec::new();
             for cidr in cidrs {
-                let ip = next_free(cidr, self.last.get(&cidr.to_string()), &used)
-                    .ok_or_else(|| PodNetError::Exhausted(cidr.to_string()))?;
+                let ip = next_free(cidr, self.last.get(&cidr.to_string()), &used).ok_or_else(|| PodNetError::Exhausted(cidr.to_string()))?;
                 self.last.insert(cidr.to_string(), ip);
                 ips.push(ip);
             }
@@ -93,10 +92,13 @@ fn next_free(cidr: &IpNet, last: Option<&IpAddr>, used: &BTreeSet<IpAddr>) -> Op
     };
     let start = last.filter(|ip| cidr.contains(*ip)).map_or(0, |ip| offset(ip).saturating_sub(1));
     // One more than are used is enough to find a free one.
-    (0..usable.min(used.len() as u128 + 1)).map(|step| base + 2 + (start + step) % usable).map(|number| match bits {
-        32 => IpAddr::from((number as u32).to_be_bytes()),
-        _ => IpAddr::from(number.to_be_bytes()),
-    }).find(|ip| !used.contains(ip))
+    (0..usable.min(used.len() as u128 + 1))
+        .map(|step| base + 2 + (start + step) % usable)
+        .map(|number| match bits {
+            32 => IpAddr::from((number as u32).to_be_bytes()),
+            _ => IpAddr::from(number.to_be_bytes()),
+        })
+        .find(|ip| !used.contains(ip))
 }
 
 #[cfg(test)]
@@ -116,8 +118,7 @@ mod tests {
         all.store(&path).unwrap();
         let mut all = Allocations::load(&path).unwrap();
         // A freed address comes last: .3 to .6, then .2 again, then none.
-        let given: Vec<String> =
-            (0..5).map(|i| all.allocate(&i.to_string(), "l", &cidrs).unwrap().ips[0].to_string()).collect();
+        let given: Vec<String> = (0..5).map(|i| all.allocate(&i.to_string(), "l", &cidrs).unwrap().ips[0].to_string()).collect();
         assert_eq!(given, ["10.42.0.3", "10.42.0.4", "10.42.0.5", "10.42.0.6", "10.42.0.2"]);
         let error = all.allocate("x", "l", &cidrs).unwrap_err();
         assert_eq!(error.to_string(), "the pod CIDR 10.42.0.0/29 has no free address");

@@ -91,14 +91,7 @@ pub fn plan_overlay(me: &NodeNet, nodes: &[NodeNet], overlay: &Overlay, on_link:
 
 /// Makes the tunnel when there is a use for it, the routes and entries of the plan, and removes the tunnel's others. Direct routes that are gone from the plan are
 /// removed when they lead into one of `cluster_cidrs`.
-pub fn apply_overlay(
-    route: &mut Route,
-    link: &str,
-    me: &NodeNet,
-    overlay: &Overlay,
-    plan: &OverlayPlan,
-    cluster_cidrs: &[IpNet],
-) -> Result<()> {
+pub fn apply_overlay(route: &mut Route, link: &str, me: &NodeNet, overlay: &Overlay, plan: &OverlayPlan, cluster_cidrs: &[IpNet]) -> Result<()> {
     let Some(my_ip) = me.ips.first() else { return Ok(()) };
     let (vni, port) = overlay.tunnel();
     let addresses = route.addresses()?;

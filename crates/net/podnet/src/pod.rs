@@ -42,21 +42,14 @@ pub(crate) fn connect(host: &mut Route, link: &str, netns: &Path, ips: &[IpAddr]
         let ipv6 = ip.is_ipv6();
         let gateway = gateway(ipv6);
         pod.ensure_address(pod_link.index, Prefix::host(*ip))?;
-        let to_gateway =
-            RouteSpec { destination: Prefix::host(gateway), gateway: None, link: pod_link.index, source: None, onlink: false };
+        let to_gateway = RouteSpec { destination: Prefix::host(gateway), gateway: None, link: pod_link.index, source: None, onlink: false };
         pod.ensure_route(&to_gateway)?;
         pod.ensure_route(&RouteSpec { destination: any(ipv6), gateway: Some(gateway), onlink: true, ..to_gateway })?;
         pod.ensure_neighbour(&Neighbour { link: pod_link.index, address: gateway, mac: HOST_MAC, forwarding: false })?;
         if let Some(mac) = pod_link.mac {
             host.ensure_neighbour(&Neighbour { link: host_link.index, address: *ip, mac, forwarding: false })?;
         }
-        host.ensure_route(&RouteSpec {
-            destination: Prefix::host(*ip),
-            gateway: None,
-            link: host_link.index,
-            source: None,
-            onlink: false,
-        })?;
+        host.ensure_route(&RouteSpec { destination: Prefix::host(*ip), gateway: None, link: host_link.index, source: None, onlink: false })?;
     }
     Ok(())
 }

@@ -153,11 +153,7 @@ impl PodNet {
     /// Routes to the pods of these nodes, and no others. Called whenever the list of nodes changes.
     pub fn set_nodes(&self, nodes: &[NodeNet]) -> Result<(), PodNetError> {
         let mut state = self.state.lock();
-        let me = NodeNet {
-            name: self.config.node.clone(),
-            ips: self.config.node_ips.clone(),
-            pod_cidrs: state.pod_cidrs.clone(),
-        };
+        let me = NodeNet { name: self.config.node.clone(), ips: self.config.node_ips.clone(), pod_cidrs: state.pod_cidrs.clone() };
         let step = || at("route to the other nodes' pods");
         let addresses = state.route.addresses().map_err(step())?;
         let on_link: Vec<IpNet> = addresses
@@ -174,8 +170,7 @@ impl PodNet {
     /// Releases what belongs to no sandbox in `live`. Returns how many were released.
     pub fn reconcile(&self, live: &BTreeSet<SandboxId>) -> Result<usize, PodNetError> {
         let mut state = self.state.lock();
-        let leaked: Vec<String> =
-            state.allocations.sandboxes.keys().filter(|id| !live.contains(&SandboxId::from(id.as_str()))).cloned().collect();
+        let leaked: Vec<String> = state.allocations.sandboxes.keys().filter(|id| !live.contains(&SandboxId::from(id.as_str()))).cloned().collect();
         for id in &leaked {
             self.release(&mut state, id)?;
         }
@@ -201,9 +196,7 @@ impl PodNet {
         state.nft.delete_table(Family::Inet, &self.config.table())?;
         (state.rules, state.allocations) = (None, Allocations::default());
         match std::fs::remove_file(self.config.allocations()) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(PodNetError::File { step: "remove", path: self.config.allocations(), source })
-            }
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(PodNetError::File { step: "remove", path: self.config.allocations(), source }),
             _ => Ok(()),
         }
     }
@@ -250,10 +243,7 @@ fn mapped(port: &skiff_cri::HostPort) -> MappedPort {
     MappedPort { protocol, host_ip: port.host_ip, host_port: port.host_port, container_port: port.container_port }
 }
 
-async fn blocking<T: Send + 'static>(
-    step: String,
-    work: impl FnOnce() -> Result<T, PodNetError> + Send + 'static,
-) -> skiff_cri::Result<T> {
+async fn blocking<T: Send + 'static>(step: String, work: impl FnOnce() -> Result<T, PodNetError> + Send + 'static) -> skiff_cri::Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome.map_err(|error| RuntimeError::failed(step, error)),
         Err(error) => Err(RuntimeError::failed(step, error)),

@@ -181,9 +181,7 @@ fn services_reach_pods_and_pods_keep_their_address() {
         let mut sticky = service("sticky", "10.43.0.3", 0);
         sticky.affinity = Some(60);
         let mut snapshot = Snapshot {
-            services: [service("web", "10.43.0.1", 30080), service("one", "10.43.0.2", 0), sticky, service("none", "10.43.0.4", 30081)]
-                .map(Arc::new)
-                .into(),
+            services: [service("web", "10.43.0.1", 30080), service("one", "10.43.0.2", 0), sticky, service("none", "10.43.0.4", 30081)].map(Arc::new).into(),
             slices: [slice("web", &[&a, &b]), slice("one", &[&a]), slice("sticky", &[&a, &b])].map(Arc::new).into(),
         };
         assert_eq!(proxy.sync(&snapshot).unwrap(), SyncOutcome::Rebuilt);

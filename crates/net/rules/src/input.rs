@@ -278,12 +278,6 @@ impl Slice {
                 node_hints: names(hints.for_nodes),
             })
         });
-        Ok(Some(Self {
-            ports: ports.collect(),
-            endpoints: endpoints.collect(),
-            namespace: raw.metadata.namespace,
-            name: raw.metadata.name,
-            service,
-        }))
+        Ok(Some(Self { ports: ports.collect(), endpoints: endpoints.collect(), namespace: raw.metadata.namespace, name: raw.metadata.name, service }))
     }
 }

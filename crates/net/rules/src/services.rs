@@ -10,11 +10,7 @@ use crate::skeleton::{R0, address, in_network, local_source, mark_masquerade, na
 use crate::{Endpoint, NodeFacts, Service, ServicePort, Slice, Usable, usable};
 
 /// The whole ruleset. Services that share an address and port (which the API prevents) leave the later one's rules.
-pub fn service_rules<'a>(
-    services: impl IntoIterator<Item = &'a Service>,
-    slices: impl IntoIterator<Item = &'a Slice>,
-    node: &NodeFacts,
-) -> Ruleset {
+pub fn service_rules<'a>(services: impl IntoIterator<Item = &'a Service>, slices: impl IntoIterator<Item = &'a Slice>, node: &NodeFacts) -> Ruleset {
     let mut rules = skeleton(node);
     let mut by_service: BTreeMap<(&str, &str), Vec<&Slice>> = BTreeMap::new();
     for slice in slices {
@@ -179,9 +175,9 @@ impl PortRules<'_> {
         if ranges.iter().any(|range| self.node.node_ips.iter().any(|ip| range.contains(ip))) {
             ranges.extend(balancers.iter().map(|ip| ipnet::IpNet::from(*ip)));
         }
-        let chain = ranges.iter().fold(Chain::default(), |chain, range| {
-            chain.rule([in_network(range, true, CmpOp::Eq), vec![Expr::Verdict(Verdict::Return)]].concat())
-        });
+        let chain = ranges
+            .iter()
+            .fold(Chain::default(), |chain, range| chain.rule([in_network(range, true, CmpOp::Eq), vec![Expr::Verdict(Verdict::Return)]].concat()));
         let name = self.chain("firewall");
         self.rules.chains.insert(name.as_str().into(), chain.rule(vec![Expr::Verdict(Verdict::Drop)]));
         for ip in balancers {
@@ -267,8 +263,7 @@ impl PortRules<'_> {
             let clients = format!("{}/{ip}/{port}", self.chain("affinity"));
             let shape = Set::dynamic(&[address(self.ipv6)], Duration::from_secs(u64::from(seconds)));
             self.rules.sets.insert(clients.as_str().into(), shape);
-            let remember =
-                vec![Expr::source_address(self.ipv6, R0), Expr::Update { set: clients.as_str().into(), from: R0 }];
+            let remember = vec![Expr::source_address(self.ipv6, R0), Expr::Update { set: clients.as_str().into(), from: R0 }];
             let body = Chain::default().rule(remember).rule(self.to_one((*ip, *port)));
             self.rules.chains.insert(end.as_str().into(), body);
             chain = chain.rule(vec![
@@ -280,10 +275,7 @@ impl PortRules<'_> {
         }
         let dice_name = self.chain(&format!("{kind}-dice"));
         self.rules.sets.insert(dice_name.as_str().into(), dice);
-        chain = chain.rule(vec![
-            Expr::Random { modulus: endpoints.len() as u32, to: R0 },
-            Expr::VerdictLookup { map: dice_name.as_str().into(), from: R0 },
-        ]);
+        chain = chain.rule(vec![Expr::Random { modulus: endpoints.len() as u32, to: R0 }, Expr::VerdictLookup { map: dice_name.as_str().into(), from: R0 }]);
         self.rules.chains.insert(self.chain(kind).as_str().into(), chain);
     }
 }

@@ -31,11 +31,7 @@ pub(crate) fn of_family(ipv6: bool) -> Vec<Expr> {
 
 fn new_connection() -> Vec<Expr> {
     let mask = 8u32.to_ne_bytes().to_vec();
-    vec![
-        Expr::Ct { key: CtKey::State, to: R0 },
-        Expr::Bitwise { from: R0, to: R0, mask, xor: vec![0; 4] },
-        Expr::cmp_u32(CmpOp::Neq, R0, 0),
-    ]
+    vec![Expr::Ct { key: CtKey::State, to: R0 }, Expr::Bitwise { from: R0, to: R0, mask, xor: vec![0; 4] }, Expr::cmp_u32(CmpOp::Neq, R0, 0)]
 }
 
 /// Marks the packet to be masqueraded on its way out.
@@ -53,11 +49,7 @@ pub(crate) fn in_network(net: &IpNet, source: bool, op: CmpOp) -> Vec<Expr> {
     let load = if source { Expr::source_address(ipv6, R0) } else { Expr::destination_address(ipv6, R0) };
     let mask = Expr::address_bytes(&net.netmask());
     let zero = vec![0; mask.len()];
-    vec![
-        load,
-        Expr::Bitwise { from: R0, to: R0, mask, xor: zero },
-        Expr::Cmp { op, from: R0, value: Expr::address_bytes(&net.network()) },
-    ]
+    vec![load, Expr::Bitwise { from: R0, to: R0, mask, xor: zero }, Expr::Cmp { op, from: R0, value: Expr::address_bytes(&net.network()) }]
 }
 
 pub(crate) fn local_source() -> Vec<Expr> {
@@ -114,9 +106,9 @@ pub(crate) fn skeleton(node: &NodeFacts) -> Ruleset {
     let mut add = |name: &str, chain: Chain| rules.chains.insert(name.into(), chain);
     add("reject", Chain::default().rule(vec![Expr::Reject(Reject::PortUnreachable)]));
     let per_family = |make: &dyn Fn(bool) -> Vec<Vec<Expr>>| {
-        [false, true].into_iter().fold(Chain::default(), |chain, ipv6| {
-            make(ipv6).into_iter().fold(chain, |chain, exprs| chain.rule([of_family(ipv6), exprs].concat()))
-        })
+        [false, true]
+            .into_iter()
+            .fold(Chain::default(), |chain, ipv6| make(ipv6).into_iter().fold(chain, |chain, exprs| chain.rule([of_family(ipv6), exprs].concat())))
     };
     add("firewall-check", per_family(&|ipv6| vec![by_address(ipv6, "firewall-ips")]));
     add("service-endpoints-check", per_family(&|ipv6| vec![by_address(ipv6, "no-endpoint-services")]));

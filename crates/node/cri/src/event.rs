@@ -6,16 +6,39 @@ use crate::{ContainerId, ExitReason, SandboxId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeEvent {
-    ContainerCreated { sandbox: SandboxId, container: ContainerId },
-    ContainerStarted { sandbox: SandboxId, container: ContainerId },
-    ContainerExited { sandbox: SandboxId, container: ContainerId, exit_code: i32, reason: ExitReason },
+    ContainerCreated {
+        sandbox: SandboxId,
+        container: ContainerId,
+    },
+    ContainerStarted {
+        sandbox: SandboxId,
+        container: ContainerId,
+    },
+    ContainerExited {
+        sandbox: SandboxId,
+        container: ContainerId,
+        exit_code: i32,
+        reason: ExitReason,
+    },
     /// A process of it was killed for lack of memory; the container itself may go on.
-    ContainerOom { sandbox: SandboxId, container: ContainerId },
-    ContainerRemoved { sandbox: SandboxId, container: ContainerId },
-    SandboxReady { sandbox: SandboxId },
+    ContainerOom {
+        sandbox: SandboxId,
+        container: ContainerId,
+    },
+    ContainerRemoved {
+        sandbox: SandboxId,
+        container: ContainerId,
+    },
+    SandboxReady {
+        sandbox: SandboxId,
+    },
     /// It was stopped, or its supervisor or namespaces were lost.
-    SandboxNotReady { sandbox: SandboxId },
-    SandboxRemoved { sandbox: SandboxId },
+    SandboxNotReady {
+        sandbox: SandboxId,
+    },
+    SandboxRemoved {
+        sandbox: SandboxId,
+    },
 }
 
 impl RuntimeEvent {

@@ -41,7 +41,10 @@ pub struct ImageConfig {
 
 #[derive(Clone, PartialEq, Eq)]
 pub enum PullAuth {
-    Basic { username: String, password: String },
+    Basic {
+        username: String,
+        password: String,
+    },
     /// A bearer token for the registry itself.
     Token(String),
 }

@@ -26,9 +26,7 @@ mod stats;
 mod stream;
 pub mod suite;
 
-pub use container::{
-    ContainerConfig, ContainerFilter, ContainerMetadata, ContainerState, ContainerStatus, Device, ExitReason, Mount, Propagation,
-};
+pub use container::{ContainerConfig, ContainerFilter, ContainerMetadata, ContainerState, ContainerStatus, Device, ExitReason, Mount, Propagation};
 pub use error::{Result, RuntimeError};
 pub use event::{EventStream, RuntimeEvent};
 pub use ids::{ContainerId, ImageId, SandboxId};
@@ -37,8 +35,6 @@ pub use network::{HostPort, Network, PodIps, Protocol, SandboxNet};
 pub use resources::{HugepageLimit, Resources};
 pub use runtime::{Runtime, RuntimeStatus, Version};
 pub use sandbox::{DnsConfig, PodMetadata, SandboxConfig, SandboxFilter, SandboxState, SandboxStatus};
-pub use security::{
-    Capabilities, IdMapping, Namespaces, PidMode, Seccomp, Security, SupplementalGroupsPolicy, User, UserNamespace,
-};
+pub use security::{Capabilities, IdMapping, Namespaces, PidMode, Seccomp, Security, SupplementalGroupsPolicy, User, UserNamespace};
 pub use stats::{ContainerStats, CpuStats, FsStats, MemoryStats, SandboxStats};
 pub use stream::{AsyncDuplex, ExecOptions, ExecOutput, ExecStream, TerminalSize};

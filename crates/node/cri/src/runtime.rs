@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::{
-    AsyncDuplex, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus, EventStream, ExecOptions, ExecOutput,
-    ExecStream, Resources, Result, SandboxConfig, SandboxFilter, SandboxId, SandboxStats, SandboxStatus,
+    AsyncDuplex, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus, EventStream, ExecOptions, ExecOutput, ExecStream, Resources,
+    Result, SandboxConfig, SandboxFilter, SandboxId, SandboxStats, SandboxStatus,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]

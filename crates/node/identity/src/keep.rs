@@ -1,5 +1,11 @@
 //! The loops that renew a node's certificates.
-use crate::{CLIENT, IdentityError, SERVING, Serving, client_profile, identity, kept::{read, write}, obtain, request::PAUSE, serving_profile, user};
+use crate::{
+    CLIENT, IdentityError, SERVING, Serving, client_profile, identity,
+    kept::{read, write},
+    obtain,
+    request::PAUSE,
+    serving_profile, user,
+};
 use k8s_openapi::api::core::v1::Node;
 use skiff_client::{Client, tls::Https};
 use skiff_pki::Leaf;
@@ -75,4 +81,3 @@ async fn registered(client: &Client, node: &str, address: IpAddr) {
         pause = (pause * 2).min(PAUSE);
     }
 }
-

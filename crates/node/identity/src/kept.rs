@@ -19,4 +19,3 @@ pub fn write(path: &Path, leaf: &Leaf) -> Result<(), IdentityError> {
     let text = format!("{}\n{}", leaf.certificate.trim_end(), leaf.key);
     Ok(skiff_pki::write_private(path, text.as_bytes())?)
 }
-

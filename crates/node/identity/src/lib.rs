@@ -31,7 +31,11 @@ pub enum IdentityError {
     #[error("make or keep this node's certificate")]
     Pki(#[from] PkiError),
     #[error("read {path}")]
-    Read { path: String, #[source] source: std::io::Error },
+    Read {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("use the renewed client certificate")]
     Client(#[source] Box<HttpsError>),
     #[error("use the {what}: {why}")]

@@ -1,7 +1,10 @@
 //! Certificates asked for by requests to the cluster's signers.
 use crate::IdentityError;
-use k8s_openapi::{ByteString, api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec}};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    ByteString,
+    api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec},
+};
 use skiff_client::Client;
 use skiff_meta::Reason;
 use skiff_pki::{Leaf, Profile};

@@ -211,13 +211,7 @@ fn docker_images(source: &Source, store: &Store) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     for image in images {
         let digest = Digest::of(&source.small(&image.config, store.limits.config)?);
-        let descriptor = |digest: Digest| Descriptor {
-            digest,
-            size: 0,
-            media_type: String::new(),
-            platform: None,
-            annotations: Default::default(),
-        };
+        let descriptor = |digest: Digest| Descriptor { digest, size: 0, media_type: String::new(), platform: None, annotations: Default::default() };
         let names = image.repo_tags.unwrap_or_default().iter().map(|name| Reference::parse(name)).collect::<Result<_>>()?;
         found.push(Found {
             names,

@@ -25,10 +25,7 @@ impl Blueprint {
         config_digest.verify(format!("the configuration of {what}"), &Digest::of(config))?;
         let config = Config::decode(&format!("the configuration of {what}"), config)?;
         if config.diff_ids.len() != layers.len() {
-            return Err(Error::Malformed {
-                what: what.to_owned(),
-                reason: format!("{} layers, but {} diff ids", layers.len(), config.diff_ids.len()),
-            });
+            return Err(Error::Malformed { what: what.to_owned(), reason: format!("{} layers, but {} diff ids", layers.len(), config.diff_ids.len()) });
         }
         let mut chains: Vec<Digest> = Vec::with_capacity(layers.len());
         for diff in &config.diff_ids {
@@ -53,7 +50,9 @@ pub struct Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) && error.kind() != std::io::ErrorKind::NotFound {
+        if let Err(error) = std::fs::remove_dir_all(&self.path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
             tracing::warn!(target: "images", path = %self.path.display(), %error, "leftover of a pull");
         }
     }
@@ -80,8 +79,7 @@ pub fn finish(store: &Arc<Store>, plan: &Blueprint, mut staged: Vec<Staged>, rec
     let placed = !staged.is_empty();
     for layer in &staged {
         let Some(chain) = plan.chains.get(layer.index) else { return Err(Error::Worker) };
-        let below: Vec<PathBuf> =
-            plan.chains.iter().take(layer.index).rev().map(|chain| store.layer_dir(chain).join("diff")).collect();
+        let below: Vec<PathBuf> = plan.chains.iter().take(layer.index).rev().map(|chain| store.layer_dir(chain).join("diff")).collect();
         let lowers: Vec<PathBuf> = below.into_iter().filter(|path| Path::is_dir(path)).collect();
         inherit(&layer.path.join("diff"), &layer.unpacked.implicit, &lowers)?;
         store.place_layer(&layer.path, chain, LayerSize { bytes: layer.unpacked.bytes, inodes: layer.unpacked.inodes })?;

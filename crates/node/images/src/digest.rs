@@ -58,9 +58,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self> {
         match text.strip_prefix("sha256:") {
-            Some(hex) if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) => {
-                Ok(Self(hex.to_owned()))
-            }
+            Some(hex) if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) => Ok(Self(hex.to_owned())),
             _ => Err(Error::Digest(text.chars().take(100).collect())),
         }
     }

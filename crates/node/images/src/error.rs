@@ -10,13 +10,27 @@ pub enum Error {
     #[error("image reference {reference:?} is not valid: {reason}")]
     Reference { reference: String, reason: &'static str },
     #[error("{step} {}", path.display())]
-    Io { step: &'static str, path: PathBuf, #[source] source: io::Error },
+    Io {
+        step: &'static str,
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("unpacking entry {entry:?}: {step}")]
-    Entry { step: &'static str, entry: String, #[source] source: io::Error },
+    Entry {
+        step: &'static str,
+        entry: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("the archive is damaged at byte {offset}: {reason}")]
     Tar { offset: u64, reason: &'static str },
     #[error("reading {what}")]
-    Read { what: String, #[source] source: io::Error },
+    Read {
+        what: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("{what} has the digest {actual}, expected {expected}")]
     DigestMismatch { what: String, expected: String, actual: String },
     #[error("{0:?} is not a sha256 digest")]
@@ -26,13 +40,22 @@ pub enum Error {
     #[error("{what} expands to more than {ratio} times its compressed size")]
     Ratio { what: String, ratio: u64 },
     #[error("decoding {what}")]
-    Json { what: String, #[source] source: skiff_json::Error },
+    Json {
+        what: String,
+        #[source]
+        source: skiff_json::Error,
+    },
     #[error("{what}: {reason}")]
     Malformed { what: String, reason: String },
     #[error("no image in {reference} for platform {platform}")]
     NoPlatform { reference: String, platform: String },
     #[error("{step} {url}")]
-    Http { step: &'static str, url: String, #[source] source: reqwest::Error },
+    Http {
+        step: &'static str,
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
     #[error("failed to pull {reference}: {status} from {url}: {message}")]
     Refused { reference: String, status: u16, url: String, message: String },
     #[error("{0} not found")]
@@ -42,7 +65,12 @@ pub enum Error {
     #[error("{0}")]
     Config(String),
     #[error("mounting the root file system of container {container}: {step}")]
-    Mount { container: String, step: String, #[source] source: io::Error },
+    Mount {
+        container: String,
+        step: String,
+        #[source]
+        source: io::Error,
+    },
     #[error("a worker of the image store ended early")]
     Worker,
 }

@@ -36,13 +36,7 @@ pub fn layer(reader: impl Read + Send, blob: Option<&Digest>, diff: &Digest, roo
     })
 }
 
-fn expand(
-    reader: impl Read + Send,
-    blob: Option<&Digest>,
-    diff: &Digest,
-    limits: &Limits,
-    sender: SyncSender<Vec<u8>>,
-) -> Result<()> {
+fn expand(reader: impl Read + Send, blob: Option<&Digest>, diff: &Digest, limits: &Limits, sender: SyncSender<Vec<u8>>) -> Result<()> {
     let what = match blob {
         Some(blob) => format!("layer {blob}"),
         None => format!("layer {diff}"),

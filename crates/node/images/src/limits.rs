@@ -26,15 +26,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            manifest: 4 << 20,
-            config: 8 << 20,
-            layer: 64 << 30,
-            image: 128 << 30,
-            ratio: 200,
-            ratio_free: 256 << 20,
-            layers: 500,
-        }
+        Self { manifest: 4 << 20, config: 8 << 20, layer: 64 << 30, image: 128 << 30, ratio: 200, ratio_free: 256 << 20, layers: 500 }
     }
 }
 

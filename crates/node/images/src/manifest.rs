@@ -89,9 +89,7 @@ impl Manifest {
         let malformed = |reason: String| Error::Malformed { what: what.to_owned(), reason };
         match raw {
             RawManifest { manifests: Some(manifests), .. } => Ok(Self::Index(manifests)),
-            RawManifest { config: Some(config), layers: Some(layers), .. } if layers.len() <= limits.layers => {
-                Ok(Self::Image { config, layers })
-            }
+            RawManifest { config: Some(config), layers: Some(layers), .. } if layers.len() <= limits.layers => Ok(Self::Image { config, layers }),
             RawManifest { layers: Some(layers), config: Some(_), .. } => {
                 Err(malformed(format!("{} layers are more than the limit of {}", layers.len(), limits.layers)))
             }
@@ -110,7 +108,9 @@ pub fn choose<'a>(manifests: &'a [Descriptor], platform: &Platform) -> Option<&'
             // An index of a single image often leaves it out.
             None => (manifests.len() == 1).then_some(0),
         };
-        if let Some(score) = score && best.is_none_or(|(found, _)| score > found) {
+        if let Some(score) = score
+            && best.is_none_or(|(found, _)| score > found)
+        {
             best = Some((score, entry));
         }
     }

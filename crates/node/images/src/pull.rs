@@ -60,13 +60,7 @@ impl Puller {
         Err(failure.unwrap_or_else(|| Error::Config(format!("{reference}: no endpoint to pull from"))))
     }
 
-    async fn pull_from(
-        &self,
-        remote: &Arc<Remote>,
-        reference: &Reference,
-        progress: Option<&watch::Sender<Progress>>,
-        now: i64,
-    ) -> Result<Record> {
+    async fn pull_from(&self, remote: &Arc<Remote>, reference: &Reference, progress: Option<&watch::Sender<Progress>>, now: i64) -> Result<Record> {
         let limits = &self.store.limits;
         let top = self.manifest(remote, &reference.selector(), reference.digest.as_ref()).await?;
         let mut manifests = vec![top];
@@ -138,9 +132,7 @@ impl Puller {
         let mut body = remote.blob(&digest).await?;
         let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS);
         let store = self.store.clone();
-        let unpacking = tokio::task::spawn_blocking(move || {
-            stage(&store, &plan, index, BodyReader { receiver, chunk: Bytes::new() }, true)
-        });
+        let unpacking = tokio::task::spawn_blocking(move || stage(&store, &plan, index, BodyReader { receiver, chunk: Bytes::new() }, true));
         loop {
             let chunk = match body.chunk().await {
                 Ok(None) => break,

@@ -35,18 +35,16 @@ impl Reference {
         if !valid_registry(registry) {
             return Err(bad("the registry is not a host name"));
         }
-        if let Some(tag) = tag && !valid_tag(tag) {
+        if let Some(tag) = tag
+            && !valid_tag(tag)
+        {
             return Err(bad("the tag has a character that is not allowed, or is too long"));
         }
         if repository.is_empty() || repository.len() > MAX_REPOSITORY || !repository.split('/').all(valid_component) {
             return Err(bad("the repository has to be lower-case path components"));
         }
         let registry = if registry == "index.docker.io" { "docker.io" } else { registry };
-        let repository = if registry == "docker.io" && !repository.contains('/') {
-            format!("library/{repository}")
-        } else {
-            repository.to_owned()
-        };
+        let repository = if registry == "docker.io" && !repository.contains('/') { format!("library/{repository}") } else { repository.to_owned() };
         let tag = match (tag, &digest) {
             (Some(tag), _) => Some(tag.to_owned()),
             (None, Some(_)) => None,
@@ -94,11 +92,7 @@ impl fmt::Display for Reference {
 /// The first component is a registry only when it looks like a host.
 fn split_registry(text: &str) -> (&str, &str) {
     match text.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase()) =>
-        {
-            (first, rest)
-        }
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.chars().any(|c| c.is_ascii_uppercase()) => (first, rest),
         _ => ("docker.io", text),
     }
 }
@@ -117,12 +111,7 @@ fn valid_registry(registry: &str) -> bool {
             None => (registry, None),
         },
     };
-    let label = |l: &str| {
-        !l.is_empty()
-            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !l.starts_with('-')
-            && !l.ends_with('-')
-    };
+    let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') && !l.starts_with('-') && !l.ends_with('-');
     host.split('.').all(label) && port.is_none_or(valid_port)
 }
 

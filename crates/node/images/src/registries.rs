@@ -230,11 +230,14 @@ mod tests {
             .map(|e| (format!("{}/{}", e.base, e.repository), e.namespace, e.config.auth.is_some()))
             .collect();
         let hub = Some("docker.io".to_owned());
-        assert_eq!(asked, [
-            ("http://m:5000/v2/cache/nginx".to_owned(), hub.clone(), true),
-            ("https://n/v2/proxy/cache/nginx".to_owned(), hub, false),
-            ("https://registry-1.docker.io/v2/library/nginx".to_owned(), None, false),
-        ]);
+        assert_eq!(
+            asked,
+            [
+                ("http://m:5000/v2/cache/nginx".to_owned(), hub.clone(), true),
+                ("https://n/v2/proxy/cache/nginx".to_owned(), hub, false),
+                ("https://registry-1.docker.io/v2/library/nginx".to_owned(), None, false),
+            ]
+        );
     }
 
     #[test]

@@ -110,8 +110,7 @@ impl Remote {
         if response.status() != StatusCode::UNAUTHORIZED {
             return self.checked(response, &url).await;
         }
-        let challenges: Vec<String> =
-            response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect();
+        let challenges: Vec<String> = response.headers().get_all(WWW_AUTHENTICATE).iter().filter_map(|v| Some(v.to_str().ok()?.to_owned())).collect();
         let Some(header) = self.answer(&challenges).await? else { return self.checked(response, &url).await };
         drop(response);
         *self.header.lock() = Some(header);
@@ -148,7 +147,9 @@ impl Remote {
             if scheme.eq_ignore_ascii_case("bearer") {
                 return self.token(&parameters(rest)).await.map(|token| Some(format!("Bearer {token}")));
             }
-            if scheme.eq_ignore_ascii_case("basic") && let Some(header) = self.basic() {
+            if scheme.eq_ignore_ascii_case("basic")
+                && let Some(header) = self.basic()
+            {
                 return Ok(Some(header));
             }
         }
@@ -183,16 +184,14 @@ impl Remote {
         if let Some(header) = self.basic() {
             request = request.header(AUTHORIZATION, header);
         }
-        let response = request
-            .send()
-            .await
-            .map_err(|source| Error::Http { step: "asking for a token", url: url.to_string(), source: source.without_url() })?;
+        let response = request.send().await.map_err(|source| Error::Http { step: "asking for a token", url: url.to_string(), source: source.without_url() })?;
         let body = bounded(self.checked(response, &url).await?, "a registry token", MAX_TOKEN).await?;
         let answer: Token = crate::manifest::json("a registry token", &body)?;
-        answer.token.or(answer.access_token).filter(|token| !token.is_empty()).ok_or_else(|| Error::Malformed {
-            what: format!("the answer of {url}"),
-            reason: "it has no token".to_owned(),
-        })
+        answer
+            .token
+            .or(answer.access_token)
+            .filter(|token| !token.is_empty())
+            .ok_or_else(|| Error::Malformed { what: format!("the answer of {url}"), reason: "it has no token".to_owned() })
     }
 }
 

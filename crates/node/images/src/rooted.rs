@@ -48,7 +48,9 @@ impl Root {
     /// The directory, made with its parents where it is missing.
     pub fn make(&mut self, components: &[&[u8]]) -> io::Result<Rc<OwnedFd>> {
         let path = components.join(&b'/');
-        if let Some((cached, fd)) = &self.cached && *cached == path {
+        if let Some((cached, fd)) = &self.cached
+            && *cached == path
+        {
             return Ok(fd.clone());
         }
         let fd = match self.directory(&path) {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use skiff_cri::{
-    ContainerId, FsStats, Image, ImageId, Images, PreparedRootfs, Progress, PullAuth, Result as CriResult, RuntimeError, Snapshots,
-};
+use skiff_cri::{ContainerId, FsStats, Image, ImageId, Images, PreparedRootfs, Progress, PullAuth, Result as CriResult, RuntimeError, Snapshots};
 use tokio::sync::watch;
 
 use crate::archive;

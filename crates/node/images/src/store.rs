@@ -102,12 +102,7 @@ impl Store {
         }
         let images = read_records(&dir.join("images.json"))?;
         let used = used_of(&images);
-        let store = Self {
-            dir: dir.to_owned(),
-            limits,
-            state: Mutex::new(State { images, leases: HashMap::new(), used }),
-            next: AtomicU64::new(0),
-        };
+        let store = Self { dir: dir.to_owned(), limits, state: Mutex::new(State { images, leases: HashMap::new(), used }), next: AtomicU64::new(0) };
         store.drop_incomplete()?;
         Ok(Arc::new(store))
     }
@@ -283,8 +278,7 @@ impl Store {
         let mut images = state.images.clone();
         let result = change(&mut images);
         if worth_writing(&state.images, &images) || images.iter().any(|(id, r)| r.last_used - state.used.get(id).copied().unwrap_or_default() >= USED_EVERY) {
-            let bytes = skiff_json::to_vec(&images.values().collect::<Vec<_>>())
-                .map_err(|source| Error::Json { what: "image records".to_owned(), source })?;
+            let bytes = skiff_json::to_vec(&images.values().collect::<Vec<_>>()).map_err(|source| Error::Json { what: "image records".to_owned(), source })?;
             write_atomically(&self.dir.join("images.json"), &self.scratch(), &bytes)?;
             state.used = used_of(&images);
         }
@@ -346,7 +340,9 @@ fn take_name(record: &mut Record, reference: &str) -> bool {
 
 fn find<'a>(images: &'a BTreeMap<Digest, Record>, reference: &str) -> Option<&'a Record> {
     let hex = reference.strip_prefix("sha256:").unwrap_or(reference);
-    if let Ok(id) = format!("sha256:{hex}").parse::<Digest>() && let Some(record) = images.get(&id) {
+    if let Ok(id) = format!("sha256:{hex}").parse::<Digest>()
+        && let Some(record) = images.get(&id)
+    {
         return Some(record);
     }
     let name = Reference::parse(reference).ok()?.canonical();

@@ -223,10 +223,7 @@ impl<R: Read> TarReader<R> {
                 b'\n' => return Ok(value),
                 digit @ b'0'..=b'9' => {
                     let digit = u64::from(digit - b'0');
-                    value = value
-                        .checked_mul(10)
-                        .and_then(|v| v.checked_add(digit))
-                        .ok_or_else(|| self.damaged("a number of a sparse map is too large"))?;
+                    value = value.checked_mul(10).and_then(|v| v.checked_add(digit)).ok_or_else(|| self.damaged("a number of a sparse map is too large"))?;
                 }
                 _ => break,
             }

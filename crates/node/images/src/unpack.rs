@@ -12,9 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, UTIME_OMIT, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, ftruncate, futimens, linkat, lsetxattr, makedev, mkdirat, mknodat, openat, statat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod, fchown, fsetxattr, ftruncate, futimens,
+    linkat, lsetxattr, makedev, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
@@ -316,11 +315,7 @@ fn special_metadata(parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Step 
 
 /// The overlay's own attributes are ours to set: an image could otherwise redirect a directory elsewhere.
 fn attributes(entry: &Entry) -> impl Iterator<Item = (&[u8], &[u8])> {
-    entry
-        .xattrs
-        .iter()
-        .filter(|(name, _)| !name.starts_with(OVERLAY_ATTRIBUTES) && !name.contains(&0))
-        .map(|(name, value)| (name.as_slice(), value.as_slice()))
+    entry.xattrs.iter().filter(|(name, _)| !name.starts_with(OVERLAY_ATTRIBUTES) && !name.contains(&0)).map(|(name, value)| (name.as_slice(), value.as_slice()))
 }
 
 /// Attributes that the file system or the kind of file can't have are left out, as containerd does.

@@ -28,7 +28,8 @@ fn name_of(status: u64) -> &'static str {
 
 async fn check(host: &str, port: u16, at: &str, service: &str) -> Result<u64, String> {
     let stream = TcpStream::connect((host, port)).await.map_err(|e| format!("error: dial tcp {at}: {e}"))?;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|e| format!("error: {e}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|e| format!("error: {e}"))?;
     let driver = tokio::spawn(connection);
     let request = hyper::Request::post(format!("http://{at}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")

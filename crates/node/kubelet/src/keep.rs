@@ -123,18 +123,18 @@ async fn collect_containers(agent: &Agent) {
 
 /// What to remove so that `excess` bytes become free: the longest unused first, nothing pinned, in use or young.
 fn images_to_remove<'a>(images: &'a [Image], unused_since: &BTreeMap<String, i64>, now: i64, min_age: i64, excess: u64) -> Vec<&'a Image> {
-    let mut idle: Vec<(&Image, i64)> = images
-        .iter()
-        .filter(|i| !i.pinned)
-        .filter_map(|i| unused_since.get(i.id.as_str()).filter(|s| now - **s >= min_age).map(|s| (i, *s)))
-        .collect();
+    let mut idle: Vec<(&Image, i64)> =
+        images.iter().filter(|i| !i.pinned).filter_map(|i| unused_since.get(i.id.as_str()).filter(|s| now - **s >= min_age).map(|s| (i, *s))).collect();
     idle.sort_by_key(|(_, since)| *since);
     let mut freed = 0;
-    idle.into_iter().map(|(i, _)| i).take_while(|i| {
-        let more = freed < excess;
-        freed += i.size;
-        more
-    }).collect()
+    idle.into_iter()
+        .map(|(i, _)| i)
+        .take_while(|i| {
+            let more = freed < excess;
+            freed += i.size;
+            more
+        })
+        .collect()
 }
 
 async fn collect_images(agent: &Agent, unused: &mut BTreeMap<String, i64>) {

@@ -14,8 +14,8 @@
 
 mod agent;
 mod check;
-mod devices;
 mod config;
+mod devices;
 mod grpc;
 mod hook;
 mod keep;

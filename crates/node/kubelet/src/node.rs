@@ -5,9 +5,9 @@ use crate::{Config, kubelet};
 use k8s_openapi::api::core::v1::{Node, NodeCondition, NodeStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as ApiQuantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use skiff_json::{Value, json};
 use skiff_client::PatchBody;
 use skiff_controller::{Regarding, lease::Heartbeat};
+use skiff_json::{Value, json};
 use skiff_meta::{Quantity, Reason, Status};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -267,7 +267,8 @@ async fn conditions(agent: &Agent, disk: &machine::Disk, old: Option<&NodeStatus
     let problem = match agent.runtime.status().await {
         Ok(s) => {
             let runtime = s.runtime_problem.map(|p| format!("container runtime is down: {p}"));
-            let network = s.network_problem.map(|p| format!("container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:{p}"));
+            let network =
+                s.network_problem.map(|p| format!("container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:{p}"));
             runtime.or(network)
         }
         Err(e) => Some(format!("container runtime is down: {}", e.full_message())),
@@ -282,9 +283,17 @@ async fn conditions(agent: &Agent, disk: &machine::Disk, old: Option<&NodeStatus
     let pressure = |bad: bool, yes: (&'static str, &str), no: (&'static str, &str)| {
         if bad { ("True", yes.0, yes.1.to_owned()) } else { ("False", no.0, no.1.to_owned()) }
     };
-    let memory = pressure(low_memory, ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"), ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"));
+    let memory = pressure(
+        low_memory,
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    );
     let disk = pressure(low_disk, ("KubeletHasDiskPressure", "kubelet has disk pressure"), ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"));
-    let pids = pressure(low_pids, ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"), ("KubeletHasSufficientPID", "kubelet has sufficient PID available"));
+    let pids = pressure(
+        low_pids,
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    );
     let network = agent.config.network.condition();
     let now = Time(k8s_openapi::jiff::Timestamp::from_second(agent.now().as_second()).unwrap_or_default());
     let own = [("MemoryPressure", memory), ("DiskPressure", disk), ("PIDPressure", pids), ("Ready", ready)];

@@ -73,7 +73,12 @@ fn outcome(request: &PodCertificateRequest) -> Answer {
     for c in status.conditions.iter().flatten() {
         match (c.type_.as_str(), &status.certificate_chain, &status.begin_refresh_at, &status.not_after) {
             (kind @ ("Denied" | "Failed"), ..) => {
-                return Answer::Refused(format!("PodCertificateRequest was permanently {}: reason={:?} message={:?}", kind.to_lowercase(), c.reason, c.message));
+                return Answer::Refused(format!(
+                    "PodCertificateRequest was permanently {}: reason={:?} message={:?}",
+                    kind.to_lowercase(),
+                    c.reason,
+                    c.message
+                ));
             }
             ("Issued", Some(chain), Some(refresh), Some(expires)) => return Answer::Issued { chain: blocks(chain), refresh: refresh.0, expires: expires.0 },
             _ => {}
@@ -115,7 +120,9 @@ mod tests {
             Answer::Refused("PodCertificateRequest was permanently denied: reason=\"R\" message=\"m\"".into())
         );
         let chain = "text\n-----BEGIN CERTIFICATE-----\nheader: x\n\nAAAA\n-----END CERTIFICATE-----\nmore\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----";
-        let issued = of(skiff_json::json!({"conditions": condition("Issued"), "certificateChain": chain, "beginRefreshAt": "2026-01-01T01:00:00Z", "notAfter": "2026-01-01T02:00:00Z"}));
+        let issued = of(
+            skiff_json::json!({"conditions": condition("Issued"), "certificateChain": chain, "beginRefreshAt": "2026-01-01T01:00:00Z", "notAfter": "2026-01-01T02:00:00Z"}),
+        );
         let want = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n";
         let time = |s: &str| s.parse::<Timestamp>().unwrap();
         assert_eq!(issued, Answer::Issued { chain: want.into(), refresh: time("2026-01-01T01:00:00Z"), expires: time("2026-01-01T02:00:00Z") });

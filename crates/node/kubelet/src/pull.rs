@@ -129,11 +129,14 @@ fn auths_of(secret: &Secret, image: &str) -> Vec<PullAuth> {
     let auths = entry(".dockerconfigjson").and_then(|v| v.get("auths").cloned()).or_else(|| entry(".dockercfg"));
     let Some(skiff_json::Value::Object(auths)) = auths else { return Vec::new() };
     let full = normalised(image);
-    let mut found: Vec<(usize, PullAuth)> = auths.iter().filter_map(|(host, v)| {
-        let prefix = host_of(host);
-        let hit = full == prefix || full.starts_with(&format!("{prefix}/"));
-        Some((prefix.len(), basic(v)?)).filter(|_| hit)
-    }).collect();
+    let mut found: Vec<(usize, PullAuth)> = auths
+        .iter()
+        .filter_map(|(host, v)| {
+            let prefix = host_of(host);
+            let hit = full == prefix || full.starts_with(&format!("{prefix}/"));
+            Some((prefix.len(), basic(v)?)).filter(|_| hit)
+        })
+        .collect();
     found.sort_by_key(|(len, _)| std::cmp::Reverse(*len));
     found.into_iter().map(|(_, a)| a).collect()
 }

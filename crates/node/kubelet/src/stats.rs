@@ -2,8 +2,8 @@
 use crate::agent::Agent;
 use crate::machine;
 use k8s_openapi::jiff::Timestamp;
-use skiff_json::{Value, json};
 use skiff_cri::{CpuStats, FsStats, MemoryStats, SandboxStats};
+use skiff_json::{Value, json};
 
 fn time(nanos: i64) -> String {
     Timestamp::from_nanosecond(i128::from(nanos)).map(|t| t.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()

@@ -2,8 +2,8 @@
 use crate::agent::Agent;
 use crate::pods::Slot;
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
-use skiff_json::{Map, Value, json};
 use skiff_client::{PatchBody, Target, resource_of};
+use skiff_json::{Map, Value, json};
 use skiff_meta::Reason;
 use std::sync::Arc;
 use std::time::Duration;

@@ -47,7 +47,10 @@ mod tests {
         }}))
         .unwrap();
         let kept = with_used_volumes(&pod).into_owned();
-        assert_eq!(kept.spec.as_ref().unwrap().volumes.as_ref().unwrap().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(), ["of-init", "device", "of-ephemeral"]);
+        assert_eq!(
+            kept.spec.as_ref().unwrap().volumes.as_ref().unwrap().iter().map(|v| v.name.as_str()).collect::<Vec<_>>(),
+            ["of-init", "device", "of-ephemeral"]
+        );
         pod = kept;
         assert!(matches!(with_used_volumes(&pod), Cow::Borrowed(_)), "nothing to leave out");
     }

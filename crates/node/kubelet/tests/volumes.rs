@@ -1,10 +1,10 @@
 //! Volumes of a pod that the node agent runs: a ConfigMap that changes, the downward API, an emptyDir.
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use skiff_client::DeleteOptions;
 use skiff_controller::SystemClock;
 use skiff_cri::fake::{FakeImages, FakeNetwork, FakeRuntime};
 use skiff_cri::{ContainerFilter, ContainerId, Runtime, Snapshots};
 use skiff_kubelet::{Access, Config, Gate, ImageMounts, Kubelet, NodeVolumes, Parts, Peer};
-use skiff_client::DeleteOptions;
 use skiff_meta::{Quantity, Status};
 use std::sync::Arc;
 

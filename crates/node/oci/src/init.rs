@@ -100,8 +100,7 @@ fn install(filters: &[seccomp::Filter]) -> Result<()> {
 
 fn drop_privileges(program: &Process, capabilities: u64) -> Result<()> {
     caps::keep_over_setuid(true).at(|| "keep capabilities".into())?;
-    process::become_user(program.uid, program.gid, &program.groups)
-        .at(|| format!("become user {} in group {}", program.uid, program.gid))?;
+    process::become_user(program.uid, program.gid, &program.groups).at(|| format!("become user {} in group {}", program.uid, program.gid))?;
     caps::keep_over_setuid(false).at(|| "keep capabilities".into())?;
     caps::clear_ambient().at(|| "clear ambient capabilities".into())?;
     caps::set(capabilities).at(|| "set capabilities".into())

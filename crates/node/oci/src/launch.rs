@@ -54,12 +54,7 @@ fn prepare_cgroup(spec: &Spec, cgroup: &Cgroup) -> Result<()> {
 }
 
 /// Forks, in another PID namespace when `join` names one, and waits until the child has executed its program.
-fn start(
-    namespaces: libc::c_int,
-    join: Option<&OwnedFd>,
-    stdio: Option<[OwnedFd; 3]>,
-    child: impl FnOnce(Child) -> Result<()>,
-) -> Result<Started> {
+fn start(namespaces: libc::c_int, join: Option<&OwnedFd>, stdio: Option<[OwnedFd; 3]>, child: impl FnOnce(Child) -> Result<()>) -> Result<Started> {
     let (ours, theirs) = UnixStream::pair().at(|| "make a channel".into())?;
     let home = match join {
         Some(target) => {

@@ -18,7 +18,10 @@ impl HostName {
         }
         let full = format!("{}.{}", self.name, self.domain);
         if full.len() > 64 {
-            return Err(format!("failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long (64 characters is the max, {} characters requested)", full.len()));
+            return Err(format!(
+                "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long (64 characters is the max, {} characters requested)",
+                full.len()
+            ));
         }
         Ok(full)
     }

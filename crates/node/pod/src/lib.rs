@@ -31,11 +31,11 @@ mod phase;
 mod plan;
 pub mod probe;
 pub mod qos;
+mod rejected;
 pub mod resize;
 pub mod restart;
 pub mod security;
 pub mod service_env;
-mod rejected;
 mod status;
 #[cfg(test)]
 mod testpod;

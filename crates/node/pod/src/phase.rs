@@ -7,9 +7,14 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 #[derive(Clone, Copy)]
 enum Stage {
     Missing,
-    Running { started: bool },
+    Running {
+        started: bool,
+    },
     /// It ended with this code, and may be waiting to start again.
-    Ended { exit_code: i32, waiting: bool },
+    Ended {
+        exit_code: i32,
+        waiting: bool,
+    },
     Waiting,
     Unknown,
 }

@@ -31,6 +31,9 @@ mod tests {
         )
         .unwrap();
         let left = skiff_json::to_value(rejected(status)).unwrap();
-        assert_eq!(left, json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "example.com/mine", "status": "True"}]}));
+        assert_eq!(
+            left,
+            json!({"phase": "Failed", "reason": "NodeAffinity", "message": "m", "startTime": "2026-01-01T00:00:00Z", "conditions": [{"type": "example.com/mine", "status": "True"}]})
+        );
     }
 }

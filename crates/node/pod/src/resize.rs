@@ -11,8 +11,8 @@ use crate::view::{self, ResourceList};
 use crate::{Observed, cgroup};
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
-use skiff_json::json;
 use skiff_cri::{ContainerId, ContainerState, Resources};
+use skiff_json::json;
 use skiff_meta::Quantity;
 use std::collections::BTreeMap;
 

@@ -37,10 +37,7 @@ pub fn security(pod: &Pod, c: &Container, image_user: &str, seccomp_root: &Path)
         privileged,
         readonly_rootfs: s.read_only_root_filesystem == Some(true),
         no_new_privs: s.allow_privilege_escalation == Some(false),
-        capabilities: Capabilities {
-            add: caps.and_then(|c| c.add.clone()).unwrap_or_default(),
-            drop: caps.and_then(|c| c.drop.clone()).unwrap_or_default(),
-        },
+        capabilities: Capabilities { add: caps.and_then(|c| c.add.clone()).unwrap_or_default(), drop: caps.and_then(|c| c.drop.clone()).unwrap_or_default() },
         seccomp: if privileged { Seccomp::Unconfined } else { seccomp(profile, seccomp_root)? },
         masked_paths: unmasked.then(Vec::new),
         readonly_paths: unmasked.then(Vec::new),

@@ -2,10 +2,10 @@
 use crate::probe::{ProbeKind, ProbeResults, Verdict};
 use crate::view::{self, Role};
 use crate::{Observed, cgroup, conditions, container_status, phase, plan::sandbox_problem, qos, resize};
-use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus as ApiStatus, HostIP, Pod, PodIP, PodStatus, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use skiff_cri::{ContainerId, ContainerStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use skiff_cri::{
-    AsyncDuplex, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus, EventStream, ExecOptions, ExecOutput,
-    ExecStream, Resources, Result, Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxFilter, SandboxId,
-    SandboxStats, SandboxStatus, Version,
+    AsyncDuplex, ContainerConfig, ContainerFilter, ContainerId, ContainerStats, ContainerStatus, EventStream, ExecOptions, ExecOutput, ExecStream, Resources,
+    Result, Runtime, RuntimeEvent, RuntimeStatus, SandboxConfig, SandboxFilter, SandboxId, SandboxStats, SandboxStatus, Version,
 };
 use skiff_oci::cgroup::Cgroup;
 use skiff_shim::protocol::Request;

@@ -10,13 +10,35 @@ use skiff_sys::caps;
 use crate::user::Identity;
 
 const DEFAULT_CAPABILITIES: [&str; 14] = [
-    "CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE",
-    "SYS_CHROOT", "KILL", "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
 ];
 
 const MASKED_PATHS: [&str; 12] = [
-    "/proc/asound", "/proc/acpi", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
@@ -233,9 +255,7 @@ mod tests {
     #[test]
     fn commands_follow_kubernetes_table() {
         let image = ImageConfig { entrypoint: words("entry"), cmd: words("cmd x"), ..ImageConfig::default() };
-        for (command, args, result) in
-            [("", "", "entry cmd x"), ("", "a b", "entry a b"), ("c", "", "c"), ("c d", "a", "c d a")]
-        {
+        for (command, args, result) in [("", "", "entry cmd x"), ("", "a b", "entry a b"), ("c", "", "c"), ("c d", "a", "c d a")] {
             let mut config = ContainerConfig::new("x", "i".into());
             (config.command, config.args) = (words(command), words(args));
             assert_eq!(arguments(&config, &image).expect("arguments"), words(result));
@@ -245,9 +265,8 @@ mod tests {
 
     #[test]
     fn capabilities_are_added_and_dropped_by_name() {
-        let check = |add: &str, drop: &str| {
-            capabilities(&Security { capabilities: Capabilities { add: words(add), drop: words(drop) }, ..Security::default() })
-        };
+        let check =
+            |add: &str, drop: &str| capabilities(&Security { capabilities: Capabilities { add: words(add), drop: words(drop) }, ..Security::default() });
         let bit = |name| caps::bit(name).expect("known");
         assert_eq!(check("", "").expect("default").count_ones(), 14);
         assert_eq!(check("NET_ADMIN", "ALL").expect("one"), bit("NET_ADMIN"));

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use skiff_cri::{
-    ContainerConfig, ContainerId, ContainerMetadata, ContainerState, ContainerStatus, ExitReason, Network, PodIps, PodMetadata, Result,
-    RuntimeError, RuntimeEvent, SandboxConfig, SandboxId, SandboxNet, SandboxState, SandboxStatus, Snapshots,
+    ContainerConfig, ContainerId, ContainerMetadata, ContainerState, ContainerStatus, ExitReason, Network, PodIps, PodMetadata, Result, RuntimeError,
+    RuntimeEvent, SandboxConfig, SandboxId, SandboxNet, SandboxState, SandboxStatus, Snapshots,
 };
 use skiff_shim::protocol::Exit;
 use tokio::sync::{broadcast, watch};

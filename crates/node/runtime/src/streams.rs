@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt;
-use skiff_cri::{
-    AsyncDuplex, ContainerId, ContainerState, ExecOptions, ExecOutput, ExecStream, Result, RuntimeError, SandboxId, TerminalSize,
-};
+use skiff_cri::{AsyncDuplex, ContainerId, ContainerState, ExecOptions, ExecOutput, ExecStream, Result, RuntimeError, SandboxId, TerminalSize};
 use skiff_oci::Process;
 use skiff_shim::protocol::{Answer, Request};
 use tokio::io::AsyncReadExt;
@@ -65,9 +63,7 @@ impl EmbeddedRuntime {
         let mut tables = self.inner.tables.lock();
         let container = tables.container(id)?;
         match container.state() {
-            ContainerState::Running => {
-                Ok((self.inner.config.sandbox(&container.record.sandbox), container.record.spec.process.clone()))
-            }
+            ContainerState::Running => Ok((self.inner.config.sandbox(&container.record.sandbox), container.record.spec.process.clone())),
             state => Err(RuntimeError::Precondition(format!("container {id} is not running but {state:?}"))),
         }
     }

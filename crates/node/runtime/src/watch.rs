@@ -5,7 +5,7 @@ use skiff_oci::cgroup::Cgroup;
 use skiff_shim::protocol::{Answer, Exit, Request};
 
 use crate::client::Shim;
-use crate::state::{Ended, EmbeddedRuntime, now};
+use crate::state::{EmbeddedRuntime, Ended, now};
 
 impl EmbeddedRuntime {
     /// Follows a shim until it is gone.

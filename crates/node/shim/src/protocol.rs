@@ -26,22 +26,43 @@ pub const EXIT: &str = "exit.json";
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
-    Hello { min: u32, max: u32 },
+    Hello {
+        min: u32,
+        max: u32,
+    },
     Start(Box<StartRequest>),
     /// With stdin, stdout and stderr as descriptors, unless a terminal is asked for. Answered by `Started` (with the
     /// terminal as descriptor) and, when the process has ended, by `ExecExited`.
-    Exec { container: String, process: Box<Process> },
+    Exec {
+        container: String,
+        process: Box<Process>,
+    },
     /// With three descriptors: where input comes from, where output goes to.
-    Attach { container: String },
-    Signal { container: String, signal: i32 },
+    Attach {
+        container: String,
+    },
+    Signal {
+        container: String,
+        signal: i32,
+    },
     /// A process that this connection started by `Exec`.
-    SignalExec { signal: i32 },
-    Resize { container: String, columns: u16, rows: u16 },
-    ReopenLog { container: String },
+    SignalExec {
+        signal: i32,
+    },
+    Resize {
+        container: String,
+        columns: u16,
+        rows: u16,
+    },
+    ReopenLog {
+        container: String,
+    },
     List,
     Watch,
     /// Drops what the shim knows of a container that has ended.
-    Forget { container: String },
+    Forget {
+        container: String,
+    },
     /// Kills every container and ends.
     Shutdown,
 }

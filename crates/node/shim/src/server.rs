@@ -229,9 +229,7 @@ impl Server {
             },
             Request::Exec { container, process } => return self.exec(connection, &container, &process),
             Request::Attach { container } => self.attach(connection.take_fds(), &container),
-            Request::Signal { container, signal } => self.on(&container, |c| {
-                if c.exit.is_none() { process::signal(c.pidfd.as_fd(), signal) } else { Ok(()) }
-            }),
+            Request::Signal { container, signal } => self.on(&container, |c| if c.exit.is_none() { process::signal(c.pidfd.as_fd(), signal) } else { Ok(()) }),
             Request::SignalExec { signal } => {
                 for (_, pidfd) in self.execs.values().filter(|(owner, _)| *owner == connection.id) {
                     let _ = process::signal(pidfd.as_fd(), signal);

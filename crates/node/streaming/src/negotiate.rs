@@ -132,10 +132,21 @@ mod tests {
     }
     #[test]
     fn choices() {
-        let spdy = headers(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v4.channel.k8s.io"), ("x-stream-protocol-version", "channel.k8s.io")]);
+        let spdy = headers(&[
+            ("connection", "Upgrade"),
+            ("upgrade", "SPDY/3.1"),
+            ("x-stream-protocol-version", "v4.channel.k8s.io"),
+            ("x-stream-protocol-version", "channel.k8s.io"),
+        ]);
         let n = negotiate(&spdy, Purpose::RemoteCommand).unwrap();
         assert_eq!((n.transport, n.protocol), (Transport::Spdy, "v4.channel.k8s.io"));
-        let ws = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), ("sec-websocket-key", "x"), ("sec-websocket-version", "13"), ("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io")]);
+        let ws = headers(&[
+            ("connection", "keep-alive, Upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-key", "x"),
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-protocol", "v5.channel.k8s.io, v4.channel.k8s.io"),
+        ]);
         assert_eq!(negotiate(&ws, Purpose::RemoteCommand).unwrap().protocol, "v5.channel.k8s.io");
         assert!(matches!(negotiate(&headers(&[]), Purpose::RemoteCommand), Err(Refused::NoUpgrade)));
         let other = headers(&[("connection", "upgrade"), ("upgrade", "SPDY/3.1"), ("x-stream-protocol-version", "v9")]);

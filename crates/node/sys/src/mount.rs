@@ -88,9 +88,7 @@ fn set(tree: BorrowedFd<'_>, recursive: bool, attributes: u64, propagation: u64)
     let change = libc::mount_attr { attr_set: attributes, attr_clr: 0, propagation, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the structure outlives the call and its size is passed.
-    let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &change, size_of::<libc::mount_attr>())
-    };
+    let result = unsafe { libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &change, size_of::<libc::mount_attr>()) };
     check(result).map(|_| ())
 }
 
@@ -98,9 +96,7 @@ fn set(tree: BorrowedFd<'_>, recursive: bool, attributes: u64, propagation: u64)
 pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result<()> {
     let flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
     // SAFETY: both paths are empty strings.
-    let result = unsafe {
-        libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags)
-    };
+    let result = unsafe { libc::syscall(libc::SYS_move_mount, tree.as_raw_fd(), c"".as_ptr(), target.as_raw_fd(), c"".as_ptr(), flags) };
     check(result).map(|_| ())
 }
 

@@ -68,13 +68,8 @@ pub fn make_file_in_root(root: BorrowedFd<'_>, path: &Path) -> io::Result<OwnedF
     let name = c_string(name)?;
     // SAFETY: the string outlives the call; the descriptor is new.
     let made = unsafe {
-        check_int(libc::openat(
-            parent.as_raw_fd(),
-            name.as_ptr(),
-            libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_WRONLY,
-            0o644,
-        ))
-        .map(|fd| OwnedFd::from_raw_fd(fd))
+        check_int(libc::openat(parent.as_raw_fd(), name.as_ptr(), libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC | libc::O_NOFOLLOW | libc::O_WRONLY, 0o644))
+            .map(|fd| OwnedFd::from_raw_fd(fd))
     };
     match made {
         Ok(_) => {}

@@ -142,9 +142,7 @@ pub fn execute(program: &std::path::Path, argv: &[String], env: &[String]) -> io
     let strings = |list: &[String]| list.iter().map(crate::c_string).collect::<io::Result<Vec<_>>>();
     let run = || -> io::Result<()> {
         let (program, argv, env) = (crate::c_string(program)?, strings(argv)?, strings(env)?);
-        let pointers = |list: &[std::ffi::CString]| {
-            list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-        };
+        let pointers = |list: &[std::ffi::CString]| list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
         // SAFETY: both arrays end with null and live, as their strings do, until the call returns.
         check_int(unsafe { libc::execve(program.as_ptr(), pointers(&argv).as_ptr(), pointers(&env).as_ptr()) })?;
         Ok(())

@@ -184,9 +184,10 @@ fn local(pod_dir: &Path, p: &VolumePlan, source: &Path, fs_type: &str, options: 
         }
     }
     if let Some(group) = p.fs_group.filter(|_| !read_only && !used)
-        && !(on_root_mismatch && ownership::root_matches(&p.path, group, false)) {
-            ownership::give(&p.path, group, false).map_err(at("changing the owning group of", &p.path))?;
-        }
+        && !(on_root_mismatch && ownership::root_matches(&p.path, group, false))
+    {
+        ownership::give(&p.path, group, false).map_err(at("changing the owning group of", &p.path))?;
+    }
     ready.set()?;
     Ok(true)
 }

@@ -29,7 +29,11 @@ pub struct Asked {
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    Issued { chain: String, refresh: Timestamp, expires: Timestamp },
+    Issued {
+        chain: String,
+        refresh: Timestamp,
+        expires: Timestamp,
+    },
     /// Denied or failed: the text is the user's.
     Refused(String),
     Waiting,

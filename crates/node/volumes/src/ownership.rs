@@ -69,8 +69,9 @@ fn change(file: impl AsFd, group: u32, read_only: bool) -> io::Result<()> {
     // A change of owner clears set-id bits, so the mode is written even when it was right before.
     let mode: RawMode = bits | wanted_bits(is_dir, read_only);
     if (mode != bits || stat.st_gid != group)
-        && let Err(e) = rustix::fs::chmod(sys::magic(&file), Mode::from_raw_mode(mode)) {
-            tracing::warn!(target: "volumes", mode, error = %e, "mode not changed");
-        }
+        && let Err(e) = rustix::fs::chmod(sys::magic(&file), Mode::from_raw_mode(mode))
+    {
+        tracing::warn!(target: "volumes", mode, error = %e, "mode not changed");
+    }
     Ok(())
 }

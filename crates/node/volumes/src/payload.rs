@@ -143,11 +143,13 @@ impl Context<'_> {
                 (Some(pem), _) => pem.clone(),
                 (None, Some(why)) => return Err(why.to_owned()),
                 (None, None) if b.optional == Some(true) => Vec::new(),
-                (None, None) => return Err(match (&b.name, &b.signer_name) {
-                    (Some(name), _) => format!("clustertrustbundle.certificates.k8s.io {name:?} not found"),
-                    (None, Some(signer)) => format!("no trust anchors for signer {signer:?}"),
-                    (None, None) => "ClusterTrustBundle projection requires either name or signerName to be set".to_owned(),
-                }),
+                (None, None) => {
+                    return Err(match (&b.name, &b.signer_name) {
+                        (Some(name), _) => format!("clustertrustbundle.certificates.k8s.io {name:?} not found"),
+                        (None, Some(signer)) => format!("no trust anchors for signer {signer:?}"),
+                        (None, None) => "ClusterTrustBundle projection requires either name or signerName to be set".to_owned(),
+                    });
+                }
             };
             Ok(Payload::from([(b.path.clone(), self.private(pem))]))
         } else if let Some(c) = &s.pod_certificate {

@@ -16,7 +16,9 @@ const DEFAULT_MODE: u32 = 0o644;
 pub enum Medium {
     Disk,
     /// A tmpfs of at most that many bytes; None leaves the kernel's half of the memory.
-    Memory { size: Option<u64> },
+    Memory {
+        size: Option<u64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,12 +31,25 @@ pub struct Files {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum VolumeAction {
-    EmptyDir { medium: Medium },
-    HostPath { kind: PathKind, mode: u32 },
+    EmptyDir {
+        medium: Medium,
+    },
+    HostPath {
+        kind: PathKind,
+        mode: u32,
+    },
     Files(Files),
     /// A folder of the node, or the file system on a block device, mounted at the volume's path.
-    Local { source: PathBuf, fs_type: String, options: Vec<String>, on_root_mismatch: bool },
-    Nfs { source: String, options: Vec<String> },
+    Local {
+        source: PathBuf,
+        fs_type: String,
+        options: Vec<String>,
+        on_root_mismatch: bool,
+    },
+    Nfs {
+        source: String,
+        options: Vec<String>,
+    },
     /// A block device of the node, given to containers as a device.
     Device,
     /// Mounted by whoever has the images.

@@ -42,7 +42,12 @@ fn shown(p: &VolumePlan) -> String {
 fn payloads() {
     for (source, more, path, want) in [
         (r#""configMap":{"name":"c"}"#, "", "configmap", "a=1:644 b=2:644 bin=\\0\\u{1}:644"),
-        (r#""configMap":{"name":"c","defaultMode":256,"items":[{"key":"a","path":"x/y","mode":511},{"key":"bin","path":"z"}]}"#, "", "configmap", "x/y=1:777 z=\\0\\u{1}:400"),
+        (
+            r#""configMap":{"name":"c","defaultMode":256,"items":[{"key":"a","path":"x/y","mode":511},{"key":"bin","path":"z"}]}"#,
+            "",
+            "configmap",
+            "x/y=1:777 z=\\0\\u{1}:400",
+        ),
         (r#""configMap":{"name":"none","optional":true}"#, "", "configmap", ""),
         (r#""configMap":{"name":"c","optional":true,"items":[{"key":"nope","path":"n"}]}"#, "", "configmap", ""),
         (r#""secret":{"secretName":"s"}"#, "", "secret", "k=s:644"),
@@ -74,16 +79,40 @@ fn reasons_against() {
     for (source, want) in [
         (r#""configMap":{"name":"y"}"#, r#"MountVolume.SetUp failed for volume "v" : configmap "y" not found"#),
         (r#""secret":{"secretName":"y"}"#, r#"MountVolume.SetUp failed for volume "v" : secret "y" not found"#),
-        (r#""configMap":{"name":"c","items":[{"key":"nope","path":"n"}]}"#, r#"MountVolume.SetUp failed for volume "v" : configmap references non-existent config key: nope"#),
-        (r#""secret":{"secretName":"s","items":[{"key":"nope","path":"n"}]}"#, r#"MountVolume.SetUp failed for volume "v" : references non-existent secret key: nope"#),
-        (r#""projected":{"sources":[{"secret":{"name":"y"}},{"configMap":{"name":"y"}},{"secret":{"name":"y"}}]}"#, r#"MountVolume.SetUp failed for volume "v" : [secret "y" not found, configmap "y" not found]"#),
-        (r#""configMap":{"name":"c","items":[{"key":"a","path":"../x"}]}"#, r#"MountVolume.SetUp failed for volume "v" : invalid path: must not contain '..': ../x"#),
+        (
+            r#""configMap":{"name":"c","items":[{"key":"nope","path":"n"}]}"#,
+            r#"MountVolume.SetUp failed for volume "v" : configmap references non-existent config key: nope"#,
+        ),
+        (
+            r#""secret":{"secretName":"s","items":[{"key":"nope","path":"n"}]}"#,
+            r#"MountVolume.SetUp failed for volume "v" : references non-existent secret key: nope"#,
+        ),
+        (
+            r#""projected":{"sources":[{"secret":{"name":"y"}},{"configMap":{"name":"y"}},{"secret":{"name":"y"}}]}"#,
+            r#"MountVolume.SetUp failed for volume "v" : [secret "y" not found, configmap "y" not found]"#,
+        ),
+        (
+            r#""configMap":{"name":"c","items":[{"key":"a","path":"../x"}]}"#,
+            r#"MountVolume.SetUp failed for volume "v" : invalid path: must not contain '..': ../x"#,
+        ),
         (r#""hostPath":{"path":"/a/../b"}"#, r#"MountVolume.SetUp failed for volume "v" : invalid HostPath `/a/../b`: must not contain '..'"#),
         (r#""hostPath":{"path":"/a","type":"Odd"}"#, r#"MountVolume.SetUp failed for volume "v" : Odd is an invalid volume type"#),
-        (r#""persistentVolumeClaim":{"claimName":"none"}"#, r#"Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/none: failed to fetch PVC from API server: persistentvolumeclaims "none" not found"#),
-        (r#""persistentVolumeClaim":{"claimName":"unbound"}"#, "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/unbound: PVC is not bound"),
-        (r#""persistentVolumeClaim":{"claimName":"lost"}"#, "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/lost: found PV object pv but its pv.Spec.ClaimRef.UID c1 does not point to claim.UID c2"),
-        (r#""ephemeral":{"volumeClaimTemplate":{"spec":{}}}"#, "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: PVC ns/p-v was not created for pod ns/p (pod is not owner)"),
+        (
+            r#""persistentVolumeClaim":{"claimName":"none"}"#,
+            r#"Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/none: failed to fetch PVC from API server: persistentvolumeclaims "none" not found"#,
+        ),
+        (
+            r#""persistentVolumeClaim":{"claimName":"unbound"}"#,
+            "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/unbound: PVC is not bound",
+        ),
+        (
+            r#""persistentVolumeClaim":{"claimName":"lost"}"#,
+            "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: error processing PVC ns/lost: found PV object pv but its pv.Spec.ClaimRef.UID c1 does not point to claim.UID c2",
+        ),
+        (
+            r#""ephemeral":{"volumeClaimTemplate":{"spec":{}}}"#,
+            "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: PVC ns/p-v was not created for pod ns/p (pod is not owner)",
+        ),
         (r#""csi":{"driver":"x.csi"}"#, r#"MountVolume.SetUp failed for volume "v" : driver name x.csi not found in the list of registered CSI drivers"#),
         (r#""emptyDir":{"medium":"HugePages"}"#, r#"MountVolume.SetUp failed for volume "v" : storage medium "HugePages" is not supported on this node"#),
     ] {

@@ -1,7 +1,7 @@
 //! Volumes of all pods of a node: reads what they need, carries plans out off the async threads.
 use crate::apply::{Mounted, set_up};
-use crate::error::{SubPathError, TearDownError, VolumeError};
 use crate::certificates::{Answer, Asked, Bundle, Certificates, Step};
+use crate::error::{SubPathError, TearDownError, VolumeError};
 use crate::sources::{Sources, TokenKey, Wanted, wanted, wanted_volumes};
 use crate::tokens::{Token, Tokens};
 use crate::{plan, subpath, teardown};

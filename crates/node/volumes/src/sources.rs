@@ -1,6 +1,8 @@
 //! What a pod's volumes are made of, as data that the caller has read.
-use k8s_openapi::api::core::v1::{ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, Volume};
 use crate::certificates::Bundle;
+use k8s_openapi::api::core::v1::{
+    ClusterTrustBundleProjection, ConfigMap, ImageVolumeSource, PersistentVolume, PersistentVolumeClaim, Pod, PodCertificateProjection, Secret, Volume,
+};
 use skiff_pod::view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

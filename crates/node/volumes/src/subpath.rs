@@ -5,7 +5,7 @@
 //! What is missing is made, below the last folder that exists, again without following links.
 use crate::error::SubPathError;
 use crate::sys;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, statat, CWD};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, mkdirat, openat, statat};
 use rustix::io::Errno;
 use std::fs;
 use std::io;

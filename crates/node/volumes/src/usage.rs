@@ -1,10 +1,10 @@
 //! How much of the disk (or the memory) volumes use.
 use crate::sys;
+use k8s_openapi::api::core::v1::Pod;
 use rustix::fs::{AtFlags, CWD, statat, statvfs};
 use rustix::io::Errno;
 use skiff_cri::FsStats;
 use skiff_meta::Quantity;
-use k8s_openapi::api::core::v1::Pod;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -13,11 +13,28 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
-    Authorizer { user: Arc<User> },
-    Path { user: Arc<User>, path: String },
-    Group { user: Arc<User>, group: String },
-    Resource { user: Arc<User>, target: Target, labels: String, fields: String },
-    Decision { allowed: bool, reason: String, error: String },
+    Authorizer {
+        user: Arc<User>,
+    },
+    Path {
+        user: Arc<User>,
+        path: String,
+    },
+    Group {
+        user: Arc<User>,
+        group: String,
+    },
+    Resource {
+        user: Arc<User>,
+        target: Target,
+        labels: String,
+        fields: String,
+    },
+    Decision {
+        allowed: bool,
+        reason: String,
+        error: String,
+    },
     /// The declared variables of a policy.
     Variables,
 }

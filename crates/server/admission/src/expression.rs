@@ -7,11 +7,14 @@ use crate::{
     request::{aggregate, stored},
     value,
     versions::View,
-    webhook::{matching::{Invocation, is_namespace}, review},
+    webhook::{
+        matching::{Invocation, is_namespace},
+        review,
+    },
 };
-use skiff_json::Value;
 pub(crate) use skiff_cel::RequestNames as Names;
 use skiff_cel::{Budget, EvalError, Program, Scope, from_json};
+use skiff_json::Value;
 use skiff_policy::{Attributes, Authorizer};
 use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
 
@@ -59,7 +62,14 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub fn new(a: &'a Attributes<'a>, invocation: &'a Invocation, view: &'a View, params: Option<&'a Value>, authorizer: &'a dyn Authorizer, variables: &'a [Variable]) -> Self {
+    pub fn new(
+        a: &'a Attributes<'a>,
+        invocation: &'a Invocation,
+        view: &'a View,
+        params: Option<&'a Value>,
+        authorizer: &'a dyn Authorizer,
+        variables: &'a [Variable],
+    ) -> Self {
         Self { a, invocation, view, params, authorizer, variables, shows_namespace: true, made: RefCell::default() }
     }
 

@@ -40,7 +40,11 @@ fn check(a: &Attributes<'_>) -> Result<(), Status> {
     }
     let mut refusal = forbidden(a, format!("unable to create new content in namespace {name} because it is being terminated"));
     if let Some(d) = &mut refusal.details {
-        d.causes.push(Cause { reason: "NamespaceTerminating".into(), message: format!("namespace {name} is being terminated"), field: "metadata.namespace".into() });
+        d.causes.push(Cause {
+            reason: "NamespaceTerminating".into(),
+            message: format!("namespace {name} is being terminated"),
+            field: "metadata.namespace".into(),
+        });
     }
     Err(refusal)
 }

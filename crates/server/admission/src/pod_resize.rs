@@ -39,7 +39,12 @@ impl Admission for PodResizeValidator {
 fn check(pod: &Value, node: &Value) -> Result<(), (String, &'static str)> {
     match value::map(node, "metadata.labels").and_then(|l| l.get("kubernetes.io/os")).and_then(Value::as_str) {
         None | Some("linux") => {}
-        Some(os) => return Err((format!("pod resize is only supported on linux nodes, node {:?} is {os:?}", value::text(node, "metadata.name")), "UnsupportedPlatform")),
+        Some(os) => {
+            return Err((
+                format!("pod resize is only supported on linux nodes, node {:?} is {os:?}", value::text(node, "metadata.name")),
+                "UnsupportedPlatform",
+            ));
+        }
     }
     let mut requests = resources::of_pod(pod, Side::Requests);
     resources::add(&mut requests, &resources::at(pod, "spec.overhead"));
@@ -68,7 +73,8 @@ mod tests {
         let pod = |cpu: &str, memory: &str| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}}], "overhead": {"cpu": "100m"}}});
         let node = |os: &str| json!({"metadata": {"name": "n", "labels": {"kubernetes.io/os": os}}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi"}}});
         assert_eq!(check(&pod("1900m", "1Gi"), &node("linux")), Ok(()));
-        let why = "node didn't have enough allocatable resources: cpu, requested: 2100, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824";
+        let why =
+            "node didn't have enough allocatable resources: cpu, requested: 2100, allocatable: 2000; memory, requested: 2147483648, allocatable: 1073741824";
         assert_eq!(check(&pod("2", "2Gi"), &node("linux")), Err((why.into(), "NodeCapacity")));
         assert_eq!(check(&pod("1", "1"), &node("windows")).unwrap_err().1, "UnsupportedPlatform");
     }

@@ -100,13 +100,18 @@ fn class_of(a: &Attributes<'_>, name: &str) -> Result<Class, Status> {
 fn set(a: &mut Attributes<'_>, class: &Class) -> Result<(), Status> {
     let Some(pod) = a.object.as_deref() else { return Ok(()) };
     if let Some(given) = value::at(pod, "spec.priority").and_then(Value::as_i64).filter(|g| *g != class.value) {
-        let why = format!("the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {} from the given PriorityClass name", class.value);
+        let why = format!(
+            "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {} from the given PriorityClass name",
+            class.value
+        );
         return Err(forbidden(a, why));
     }
     if let (Some(policy), Some(given)) = (&class.preemption, value::at(pod, "spec.preemptionPolicy").and_then(Value::as_str))
         && given != policy
     {
-        let why = format!("the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name");
+        let why = format!(
+            "the string value of PreemptionPolicy ({given}) must not be provided in pod spec; priority admission controller computed {policy} from the given PriorityClass name"
+        );
         return Err(forbidden(a, why));
     }
     if let Some(pod) = a.object.as_deref_mut() {

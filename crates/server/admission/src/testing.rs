@@ -44,7 +44,12 @@ impl Lookup for World {
         let plural = format!("{}s", kind.kind.to_lowercase());
         let storage = format!("{plural}.{}", kind.group);
         let known = *kind.kind == *"Limit";
-        known.then(|| Served { resource: GroupVersionResource::new(kind.group.clone(), kind.version.clone(), plural), namespaced: true, storage, stored: kind.clone() })
+        known.then(|| Served {
+            resource: GroupVersionResource::new(kind.group.clone(), kind.version.clone(), plural),
+            namespaced: true,
+            storage,
+            stored: kind.clone(),
+        })
     }
     /// As RFC 7386 has it.
     fn merge(&self, _target: &Target, _kind: &GroupVersionKind, object: &Value, config: &Value) -> Result<Value, String> {

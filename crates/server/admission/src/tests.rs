@@ -1,5 +1,8 @@
 //! Requests against a fake world, the answers as upstream gives them.
-use crate::{testing::{Request, World, text}, *};
+use crate::{
+    testing::{Request, World, text},
+    *,
+};
 use skiff_json::{Value, json};
 
 fn world() -> World {
@@ -8,12 +11,24 @@ fn world() -> World {
         ("namespaces", json!({"metadata": {"name": "gone"}, "status": {"phase": "Terminating"}})),
         ("serviceaccounts", json!({"metadata": {"name": "default", "namespace": "a"}, "imagePullSecrets": [{"name": "pull"}]})),
         ("serviceaccounts", json!({"metadata": {"name": "quiet", "namespace": "a"}, "automountServiceAccountToken": false})),
-        ("serviceaccounts", json!({"metadata": {"name": "strict", "namespace": "a", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}, "secrets": [{"name": "mine"}]})),
+        (
+            "serviceaccounts",
+            json!({"metadata": {"name": "strict", "namespace": "a", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}, "secrets": [{"name": "mine"}]}),
+        ),
         ("priorityclasses.scheduling.k8s.io", json!({"metadata": {"name": "high"}, "value": 1000, "preemptionPolicy": "Never"})),
         ("priorityclasses.scheduling.k8s.io", json!({"metadata": {"name": "usual"}, "value": 7, "globalDefault": true})),
-        ("storageclasses.storage.k8s.io", json!({"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}})),
-        ("storageclasses.storage.k8s.io", json!({"metadata": {"name": "new", "creationTimestamp": "2026-02-01T00:00:00Z", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "allowVolumeExpansion": true})),
-        ("runtimeclasses.node.k8s.io", json!({"metadata": {"name": "box"}, "overhead": {"podFixed": {"cpu": "100m"}}, "scheduling": {"nodeSelector": {"box": "yes"}}})),
+        (
+            "storageclasses.storage.k8s.io",
+            json!({"metadata": {"name": "old", "creationTimestamp": "2026-01-01T00:00:00Z", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}}),
+        ),
+        (
+            "storageclasses.storage.k8s.io",
+            json!({"metadata": {"name": "new", "creationTimestamp": "2026-02-01T00:00:00Z", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}, "allowVolumeExpansion": true}),
+        ),
+        (
+            "runtimeclasses.node.k8s.io",
+            json!({"metadata": {"name": "box"}, "overhead": {"podFixed": {"cpu": "100m"}}, "scheduling": {"nodeSelector": {"box": "yes"}}}),
+        ),
         ("nodes", json!({"metadata": {"name": "n", "labels": {"topology.kubernetes.io/zone": "z", "other": "x"}}})),
     ])
 }
@@ -33,9 +48,15 @@ async fn namespaces() {
     let cases = [
         (Request::create("configmaps", in_namespace("a")), "ok"),
         (Request::create("configmaps", in_namespace("nowhere")), "namespaces \"nowhere\" not found"),
-        (Request::create("deployments.apps", in_namespace("gone")), "deployments.apps \"p\" is forbidden: unable to create new content in namespace gone because it is being terminated"),
+        (
+            Request::create("deployments.apps", in_namespace("gone")),
+            "deployments.apps \"p\" is forbidden: unable to create new content in namespace gone because it is being terminated",
+        ),
         (Request::update("configmaps", in_namespace("gone"), in_namespace("gone")), "ok"),
-        (Request::delete("namespaces", json!({"metadata": {"name": "kube-system"}})), "namespaces \"kube-system\" is forbidden: this namespace may not be deleted"),
+        (
+            Request::delete("namespaces", json!({"metadata": {"name": "kube-system"}})),
+            "namespaces \"kube-system\" is forbidden: this namespace may not be deleted",
+        ),
         (Request::delete("namespaces", json!({"metadata": {"name": "a"}})), "ok"),
     ];
     for (r, want) in cases {
@@ -96,7 +117,10 @@ async fn priorities() {
         let s = &v["spec"];
         assert_eq!(json!([s["priorityClassName"], s["priority"], s["preemptionPolicy"]]), want);
     }
-    assert_eq!(text(Request::create("pods", pod(json!({"priorityClassName": "x"}))).admit(&Priority, &w).await), "pods \"p\" is forbidden: no PriorityClass with name x was found");
+    assert_eq!(
+        text(Request::create("pods", pod(json!({"priorityClassName": "x"}))).admit(&Priority, &w).await),
+        "pods \"p\" is forbidden: no PriorityClass with name x was found"
+    );
     let wrong = Request::create("pods", pod(json!({"priority": 5}))).admit(&Priority, &w).await;
     assert!(text(wrong).contains("the integer value of priority (5) must not be provided in pod spec; priority admission controller computed 7"));
     let second = json!({"metadata": {"name": "b"}, "value": 1, "globalDefault": true});
@@ -109,7 +133,10 @@ async fn priorities() {
 #[tokio::test]
 async fn what_is_filled_in() {
     let w = world();
-    let (v, _) = Request::create("pods", pod(json!({"tolerations": [{"key": "node.kubernetes.io/unreachable"}]}))).admit(&DefaultTolerationSeconds::default(), &w).await.unwrap();
+    let (v, _) = Request::create("pods", pod(json!({"tolerations": [{"key": "node.kubernetes.io/unreachable"}]})))
+        .admit(&DefaultTolerationSeconds::default(), &w)
+        .await
+        .unwrap();
     let keys: Vec<&str> = v["spec"]["tolerations"].as_array().unwrap().iter().filter_map(|t| t["key"].as_str()).collect();
     assert_eq!(keys, ["node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"]);
 
@@ -119,7 +146,10 @@ async fn what_is_filled_in() {
     let claim = json!({"metadata": {"name": "c", "namespace": "a"}, "spec": {}});
     let (v, _) = Request::create("persistentvolumeclaims", claim.clone()).admit(&DefaultStorageClass, &w).await.unwrap();
     assert_eq!(v["spec"]["storageClassName"], "new");
-    let (v, _) = Request::create("persistentvolumeclaims", json!({"metadata": {"name": "c"}, "spec": {"storageClassName": ""}})).admit(&DefaultStorageClass, &w).await.unwrap();
+    let (v, _) = Request::create("persistentvolumeclaims", json!({"metadata": {"name": "c"}, "spec": {"storageClassName": ""}}))
+        .admit(&DefaultStorageClass, &w)
+        .await
+        .unwrap();
     assert_eq!(v["spec"]["storageClassName"], "");
     let (v, _) = Request::create("persistentvolumeclaims", claim).admit(&StorageObjectInUseProtection, &w).await.unwrap();
     assert_eq!(v["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
@@ -129,8 +159,13 @@ async fn what_is_filled_in() {
 
     let (v, _) = Request::create("pods", pod(json!({"runtimeClassName": "box"}))).admit(&RuntimeClass, &w).await.unwrap();
     assert_eq!((&v["spec"]["overhead"], &v["spec"]["nodeSelector"]), (&json!({"cpu": "100m"}), &json!({"box": "yes"})));
-    assert_eq!(text(Request::create("pods", pod(json!({"runtimeClassName": "x"}))).admit(&RuntimeClass, &w).await), "pods \"p\" is forbidden: pod rejected: RuntimeClass \"x\" not found");
-    assert!(text(Request::create("pods", pod(json!({"overhead": {"cpu": "1"}}))).admit(&RuntimeClass, &w).await).contains("without corresponding RuntimeClass"));
+    assert_eq!(
+        text(Request::create("pods", pod(json!({"runtimeClassName": "x"}))).admit(&RuntimeClass, &w).await),
+        "pods \"p\" is forbidden: pod rejected: RuntimeClass \"x\" not found"
+    );
+    assert!(
+        text(Request::create("pods", pod(json!({"overhead": {"cpu": "1"}}))).admit(&RuntimeClass, &w).await).contains("without corresponding RuntimeClass")
+    );
 }
 
 #[tokio::test]
@@ -139,7 +174,11 @@ async fn claims_grow_where_their_class_lets_them() {
     let claim = |class: &str, size: &str, phase: &str| json!({"metadata": {"name": "c", "namespace": "a"}, "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}}, "status": {"phase": phase}});
     for (class, phase, want) in [
         ("new", "Bound", "ok"),
-        ("old", "Bound", "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"),
+        (
+            "old",
+            "Bound",
+            "persistentvolumeclaims \"c\" is forbidden: only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize",
+        ),
         ("new", "Pending", "persistentvolumeclaims \"c\" is forbidden: Only bound persistent volume claims can be expanded"),
     ] {
         let r = Request::update("persistentvolumeclaims", claim(class, "1Gi", phase), claim(class, "2Gi", phase));
@@ -154,7 +193,9 @@ struct Allows(&'static [&'static str]);
 impl skiff_policy::Authorizer for Allows {
     async fn authorize(&self, _: &skiff_request::User, action: &skiff_policy::Action) -> skiff_policy::Decision {
         match action {
-            skiff_policy::Action::Resource { verb, target, .. } if self.0.contains(&format!("{verb} {}", target.name).as_str()) => skiff_policy::Decision::Allow,
+            skiff_policy::Action::Resource { verb, target, .. } if self.0.contains(&format!("{verb} {}", target.name).as_str()) => {
+                skiff_policy::Decision::Allow
+            }
             _ => skiff_policy::Decision::NoOpinion(String::new()),
         }
     }
@@ -169,7 +210,10 @@ async fn nodes_keep_to_themselves() {
     let node = || skiff_request::User::new("system:node:n", ["system:nodes"]);
     let w = World::of(&[
         ("nodes", json!({"metadata": {"name": "n", "uid": "un"}})),
-        ("pods", json!({"metadata": {"name": "here", "namespace": "a", "uid": "u"}, "spec": {"nodeName": "n", "volumes": [{"projected": {"sources": [{"serviceAccountToken": {"audience": "vault"}}]}}]}})),
+        (
+            "pods",
+            json!({"metadata": {"name": "here", "namespace": "a", "uid": "u"}, "spec": {"nodeName": "n", "volumes": [{"projected": {"sources": [{"serviceAccountToken": {"audience": "vault"}}]}}]}}),
+        ),
         ("pods", json!({"metadata": {"name": "there", "namespace": "a", "uid": "v"}, "spec": {"nodeName": "m"}})),
     ]);
     let named = |name: &str, more: Value| {
@@ -185,20 +229,41 @@ async fn nodes_keep_to_themselves() {
     let cases = [
         (Request::update("nodes", named("m", json!({})), named("m", json!({}))), "nodes \"m\" is forbidden: node \"n\" is not allowed to modify node \"m\""),
         (Request::create("nodes", labelled(json!({"kubernetes.io/os": "linux", "app": "x"}))), "ok"),
-        (Request::create("nodes", labelled(json!({"node-role.kubernetes.io/x": ""}))), "nodes \"n\" is forbidden: node \"n\" is not allowed to set the following labels: node-role.kubernetes.io/x"),
-        (Request::update("nodes", named("n", json!({"spec": {"taints": [{"key": "k"}]}})), named("n", json!({}))), "nodes \"n\" is forbidden: node \"n\" is not allowed to modify taints"),
+        (
+            Request::create("nodes", labelled(json!({"node-role.kubernetes.io/x": ""}))),
+            "nodes \"n\" is forbidden: node \"n\" is not allowed to set the following labels: node-role.kubernetes.io/x",
+        ),
+        (
+            Request::update("nodes", named("n", json!({"spec": {"taints": [{"key": "k"}]}})), named("n", json!({}))),
+            "nodes \"n\" is forbidden: node \"n\" is not allowed to modify taints",
+        ),
         (Request::update("pods", on("n"), on("n")).sub("status"), "ok"),
-        (Request::update("pods", on("m"), on("m")).sub("status"), "pods \"p\" is forbidden: node \"n\" can only update pod status for pods with spec.nodeName set to itself"),
+        (
+            Request::update("pods", on("m"), on("m")).sub("status"),
+            "pods \"p\" is forbidden: node \"n\" can only update pod status for pods with spec.nodeName set to itself",
+        ),
         (Request::delete("pods", on("m")), "pods \"p\" is forbidden: node \"n\" can only delete pods with spec.nodeName set to itself"),
         (Request::delete("pods", on("n")), "ok"),
-        (Request::create("pods", on("n")), "pods \"p\" is forbidden: pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods"),
+        (
+            Request::create("pods", on("n")),
+            "pods \"p\" is forbidden: pod does not have \"kubernetes.io/config.mirror\" annotation, node \"n\" can only create mirror pods",
+        ),
         (Request::create("pods", mirror("un")), "ok"),
         (Request::create("pods", mirror("ux")), "pods \"p\" is forbidden: node n UID mismatch: expected ux got un"),
         (Request::create("leases.coordination.k8s.io", lease("kube-node-lease", "n")), "ok"),
-        (Request::create("leases.coordination.k8s.io", lease("kube-node-lease", "m")), "leases.coordination.k8s.io \"m\" is forbidden: can only access node lease with the same name as the requesting node"),
+        (
+            Request::create("leases.coordination.k8s.io", lease("kube-node-lease", "m")),
+            "leases.coordination.k8s.io \"m\" is forbidden: can only access node lease with the same name as the requesting node",
+        ),
         (Request::create("serviceaccounts", token("here", "u", "vault")).sub("token"), "ok"),
-        (Request::create("serviceaccounts", token("here", "u", "other")).sub("token"), "serviceaccounts \"default\" is forbidden: system:node:n is not authorized to request tokens for audience \"other\""),
-        (Request::create("serviceaccounts", token("there", "v", "vault")).sub("token"), "serviceaccounts \"default\" is forbidden: node requested token bound to a pod scheduled on a different node"),
+        (
+            Request::create("serviceaccounts", token("here", "u", "other")).sub("token"),
+            "serviceaccounts \"default\" is forbidden: system:node:n is not authorized to request tokens for audience \"other\"",
+        ),
+        (
+            Request::create("serviceaccounts", token("there", "v", "vault")).sub("token"),
+            "serviceaccounts \"default\" is forbidden: node requested token bound to a pod scheduled on a different node",
+        ),
     ];
     for (r, want) in cases {
         assert_eq!(text(r.by(node()).admit(&plugin, &w).await), want);
@@ -221,11 +286,17 @@ async fn certificates() {
     let w = World::default();
     let client = "kubernetes.io/kube-apiserver-client";
     assert_eq!(text(Request::create(R, request(client, "x", "y")).admit(&CertificateSubjectRestriction, &w).await), "ok");
-    assert!(text(Request::create(R, request(client, "x", "system:masters")).admit(&CertificateSubjectRestriction, &w).await).ends_with("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed"));
+    assert!(
+        text(Request::create(R, request(client, "x", "system:masters")).admit(&CertificateSubjectRestriction, &w).await)
+            .ends_with("use of kubernetes.io/kube-apiserver-client signer with system:masters group is not allowed")
+    );
     let approve = |signer: &str| Request::update(R, request(signer, "x", "y"), request(signer, "x", "y")).sub("approval");
     let plugin = CertificateApproval { authorizer: Arc::new(Allows(&["approve example.com/*"])) };
     assert_eq!(text(approve("example.com/a").admit(&plugin, &w).await), "ok");
-    assert!(text(approve(client).admit(&plugin, &w).await).ends_with("user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\""));
+    assert!(
+        text(approve(client).admit(&plugin, &w).await)
+            .ends_with("user not permitted to approve requests with signerName \"kubernetes.io/kube-apiserver-client\"")
+    );
 
     let node = || skiff_request::User::new("system:node:n", ["system:nodes"]);
     let plugin = NodeRestriction { authorizer: Arc::new(Allows(&[])) };
@@ -240,14 +311,18 @@ async fn kubelets_ask_for_certificates_of_their_pods() {
     let w = World::of(&[
         ("nodes", json!({"metadata": {"name": "n", "uid": "un"}})),
         ("serviceaccounts", json!({"metadata": {"name": "app", "namespace": "a", "uid": "us"}})),
-        ("pods", json!({"metadata": {"name": "here", "namespace": "a", "uid": "up"}, "spec": {"nodeName": "n", "serviceAccountName": "app", "volumes": volume}})),
+        (
+            "pods",
+            json!({"metadata": {"name": "here", "namespace": "a", "uid": "up"}, "spec": {"nodeName": "n", "serviceAccountName": "app", "volumes": volume}}),
+        ),
         ("pods", json!({"metadata": {"name": "there", "namespace": "a", "uid": "up"}, "spec": {"nodeName": "m", "serviceAccountName": "app"}})),
     ]);
     let plugin = |allowed| NodeRestriction { authorizer: Arc::new(Allows(allowed)) };
     let ask = |changed: &[(&str, &str)]| {
         let mut spec = json!({"signerName": "example.com/s", "podName": "here", "podUID": "up", "serviceAccountName": "app", "serviceAccountUID": "us", "nodeName": "n", "nodeUID": "un"});
         changed.iter().for_each(|(k, v)| spec[*k] = json!(v));
-        Request::create("podcertificaterequests.certificates.k8s.io", json!({"metadata": {"name": "r", "namespace": "a"}, "spec": spec})).by(skiff_request::User::new("system:node:n", ["system:nodes"]))
+        Request::create("podcertificaterequests.certificates.k8s.io", json!({"metadata": {"name": "r", "namespace": "a"}, "spec": spec}))
+            .by(skiff_request::User::new("system:node:n", ["system:nodes"]))
     };
     for (changed, why) in [
         (&[][..], "ok"),

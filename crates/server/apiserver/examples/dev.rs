@@ -66,17 +66,42 @@ async fn main() -> anyhow::Result<()> {
         services: Default::default(),
     };
     let registry = Registry::new(store, table, options);
-    let facts = skiff_apiserver::Facts { now: std::time::SystemTime::now, authentication: Default::default(), address: "192.0.2.1".parse()?, port: 6443, service_address: "10.43.0.1".parse()?, networks: vec!["10.43.0.0/16".into()] };
+    let facts = skiff_apiserver::Facts {
+        now: std::time::SystemTime::now,
+        authentication: Default::default(),
+        address: "192.0.2.1".parse()?,
+        port: 6443,
+        service_address: "10.43.0.1".parse()?,
+        networks: vec!["10.43.0.0/16".into()],
+    };
     skiff_apiserver::bootstrap(&*registry, &facts).await?;
     let (material, ca, cert, key) = certificates()?;
-    let config = Config { address, tls: Tls::new(&material)?, registry, authenticators: vec![Arc::new(Certificates)], anonymous: Arc::new(|_| None), impersonation: Arc::new(skiff_auth::Impersonator(Arc::new(Everything))), checks: vec![], documents: vec![], proxy: None, kubelets: None, audit: None, metrics: vec![], flags: Default::default(), seats: 400 };
+    let config = Config {
+        address,
+        tls: Tls::new(&material)?,
+        registry,
+        authenticators: vec![Arc::new(Certificates)],
+        anonymous: Arc::new(|_| None),
+        impersonation: Arc::new(skiff_auth::Impersonator(Arc::new(Everything))),
+        checks: vec![],
+        documents: vec![],
+        proxy: None,
+        kubelets: None,
+        audit: None,
+        metrics: vec![],
+        flags: Default::default(),
+        seats: 400,
+    };
     let handle = Server::start(config).await?;
     let b64 = |s: &str| STANDARD.encode(s);
     std::fs::write(
         &kubeconfig,
         format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: dev\nclusters:\n- name: dev\n  cluster: {{server: 'https://{}', certificate-authority-data: {}}}\nusers:\n- name: dev\n  user: {{client-certificate-data: {}, client-key-data: {}}}\ncontexts:\n- name: dev\n  context: {{cluster: dev, user: dev}}\n",
-            handle.address, b64(&ca), b64(&cert), b64(&key)
+            handle.address,
+            b64(&ca),
+            b64(&cert),
+            b64(&key)
         ),
     )?;
     tokio::signal::ctrl_c().await?;

@@ -7,8 +7,8 @@ use crate::{
     stream, table,
 };
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
 use futures::StreamExt;
+use http::{HeaderValue, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::BoxBody};
 use skiff_meta::{GroupVersionKind, Reason, Status};
@@ -64,7 +64,10 @@ pub(crate) fn respond(answer: Answer, r: &Rendering<'_>) -> Result<Response<Repl
                 Shape::Table => encode(r.form, &table::meta_kind("Table", r.form.meta), table::of_object(r.columns, &bytes)?)?,
                 Shape::Metadata => encode(r.form, &table::meta_kind("PartialObjectMetadata", r.form.meta), table::metadata_of(r.columns, &bytes)?)?,
                 Shape::MetadataList => {
-                    return Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r))));
+                    return Err(Status::new(
+                        Reason::NotAcceptable,
+                        format!("you requested PartialObjectMetadataList, but the requested object is not a list ({})", internal(&kind, r)),
+                    ));
                 }
             };
             Ok(response(code, r.form, body, &warnings))
@@ -94,7 +97,10 @@ fn list_body(list: ListAnswer, r: &Rendering<'_>) -> Result<(Reply, Option<Unfin
         Shape::Whole if r.form.encoding == Encoding::Protobuf => pieces::body(crate::wire::protobuf_list(&list_kind, list)?),
         Shape::Whole => rendered(r.form, &list_kind, lists::Objects::new(list, &list_kind, r.list_kind.is_some())),
         Shape::Table => rendered(r.form, &table::meta_kind("Table", r.form.meta), lists::Rows::new(r.columns, list)?),
-        Shape::Metadata => Err(Status::new(Reason::NotAcceptable, format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)))),
+        Shape::Metadata => Err(Status::new(
+            Reason::NotAcceptable,
+            format!("you requested PartialObjectMetadata, but the requested object is a list ({})", internal(&list_kind, r)),
+        )),
         Shape::MetadataList => rendered(r.form, &table::meta_kind("PartialObjectMetadataList", r.form.meta), lists::Metadata::new(r.columns, list)),
     }
 }

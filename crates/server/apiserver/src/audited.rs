@@ -90,4 +90,3 @@ pub(crate) fn answered<B>(passage: &mut Passage, failed: Option<&Status>, respon
     }
     record.code(response.status().as_u16());
 }
-

@@ -1,12 +1,7 @@
 //! What a server is made of.
-use crate::{
-    aggregation::ProxyIdentity,
-    connect::KubeletTls,
-    health::Check,
-    tls::Tls,
-};
-use skiff_json::Value;
+use crate::{aggregation::ProxyIdentity, connect::KubeletTls, health::Check, tls::Tls};
 use skiff_audit::Auditor;
+use skiff_json::Value;
 use skiff_policy::{Authenticator, Impersonation};
 use skiff_registry::Registry;
 use skiff_request::User;

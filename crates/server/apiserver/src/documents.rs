@@ -150,7 +150,9 @@ impl Server {
         let (table, store) = (self.config.registry.table().rows(), self.config.registry.store());
         let rows: Vec<_> = table.all().filter(|r| r.computed.is_none()).collect();
         let counts: Vec<(usize, u64)> = rows.iter().map(|r| store.count(&format!("{}/", r.storage))).collect();
-        for (name, help) in [("apiserver_resource_objects", "Objects in the store"), ("apiserver_resource_size_estimate_bytes", "Bytes of objects in the store")] {
+        for (name, help) in
+            [("apiserver_resource_objects", "Objects in the store"), ("apiserver_resource_size_estimate_bytes", "Bytes of objects in the store")]
+        {
             out.family(name, "gauge", help);
             for (r, (objects, bytes)) in rows.iter().zip(&counts) {
                 let value = if name == "apiserver_resource_objects" { *objects as u64 } else { *bytes };
@@ -158,7 +160,10 @@ impl Server {
             }
         }
         // One cache holds all, and it is full from the start.
-        for (name, kind, help) in [("apiserver_watch_cache_initializations_total", "counter", "Times that what is present was read anew"), ("apiserver_watch_cache_resource_version", "gauge", "The revision that is present")] {
+        for (name, kind, help) in [
+            ("apiserver_watch_cache_initializations_total", "counter", "Times that what is present was read anew"),
+            ("apiserver_watch_cache_resource_version", "gauge", "The revision that is present"),
+        ] {
             out.family(name, kind, help);
             let value = if kind == "counter" { 1 } else { store.revision().0 };
             rows.iter().for_each(|r| out.sample(name, &[("group", &r.group), ("resource", &r.plural)], value));
@@ -255,7 +260,9 @@ impl Server {
         for what in ["/healthz", "/livez", "/readyz"] {
             all.extend(self.config.checks.iter().filter(|c| c.asked_by(what.trim_start_matches('/'))).map(|c| format!("{what}/{}", c.name)));
         }
-        all.extend(["/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/statusz", "/version"].map(str::to_owned));
+        all.extend(
+            ["/flagz", "/healthz", "/livez", "/metrics", "/metrics/slis", "/openapi/v2", "/openapi/v3", "/readyz", "/statusz", "/version"].map(str::to_owned),
+        );
         all.sort();
         all
     }
@@ -350,7 +357,8 @@ fn not_found() -> Status {
 
 /// In the form that Prometheus asks for: protobuf, which alone has native histograms, or text.
 fn exposed(parts: &Parts, e: &Exposition) -> Response<Reply> {
-    let protobuf = accept(parts).is_some_and(|a| a.split(',').any(|m| m.trim().starts_with("application/vnd.google.protobuf") && m.contains("encoding=delimited")));
+    let protobuf =
+        accept(parts).is_some_and(|a| a.split(',').any(|m| m.trim().starts_with("application/vnd.google.protobuf") && m.contains("encoding=delimited")));
     if !protobuf {
         return text("text/plain; version=0.0.4; charset=utf-8", e.text());
     }

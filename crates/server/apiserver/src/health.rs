@@ -132,7 +132,11 @@ mod tests {
     use http_body_util::BodyExt;
 
     fn checks() -> Vec<Check> {
-        vec![Check::new("ping", || Ok(())), Check::new("poststarthook/rbac/bootstrap-roles", || Err("not yet".into())), Check::new("shutdown", || Ok(())).of_readiness()]
+        vec![
+            Check::new("ping", || Ok(())),
+            Check::new("poststarthook/rbac/bootstrap-roles", || Err("not yet".into())),
+            Check::new("shutdown", || Ok(())).of_readiness(),
+        ]
     }
     async fn asked(what: &str, one: Option<&str>, query: &[(&str, &str)]) -> (u16, String) {
         let query = Query(query.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect());
@@ -151,7 +155,13 @@ mod tests {
             ("readyz", None, vec![], 500, format!("{ping}{withheld}[+]shutdown ok\nreadyz check failed\n")),
             ("livez", None, vec![("exclude", hook)], 200, "ok".into()),
             ("livez", None, vec![("exclude", hook), ("verbose", "")], 200, format!("{ping}{without}livez check passed\n")),
-            ("livez", None, vec![("exclude", hook), ("exclude", "zz"), ("verbose", "")], 200, format!("{ping}{without}warn: some health checks cannot be excluded: no matches for \"zz\"\nlivez check passed\n")),
+            (
+                "livez",
+                None,
+                vec![("exclude", hook), ("exclude", "zz"), ("verbose", "")],
+                200,
+                format!("{ping}{without}warn: some health checks cannot be excluded: no matches for \"zz\"\nlivez check passed\n"),
+            ),
             ("livez", Some("ping"), vec![("verbose", "")], 200, "ok".into()),
             ("healthz", Some(hook), vec![], 500, "internal server error: not yet\n".into()),
             ("livez", Some("shutdown"), vec![], 404, "404 page not found\n".into()),

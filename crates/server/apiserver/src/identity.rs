@@ -25,7 +25,12 @@ pub(crate) fn peer(der: &[u8]) -> Option<Peer> {
     let groups = cert.subject().iter_organization().filter_map(|o| o.as_str().ok().map(str::to_owned)).collect();
     let digest = ring::digest::digest(&ring::digest::SHA256, der);
     let hex: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    Some(Peer { subject: (name, groups), issuer: cert.issuer().as_raw().to_vec(), credential: format!("X509SHA256={hex}"), expires: cert.validity().not_after.timestamp() })
+    Some(Peer {
+        subject: (name, groups),
+        issuer: cert.issuer().as_raw().to_vec(),
+        credential: format!("X509SHA256={hex}"),
+        expires: cert.validity().not_after.timestamp(),
+    })
 }
 
 /// The subject of the first certificate of a PEM file, as DER.

@@ -42,9 +42,9 @@ mod wire;
 mod zpages;
 
 pub use aggregation::ProxyIdentity;
-pub use connect::KubeletTls;
-pub use health::Check;
 pub use bootstrap::{Facts, bootstrap, keep};
 pub use config::{Config, Document};
+pub use connect::KubeletTls;
+pub use health::Check;
 pub use server::{Handle, Server, StartError};
 pub use tls::{Tls, TlsError, TlsMaterial};

@@ -134,7 +134,14 @@ mod tests {
 
     fn list(items: &[&'static str]) -> ListAnswer {
         let items = items.iter().map(|i| Bytes::from_static(i.as_bytes())).collect();
-        ListAnswer { kind: GroupVersionKind::new("", "v1", "Pod"), items, revision: Revision(7), continue_token: String::new(), remaining: None, warnings: Vec::new() }
+        ListAnswer {
+            kind: GroupVersionKind::new("", "v1", "Pod"),
+            items,
+            revision: Revision(7),
+            continue_token: String::new(),
+            remaining: None,
+            warnings: Vec::new(),
+        }
     }
     fn all(mut parts: impl Parts) -> String {
         let mut out = Vec::new();
@@ -145,7 +152,9 @@ mod tests {
     #[test]
     fn objects_are_those_of_the_whole_list() {
         let kind = GroupVersionKind::new("", "v1", "PodList");
-        for items in [&[][..], &[r#"{"kind":"Pod","apiVersion":"v1","metadata":{}}"#], &[r#"{"kind":"Pod","apiVersion":"v1","a":1}"#, r#"{"kind":"Other","b":2}"#]] {
+        for items in
+            [&[][..], &[r#"{"kind":"Pod","apiVersion":"v1","metadata":{}}"#], &[r#"{"kind":"Pod","apiVersion":"v1","a":1}"#, r#"{"kind":"Other","b":2}"#]]
+        {
             for named in [false, true] {
                 let parts = Objects::new(list(items), &kind, named);
                 let length = parts.length().unwrap();
@@ -159,13 +168,24 @@ mod tests {
     #[test]
     fn metadata_alone() {
         for version in ["v1", "v1beta1"] {
-            let source = Source { columns: skiff_registry::print::Columns::name_and_age(), now: skiff_meta::Timestamp(0), include: table::Include::None, version, inner: &["x"] };
+            let source = Source {
+                columns: skiff_registry::print::Columns::name_and_age(),
+                now: skiff_meta::Timestamp(0),
+                include: table::Include::None,
+                version,
+                inner: &["x"],
+            };
             let pods = [r#"{"kind":"Pod","metadata":{"name":"a","annotations":{"x":"1"}},"spec":{}}"#, r#"{"kind":"Pod"}"#];
             let text = all(Metadata::new(&source, list(&pods)));
             let none = all(Metadata::new(&source, list(&[])));
             assert!(none.ends_with(r#","items":null}"#), "{none}");
             let partial = format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{version}","metadata":"#);
-            assert_eq!(text, format!(r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"7"}},"items":[{partial}{{"name":"a"}}}},{partial}null}}]}}"#));
+            assert_eq!(
+                text,
+                format!(
+                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/{version}","metadata":{{"resourceVersion":"7"}},"items":[{partial}{{"name":"a"}}}},{partial}null}}]}}"#
+                )
+            );
         }
     }
 }

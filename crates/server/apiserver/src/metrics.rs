@@ -1,12 +1,12 @@
 //! What the server counts about itself, under upstream's names.
 //!
 //! Labels come from outside, so only what the server knows becomes one: resources of its table, paths of its own.
-use crate::{asked::Asked, aside::Past};
+use crate::{aside::Past, asked::Asked};
 use http::{Method, request::Parts};
 use parking_lot::{Mutex, RwLock};
 use skiff_meta::GroupVersionResource;
 use skiff_request::{PatchType, Verb};
-use skiff_telemetry::metrics::{Histogram, LabelPair, Exposition};
+use skiff_telemetry::metrics::{Exposition, Histogram, LabelPair};
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
@@ -30,7 +30,8 @@ pub(crate) struct Labels {
 }
 
 /// Paths that are counted by themselves.
-const PATHS: [&str; 12] = ["/statusz", "/flagz", "/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
+const PATHS: [&str; 12] =
+    ["/statusz", "/flagz", "/healthz", "/livez", "/readyz", "/metrics", "/metrics/slis", "/version", "/api", "/apis", "/openapi/v2", "/openapi/v3"];
 
 impl Labels {
     /// `known`: whether a resource, or with it a subresource, is served here.
@@ -49,7 +50,9 @@ impl Labels {
             Some(Verb::List) => "LIST",
             Some(Verb::Watch) => "WATCH",
             Some(Verb::DeleteCollection) => "DELETECOLLECTION",
-            Some(Verb::Patch) if parts.headers.get("content-type").is_some_and(|c| c.as_bytes().starts_with(PatchType::Apply.media_type().as_bytes())) => "APPLY",
+            Some(Verb::Patch) if parts.headers.get("content-type").is_some_and(|c| c.as_bytes().starts_with(PatchType::Apply.media_type().as_bytes())) => {
+                "APPLY"
+            }
             _ => l.verb,
         };
         l.scope = match (target.name.is_empty(), target.namespace.is_empty(), asked.verb) {
@@ -180,7 +183,8 @@ pub(crate) struct Expirations(pub Histogram);
 impl Default for Expirations {
     fn default() -> Self {
         const DAY: f64 = 86_400.0;
-        const BOUNDS: &[f64] = &[0.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0, DAY, 2.0 * DAY, 4.0 * DAY, 7.0 * DAY, 30.0 * DAY, 90.0 * DAY, 180.0 * DAY, 360.0 * DAY];
+        const BOUNDS: &[f64] =
+            &[0.0, 1_800.0, 3_600.0, 7_200.0, 21_600.0, 43_200.0, DAY, 2.0 * DAY, 4.0 * DAY, 7.0 * DAY, 30.0 * DAY, 90.0 * DAY, 180.0 * DAY, 360.0 * DAY];
         Self(Histogram::new(BOUNDS))
     }
 }
@@ -213,7 +217,17 @@ impl Metrics {
             return s.clone();
         }
         let fresh = |labels: &Labels| {
-            Arc::new(Series { labels: labels.clone(), codes: Mutex::default(), duration: Histogram::new(SECONDS), sli: Histogram::new(SLI_SECONDS), sizes: Histogram::new(SIZES), bodies: OnceLock::new(), validated: Default::default(), open: AtomicI64::new(0), past: Past::default() })
+            Arc::new(Series {
+                labels: labels.clone(),
+                codes: Mutex::default(),
+                duration: Histogram::new(SECONDS),
+                sli: Histogram::new(SLI_SECONDS),
+                sizes: Histogram::new(SIZES),
+                bodies: OnceLock::new(),
+                validated: Default::default(),
+                open: AtomicI64::new(0),
+                past: Past::default(),
+            })
         };
         self.series.write().entry(labels).or_insert_with_key(fresh).clone()
     }
@@ -263,7 +277,11 @@ impl Metrics {
         let name = "apiserver_requested_deprecated_apis";
         out.family(name, "gauge", "Deprecated APIs that were asked for");
         for l in self.deprecated.lock().keys() {
-            out.sample(name, &[("group", &l.group), ("removed_release", ""), ("resource", &l.resource), ("subresource", &l.subresource), ("version", &l.version)], 1);
+            out.sample(
+                name,
+                &[("group", &l.group), ("removed_release", ""), ("resource", &l.resource), ("subresource", &l.subresource), ("version", &l.version)],
+                1,
+            );
         }
         out.family("authentication_attempts", "counter", "Requests whose user was looked for");
         for (result, n) in ["success", "failure"].iter().zip(&self.authentications) {
@@ -277,7 +295,12 @@ impl Metrics {
         let name = "apiserver_client_certificate_expiration_seconds";
         out.family(name, "histogram", "Time that certificates of clients were still good for");
         out.histogram(name, &[], &self.expirations.0);
-        out.single("apiserver_audit_requests_rejected_total", "counter", "Requests refused because they could not be recorded", self.unrecorded.load(Ordering::Relaxed));
+        out.single(
+            "apiserver_audit_requests_rejected_total",
+            "counter",
+            "Requests refused because they could not be recorded",
+            self.unrecorded.load(Ordering::Relaxed),
+        );
         out.family("authenticated_user_requests", "counter", "Requests of users that were recognised");
         for (user, n) in COUNTED.iter().zip(&self.by_user) {
             out.sample("authenticated_user_requests", &[("username", user)], n.load(Ordering::Relaxed));
@@ -318,7 +341,9 @@ impl Metrics {
 
     fn watches(&self, out: &mut Exposition) {
         let all: Vec<Arc<WatchCounts>> = self.watches.lock().values().cloned().collect();
-        let labels = |w: &WatchCounts| [("group", w.resource.group.to_string()), ("resource", w.resource.resource.to_string()), ("version", w.resource.version.to_string())];
+        let labels = |w: &WatchCounts| {
+            [("group", w.resource.group.to_string()), ("resource", w.resource.resource.to_string()), ("version", w.resource.version.to_string())]
+        };
         let name = "apiserver_watch_events_total";
         out.family(name, "counter", "Events sent to watches");
         for w in &all {

@@ -99,7 +99,9 @@ fn shape(params: &[(&str, &str)]) -> Option<(Shape, &'static str, Option<String>
         Some("Table") if meta => Some((Shape::Table, version, None)),
         Some("PartialObjectMetadata") if meta => Some((Shape::Metadata, version, None)),
         Some("PartialObjectMetadataList") if meta => Some((Shape::MetadataList, version, None)),
-        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") && param("v") == Some("v2") => Some((Shape::Whole, META, Some("v2".to_owned()))),
+        Some("APIGroupDiscoveryList") if param("g") == Some("apidiscovery.k8s.io") && param("v") == Some("v2") => {
+            Some((Shape::Whole, META, Some("v2".to_owned())))
+        }
         Some(_) => None,
     }
 }
@@ -115,7 +117,10 @@ fn streams(params: &[(&str, &str)], encoding: Encoding) -> bool {
 
 /// What a watch answers when its events cannot be written in the form chosen.
 pub(crate) fn no_stream() -> Status {
-    Status::new(Reason::NotAcceptable, "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch")
+    Status::new(
+        Reason::NotAcceptable,
+        "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch",
+    )
 }
 
 /// Whether an OpenAPI document of this version goes out as protobuf; None when it can be made in no form asked for.
@@ -157,7 +162,10 @@ pub(crate) fn negotiate(accept: Option<&str>, pretty: bool, protobuf: bool, shap
     }
     // Media types alone are looked at before anything knows what is asked for.
     if protobuf && clauses(accept).iter().all(|c| c.media == "application/*" || encoding(c.media).is_none()) {
-        return Err(Status::generic(Reason::NotAcceptable, "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf"));
+        return Err(Status::generic(
+            Reason::NotAcceptable,
+            "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf",
+        ));
     }
     for c in clauses(accept) {
         let Some(encoding) = encoding(c.media) else { continue };
@@ -204,7 +212,15 @@ mod tests {
             let accept = format!("application/json;as={like};v={version};g=meta.k8s.io");
             assert_eq!(negotiate(Some(&accept), false, true, Shapes::All).unwrap().meta, version, "{accept}");
         }
-        for refused in ["text/plain", "application/*", "application/json;stream=foo", "application/yaml;stream=watch", "application/json;sv=v1", "application/json;g=meta.k8s.io;v=v1", "application/json;as=Table;v=v9;g=meta.k8s.io"] {
+        for refused in [
+            "text/plain",
+            "application/*",
+            "application/json;stream=foo",
+            "application/yaml;stream=watch",
+            "application/json;sv=v1",
+            "application/json;g=meta.k8s.io;v=v1",
+            "application/json;as=Table;v=v9;g=meta.k8s.io",
+        ] {
             assert_eq!(negotiate(Some(refused), false, true, Shapes::All).unwrap_err().code, 406, "{refused}");
         }
         for taken in ["application/json;stream=watch", "text/plain, */*;q=0.1", "application/*, application/json"] {
@@ -214,12 +230,17 @@ mod tests {
         assert_eq!(negotiate(Some(table), false, true, Shapes::Metadata).unwrap_err().code, 406);
         assert_eq!(negotiate(Some(&table.replace("Table", "PartialObjectMetadata")), false, true, Shapes::Metadata).unwrap().shape, Shape::Metadata);
         assert_eq!(openapi_protobuf(Some("text/plain"), 2), None);
-        for (media, version, want) in [("v2@v1.0", 2, Some(true)), ("v2.v1.0", 2, Some(true)), ("v3.v1.0", 3, Some(true)), ("v3@v1.0", 3, Some(true)), ("v2.v1.0", 3, Some(false))] {
+        for (media, version, want) in
+            [("v2@v1.0", 2, Some(true)), ("v2.v1.0", 2, Some(true)), ("v3.v1.0", 3, Some(true)), ("v3@v1.0", 3, Some(true)), ("v2.v1.0", 3, Some(false))]
+        {
             let accept = format!("application/com.github.proto-openapi.spec.{media}+protobuf,application/json");
             assert_eq!(openapi_protobuf(Some(&accept), version), want, "{accept}");
         }
         assert_eq!((openapi_protobuf(None, 2), openapi_protobuf(Some("*/*"), 3)), (Some(false), Some(false)));
-        let discovery = |v: &str| negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, Shapes::Nothing).map(|f| f.discovery);
+        let discovery = |v: &str| {
+            negotiate(Some(&format!("application/json;g=apidiscovery.k8s.io;v={v};as=APIGroupDiscoveryList")), false, false, Shapes::Nothing)
+                .map(|f| f.discovery)
+        };
         assert_eq!(discovery("v2").unwrap().as_deref(), Some("v2"));
         assert_eq!(discovery("v2beta1").unwrap_err().code, 406);
         assert_eq!(negotiate(Some("application/*"), false, false, Shapes::All).unwrap().encoding, Encoding::Json);

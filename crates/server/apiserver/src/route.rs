@@ -5,7 +5,11 @@ use skiff_request::Target;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Route {
     /// An object, a collection or a subresource; `rest` is what follows `…/proxy/`.
-    Resource { target: Target, rest: String, watch: bool },
+    Resource {
+        target: Target,
+        rest: String,
+        watch: bool,
+    },
     /// `/api`, `/apis`, `/apis/GROUP`, `/api/v1`, `/apis/GROUP/VERSION`.
     Api,
     Apis,
@@ -110,7 +114,17 @@ mod tests {
             assert_eq!(target(path), want, "{path}");
         }
         assert_eq!(route("/apis/apps/v1"), Route::Version("apps".into(), "v1".into()));
-        for nothing in ["/version", "//api/v1", "//api/v1/pods", "/apis//v1", "/apis//v1/pods", "/api/v1//pods", "/api/v1/nodes//status", "/api/v1/namespaces/a/namespaces", "/"] {
+        for nothing in [
+            "/version",
+            "//api/v1",
+            "//api/v1/pods",
+            "/apis//v1",
+            "/apis//v1/pods",
+            "/api/v1//pods",
+            "/api/v1/nodes//status",
+            "/api/v1/namespaces/a/namespaces",
+            "/",
+        ] {
             assert_eq!(route(nothing), Route::Path, "{nothing}");
         }
     }

@@ -9,8 +9,7 @@ use crate::{
     connect::Connect,
     error,
     flow::{self, Flow},
-    health,
-    identity, inbound,
+    health, identity, inbound,
     metrics::{self, Filter, Labels, Metrics},
     negotiate::{self, Form},
     passage::{Held, Passage},
@@ -22,14 +21,22 @@ use crate::{
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body;
 use hyper::{body::Incoming, upgrade::OnUpgrade};
 use skiff_aside::Places;
 use skiff_meta::{Reason, Status};
 use skiff_policy::{Action, Decision};
-use skiff_registry::{print::Columns, table::{Computed, Resource, Role}};
-use http_body::Body;
+use skiff_registry::{
+    print::Columns,
+    table::{Computed, Resource, Role},
+};
 use skiff_request::{Answer, Call, Query, Service, Target, User, Verb};
-use std::{borrow::Cow, net::SocketAddr, sync::{Arc, atomic::Ordering}, time::{Duration, Instant}};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -37,7 +44,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 #[derive(Debug, Error)]
 pub enum StartError {
     #[error("the API server cannot listen on {address}")]
-    Listen { address: SocketAddr, #[source] source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 pub struct Server {
@@ -110,7 +121,18 @@ impl Server {
         if let Some(a) = &aggregation {
             tasks.spawn(a.clone().run(stop.clone()));
         }
-        let server = Arc::new(Server { config, stop: stop.clone(), flow, places: Places::default(), health: Default::default(), metrics: Metrics::default(), aggregation, openapi_v2: Default::default(), changed: Default::default(), front_proxies });
+        let server = Arc::new(Server {
+            config,
+            stop: stop.clone(),
+            flow,
+            places: Places::default(),
+            health: Default::default(),
+            metrics: Metrics::default(),
+            aggregation,
+            openapi_v2: Default::default(),
+            changed: Default::default(),
+            front_proxies,
+        });
         tasks.spawn(upkeep(server.config.registry.clone(), stop.clone()));
         tasks.spawn(server.accept(listener, tasks.clone()));
         tracing::info!(target: "api", %address, "serving");
@@ -176,7 +198,15 @@ impl Server {
         response
     }
 
-    async fn serve(&self, parts: &Parts, asked: Asked, body: Incoming, upgrade: Option<OnUpgrade>, certificate: Option<identity::Peer>, passage: &mut Passage) -> Result<Response<Reply>, Status> {
+    async fn serve(
+        &self,
+        parts: &Parts,
+        asked: Asked,
+        body: Incoming,
+        upgrade: Option<OnUpgrade>,
+        certificate: Option<identity::Peer>,
+        passage: &mut Passage,
+    ) -> Result<Response<Reply>, Status> {
         let user = match self.recognised(parts, certificate.as_ref()).await {
             Ok(user) => user,
             Err(status) => {
@@ -213,7 +243,16 @@ impl Server {
         match &asked.route {
             Route::Resource { target, rest, .. } if self.connects(target) => {
                 let notes = passage.notes().map(|n| &**n);
-                let c = Connect { registry: &self.config.registry, kubelets: self.config.kubelets.as_ref(), parts, target, rest, query: &asked.query, user: &user, notes };
+                let c = Connect {
+                    registry: &self.config.registry,
+                    kubelets: self.config.kubelets.as_ref(),
+                    parts,
+                    target,
+                    rest,
+                    query: &asked.query,
+                    user: &user,
+                    notes,
+                };
                 self.relayed(c.serve(body, upgrade).await)
             }
             Route::Resource { .. } => self.resource(parts, body, user, asked, passage).await,
@@ -303,7 +342,9 @@ impl Server {
             return Err(refused());
         }
         // Media types that no route makes are refused before there is one.
-        let form = self.form(parts, &query, verb, row.as_deref(), target.subresource == "status").map_err(|s| if s.message.starts_with("406: ") { s } else { told(s, deprecation(row.as_deref(), &target).as_deref()) })?;
+        let form = self
+            .form(parts, &query, verb, row.as_deref(), target.subresource == "status")
+            .map_err(|s| if s.message.starts_with("406: ") { s } else { told(s, deprecation(row.as_deref(), &target).as_deref()) })?;
         let mut call = Call::new(verb, target);
         call.content_type = inbound::media_type(&parts.headers);
         call.user_agent = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
@@ -328,7 +369,15 @@ impl Server {
     }
 
     /// A call whose body is there, and its answer.
-    async fn worked(&self, parts: &Parts, user: Arc<User>, mut call: Call, row: Option<Arc<Resource>>, form: Form, passage: &mut Passage) -> Result<Response<Reply>, Status> {
+    async fn worked(
+        &self,
+        parts: &Parts,
+        user: Arc<User>,
+        mut call: Call,
+        row: Option<Arc<Resource>>,
+        form: Form,
+        passage: &mut Passage,
+    ) -> Result<Response<Reply>, Status> {
         let registry = &self.config.registry;
         if call.verb.writes() {
             if inbound::packed(&parts.headers) {
@@ -351,7 +400,8 @@ impl Server {
             Some("None") => table::Include::None,
             Some("Object") => table::Include::Object,
             Some(other) if !matches!(other, "" | "Metadata") && form.shape == negotiate::Shape::Table => {
-                let why = format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty");
+                let why =
+                    format!("Unable to convert to Table as requested: includeObject: Invalid value: {other:?}: must be 'Metadata', 'Object', 'None', or empty");
                 return Err(told(Status::bad_request(why), warning.as_deref()));
             }
             _ => table::Include::Metadata,
@@ -373,7 +423,8 @@ impl Server {
                 if let Some(record) = &mut passage.record {
                     record.answer(&answer);
                 }
-                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched }).map_err(|s| told(s, warning.as_deref()))?
+                answer::respond(answer, &Rendering { form: &form, columns: &source, list_kind, stop: self.stop.clone(), watched })
+                    .map_err(|s| told(s, warning.as_deref()))?
             }
             // Neither ours nor of a definition: nobody has been asked.
             Err(status) if status.is(Reason::NotFound) && unserved => {
@@ -407,7 +458,9 @@ impl Server {
         };
         let mut form = negotiate::negotiate(accept(parts), pretty && verb != Verb::Watch, protobuf, shapes);
         // A list and a watch are one route.
-        if let Err(s) = &mut form && matches!(verb, Verb::List | Verb::Watch) {
+        if let Err(s) = &mut form
+            && matches!(verb, Verb::List | Verb::Watch)
+        {
             negotiate::name_streams(s);
         }
         if verb == Verb::Watch && form.as_ref().is_ok_and(|f| f.encoding == negotiate::Encoding::Yaml) {

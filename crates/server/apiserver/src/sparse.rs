@@ -2,8 +2,8 @@
 //! bytes are passed over that way instead of being decoded.
 //!
 //! Stored bytes are canonical JSON, so nothing is checked here. What is written otherwise is decoded as a whole.
-use skiff_json::{Map, Value, RawValue};
 use skiff_codec::{plain_string, string_end, value_end};
+use skiff_json::{Map, RawValue, Value};
 
 /// An object in both forms.
 #[derive(Debug)]
@@ -259,7 +259,10 @@ mod tests {
         let bytes = br#"{"env":0,"kind":"Pod","metadata":{"n":-1,"managedFields":[{"f:x":{}}],"name":"a"},"spec":{"containers":[{"name":"c","env":[{"a":"b"}]}],"x":[1,2.5,null,true],"y":[],"z":{}}}"#;
         let unread = Unread::new(&["managedFields", "env"]);
         let o = object(bytes, &unread).unwrap();
-        assert_eq!(o.value, json!({"kind": "Pod", "metadata": {"name": "a", "n": -1}, "spec": {"containers": [{"name": "c"}], "x": [1, 2.5, null, true], "y": [], "z": {}}}));
+        assert_eq!(
+            o.value,
+            json!({"kind": "Pod", "metadata": {"name": "a", "n": -1}, "spec": {"containers": [{"name": "c"}], "x": [1, 2.5, null, true], "y": [], "z": {}}})
+        );
         let metadata = r#"{"n":-1,"managedFields":[{"f:x":{}}],"name":"a"}"#;
         assert_eq!(o.metadata, Some(metadata.as_bytes()));
         assert_eq!(super::metadata(bytes).unwrap(), Some(metadata.as_bytes()));

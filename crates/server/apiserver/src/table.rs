@@ -176,11 +176,9 @@ mod tests {
 
     #[test]
     fn columns_are_declared_as_upstream_declares_them() {
-        for (columns, first, declared, cells) in [
-            (print::ip_address(), true, Some(2), 3),
-            (print::ip_address(), false, None, 3),
-            (print::api_service(), false, Some(4), 4),
-        ] {
+        for (columns, first, declared, cells) in
+            [(print::ip_address(), true, Some(2), 3), (print::ip_address(), false, None, 3), (print::api_service(), false, Some(4), 4)]
+        {
             let v = event(columns, first);
             assert_eq!(v["columnDefinitions"].as_array().map(Vec::len), declared, "{v}");
             assert_eq!(v["rows"][0]["cells"].as_array().map(Vec::len), Some(cells), "{v}");

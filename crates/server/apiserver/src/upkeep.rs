@@ -11,7 +11,8 @@ const COMPACT_EVERY: Duration = Duration::from_secs(300);
 const REPAIR_EVERY: Duration = Duration::from_secs(180);
 
 pub(crate) async fn upkeep(registry: Arc<Registry>, stop: CancellationToken) {
-    let (mut expire, mut compact, mut repair) = (tokio::time::interval(EXPIRE_EVERY), tokio::time::interval(COMPACT_EVERY), tokio::time::interval(REPAIR_EVERY));
+    let (mut expire, mut compact, mut repair) =
+        (tokio::time::interval(EXPIRE_EVERY), tokio::time::interval(COMPACT_EVERY), tokio::time::interval(REPAIR_EVERY));
     let mut before = skiff_meta::Revision::ZERO;
     loop {
         tokio::select! {

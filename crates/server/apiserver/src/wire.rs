@@ -16,7 +16,8 @@ pub(crate) fn yaml(json: &[u8]) -> Result<Bytes, Status> {
 }
 
 fn table(kind: &GroupVersionKind) -> Result<&'static Type, Status> {
-    let text = || format!("object *{}.{} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message", kind.version, kind.kind);
+    let text =
+        || format!("object *{}.{} does not implement the protobuf marshalling interface and cannot be encoded to a protobuf message", kind.version, kind.kind);
     skiff_schema::by_gvk(&kind.group, &kind.version, &kind.kind).ok_or_else(|| Status::new(Reason::NotAcceptable, text()))
 }
 

@@ -4,7 +4,9 @@
 //! <https://kubernetes.io/docs/reference/instrumentation/zpages/>
 use crate::{
     answer::{self, Reply},
-    metrics, negotiate::Form, server, version,
+    metrics,
+    negotiate::Form,
+    server, version,
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, header, request::Parts};
@@ -43,7 +45,8 @@ fn status(started: &str, up: u64, paths: &[String]) -> Page {
     let fields = json!({"startTime": started, "uptimeSeconds": up, "goVersion": go, "binaryVersion": binary, "emulationVersion": emulated, "paths": places});
     let uptime = format!("{} hr {:02} min {:02} sec", up / 3600, up / 60 % 60, up % 60);
     let go = go.as_str().unwrap_or_default();
-    let lines = format!("\nStarted: {started}\nUp: {uptime}\nGo version: {go}\nBinary version: {binary}\nEmulation version: {emulated}\nPaths: {}\n", places.join(" "));
+    let lines =
+        format!("\nStarted: {started}\nUp: {uptime}\nGo version: {go}\nBinary version: {binary}\nEmulation version: {emulated}\nPaths: {}\n", places.join(" "));
     Page { kind: "Statusz", fields, lines }
 }
 
@@ -87,7 +90,8 @@ fn asked(accept: &str, kind: &str) -> Option<Asked> {
 pub(crate) fn answer(parts: &Parts, page: &Page) -> Result<Response<Reply>, Status> {
     let refused = || Status::new(Reason::NotAcceptable, "only the following media types are accepted: application/json, application/yaml, text/plain");
     let Some((version, yaml)) = asked(server::accept(parts).unwrap_or_default(), page.kind).ok_or_else(refused)? else {
-        let warning = "Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.";
+        let warning =
+            "Warning: This endpoint is not meant to be machine parseable, has no formatting compatibility guarantees and is for debugging purposes only.";
         let name = page.kind.to_lowercase();
         let form = Form { media: Some("text/plain; charset=utf-8"), ..Form::JSON };
         return Ok(answer::response(200, &form, format!("\n{COMPONENT} {name}\n{warning}\n{}", page.lines).into(), &[]));

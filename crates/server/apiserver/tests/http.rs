@@ -6,9 +6,9 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use skiff_json::{Value, json};
 use skiff_apiserver::{Config, Handle, Server, Tls, TlsMaterial};
 use skiff_audit::{Auditor, Batching, LogOptions, Mode, Policy, Setup};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};
 use skiff_registry::{Options, Registry, RowIndexer, table::Table};
@@ -144,7 +144,9 @@ async fn who_asks_decides() {
     assert_eq!(w.send(false, get("/api")).await.status(), 401);
     assert_eq!(w.send(false, get("/readyz")).await.status(), 200);
     assert_eq!(w.send(true, get("/api")).await.status(), 200);
-    let with = |token: &str| Request::builder().uri("/api").header("host", "x").header("authorization", format!("Bearer {token}")).body(Full::<Bytes>::default()).unwrap();
+    let with = |token: &str| {
+        Request::builder().uri("/api").header("host", "x").header("authorization", format!("Bearer {token}")).body(Full::<Bytes>::default()).unwrap()
+    };
     assert_eq!(w.send(false, with("good")).await.status(), 200);
     assert_eq!(w.send(false, with("bad")).await.status(), 401);
     let (code, v) = w.json("GET", MAPS, &[("impersonate-user", "bob")], "").await;
@@ -168,10 +170,9 @@ async fn objects_come_and_go_in_every_encoding() {
     assert_eq!((code.as_u16(), &v["message"]), (500, &json!("resourceVersion should not be set on objects to be created")));
     let (_, _, text) = w.call("GET", &format!("{MAPS}/yam"), &[("accept", "application/yaml")], "").await;
     assert!(text.starts_with(b"apiVersion: v1\n"), "{text:?}");
-    for (path, headers, body, code) in [
-        (format!("{MAPS}/nope"), vec![], String::new(), 404),
-        (format!("{MAPS}/yam"), vec![("accept", "text/html")], String::new(), 406),
-    ] {
+    for (path, headers, body, code) in
+        [(format!("{MAPS}/nope"), vec![], String::new(), 404), (format!("{MAPS}/yam"), vec![("accept", "text/html")], String::new(), 406)]
+    {
         let (got, v) = w.json("GET", &path, &headers, body).await;
         assert_eq!((got.as_u16(), &v["kind"]), (code, &json!("Status")), "{path}");
     }
@@ -244,7 +245,9 @@ async fn tables_and_warnings() {
     assert_eq!((&v["apiVersion"], &v["rows"][0]["object"]["apiVersion"]), (&json!("meta.k8s.io/v1beta1"), &json!("meta.k8s.io/v1beta1")));
     let (_, v) = w.json("GET", MAPS, &[("accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io")], "").await;
     assert_eq!((&v["kind"], &v["items"][0]["metadata"]["name"]), (&json!("PartialObjectMetadataList"), &json!("x")));
-    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}).to_string();
+    let review =
+        json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}})
+            .to_string();
     let only_table = ("accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
     assert_eq!(w.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &[only_table], review).await.0, 406);
     let body = map("y").replace("\"data\"", "\"daata\":1,\"data\"");
@@ -284,7 +287,12 @@ async fn documents_are_tagged() {
     let slis = String::from_utf8_lossy(&w.call("GET", "/metrics/slis", &[], "").await.2).into_owned();
     assert!(slis.contains("kubernetes_healthchecks_total{name=\"ping\",status=\"success\",type=\"readyz\"} 1"), "{slis}");
     let metrics = String::from_utf8_lossy(&w.call("GET", "/metrics", &[], "").await.2).into_owned();
-    for name in ["apiserver_request_total{code=\"200\",component=\"apiserver\"", "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}", "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0", "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1"] {
+    for name in [
+        "apiserver_request_total{code=\"200\",component=\"apiserver\"",
+        "apiserver_flowcontrol_nominal_limit_seats{priority_level=\"catch-all\"}",
+        "apiserver_resource_objects{group=\"apps\",resource=\"deployments\"} 0",
+        "apiserver_current_inflight_requests{request_kind=\"readOnly\"} 1",
+    ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
 }
@@ -337,11 +345,22 @@ const POLICY: &str = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [Re
 async fn requests_are_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
-    let log = LogOptions { path: path.clone(), max_age: 0, max_backups: 0, max_size: 0, compress: false, legacy: false, mode: Mode::Blocking, batching: Batching::LOG, truncation: None };
+    let log = LogOptions {
+        path: path.clone(),
+        max_age: 0,
+        max_backups: 0,
+        max_size: 0,
+        compress: false,
+        legacy: false,
+        mode: Mode::Blocking,
+        batching: Batching::LOG,
+        truncation: None,
+    };
     let auditor = Auditor::start(&Setup { policy: Policy::read(POLICY).unwrap(), log: Some(log), webhook: None }, Arc::new(SystemTime::now)).unwrap();
     let w = audited(Some(auditor.clone())).await;
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"k": "hidden"}}).to_string();
-    let (_, headers, _) = w.call("POST", "/api/v1/namespaces/a/secrets", &[("audit-id", "mine"), ("x-forwarded-for", "10.9.8.7"), ("user-agent", "test/1")], secret).await;
+    let (_, headers, _) =
+        w.call("POST", "/api/v1/namespaces/a/secrets", &[("audit-id", "mine"), ("x-forwarded-for", "10.9.8.7"), ("user-agent", "test/1")], secret).await;
     assert_eq!(headers["audit-id"], "mine");
     w.call("POST", MAPS, &[("content-type", "application/yaml")], "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yam}\n").await;
     w.call("GET", MAPS, &[("impersonate-user", "bob")], "").await;
@@ -356,7 +375,11 @@ async fn requests_are_recorded() {
     auditor.stop(std::time::Duration::from_secs(5)).await;
     let text = std::fs::read_to_string(&path).unwrap();
     let events: Vec<Value> = text.lines().map(|l| skiff_json::from_str(l).unwrap()).collect();
-    let told = |e: &Value| [&e["stage"], &e["verb"], &e["level"], &e["responseStatus"]["code"], &e["annotations"]["authorization.k8s.io/decision"]].map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).join(" ");
+    let told = |e: &Value| {
+        [&e["stage"], &e["verb"], &e["level"], &e["responseStatus"]["code"], &e["annotations"]["authorization.k8s.io/decision"]]
+            .map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned))
+            .join(" ")
+    };
     assert_eq!(
         events.iter().map(told).collect::<Vec<_>>(),
         [
@@ -371,10 +394,19 @@ async fn requests_are_recorded() {
     );
     let (secret, map, bob, unknown) = (&events[0], &events[1], &events[2], &events[4]);
     assert!(!text.contains("hidden") && !text.contains("aGlkZGVu"));
-    assert_eq!((&secret["auditID"], &secret["sourceIPs"], &secret["userAgent"], &secret["user"]["username"]), (&json!("mine"), &json!(["10.9.8.7", "127.0.0.1"]), &json!("test/1"), &json!("admin")));
+    assert_eq!(
+        (&secret["auditID"], &secret["sourceIPs"], &secret["userAgent"], &secret["user"]["username"]),
+        (&json!("mine"), &json!(["10.9.8.7", "127.0.0.1"]), &json!("test/1"), &json!("admin"))
+    );
     assert_eq!((&secret["objectRef"]["name"], &secret["requestURI"]), (&json!("s"), &json!("/api/v1/namespaces/a/secrets")));
-    assert_eq!((&map["requestObject"]["metadata"]["name"], &map["responseObject"]["kind"], map["responseObject"]["metadata"].get("managedFields")), (&json!("yam"), &json!("ConfigMap"), None));
-    assert_eq!((&bob["impersonatedUser"]["username"], &bob["responseStatus"]["reason"], &bob["responseObject"]["kind"]), (&json!("bob"), &json!("Forbidden"), &json!("Status")));
+    assert_eq!(
+        (&map["requestObject"]["metadata"]["name"], &map["responseObject"]["kind"], map["responseObject"]["metadata"].get("managedFields")),
+        (&json!("yam"), &json!("ConfigMap"), None)
+    );
+    assert_eq!(
+        (&bob["impersonatedUser"]["username"], &bob["responseStatus"]["reason"], &bob["responseObject"]["kind"]),
+        (&json!("bob"), &json!("Forbidden"), &json!("Status"))
+    );
     assert_eq!((&unknown["responseStatus"]["message"], &unknown["user"]), (&json!("Authentication failed, attempted: bearer"), &json!({})));
 }
 
@@ -441,7 +473,10 @@ async fn who_computes_for_long_keeps_nobody_waiting() {
     let places = std::thread::available_parallelism().unwrap().get();
     let heavy: Vec<_> = (0..places + 3)
         .map(|i| {
-            let (w, body) = (w.clone(), json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{i}")}, "data": {"k": "v".repeat(100_000)}}).to_string());
+            let (w, body) = (
+                w.clone(),
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": format!("m{i}")}, "data": {"k": "v".repeat(100_000)}}).to_string(),
+            );
             tokio::spawn(async move { w.call("POST", "/api/v1/namespaces/slow/configmaps", &[], body).await.0 })
         })
         .collect();
@@ -481,7 +516,9 @@ async fn headers_of_refusals_and_documents() {
             continue;
         }
         let tag = headers["etag"].to_str().unwrap().to_owned();
-        for (name, value, code) in [("if-modified-since", since.as_str(), 304), ("if-modified-since", "Thu, 01 Jan 1970 00:00:10 GMT", 200), ("if-none-match", tag.as_str(), 304)] {
+        for (name, value, code) in
+            [("if-modified-since", since.as_str(), 304), ("if-modified-since", "Thu, 01 Jan 1970 00:00:10 GMT", 200), ("if-none-match", tag.as_str(), 304)]
+        {
             let (status, headers, body) = w.call("GET", path, &[(name, value)], "").await;
             assert_eq!((status.as_u16(), body.is_empty(), headers.contains_key("last-modified")), (code, code == 304, code == 200), "{path} {name}");
         }

@@ -63,7 +63,15 @@ impl Auditor {
     }
 
     pub(crate) fn of(policy: Policy, outlets: Vec<Outlet>, workers: Vec<JoinHandle<()>>, now: Arc<dyn Fn() -> SystemTime + Send + Sync>) -> Self {
-        Self { policy, outlets: Mutex::new(outlets.into()), workers: Mutex::new(workers), now, events: AtomicU64::new(0), levels: Default::default(), rejected: AtomicU64::new(0) }
+        Self {
+            policy,
+            outlets: Mutex::new(outlets.into()),
+            workers: Mutex::new(workers),
+            now,
+            events: AtomicU64::new(0),
+            levels: Default::default(),
+            rejected: AtomicU64::new(0),
+        }
     }
 
     /// Writes what is queued, for as long as `grace`, and takes nothing more.
@@ -110,7 +118,12 @@ impl Auditor {
 
     pub fn metrics(&self, out: &mut Exposition) {
         out.single("apiserver_audit_event_total", "counter", "Audit events made", self.events.load(Ordering::Relaxed));
-        out.single("apiserver_audit_requests_rejected_total", "counter", "Requests refused because they could not be recorded", self.rejected.load(Ordering::Relaxed));
+        out.single(
+            "apiserver_audit_requests_rejected_total",
+            "counter",
+            "Requests refused because they could not be recorded",
+            self.rejected.load(Ordering::Relaxed),
+        );
         out.family("apiserver_audit_level_total", "counter", "Requests by the level at which they are recorded");
         for (level, n) in Level::ALL.iter().zip(&self.levels) {
             out.sample("apiserver_audit_level_total", &[("level", level.as_str())], n.load(Ordering::Relaxed));

@@ -2,7 +2,7 @@
 use crate::policy::{Level, Stage};
 use bytes::Bytes;
 use serde::Serialize;
-use skiff_json::{Value, RawValue};
+use skiff_json::{RawValue, Value};
 use skiff_meta::MicroTime;
 use skiff_request::{Target, User};
 use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
@@ -63,7 +63,9 @@ impl Object {
     }
     /// Fills in what the path does not say and the object does.
     pub fn learn(&mut self, meta: &Value) {
-        for (own, key) in [(&mut self.namespace, "namespace"), (&mut self.name, "name"), (&mut self.uid, "uid"), (&mut self.resource_version, "resourceVersion")] {
+        for (own, key) in
+            [(&mut self.namespace, "namespace"), (&mut self.name, "name"), (&mut self.uid, "uid"), (&mut self.resource_version, "resourceVersion")]
+        {
             if let (true, Some(text)) = (own.is_empty(), meta[key].as_str()) {
                 *own = text.to_owned();
             }
@@ -91,7 +93,14 @@ impl Status {
     pub fn of(s: &skiff_meta::Status) -> Self {
         let v: Value = skiff_json::from_slice(&s.to_json()).unwrap_or_default();
         let text = |key: &str| v[key].as_str().unwrap_or_default().to_owned();
-        Self { metadata: BTreeMap::new(), status: text("status"), message: text("message"), reason: text("reason"), details: v.get("details").filter(|d| !d.is_null()).cloned(), code: s.code }
+        Self {
+            metadata: BTreeMap::new(),
+            status: text("status"),
+            message: text("message"),
+            reason: text("reason"),
+            details: v.get("details").filter(|d| !d.is_null()).cloned(),
+            code: s.code,
+        }
     }
     pub fn closed_early() -> Self {
         Self { status: "Success".into(), message: "Connection closed early".into(), code: 200, ..Self::default() }
@@ -182,7 +191,8 @@ impl Event {
     pub fn line(&self, stage: Stage, at: SystemTime) -> Bytes {
         let list = |all: &[String]| all.iter().map(|g| format!("{g:?}")).collect::<Vec<_>>().join(",");
         let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
-        let (as_user, as_groups) = self.impersonated.as_ref().map_or_else(|| ("<self>".to_owned(), "<lookup>".to_owned()), |u| (u.name.clone(), list(&u.groups)));
+        let (as_user, as_groups) =
+            self.impersonated.as_ref().map_or_else(|| ("<self>".to_owned(), "<lookup>".to_owned()), |u| (u.name.clone(), list(&u.groups)));
         let namespace = self.object.as_ref().map_or("", |o| &o.namespace);
         let code = self.status.as_ref().map_or_else(|| "<deferred>".to_owned(), |s| s.code.to_string());
         let ip = self.sources.first().map_or_else(|| "<unknown>".to_owned(), ToString::to_string);
@@ -272,13 +282,17 @@ mod tests {
         let bare: Value = skiff_json::from_slice(&event().json(Stage::RequestReceived, at, &BTreeMap::new(), false)).unwrap();
         assert_eq!((bare.get("requestObject"), bare.get("annotations"), &bare["stageTimestamp"]), (None, None, &json!("1970-01-01T00:00:01.000001Z")));
         let text = String::from_utf8(event().line(Stage::ResponseComplete, at).to_vec()).unwrap();
-        assert!(text.starts_with("1970-01-01T00:00:01.000001Z AUDIT: id=\"i\" stage=\"ResponseComplete\" ip=\"10.0.0.1\" method=\"create\" user=\"ann\""), "{text}");
+        assert!(
+            text.starts_with("1970-01-01T00:00:01.000001Z AUDIT: id=\"i\" stage=\"ResponseComplete\" ip=\"10.0.0.1\" method=\"create\" user=\"ann\""),
+            "{text}"
+        );
         assert!(text.ends_with("response=\"201\""));
     }
 
     #[test]
     fn bodies_are_one_line_and_lists_are_lists() {
-        let (bytes, _) = body(b"{\n \"metadata\": {\"managedFields\": [1], \"name\": \"x\"}, \"items\": [{\"metadata\": {\"managedFields\": []}}]}", true).unwrap();
+        let (bytes, _) =
+            body(b"{\n \"metadata\": {\"managedFields\": [1], \"name\": \"x\"}, \"items\": [{\"metadata\": {\"managedFields\": []}}]}", true).unwrap();
         assert_eq!(bytes, r#"{"metadata":{"name":"x"},"items":[{"metadata":{}}]}"#);
         assert!(body(b"{", false).is_none());
         let v: Value = skiff_json::from_slice(&list(&[Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{}")])).unwrap();

@@ -185,7 +185,17 @@ mod tests {
     async fn events_are_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("audit.log");
-        let options = LogOptions { path: path.clone(), max_age: 0, max_backups: 0, max_size: 0, compress: false, legacy: false, mode: Mode::Blocking, batching: Batching::LOG, truncation: None };
+        let options = LogOptions {
+            path: path.clone(),
+            max_age: 0,
+            max_backups: 0,
+            max_size: 0,
+            compress: false,
+            legacy: false,
+            mode: Mode::Blocking,
+            batching: Batching::LOG,
+            truncation: None,
+        };
         let (outlet, worker) = options.open().unwrap();
         for _ in 0..2 {
             assert!(outlet.put(&event::Event::default(), crate::Stage::ResponseComplete, SystemTime::UNIX_EPOCH, &Default::default()).await);

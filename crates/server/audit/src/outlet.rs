@@ -37,7 +37,11 @@ pub enum Mode {
 #[derive(Debug, Error)]
 pub enum OutletError {
     #[error("write to {path}")]
-    File { path: std::path::PathBuf, #[source] source: std::io::Error },
+    File {
+        path: std::path::PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("send to {url}: {why}")]
     Webhook { url: String, why: String },
     #[error("the outlet has ended")]
@@ -83,7 +87,14 @@ pub struct Outlet {
 
 impl Outlet {
     /// Starts the worker; it ends, once everything is written, when the outlet is dropped.
-    pub(crate) fn start(name: &'static str, mode: Mode, form: Form, batching: Batching, truncation: Option<Truncation>, sink: impl Sink) -> (Self, tokio::task::JoinHandle<()>) {
+    pub(crate) fn start(
+        name: &'static str,
+        mode: Mode,
+        form: Form,
+        batching: Batching,
+        truncation: Option<Truncation>,
+        sink: impl Sink,
+    ) -> (Self, tokio::task::JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(batching.buffer.max(1));
         let errors = Arc::new(AtomicU64::new(0));
         let worker = Worker { name, jobs, batching, truncation, errors: errors.clone(), sink: Box::new(sink) };

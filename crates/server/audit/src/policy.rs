@@ -139,7 +139,12 @@ impl Policy {
         let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
         let group = |group: &str, resources: &[&str]| GroupResources { group: group.into(), resources: texts(resources), ..Default::default() };
         let probes = Rule { non_resource_urls: texts(&["/healthz*", "/livez*", "/readyz*", "/version", "/openapi*", "/metrics"]), ..of(Level::None) };
-        let leases = Rule { resources: vec![group("coordination.k8s.io", &["leases"])], user_groups: texts(&["system:nodes", "system:masters"]), verbs: texts(&["get", "update", "patch"]), ..of(Level::None) };
+        let leases = Rule {
+            resources: vec![group("coordination.k8s.io", &["leases"])],
+            user_groups: texts(&["system:nodes", "system:masters"]),
+            verbs: texts(&["get", "update", "patch"]),
+            ..of(Level::None)
+        };
         let events = Rule { resources: vec![group("", &["events"]), group("events.k8s.io", &["events"])], ..of(Level::None) };
         Self { rules: vec![probes, leases, events, of(Level::Metadata)], omit_stages: vec![Stage::RequestReceived], ..Self::default() }
     }
@@ -250,7 +255,9 @@ rules:
     fn the_first_rule_decides() {
         let policy = Policy::read(FILE).unwrap();
         let (ann, bob) = (User::new("ann", [User::AUTHENTICATED]), User::new("bob", [User::AUTHENTICATED]));
-        let t = |group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str| Some(Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name).sub(sub));
+        let t = |group: &'static str, resource: &'static str, namespace: &str, name: &str, sub: &str| {
+            Some(Target::new(GroupVersionResource::new(group, "v1", resource), namespace, name).sub(sub))
+        };
         for (user, verb, path, target, level) in [
             (Some(&ann), "get", "/healthz/etcd", None, Level::None),
             (Some(&ann), "create", "", t("", "pods", "a", "", ""), Level::RequestResponse),

@@ -225,7 +225,16 @@ mod tests {
 
     fn begin(a: &Arc<Auditor>) -> Option<Record> {
         let (user, target) = (User::new("ann", ["dev"]), Target::new(GroupVersionResource::new("", "v1", "secrets"), "a", ""));
-        let about = About { id: "i", user: Some(&user), verb: "create", uri: "/api/v1/namespaces/a/secrets?x=y".into(), target: Some(&target), sources: vec![], agent: "test", received: SystemTime::UNIX_EPOCH };
+        let about = About {
+            id: "i",
+            user: Some(&user),
+            verb: "create",
+            uri: "/api/v1/namespaces/a/secrets?x=y".into(),
+            target: Some(&target),
+            sources: vec![],
+            agent: "test",
+            received: SystemTime::UNIX_EPOCH,
+        };
         a.begin(about)
     }
 
@@ -249,7 +258,10 @@ mod tests {
     async fn levels_say_what_is_recorded() {
         let events = written("Metadata", "").await;
         assert_eq!(events.iter().map(|e| e["stage"].as_str().unwrap()).collect::<Vec<_>>(), ["RequestReceived", "ResponseComplete"]);
-        assert_eq!((&events[1]["objectRef"]["name"], &events[1]["responseStatus"]["code"], &events[1]["annotations"]), (&json!("s"), &json!(201), &json!({"authorization.k8s.io/decision": "allow"})));
+        assert_eq!(
+            (&events[1]["objectRef"]["name"], &events[1]["responseStatus"]["code"], &events[1]["annotations"]),
+            (&json!("s"), &json!(201), &json!({"authorization.k8s.io/decision": "allow"}))
+        );
         assert!(!format!("{events:?}").contains("aGlkZGVu"));
         let events = written("Request", "omitStages: [RequestReceived]").await;
         assert_eq!((events.len(), events[0]["requestObject"]["metadata"].get("managedFields").is_some(), events[0].get("responseObject")), (1, true, None));
@@ -266,7 +278,10 @@ mod tests {
         r.status(&skiff_meta::Status::new(Reason::Forbidden, "no"));
         r.complete().await;
         let e = kept.0.lock().pop().unwrap();
-        assert_eq!((&e["responseStatus"]["reason"], &e["responseStatus"]["code"], &e["responseStatus"]["message"], e.get("responseObject")), (&json!("Forbidden"), &json!(403), &json!("no"), None));
+        assert_eq!(
+            (&e["responseStatus"]["reason"], &e["responseStatus"]["code"], &e["responseStatus"]["message"], e.get("responseObject")),
+            (&json!("Forbidden"), &json!(403), &json!("no"), None)
+        );
     }
 
     #[tokio::test]
@@ -287,7 +302,12 @@ mod tests {
         let mut out = skiff_telemetry::metrics::Exposition::default();
         a.metrics(&mut out);
         let text = out.text();
-        for line in ["apiserver_audit_event_total 1", "apiserver_audit_requests_rejected_total 1", "apiserver_audit_error_total{plugin=\"log\"} 1", "apiserver_audit_level_total{level=\"Metadata\"} 1"] {
+        for line in [
+            "apiserver_audit_event_total 1",
+            "apiserver_audit_requests_rejected_total 1",
+            "apiserver_audit_error_total{plugin=\"log\"} 1",
+            "apiserver_audit_level_total{level=\"Metadata\"} 1",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }

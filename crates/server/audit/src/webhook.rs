@@ -6,7 +6,10 @@ use crate::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use rustls::{ClientConfig, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +32,11 @@ pub struct WebhookOptions {
 #[derive(Debug, Error)]
 pub enum WebhookError {
     #[error("read {path}")]
-    Read { path: PathBuf, #[source] source: std::io::Error },
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("{path}: {why}")]
     Config { path: PathBuf, why: String },
 }
@@ -116,7 +123,13 @@ impl WebhookOptions {
             ("", file) => read(&dir.join(file)).map(Some),
             (data, _) => STANDARD.decode(data).map(Some).map_err(|e| bad(format!("base64: {e}"))),
         };
-        let tls = tls(either(&cluster.certificate_authority_data, &cluster.certificate_authority)?, either(&user.client_certificate_data, &user.client_certificate)?, either(&user.client_key_data, &user.client_key)?, cluster).map_err(bad)?;
+        let tls = tls(
+            either(&cluster.certificate_authority_data, &cluster.certificate_authority)?,
+            either(&user.client_certificate_data, &user.client_certificate)?,
+            either(&user.client_key_data, &user.client_key)?,
+            cluster,
+        )
+        .map_err(bad)?;
         let token = match (user.token.as_str(), user.token_file.as_str()) {
             ("", "") => None,
             ("", file) => Some(String::from_utf8_lossy(&read(&dir.join(file))?).trim().to_owned()),
@@ -205,12 +218,21 @@ impl Webhook {
 mod tests {
     use super::*;
     use std::time::SystemTime;
-    use tokio::{io::{AsyncReadExt, AsyncWriteExt}, net::TcpListener};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     const CONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: x\ncontexts: [{name: x, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'SERVER'}}]\nusers: [{name: u, user: {token: secret}}]\n";
 
     fn options(config: &Path) -> WebhookOptions {
-        WebhookOptions { config: config.to_owned(), initial_backoff: Duration::from_millis(1), mode: Mode::Blocking, batching: Batching { wait: Duration::ZERO, ..Batching::WEBHOOK }, truncation: None }
+        WebhookOptions {
+            config: config.to_owned(),
+            initial_backoff: Duration::from_millis(1),
+            mode: Mode::Blocking,
+            batching: Batching { wait: Duration::ZERO, ..Batching::WEBHOOK },
+            truncation: None,
+        }
     }
 
     #[tokio::test]
@@ -239,7 +261,12 @@ mod tests {
         assert!(outlet.put(&event::Event::default(), crate::Stage::Panic, SystemTime::UNIX_EPOCH, &Default::default()).await);
         let seen = server.await.unwrap();
         for text in &seen {
-            assert!(text.starts_with("POST /audit HTTP/1.1") && text.contains("authorization: Bearer secret") && text.contains(r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[{"level":"None""#), "{text}");
+            assert!(
+                text.starts_with("POST /audit HTTP/1.1")
+                    && text.contains("authorization: Bearer secret")
+                    && text.contains(r#"{"kind":"EventList","apiVersion":"audit.k8s.io/v1","metadata":{},"items":[{"level":"None""#),
+                "{text}"
+            );
         }
         assert_eq!(seen.len(), 2);
     }
@@ -293,7 +320,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("hook.yaml");
         assert!(matches!(options(&path).open(), Err(WebhookError::Read { .. })));
-        for (text, why) in [("[", "no kubeconfig"), ("clusters: []", "names no server"), (&CONFIG.replace("server: 'SERVER'", "server: 'https://x', insecure-skip-tls-verify: true"), "not supported"), (&CONFIG.replace("server: 'SERVER'", "server: 'https://x', certificate-authority-data: eA=="), "holds no certificate")] {
+        for (text, why) in [
+            ("[", "no kubeconfig"),
+            ("clusters: []", "names no server"),
+            (&CONFIG.replace("server: 'SERVER'", "server: 'https://x', insecure-skip-tls-verify: true"), "not supported"),
+            (&CONFIG.replace("server: 'SERVER'", "server: 'https://x', certificate-authority-data: eA=="), "holds no certificate"),
+        ] {
             std::fs::write(&path, text).unwrap();
             let error = options(&path).open().err().unwrap().to_string();
             assert!(error.contains(why), "{error}");

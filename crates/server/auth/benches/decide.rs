@@ -4,9 +4,9 @@
 #[path = "../tests/world/mod.rs"]
 mod world;
 
-use skiff_json::json;
 use skiff_auth::Chain;
 use skiff_auth::token::{Issuer, Keys};
+use skiff_json::json;
 use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_request::{Target, User};
@@ -39,7 +39,10 @@ async fn main() {
     let chain = Chain::new(world.store.clone());
     let resource = |group: &'static str, resource: &'static str| GroupVersionResource::new(group, "v1", resource);
     let action = |verb: &str, r, namespace: &str, name: &str| Action::resource(verb, Target::new(r, namespace, name));
-    let controller = User::new("system:serviceaccount:kube-system:deployment-controller", ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"]);
+    let controller = User::new(
+        "system:serviceaccount:kube-system:deployment-controller",
+        ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"],
+    );
     authorise(&chain, "RBAC, a controller", controller, action("update", resource("apps", "deployments"), "ns", "x")).await;
     let node = User::new("system:node:n1", ["system:nodes", "system:authenticated"]);
     authorise(&chain, "Node, a pod's secret", node.clone(), action("get", resource("", "secrets"), "ns", "s1")).await;
@@ -50,9 +53,17 @@ async fn main() {
         chain.rbac.held(&User::new("x", ["g"]), "ns");
     }
     tell("RBAC, after a binding changed", 200, started);
-    let issuer = Issuer::new(Keys::new(&Keys::generate().expect("a key"), &[]).expect("a key"), "https://x", vec![], world.store.clone(), world.clock(), Arc::new(String::new));
+    let issuer = Issuer::new(
+        Keys::new(&Keys::generate().expect("a key"), &[]).expect("a key"),
+        "https://x",
+        vec![],
+        world.store.clone(),
+        world.clock(),
+        Arc::new(String::new),
+    );
     let started = Instant::now();
-    let tokens: Vec<_> = (0..500).map(|_| issuer.issue("ns", "app", json!({})).expect("a token").request["status"]["token"].as_str().expect("a token").to_owned()).collect();
+    let tokens: Vec<_> =
+        (0..500).map(|_| issuer.issue("ns", "app", json!({})).expect("a token").request["status"]["token"].as_str().expect("a token").to_owned()).collect();
     tell("issue a token", 500, started);
     for what in ["recognise a token, the first time", "recognise a token, again"] {
         let started = Instant::now();

@@ -20,7 +20,7 @@ mod node;
 mod rbac;
 pub mod token;
 
-pub use authenticate::{BootstrapTokens, Certificates, FrontProxy, Refusal, Union, anonymous, Impersonator, impersonate};
+pub use authenticate::{BootstrapTokens, Certificates, FrontProxy, Impersonator, Refusal, Union, anonymous, impersonate};
 pub use chain::{Chain, Named, forbidden};
 pub use lookup::StoreLookup;
 pub use node::Nodes;

@@ -1,6 +1,6 @@
 //! The bootstrap policy against upstream's own golden files, out of the Go module cache.
-use skiff_json::Value;
 use skiff_auth::bootstrap;
+use skiff_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -31,7 +31,8 @@ fn bootstrap_policy_is_upstreams() {
         }
     }
     let ours: BTreeMap<_, _> = bootstrap::objects().into_iter().map(|(_, object)| (key(&object), object)).collect();
-    let (missing, extra): (Vec<_>, Vec<_>) = (upstream.keys().filter(|k| !ours.contains_key(*k)).collect(), ours.keys().filter(|k| !upstream.contains_key(*k)).collect());
+    let (missing, extra): (Vec<_>, Vec<_>) =
+        (upstream.keys().filter(|k| !ours.contains_key(*k)).collect(), ours.keys().filter(|k| !upstream.contains_key(*k)).collect());
     assert!(missing.is_empty() && extra.is_empty(), "missing {missing:?}, extra {extra:?}");
     for (key, wanted) in &upstream {
         assert_eq!(ours[key], *wanted, "{key}");

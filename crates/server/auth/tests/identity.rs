@@ -3,9 +3,9 @@ mod world;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use skiff_json::{Value, json};
 use skiff_auth::token::{Issuer, Keys};
 use skiff_auth::{Certificates, FrontProxy, Rbac, Union, impersonate};
+use skiff_json::{Value, json};
 use skiff_meta::Reason;
 use skiff_policy::{Action, Authenticator, Credentials};
 use skiff_request::User;
@@ -164,7 +164,8 @@ async fn a_token_of_a_secret_counts_while_the_secret_holds_it() {
     let world = cluster().await;
     let issuer = issuer(&world, keys());
     let made = issuer.for_secret("default", "app", "uid-app", "kept").unwrap();
-    let holds = |token: &str| json!({"type": "kubernetes.io/service-account-token", "data": {"token": base64::engine::general_purpose::STANDARD.encode(token)}});
+    let holds =
+        |token: &str| json!({"type": "kubernetes.io/service-account-token", "data": {"token": base64::engine::general_purpose::STANDARD.encode(token)}});
     assert!(issuer.authenticate(&bearer(&made)).await.is_err(), "no secret yet");
     world.put("secrets", "default", "kept", holds(&made)).await;
     let user = issuer.authenticate(&bearer(&made)).await.unwrap().unwrap();
@@ -196,11 +197,18 @@ async fn certificates_and_proxies() {
 #[tokio::test]
 async fn acting_as_another_needs_each_part_allowed() {
     let world = World::new();
-    world.rbac("clusterroles", "", "act", json!({"rules": [
+    world
+        .rbac(
+            "clusterroles",
+            "",
+            "act",
+            json!({"rules": [
         {"apiGroups": [""], "resources": ["users"], "verbs": ["impersonate"], "resourceNames": ["jane"]},
         {"apiGroups": [""], "resources": ["groups"], "verbs": ["impersonate"], "resourceNames": ["dev"]},
         {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
-        {"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/scopes"], "verbs": ["impersonate"], "resourceNames": ["view"]}]})).await;
+        {"apiGroups": ["authentication.k8s.io"], "resources": ["userextras/scopes"], "verbs": ["impersonate"], "resourceNames": ["view"]}]}),
+        )
+        .await;
     world.bind("clusterrolebindings", "", "act", "ClusterRole", "act", json!([{"kind": "User", "name": "boss"}])).await;
     let rbac = Rbac::new(world.store.clone());
     let act = async |list: &[(&str, &str)]| {
@@ -210,7 +218,10 @@ async fn acting_as_another_needs_each_part_allowed() {
     };
     assert_eq!(act(&[]).await.unwrap().name, "boss");
     let jane = act(&[("impersonate-user", "jane"), ("impersonate-group", "dev"), ("impersonate-extra-scopes", "view")]).await.unwrap();
-    assert_eq!((jane.name.as_str(), jane.groups, &jane.extra["scopes"]), ("jane", vec!["dev".to_owned(), "system:authenticated".into()], &vec!["view".to_owned()]));
+    assert_eq!(
+        (jane.name.as_str(), jane.groups, &jane.extra["scopes"]),
+        ("jane", vec!["dev".to_owned(), "system:authenticated".into()], &vec!["view".to_owned()])
+    );
     let account = act(&[("impersonate-user", "system:serviceaccount:ns:app")]).await.unwrap();
     assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"]);
     let refused = act(&[("impersonate-user", "joe")]).await.unwrap_err();

@@ -5,10 +5,11 @@ use crate::{
 };
 use futures::StreamExt;
 use skiff_json::Value;
-use skiff_meta::{GroupVersionResource, Status, value::{list, set}};
-use skiff_registry::{
-    strategy::definition::set_condition,
+use skiff_meta::{
+    GroupVersionResource, Status,
+    value::{list, set},
 };
+use skiff_registry::strategy::definition::set_condition;
 use skiff_request::{Call, Target, Verb};
 use skiff_store::ListQuery;
 use std::{collections::BTreeSet, time::Duration};

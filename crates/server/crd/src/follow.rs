@@ -12,22 +12,24 @@
 use crate::{
     cleanup,
     conversion::Webhook,
-    group_versions,
     definition::{self, Claimed, Decided, Definition, Names, PREFIX},
-    rows,
+    group_versions, rows,
 };
 use futures::StreamExt;
 use parking_lot::Mutex;
 use skiff_json::Value;
-use skiff_meta::{GroupVersionResource, Reason, Revision, Status, value::{at, set}};
-use skiff_registry::{
-    Registry,
-    strategy::definition::set_condition,
-    table::Converter,
+use skiff_meta::{
+    GroupVersionResource, Reason, Revision, Status,
+    value::{at, set},
 };
+use skiff_registry::{Registry, strategy::definition::set_condition, table::Converter};
 use skiff_request::{Call, Service, Target, User, Verb};
 use skiff_store::{Entry, ListQuery, Watch};
-use std::{collections::{BTreeMap, BTreeSet}, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -209,7 +211,10 @@ impl Definitions {
         named.accepted = decided.accepted.clone();
         let row = if serves { self.serve(entry, v, &named, old.and_then(|k| k.row)) } else { None };
         let versions = d.versions.iter().filter(|v| v.served).map(|v| v.name.clone()).collect();
-        known.insert(d.name.clone(), Known { group: d.group.clone(), versions, accepted: decided.accepted.clone(), settled: decided.conflict.is_none(), row, cleaning });
+        known.insert(
+            d.name.clone(),
+            Known { group: d.group.clone(), versions, accepted: decided.accepted.clone(), settled: decided.conflict.is_none(), row, cleaning },
+        );
         decided
     }
 
@@ -270,7 +275,8 @@ impl Definitions {
     /// Writes a definition through its status subresource; a conflict is no error, its event follows.
     pub(crate) async fn write_status(&self, v: &Value) -> Result<(), Status> {
         let name = v["metadata"]["name"].as_str().unwrap_or_default();
-        let target = Target::new(GroupVersionResource { group: definition::GROUP.into(), version: "v1".into(), resource: definition::PLURAL.into() }, "", name).sub("status");
+        let target = Target::new(GroupVersionResource { group: definition::GROUP.into(), version: "v1".into(), resource: definition::PLURAL.into() }, "", name)
+            .sub("status");
         match self.call(Call::new(Verb::Update, target).body(v.to_string())).await {
             Err(s) if s.is(Reason::Conflict) || s.is(Reason::NotFound) => Ok(()),
             outcome => outcome.map(|_| ()),

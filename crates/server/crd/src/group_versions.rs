@@ -5,8 +5,8 @@
 use crate::Definitions;
 use futures::StreamExt;
 use skiff_json::{Value, json};
-use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_meta::value::{at, int, text};
+use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_request::{Call, Target, Verb};
 use skiff_store::ListQuery;
 use std::{collections::BTreeSet, time::Duration};
@@ -108,7 +108,10 @@ fn plan(wanted: &BTreeSet<Place>, present: &[Value]) -> Vec<Step> {
 
 fn same(v: &Value, spec: &Value) -> bool {
     let number = |k: &str| int(v, &format!("spec.{k}")) == int(spec, k);
-    at(v, "spec.service").is_none() && ["group", "version"].iter().all(|k| v["spec"][*k] == spec[*k]) && number("groupPriorityMinimum") && number("versionPriority")
+    at(v, "spec.service").is_none()
+        && ["group", "version"].iter().all(|k| v["spec"][*k] == spec[*k])
+        && number("groupPriorityMinimum")
+        && number("versionPriority")
 }
 
 #[cfg(test)]

@@ -207,7 +207,9 @@ impl Step {
             (Step::Descend, v) => descend(v),
             (Step::Index(i), Value::Array(a)) => place(*i, a.len()).and_then(|i| a.get(i)).into_iter().collect(),
             (Step::Slice(from, to), Value::Array(a)) => {
-                let edge = |i: &Option<i64>, open| i.map_or(open, |i| if i < 0 { a.len().saturating_sub(i.unsigned_abs() as usize) } else { (i as usize).min(a.len()) });
+                let edge = |i: &Option<i64>, open| {
+                    i.map_or(open, |i| if i < 0 { a.len().saturating_sub(i.unsigned_abs() as usize) } else { (i as usize).min(a.len()) })
+                };
                 let (from, to) = (edge(from, 0), edge(to, a.len()));
                 a.get(from..to.max(from)).unwrap_or_default().iter().collect()
             }

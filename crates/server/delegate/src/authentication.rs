@@ -185,8 +185,12 @@ fn issuer(at: &str, i: &IssuerGiven, own: &[String], wrong: &mut Wrong) {
     }
     let policy = i.audience_match_policy.as_str();
     match i.audiences.len() {
-        2.. if policy != "MatchAny" => wrong.invalid(&format!("{at}.audienceMatchPolicy"), policy, "audienceMatchPolicy must be MatchAny for multiple audiences"),
-        1 if !matches!(policy, "" | "MatchAny") => wrong.invalid(&format!("{at}.audienceMatchPolicy"), policy, "audienceMatchPolicy must be empty or MatchAny for single audience"),
+        2.. if policy != "MatchAny" => {
+            wrong.invalid(&format!("{at}.audienceMatchPolicy"), policy, "audienceMatchPolicy must be MatchAny for multiple audiences")
+        }
+        1 if !matches!(policy, "" | "MatchAny") => {
+            wrong.invalid(&format!("{at}.audienceMatchPolicy"), policy, "audienceMatchPolicy must be empty or MatchAny for single audience")
+        }
         _ => {}
     }
     if !i.certificate_authority.is_empty()
@@ -252,10 +256,22 @@ mod tests {
             (ISSUER, "claimMappings: {username: {expression: claims.email}}", "claims.email_verified must be used"),
             (ISSUER, "claimMappings: {username: {expression: 'claims.email_verified ? claims.email : \"\"'}}", ""),
             (ISSUER, "claimMappings: {}", "claim or expression is required"),
-            (ISSUER, "claimMappings: {username: {claim: sub, prefix: ''}, extra: [{key: 'k8s.io/a', valueExpression: claims.a}]}", "reserved for Kubernetes use"),
+            (
+                ISSUER,
+                "claimMappings: {username: {claim: sub, prefix: ''}, extra: [{key: 'k8s.io/a', valueExpression: claims.a}]}",
+                "reserved for Kubernetes use",
+            ),
             (ISSUER, "claimMappings: {username: {claim: sub, prefix: ''}, extra: [{key: plain, valueExpression: claims.a}]}", "domain-prefixed"),
-            (ISSUER, "claimMappings: {username: {claim: sub, prefix: ''}}, userValidationRules: [{expression: 'user.username != \"\"'}, {expression: 'user.username != \"\"'}]", "Duplicate value"),
-            (ISSUER, "claimMappings: {username: {claim: sub, prefix: ''}}, claimValidationRules: [{claim: a, message: m}]", "may not be specified when claim is set"),
+            (
+                ISSUER,
+                "claimMappings: {username: {claim: sub, prefix: ''}}, userValidationRules: [{expression: 'user.username != \"\"'}, {expression: 'user.username != \"\"'}]",
+                "Duplicate value",
+            ),
+            (
+                ISSUER,
+                "claimMappings: {username: {claim: sub, prefix: ''}}, claimValidationRules: [{claim: a, message: m}]",
+                "may not be specified when claim is set",
+            ),
             (ISSUER, "other: 1", "unknown field"),
         ] {
             let got = with(issuer, rest);
@@ -265,7 +281,8 @@ mod tests {
 
     #[test]
     fn anonymous_by_path() {
-        let of = |a: &str| AuthenticationConfig::parse(&format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {a}\n"), &[]);
+        let of =
+            |a: &str| AuthenticationConfig::parse(&format!("apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous: {a}\n"), &[]);
         let some = of("{enabled: true, conditions: [{path: /livez}]}").unwrap().anonymous.unwrap();
         assert!(some.user("/livez").is_some() && some.user("/livez/ping").is_none());
         assert!(of("{enabled: true}").unwrap().anonymous.unwrap().user("/api").is_some());

@@ -2,9 +2,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::{Client, StatusCode};
+use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::ClientConfig;
 use serde::Deserialize;
 use skiff_json::Value;
 use std::path::{Path, PathBuf};

@@ -2,8 +2,8 @@
 use crate::answers::Answers;
 use crate::connection::Connection;
 use ring::digest::{SHA256, digest};
-use skiff_json::{Value, json};
 use skiff_auth::Refusal;
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
 use skiff_request::User;

@@ -6,8 +6,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use skiff_json::{Value, json};
 use skiff_delegate::{AuthenticationConfig, Issuers, OidcFlags};
+use skiff_json::{Value, json};
 use skiff_request::User;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -135,7 +135,9 @@ async fn what_does_not_fit_is_refused() {
     assert!(told(&mail, &key.token(&claims)).await.contains("email not verified"));
     // Discovery of another issuer, and one that cannot be reached.
     let ca = issuer.server.ca.replace('\n', "\\n");
-    for (place, why) in [(format!("{}/elsewhere", issuer.server.url), "issuer did not match"), ("https://127.0.0.1:1/x".to_owned(), "authenticator not initialized")] {
+    for (place, why) in
+        [(format!("{}/elsewhere", issuer.server.url), "issuer did not match"), ("https://127.0.0.1:1/x".to_owned(), "authenticator not initialized")]
+    {
         let text = format!(
             "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n- {{issuer: {{url: '{}', discoveryURL: '{place}', audiences: [kubernetes], certificateAuthority: \"{ca}\"}}, {SIMPLE}}}\n",
             issuer.server.url

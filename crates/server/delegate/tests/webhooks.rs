@@ -2,8 +2,8 @@
 mod world;
 
 use parking_lot::Mutex;
-use skiff_json::{Value, json};
 use skiff_delegate::{AccessWebhook, AuthorizationConfig, AuthorizerEntry, Connection, TokenWebhook};
+use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Authenticator, Authorizer, Credentials, Decision};
 use skiff_request::{Target, User};

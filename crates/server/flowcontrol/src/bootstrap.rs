@@ -47,7 +47,8 @@ const LEVELS: [(&str, u32, u32, u32, u32); 7] = [
 
 fn priority_levels() -> Vec<Value> {
     let kind = "PriorityLevelConfiguration";
-    let exempt = json!({"kind": kind, "metadata": metadata("exempt"), "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}});
+    let exempt =
+        json!({"kind": kind, "metadata": metadata("exempt"), "spec": {"type": "Exempt", "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0}}});
     let limited = LEVELS.iter().map(|(name, shares, lendable, queues, hand)| {
         let response = match queues {
             0 => json!({"type": "Reject"}),

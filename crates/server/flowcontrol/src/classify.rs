@@ -113,7 +113,9 @@ mod tests {
         let c = Configuration::read(&[schema("b", 5, accounts.clone()), schema("a", 5, accounts), schema("health", 9, health)], &[]);
         let account = User::new("system:serviceaccount:ns:x", [User::AUTHENTICATED]);
         let target = |resource: &'static str, namespace: &str, sub: &str| Target::new(GroupVersionResource::new("", "v1", resource), namespace, "").sub(sub);
-        let of = |user: &User, verb: &str, ask: Ask<'_>| c.schemas.iter().find(|s| s.matches(&Request { user, verb, ask })).map(|s| s.name.to_string()).unwrap_or_default();
+        let of = |user: &User, verb: &str, ask: Ask<'_>| {
+            c.schemas.iter().find(|s| s.matches(&Request { user, verb, ask })).map(|s| s.name.to_string()).unwrap_or_default()
+        };
         let cases = [
             (&account, "list", target("pods", "ns", ""), "a"),
             (&account, "get", target("pods", "ns", ""), "catch-all"),
@@ -127,7 +129,8 @@ mod tests {
         for (path, want) in [("/healthz", "health"), ("/live/x", "health"), ("/version", "catch-all")] {
             assert_eq!(of(&account, "get", Ask::Path(path)), want);
         }
-        let flows: Vec<u64> = ["x", "x", "y"].iter().map(|ns| c.schemas[1].flow(&Request { user: &account, verb: "get", ask: Ask::Resource(&target("pods", ns, "")) })).collect();
+        let flows: Vec<u64> =
+            ["x", "x", "y"].iter().map(|ns| c.schemas[1].flow(&Request { user: &account, verb: "get", ask: Ask::Resource(&target("pods", ns, "")) })).collect();
         assert!(flows[0] == flows[1] && flows[0] != flows[2]);
     }
 }

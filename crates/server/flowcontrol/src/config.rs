@@ -173,7 +173,11 @@ fn level(v: &Value) -> Level {
         "Queue" => {
             let at = |key: &str, default: u64| number(spec, &format!("/limited/limitResponse/queuing/{key}")).unwrap_or(default);
             let queues = at("queues", 64).clamp(1, MOST_QUEUES);
-            Response::Queue(Queuing { queues: queues as usize, hand: at("handSize", 8).clamp(1, queues) as usize, length: at("queueLengthLimit", 50).max(1) as usize })
+            Response::Queue(Queuing {
+                queues: queues as usize,
+                hand: at("handSize", 8).clamp(1, queues) as usize,
+                length: at("queueLengthLimit", 50).max(1) as usize,
+            })
         }
         _ => Response::Reject,
     };

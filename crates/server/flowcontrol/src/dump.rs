@@ -13,7 +13,9 @@ pub enum Table {
     Levels,
     Queues,
     /// With who asks for what, when that is wanted.
-    Requests { details: bool },
+    Requests {
+        details: bool,
+    },
 }
 
 type Cells = Vec<String>;
@@ -36,11 +38,23 @@ impl FlowControl {
     }
 
     fn levels(&self) -> Vec<Cells> {
-        let mut rows = vec![row(&["PriorityLevelName", "ActiveQueues", "IsIdle", "IsQuiescing", "WaitingRequests", "ExecutingRequests", "DispatchedRequests", "RejectedRequests", "TimedoutRequests", "CancelledRequests"])];
+        let mut rows = vec![row(&[
+            "PriorityLevelName",
+            "ActiveQueues",
+            "IsIdle",
+            "IsQuiescing",
+            "WaitingRequests",
+            "ExecutingRequests",
+            "DispatchedRequests",
+            "RejectedRequests",
+            "TimedoutRequests",
+            "CancelledRequests",
+        ])];
         let counts = self.counts();
         for (name, quiescing, p) in self.pictures() {
             let own = || counts.iter().filter(|c| *c.level == *name);
-            let rejected = |which: &[Why]| own().flat_map(|c| which.iter().filter_map(|w| c.rejected.get(*w as usize))).map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
+            let rejected =
+                |which: &[Why]| own().flat_map(|c| which.iter().filter_map(|w| c.rejected.get(*w as usize))).map(|n| n.load(Ordering::Relaxed)).sum::<u64>();
             let dispatched: u64 = own().map(|c| c.dispatched.load(Ordering::Relaxed)).sum();
             let active = p.queues.iter().filter(|q| !q.waiting.is_empty()).count();
             let numbers = [p.waiting as u64, p.running as u64, dispatched, rejected(&Why::ALL), 0, rejected(&[Why::TimeOut])];
@@ -50,18 +64,49 @@ impl FlowControl {
     }
 
     fn queues(&self) -> Vec<Cells> {
-        let mut rows = vec![row(&["PriorityLevelName", "Index", "PendingRequests", "ExecutingRequests", "SeatsInUse", "NextDispatchR", "InitialSeatsSum", "MaxSeatsSum", "TotalWorkSum"])];
+        let mut rows = vec![row(&[
+            "PriorityLevelName",
+            "Index",
+            "PendingRequests",
+            "ExecutingRequests",
+            "SeatsInUse",
+            "NextDispatchR",
+            "InitialSeatsSum",
+            "MaxSeatsSum",
+            "TotalWorkSum",
+        ])];
         for (name, _, p) in self.pictures() {
             for (i, q) in p.queues.iter().enumerate() {
                 let (start, work) = (format!("{:.8}ss", q.start), format!("{:.8}ss", q.work));
-                rows.push(vec![name.clone(), i.to_string(), q.waiting.len().to_string(), q.running.to_string(), q.seats.to_string(), start, q.initial_seats.to_string(), q.most_seats.to_string(), work]);
+                rows.push(vec![
+                    name.clone(),
+                    i.to_string(),
+                    q.waiting.len().to_string(),
+                    q.running.to_string(),
+                    q.seats.to_string(),
+                    start,
+                    q.initial_seats.to_string(),
+                    q.most_seats.to_string(),
+                    work,
+                ]);
             }
         }
         rows
     }
 
     fn requests(&self, details: bool, place: &dyn Fn(&str) -> Option<Target>, time: &dyn Fn(std::time::SystemTime) -> String) -> Vec<Cells> {
-        let mut head = row(&["PriorityLevelName", "FlowSchemaName", "QueueIndex", "RequestIndexInQueue", "FlowDistingsher", "ArriveTime", "InitialSeats", "FinalSeats", "AdditionalLatency", "StartTime"]);
+        let mut head = row(&[
+            "PriorityLevelName",
+            "FlowSchemaName",
+            "QueueIndex",
+            "RequestIndexInQueue",
+            "FlowDistingsher",
+            "ArriveTime",
+            "InitialSeats",
+            "FinalSeats",
+            "AdditionalLatency",
+            "StartTime",
+        ]);
         if details {
             head.extend(row(&["UserName", "Verb", "APIPath", "Namespace", "Name", "APIVersion", "Resource", "SubResource"]));
         }
@@ -147,7 +192,10 @@ mod tests {
         let _held = c.admit(&class, &user, "get", ask, "/version", Work::of(1)).await.ok().unwrap();
         let dump = |t| c.dump(t, &|_| None, &|_| "T".into());
         let levels = dump(Table::Levels);
-        assert_eq!(levels.lines().nth(1).unwrap(), "catch-all,         0,            false,  false,       0,               1,                 1,                  0,                0,                0");
+        assert_eq!(
+            levels.lines().nth(1).unwrap(),
+            "catch-all,         0,            false,  false,       0,               1,                 1,                  0,                0,                0"
+        );
         assert_eq!(dump(Table::Queues).lines().count(), 1);
         let requests = dump(Table::Requests { details: true });
         let cells: Vec<&str> = requests.lines().nth(1).unwrap().split(',').map(str::trim).collect();

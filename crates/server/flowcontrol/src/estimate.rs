@@ -68,7 +68,15 @@ mod tests {
     use super::*;
     #[test]
     fn lists_weigh_by_their_bytes() {
-        for (objects, bytes, limit, most, seats) in [(0, 0, 0, 100, 1), (10, 99_999, 0, 100, 1), (1000, 999_999, 0, 100, 10), (1000, 1 << 30, 0, 100, 10), (1000, 1 << 30, 0, 4, 4), (1000, 10_000_000, 50, 100, 5), (5, 500_000, 500, 0, 1)] {
+        for (objects, bytes, limit, most, seats) in [
+            (0, 0, 0, 100, 1),
+            (10, 99_999, 0, 100, 1),
+            (1000, 999_999, 0, 100, 10),
+            (1000, 1 << 30, 0, 100, 10),
+            (1000, 1 << 30, 0, 4, 4),
+            (1000, 10_000_000, 50, 100, 5),
+            (5, 500_000, 500, 0, 1),
+        ] {
             assert_eq!(Work::list(objects, bytes, limit, most), Work::of(seats), "{objects} {bytes} {limit} {most}");
         }
     }

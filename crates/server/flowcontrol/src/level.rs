@@ -132,7 +132,14 @@ pub(crate) struct LevelPicture {
 impl Level {
     /// `own`: the level's nominal seats; `limit`: those that it begins with.
     pub fn new(name: Arc<str>, response: Response, own: u64, limit: u64, now: f64) -> Self {
-        let inside = Inside { queues: Queues::new(response, limit, now), demand: Demand::new(now), usage: Usage::new(response, own, now), dropped: Dropped::default(), guests: HashMap::new(), next: 0 };
+        let inside = Inside {
+            queues: Queues::new(response, limit, now),
+            demand: Demand::new(now),
+            usage: Usage::new(response, own, now),
+            dropped: Dropped::default(),
+            guests: HashMap::new(),
+            next: 0,
+        };
         Self { name, inside: Mutex::new(inside) }
     }
 

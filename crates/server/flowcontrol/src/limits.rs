@@ -128,7 +128,11 @@ mod tests {
 
     #[test]
     fn idle_levels_lend_and_busy_ones_borrow() {
-        let claim = |nominal, min, max, wanted: f64| Claim { exempt: false, bounds: Bounds { nominal, min, max }, wanted: Settled { highest: wanted, average: wanted, deviation: 0.0, smoothed: wanted } };
+        let claim = |nominal, min, max, wanted: f64| Claim {
+            exempt: false,
+            bounds: Bounds { nominal, min, max },
+            wanted: Settled { highest: wanted, average: wanted, deviation: 0.0, smoothed: wanted },
+        };
         // The first wants all there is; the second keeps its minimum; the third is at its own bound.
         let out = lend(&[claim(150, 50, 1000, 500.0), claim(145, 10, 1000, 0.0), claim(5, 5, 20, 400.0)]);
         assert_eq!((out.limits[1], out.limits[2], out.limits.iter().sum::<u64>()), (10, 20, 300));

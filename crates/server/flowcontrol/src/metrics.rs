@@ -89,7 +89,10 @@ fn usage(out: &mut Exposition, shown: &[Shown], now: f64) {
 
 /// The least and the largest virtual start of the queues that somebody waits in.
 fn next_starts(out: &mut Exposition, shown: &[Shown]) {
-    for (name, help, discounted) in [("next_s_bounds", "Bounds of the virtual starts of queues", false), ("next_discounted_s_bounds", "The same without what their running requests are reckoned to need", true)] {
+    for (name, help, discounted) in [
+        ("next_s_bounds", "Bounds of the virtual starts of queues", false),
+        ("next_discounted_s_bounds", "The same without what their running requests are reckoned to need", true),
+    ] {
         let name = full(name);
         out.family(&name, "gauge", help);
         for s in shown {
@@ -129,7 +132,10 @@ fn histograms(out: &mut Exposition, counts: &[Arc<Counts>]) {
     }
     let name = full("request_queue_length_after_enqueue");
     out.family(&name, "histogram", "Length of the queue that a request waits in, as it comes");
-    counts.iter().filter(|c| c.queue_length.count() > 0).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.queue_length));
+    counts
+        .iter()
+        .filter(|c| c.queue_length.count() > 0)
+        .for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.queue_length));
     let name = full("work_estimated_seats");
     out.family(&name, "histogram", "Seats that requests are reckoned to need");
     counts.iter().filter(ran).for_each(|c| out.histogram(&name, &[("flow_schema", &c.schema), ("priority_level", &c.level)], &c.estimated));

@@ -190,6 +190,9 @@ mod tests {
         assert_eq!((&c["status"], &c["reason"], &c["lastTransitionTime"]), (&json!("True"), &json!("NotFound"), &json!("t")));
         schema["status"] = json!({"conditions": [c]});
         assert_eq!(dangling(&schema, false, "u"), None);
-        assert_eq!(dangling(&schema, true, "u").unwrap()["message"], "This FlowSchema references the PriorityLevelConfiguration object named \"l\" and it exists");
+        assert_eq!(
+            dangling(&schema, true, "u").unwrap()["message"],
+            "This FlowSchema references the PriorityLevelConfiguration object named \"l\" and it exists"
+        );
     }
 }

@@ -74,7 +74,10 @@ mod tests {
         let w = Arc::new(Watchers::default());
         let pods = |namespace: &str, name: &str| Target::new(GroupVersionResource::new("", "v1", "pods"), namespace, name);
         let held = [pods("", ""), pods("", ""), pods("a", ""), pods("a", "x"), pods("b", "")].map(|t| w.begin(&t));
-        assert_eq!([w.interested(&pods("a", "x"), Verb::Update), w.interested(&pods("a", ""), Verb::Create), w.interested(&pods("a", "x"), Verb::Get)], [4, 3, 0]);
+        assert_eq!(
+            [w.interested(&pods("a", "x"), Verb::Update), w.interested(&pods("a", ""), Verb::Create), w.interested(&pods("a", "x"), Verb::Get)],
+            [4, 3, 0]
+        );
         drop(held);
         assert_eq!((w.interested(&pods("a", "x"), Verb::Update), w.0.lock().len()), (0, 0));
     }

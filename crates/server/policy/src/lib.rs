@@ -4,9 +4,9 @@
 //! tested alone. Nothing here decides.
 
 use async_trait::async_trait;
+use skiff_json::Value;
 use skiff_meta::{FieldSelector, GroupVersionKind, GroupVersionResource, LabelSelector, Requirement, SelectorError, Status};
 use skiff_request::{Target, User, Verb};
-use skiff_json::Value;
 use skiff_telemetry::metrics::Exposition;
 use std::{any::Any, collections::BTreeMap, sync::Arc};
 

@@ -6,8 +6,21 @@ use skiff_store::Body;
 
 /// `metadata` as Go's ObjectMeta orders it.
 const META: [&str; 15] = [
-    "name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-    "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields",
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
 ];
 
 fn member(out: &mut Vec<u8>, first: &mut bool, key: &str, value: &Value) {
@@ -126,8 +139,12 @@ mod tests {
     }
     #[test]
     fn bytes_are_canonical_and_have_a_hole() {
-        let v = json!({"spec": {"a": 1}, "metadata": {"labels": {"x": "y"}, "name": "n", "resourceVersion": "7"}, "apiVersion": "v1", "kind": "K", "status": null});
+        let v =
+            json!({"spec": {"a": 1}, "metadata": {"labels": {"x": "y"}, "name": "n", "resourceVersion": "7"}, "apiVersion": "v1", "kind": "K", "status": null});
         let body = encode(&v);
-        assert_eq!(body.stamped(Revision(42)), r#"{"kind":"K","apiVersion":"v1","metadata":{"name":"n","resourceVersion":"42","labels":{"x":"y"}},"spec":{"a":1}}"#);
+        assert_eq!(
+            body.stamped(Revision(42)),
+            r#"{"kind":"K","apiVersion":"v1","metadata":{"name":"n","resourceVersion":"42","labels":{"x":"y"}},"spec":{"a":1}}"#
+        );
     }
 }

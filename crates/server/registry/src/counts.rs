@@ -1,8 +1,8 @@
 //! What the registry counts about itself, under upstream's names: admission by plug-in and by step, authorisation, and what
 //! the store was asked to write (upstream's store is etcd, and so are the names).
+use crate::table::Resource;
 use skiff_policy::Decision;
 use skiff_request::Verb;
-use crate::table::Resource;
 use skiff_telemetry::metrics::{Exposition, Histogram, Keyed, LabelPair};
 use std::{
     sync::{
@@ -188,7 +188,10 @@ impl Counts {
         };
         let lists = |r: &OfResource| r.lists.get().map_or(0, Histogram::count);
         let (evaluated, returned) = (|r: &OfResource| r.evaluated.load(Ordering::Relaxed), |r: &OfResource| r.returned.load(Ordering::Relaxed));
-        for (name, help, of) in [("apiserver_storage_list_total", "Lists", &lists as &dyn Fn(&OfResource) -> u64), ("apiserver_storage_list_fetched_objects_total", "Objects that lists read", &evaluated)] {
+        for (name, help, of) in [
+            ("apiserver_storage_list_total", "Lists", &lists as &dyn Fn(&OfResource) -> u64),
+            ("apiserver_storage_list_fetched_objects_total", "Objects that lists read", &evaluated),
+        ] {
             out.family(name, "counter", help);
             for r in all.iter().filter(|r| lists(r) > 0) {
                 out.sample(name, &[("group", &r.group), ("index", ""), ("resource", &r.plural), ("storage", "watchcache")], of(r));

@@ -25,7 +25,13 @@ impl Indexer for RowIndexer {
         let fields = row.as_ref().map_or(&[][..], |r| &r.fields);
         // What the members of custom resources are called is nobody's to know.
         let part = match row.as_ref() {
-            Some(r) if !fields.is_empty() => if r.custom.is_some() { Part::Whole } else { Part::Object },
+            Some(r) if !fields.is_empty() => {
+                if r.custom.is_some() {
+                    Part::Whole
+                } else {
+                    Part::Object
+                }
+            }
             _ => Part::MetadataOnly,
         };
         // What has another shape than is usual (`spec` being null) is read whole.
@@ -125,11 +131,8 @@ impl<'de> Visitor<'de> for Members {
 }
 
 fn row_of(v: &Value, fields: Box<[(&'static str, Arc<str>)]>) -> Row {
-    let mut labels: Vec<(Arc<str>, Arc<str>)> = value::map(v, "metadata.labels")
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (Arc::from(k.as_str()), Arc::from(v.as_str().unwrap_or_default())))
-        .collect();
+    let mut labels: Vec<(Arc<str>, Arc<str>)> =
+        value::map(v, "metadata.labels").into_iter().flatten().map(|(k, v)| (Arc::from(k.as_str()), Arc::from(v.as_str().unwrap_or_default()))).collect();
     labels.sort();
     Row {
         uid: Uid::from(value::text(v, "metadata.uid")),
@@ -150,7 +153,10 @@ mod tests {
         let v = json!({"kind": "Pod", "metadata": {"name": "a", "labels": {"data": "x", "annotations": "y"}, "managedFields": [{"a": 1}]}, "spec": {"containers": [], "nodeName": "n"}, "status": {"phase": "Running"}, "data": {"a": "b"}, "type": "t"});
         let bytes = v.to_string().into_bytes();
         let metadata = json!({"name": "a", "labels": {"data": "x", "annotations": "y"}});
-        assert_eq!(indexed(&bytes, Part::Object).unwrap(), json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"}));
+        assert_eq!(
+            indexed(&bytes, Part::Object).unwrap(),
+            json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"})
+        );
         assert_eq!(indexed(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
         assert_eq!(only_metadata(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
         assert_eq!(only_metadata(&bytes, Part::Object), None);

@@ -12,7 +12,11 @@ use skiff_policy::{Action, Admission, Authorizer, Decision, Lookup, Served};
 use skiff_request::{Answer, Call, Notes, Query, Service, Target, User, Verb};
 use skiff_store::{ListQuery, Store};
 use skiff_telemetry::metrics::Exposition;
-use std::{borrow::Cow, sync::{Arc, OnceLock}, time::{Instant, SystemTime}};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::{Instant, SystemTime},
+};
 
 /// What is handed in: policy, time and chance.
 pub struct Options {
@@ -186,7 +190,10 @@ impl Service for Registry {
             Placed::NoSuchPath => Err(no_such_resource()),
             Placed::NoSuchMethod => Err(no_such_method(&ctx)),
             // As the storage refuses a key that leads out of its place.
-            Placed::BadKey => Err(Status::plain(500, format!("invalid key: {:?}", row.upstream_key(&call.target.namespace, &call.target.name).trim_start_matches("/registry").trim_end_matches('/')))),
+            Placed::BadKey => Err(Status::plain(
+                500,
+                format!("invalid key: {:?}", row.upstream_key(&call.target.namespace, &call.target.name).trim_start_matches("/registry").trim_end_matches('/')),
+            )),
         }
     }
 }

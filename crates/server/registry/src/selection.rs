@@ -73,7 +73,10 @@ fn unknown_field(row: &Resource, path: &str) -> String {
 
 fn selectable(ctx: &Context<'_>, path: &str) -> bool {
     let row = ctx.row;
-    row.shape.selects(&row.gvk(ctx.version()), path) || path == "metadata.name" || (path == "metadata.namespace" && ((row.namespaced && &*row.kind != "PodCertificateRequest") || (row.custom.is_none() && row.fields.is_empty()))) || row.fields.iter().any(|f| f.path == path)
+    row.shape.selects(&row.gvk(ctx.version()), path)
+        || path == "metadata.name"
+        || (path == "metadata.namespace" && ((row.namespaced && &*row.kind != "PodCertificateRequest") || (row.custom.is_none() && row.fields.is_empty())))
+        || row.fields.iter().any(|f| f.path == path)
 }
 
 fn field<'e>(e: &'e Entry, path: &str) -> Option<&'e str> {

@@ -2,8 +2,8 @@
 //!
 //! Built-in kinds answer out of the tables of `skiff-schema`; custom resources bring their own shape with their
 //! definition. The pipeline does not know which.
-use skiff_json::Value;
 use skiff_codec::{DecodeError, TypeMeta, defaults};
+use skiff_json::Value;
 use skiff_meta::{Cause, GroupVersionKind, Reason, Status};
 use skiff_schema::{Kind, Type};
 use std::sync::Arc;
@@ -208,15 +208,28 @@ pub fn other_kind(kind: &GroupVersionKind, claimed: &TypeMeta) -> Result<(), Sta
     if !claimed.kind.is_empty() && claimed.kind != kind.kind {
         let (name, version) = (&claimed.kind, claimed.version());
         if skiff_schema::by_gvk(claimed.group(), version, name).is_none() {
-            return Err(Status::bad_request(if skiff_schema::is_meta_kind(&kind.kind) { unregistered(claimed) } else { format!("{name} in version {version:?} cannot be handled as a {}: {}", kind.kind, unregistered(claimed)) }));
+            return Err(Status::bad_request(if skiff_schema::is_meta_kind(&kind.kind) {
+                unregistered(claimed)
+            } else {
+                format!("{name} in version {version:?} cannot be handled as a {}: {}", kind.kind, unregistered(claimed))
+            }));
         }
-        let text = format!("{name} in version {version:?} cannot be handled as a {}: converting ({version}.{name}) to ({}.{}): unknown conversion", kind.kind, kind.version, kind.kind);
+        let text = format!(
+            "{name} in version {version:?} cannot be handled as a {}: converting ({version}.{name}) to ({}.{}): unknown conversion",
+            kind.kind, kind.version, kind.kind
+        );
         return Err(Status::bad_request(text));
     }
     let expected = kind.api_version();
     if !claimed.api_version.is_empty() && claimed.api_version != expected {
         if !claimed.kind.is_empty() && skiff_schema::by_gvk(claimed.group(), claimed.version(), &claimed.kind).is_none() {
-            return Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {}", claimed.kind, claimed.version(), kind.kind, unregistered(claimed))));
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: {}",
+                claimed.kind,
+                claimed.version(),
+                kind.kind,
+                unregistered(claimed)
+            )));
         }
         return Err(Status::bad_request(format!("the API version in the data ({}) does not match the expected API version ({expected})", claimed.api_version)));
     }

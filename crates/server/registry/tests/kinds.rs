@@ -58,7 +58,13 @@ async fn what_is_served_here_is_available_at_once() {
     let here = service("v1.e.com", json!({"group": "e.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1}));
     let here = c.create("apiregistration.k8s.io/v1/apiservices", here).await.unwrap();
     let condition = &here["status"]["conditions"][0];
-    assert!(condition["reason"] == "Local" && condition["lastTransitionTime"].is_string() && here["metadata"]["managedFields"].as_array().unwrap().len() == 1, "{here}");
-    let there = service("v2.e.com", json!({"group": "e.com", "version": "v2", "groupPriorityMinimum": 1, "versionPriority": 1, "service": {"namespace": "a", "name": "b"}}));
+    assert!(
+        condition["reason"] == "Local" && condition["lastTransitionTime"].is_string() && here["metadata"]["managedFields"].as_array().unwrap().len() == 1,
+        "{here}"
+    );
+    let there = service(
+        "v2.e.com",
+        json!({"group": "e.com", "version": "v2", "groupPriorityMinimum": 1, "versionPriority": 1, "service": {"namespace": "a", "name": "b"}}),
+    );
     assert_eq!(c.create("apiregistration.k8s.io/v1/apiservices", there).await.unwrap()["status"], json!({}));
 }

@@ -111,7 +111,8 @@ async fn revisions_and_match_rules_in_all_combinations() {
         ("abc", "", "", Refused(400)),
         ("-1", "", "", Refused(400)),
     ] {
-        let query: Vec<(&str, &str)> = [("resourceVersion", revision), ("resourceVersionMatch", rule), ("limit", limit)].into_iter().filter(|(_, v)| !v.is_empty()).collect();
+        let query: Vec<(&str, &str)> =
+            [("resourceVersion", revision), ("resourceVersionMatch", rule), ("limit", limit)].into_iter().filter(|(_, v)| !v.is_empty()).collect();
         let seen = match c.list("configmaps", &query).await {
             Ok(l) => Items(l.items.len(), l.revision),
             Err(s) => Refused(s.code),
@@ -164,7 +165,10 @@ async fn a_watch_begins_where_it_is_asked_to() {
         (vec![("allowWatchBookmarks", "true")], vec!["ADDED a", "ADDED b", "ADDED c", "BOOKMARK "]),
         (vec![("sendInitialEvents", "false"), ("resourceVersionMatch", "NotOlderThan")], vec![]),
         (vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")], vec!["ADDED a", "ADDED b", "ADDED c"]),
-        (vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", now.as_str()), ("allowWatchBookmarks", "true")], vec!["ADDED a", "ADDED b", "ADDED c", "BOOKMARK "]),
+        (
+            vec![("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan"), ("resourceVersion", now.as_str()), ("allowWatchBookmarks", "true")],
+            vec!["ADDED a", "ADDED b", "ADDED c", "BOOKMARK "],
+        ),
     ] {
         let mut w = c.watch("configmaps", &query).await.unwrap();
         let mut seen = Vec::new();
@@ -198,7 +202,10 @@ async fn watches_turn_updates_into_what_the_selector_sees() {
     assert_eq!(next(&mut w).await, ("ADDED".into(), "b".into()));
     let e = w.next().await.unwrap();
     let v: Value = skiff_json::from_slice(&e.object).unwrap();
-    assert_eq!((e.kind.as_str(), &v["metadata"]["resourceVersion"], &v["metadata"]["labels"]["x"]), ("DELETED", &left["metadata"]["resourceVersion"], &json!("1")));
+    assert_eq!(
+        (e.kind.as_str(), &v["metadata"]["resourceVersion"], &v["metadata"]["labels"]["x"]),
+        ("DELETED", &left["metadata"]["resourceVersion"], &json!("1"))
+    );
     assert_eq!(next(&mut w).await, ("DELETED".into(), "c".into()));
 }
 
@@ -219,7 +226,10 @@ async fn the_initial_state_ends_with_a_bookmark() {
 async fn a_watch_ends_at_its_time_with_a_last_bookmark() {
     let c = three().await;
     let from = c.registry.store().revision().to_string();
-    let mut w = c.watch("configmaps", &[("resourceVersion", &from), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "30"), ("fieldSelector", "metadata.name=a")]).await.unwrap();
+    let mut w = c
+        .watch("configmaps", &[("resourceVersion", &from), ("allowWatchBookmarks", "true"), ("timeoutSeconds", "30"), ("fieldSelector", "metadata.name=a")])
+        .await
+        .unwrap();
     c.create("configmaps", config_map("z", json!({}))).await.unwrap();
     let e = w.next().await.unwrap();
     assert_eq!((e.kind.as_str(), e.revision), ("BOOKMARK", c.registry.store().revision()));

@@ -243,7 +243,11 @@ async fn services_keep_what_they_were_given() {
     sent["metadata"].as_object_mut().unwrap().remove("name");
     sent["spec"].as_object_mut().unwrap().remove("clusterIP");
     let s = c.create("services", sent.clone()).await.unwrap_err();
-    assert!(s.message.contains("failed to allocate IP: IPAddress.networking.k8s.io") && s.message.ends_with("spec.parentRef.name: Required value"), "{}", s.message);
+    assert!(
+        s.message.contains("failed to allocate IP: IPAddress.networking.k8s.io") && s.message.ends_with("spec.parentRef.name: Required value"),
+        "{}",
+        s.message
+    );
     // Who needs no address any more gives it back.
     let mut away = made.clone();
     away["spec"]["type"] = json!("ExternalName");
@@ -256,7 +260,10 @@ async fn services_keep_what_they_were_given() {
 async fn metadata_of_core_events_is_looked_at_last() {
     let c = Cluster::new();
     let event = |about: &str| json!({"apiVersion": "v1", "kind": "Event", "metadata": {}, "involvedObject": {"namespace": about}});
-    for (about, why) in [("elsewhere", "Event \"\" is invalid: involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace"), ("a", "Event \"\" is invalid: metadata.name: Required value: name or generateName is required")] {
+    for (about, why) in [
+        ("elsewhere", "Event \"\" is invalid: involvedObject.namespace: Invalid value: \"elsewhere\": does not match event.namespace"),
+        ("a", "Event \"\" is invalid: metadata.name: Required value: name or generateName is required"),
+    ] {
         assert_eq!(c.create("events", event(about)).await.unwrap_err().message, why);
     }
 }
@@ -286,7 +293,10 @@ async fn evictions_ask_the_budget() {
     let mut b = c.create("policy/v1/poddisruptionbudgets", budget).await.unwrap();
     b["status"] = json!({"observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1});
     let mut b = c.update("policy/v1/poddisruptionbudgets", "status", &b).await.unwrap();
-    let evict = || Call::new(Verb::Create, target("pods", "p", "eviction")).body(json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}).to_string());
+    let evict = || {
+        Call::new(Verb::Create, target("pods", "p", "eviction"))
+            .body(json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}).to_string())
+    };
     let s = c.call(evict()).await.err().unwrap();
     assert_eq!((s.code, s.message.as_str()), (429, "Cannot evict pod as it would violate the pod's disruption budget."));
     b["status"]["disruptionsAllowed"] = 1.into();

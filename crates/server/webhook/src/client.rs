@@ -2,7 +2,10 @@
 //!
 //! Connections are kept by the address that a service name came to, not by the name: a pod that was replaced is never
 //! asked over its predecessor's connection.
-use crate::{place::{At, Place, Resolve}, trust};
+use crate::{
+    place::{At, Place, Resolve},
+    trust,
+};
 use bytes::Bytes;
 use http::{StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -97,7 +100,8 @@ impl Client {
     async fn read(&self, peer: &Peer, sender: Sender, response: http::Response<Incoming>, limit: usize) -> Result<(StatusCode, Bytes), String> {
         let status = response.status();
         let body = Limited::new(response.into_body(), limit).collect().await;
-        let body = body.map_err(|e| if e.is::<http_body_util::LengthLimitError>() { format!("webhook response exceeds {limit} bytes") } else { e.to_string() })?;
+        let body =
+            body.map_err(|e| if e.is::<http_body_util::LengthLimitError>() { format!("webhook response exceeds {limit} bytes") } else { e.to_string() })?;
         self.keep(peer, sender);
         Ok((status, body.to_bytes()))
     }

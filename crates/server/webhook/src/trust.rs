@@ -1,5 +1,9 @@
 //! Who vouches for a webhook's certificate: the bundle of its declaration, or the machine's trust store.
-use rustls::{CertificateError, ClientConfig, crypto::ring::default_provider, pki_types::{CertificateDer, pem::PemObject}};
+use rustls::{
+    CertificateError, ClientConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use std::sync::{Arc, LazyLock};
 
 pub(super) fn config(ca: &[u8]) -> Result<Arc<ClientConfig>, String> {
@@ -7,7 +11,8 @@ pub(super) fn config(ca: &[u8]) -> Result<Arc<ClientConfig>, String> {
         static SYSTEM: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| with(rustls_native_certs::load_native_certs().certs));
         return SYSTEM.clone();
     }
-    with(CertificateDer::pem_slice_iter(ca).filter_map(Result::ok).collect()).map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block".into())
+    with(CertificateDer::pem_slice_iter(ca).filter_map(Result::ok).collect())
+        .map_err(|_| "unable to load root certificates: unable to parse bytes as PEM block".into())
 }
 
 fn with(authorities: Vec<CertificateDer<'static>>) -> Result<Arc<ClientConfig>, String> {
@@ -24,7 +29,8 @@ pub(super) fn failure(e: &std::io::Error, name: &str) -> String {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate has expired or is not yet valid".to_owned(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "certificate has expired or is not yet valid".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let mut names: Vec<&str> = presented.iter().map(|p| p.split_once('(').map_or(p.as_str(), |(_, n)| n.trim_end_matches(')').trim_matches('"'))).collect();
+            let mut names: Vec<&str> =
+                presented.iter().map(|p| p.split_once('(').map_or(p.as_str(), |(_, n)| n.trim_end_matches(')').trim_matches('"'))).collect();
             names.sort_unstable();
             format!("certificate is valid for {}, not {name}", names.join(", "))
         }

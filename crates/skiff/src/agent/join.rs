@@ -5,13 +5,13 @@ use crate::node::settings::NodeSettings;
 use crate::token::Token;
 use anyhow::{Context, bail};
 use k8s_openapi::api::core::v1::ConfigMap;
+use rustls::CertificateError;
 use skiff_client::{
     Client,
     tls::{Endpoint, Https, HttpsError, authority_of},
 };
-use rustls::CertificateError;
-use skiff_meta::{Reason, Status};
 use skiff_identity::{CLIENT, IdentityError, client_profile, identity, kept};
+use skiff_meta::{Reason, Status};
 use skiff_pki::Leaf;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,10 @@ fn distrust(e: &HttpsError) -> Option<String> {
     let rustls::Error::InvalidCertificate(why) = tls else { return None };
     Some(match why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } | CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            format!("shows a certificate that is not valid now: is this machine's clock right? It says {}", skiff_meta::Timestamp::from_system(SystemTime::now()))
+            format!(
+                "shows a certificate that is not valid now: is this machine's clock right? It says {}",
+                skiff_meta::Timestamp::from_system(SystemTime::now())
+            )
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "shows a certificate for other names and addresses: start the server with --tls-san and the one that is used here".to_owned()

@@ -179,7 +179,13 @@ pub fn run(output: Output, agent: bool, places: &Places) -> anyhow::Result<()> {
     } else {
         let width = all.iter().map(|f| f.what.len()).max().unwrap_or(0);
         for f in &all {
-            let mark = if f.ok { "ok" } else if f.required { "MISSING" } else { "missing, optional" };
+            let mark = if f.ok {
+                "ok"
+            } else if f.required {
+                "MISSING"
+            } else {
+                "missing, optional"
+            };
             println!("{:width$}  {mark}{}", f.what, if f.ok { String::new() } else { format!(": {}", f.advice) });
         }
     }

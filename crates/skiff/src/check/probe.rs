@@ -68,7 +68,8 @@ pub fn overlay(data: &Path) -> anyhow::Result<()> {
     let tried = made.and_then(|()| {
         apart(move || {
             let options = std::ffi::CString::new(options)?;
-            mount("overlay", &merged, "overlay", MountFlags::empty(), options.as_c_str()).with_context(|| format!("mount an overlay on {}", merged.display()))?;
+            mount("overlay", &merged, "overlay", MountFlags::empty(), options.as_c_str())
+                .with_context(|| format!("mount an overlay on {}", merged.display()))?;
             std::fs::write(merged.join("file"), "x").context("write into an overlay")?;
             unmount(&merged, UnmountFlags::DETACH).context("unmount the overlay")
         })

@@ -116,7 +116,9 @@ fn in_use(reference: &str, users: &[String]) -> String {
     let more = users.len().saturating_sub(MOST);
     let named = users.iter().take(MOST).cloned().collect::<Vec<_>>().join(", ");
     let named = if more > 0 { format!("{named} and {more} more") } else { named };
-    format!("image {reference} is used by {named}: delete the pod first, or use --force (the container goes on; whoever starts the next one needs the image again)")
+    format!(
+        "image {reference} is used by {named}: delete the pod first, or use --force (the container goes on; whoever starts the next one needs the image again)"
+    )
 }
 
 fn image(i: skiff_cri::Image) -> Image {

@@ -6,14 +6,14 @@ pub mod settings;
 
 use crate::facts::Facts;
 use anyhow::Context;
+use settings::NodeSettings;
+use skiff_client::Client;
 use skiff_controller::SystemClock;
 use skiff_cri::{Network, Runtime, Snapshots};
 use skiff_images::{ImageService, Options, limits::Limits, manifest::Platform};
-use skiff_client::Client;
 use skiff_informer::Informers;
 use skiff_kubelet::{Gate, Handle, ImageMounts, Kubelet, NodeVolumes, Parts};
 use skiff_meta::Quantity;
-use settings::NodeSettings;
 use skiff_runtime::EmbeddedRuntime;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -107,7 +107,10 @@ pub fn address(n: &NodeArgs) -> IpAddr {
 /// `key=value:effect`, `key:effect`.
 fn taint(text: &str) -> anyhow::Result<Taint> {
     let (left, effect) = text.rsplit_once(':').with_context(|| format!("--node-taint {text:?} is not of the form key=value:effect"))?;
-    anyhow::ensure!(["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect), "--node-taint {text:?}: the effect is one of NoSchedule, PreferNoSchedule, NoExecute");
+    anyhow::ensure!(
+        ["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect),
+        "--node-taint {text:?}: the effect is one of NoSchedule, PreferNoSchedule, NoExecute"
+    );
     let (key, value) = left.split_once('=').map_or((left, None), |(k, v)| (k, Some(v.to_owned())));
     anyhow::ensure!(!key.is_empty(), "--node-taint {text:?}: the key is missing");
     Ok(Taint { key: key.to_owned(), value, effect: effect.to_owned(), time_added: None })

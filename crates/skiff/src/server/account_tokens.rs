@@ -1,7 +1,7 @@
 //! The issuer of service account tokens as the registry and the controller of token secrets ask for it, and others whose
 //! tokens a review recognises, too.
-use skiff_json::Value;
 use skiff_auth::token::Issuer;
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_policy::{Authenticator, Credentials};
 use skiff_request::User;

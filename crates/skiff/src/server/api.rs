@@ -1,21 +1,21 @@
 //! Datastore, registry and API server, put together.
-use crate::server::{backends, bootstrap, kubeconfig};
+use crate::server::access::Access;
+use crate::server::account_tokens::AccountTokens;
 use crate::server::encryption::{self, Encryption};
 use crate::server::health::Health;
 use crate::server::identity::{Keys, PROXY};
 use crate::server::settings::Settings;
-use crate::server::access::Access;
-use crate::server::account_tokens::AccountTokens;
+use crate::server::{backends, bootstrap, kubeconfig};
 use anyhow::Context;
-use skiff_audit::{Audited, Auditor};
 use skiff_apiserver::{Config, Document, Handle, KubeletTls, Server, Tls};
+use skiff_audit::{Audited, Auditor};
 use skiff_auth::{BootstrapTokens, Certificates, Chain, FrontProxy, Guard, Impersonator, Union, token::Issuer};
 use skiff_client::{Client, Local};
 use skiff_policy::{Authenticator, Authorizer};
 use skiff_registry::{Options, Ranges, Registry, RowIndexer, table::Table};
 use skiff_request::{Service, User};
-use skiff_telemetry::metrics::Exposition;
 use skiff_store::Store;
+use skiff_telemetry::metrics::Exposition;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -110,7 +110,12 @@ pub async fn start(s: &Settings) -> anyhow::Result<Api> {
         proxy: Some((proxy, keys.request_header_ca.certificate().as_bytes().to_vec())),
         kubelets: Some(kubelets),
         audit: auditor.clone(),
-        metrics: vec![Arc::new(skiff_controller::metrics), Arc::new(skiff_client::metrics), Arc::new(skiff_cel::metrics), Arc::new(move |out: &mut Exposition| counted.metrics(out))],
+        metrics: vec![
+            Arc::new(skiff_controller::metrics),
+            Arc::new(skiff_client::metrics),
+            Arc::new(skiff_cel::metrics),
+            Arc::new(move |out: &mut Exposition| counted.metrics(out)),
+        ],
         flags: s.flags.clone(),
         seats: s.seats,
     };

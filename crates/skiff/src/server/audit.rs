@@ -200,7 +200,9 @@ mod tests {
     #[test]
     fn flags_have_upstreams_meaning() {
         assert!(setup(&[]).unwrap().is_none());
-        let s = setup(&["--audit-log-path", "/x/audit.log", "--audit-log-maxage=3", "--audit-log-mode=blocking-strict", "--audit-log-truncate-enabled"]).unwrap().unwrap();
+        let s = setup(&["--audit-log-path", "/x/audit.log", "--audit-log-maxage=3", "--audit-log-mode=blocking-strict", "--audit-log-truncate-enabled"])
+            .unwrap()
+            .unwrap();
         let log = s.log.unwrap();
         assert_eq!(
             (log.max_age, log.max_backups, log.max_size, log.mode, log.truncation),
@@ -210,7 +212,13 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(s.webhook.unwrap().batching, Batching { wait: Duration::from_secs(90), throttle: None, ..Batching::WEBHOOK });
-        for bad in [&["--audit-log-mode=never"][..], &["--audit-log-format=xml"], &["--audit-webhook-initial-backoff=5"], &["--audit-log-path=/x", "--audit-log-batch-max-size=0"], &["--audit-policy-file=/nowhere/x"]] {
+        for bad in [
+            &["--audit-log-mode=never"][..],
+            &["--audit-log-format=xml"],
+            &["--audit-webhook-initial-backoff=5"],
+            &["--audit-log-path=/x", "--audit-log-batch-max-size=0"],
+            &["--audit-policy-file=/nowhere/x"],
+        ] {
             assert!(setup(bad).is_err(), "{bad:?}");
         }
     }

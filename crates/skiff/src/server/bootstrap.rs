@@ -3,9 +3,9 @@
 use crate::server::settings::Settings;
 use anyhow::Context;
 use futures::future::try_join5;
-use skiff_json::{Value, json};
 use skiff_auth::bootstrap::{self, Step};
 use skiff_client::{Client, Target};
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Reason, Status};
 use skiff_store::Store;
 use std::net::IpAddr;

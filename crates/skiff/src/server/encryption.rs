@@ -103,7 +103,10 @@ impl Encryption {
         let _turn = self.turn.lock().await;
         let own = self.sealer.own();
         if let (false, Some(file)) = (matches!(ask, EncryptionAsk::Status | EncryptionAsk::Reencrypt), &self.file) {
-            bail!("the keys are those of {}: put a new one in front of the old there, the server takes it and encrypts anew by itself; then remove the old one", file.display());
+            bail!(
+                "the keys are those of {}: put a new one in front of the old there, the server takes it and encrypts anew by itself; then remove the old one",
+                file.display()
+            );
         }
         match ask {
             EncryptionAsk::Status => return self.status(self.store.sealed(false).await?),

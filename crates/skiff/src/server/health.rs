@@ -25,12 +25,26 @@ const SYSTEM: &str = "kube-system";
 
 /// Hooks by name, and what they have to have made.
 const MADE: [(&str, &[Place]); 9] = [
-    ("priority-and-fairness-config-producer", &[(FLOW, "flowschemas", "", "exempt"), (FLOW, "flowschemas", "", "catch-all"), (FLOW, "prioritylevelconfigurations", "", "exempt"), (FLOW, "prioritylevelconfigurations", "", "catch-all")]),
-    ("start-system-namespaces-controller", &[("", "namespaces", "", SYSTEM), ("", "namespaces", "", "kube-public"), ("", "namespaces", "", "kube-node-lease"), ("", "namespaces", "", "default")]),
+    (
+        "priority-and-fairness-config-producer",
+        &[
+            (FLOW, "flowschemas", "", "exempt"),
+            (FLOW, "flowschemas", "", "catch-all"),
+            (FLOW, "prioritylevelconfigurations", "", "exempt"),
+            (FLOW, "prioritylevelconfigurations", "", "catch-all"),
+        ],
+    ),
+    (
+        "start-system-namespaces-controller",
+        &[("", "namespaces", "", SYSTEM), ("", "namespaces", "", "kube-public"), ("", "namespaces", "", "kube-node-lease"), ("", "namespaces", "", "default")],
+    ),
     ("start-cluster-authentication-info-controller", &[("", "configmaps", SYSTEM, "extension-apiserver-authentication")]),
     ("start-legacy-token-tracking-controller", &[("", "configmaps", SYSTEM, "kube-apiserver-legacy-service-account-token-tracking")]),
     ("rbac/bootstrap-roles", &[(RBAC, "clusterroles", "", "cluster-admin"), (RBAC, "clusterrolebindings", "", "cluster-admin")]),
-    ("scheduling/bootstrap-system-priority-classes", &[("scheduling.k8s.io", "priorityclasses", "", "system-node-critical"), ("scheduling.k8s.io", "priorityclasses", "", "system-cluster-critical")]),
+    (
+        "scheduling/bootstrap-system-priority-classes",
+        &[("scheduling.k8s.io", "priorityclasses", "", "system-node-critical"), ("scheduling.k8s.io", "priorityclasses", "", "system-cluster-critical")],
+    ),
     ("bootstrap-controller", &[("", "services", "default", "kubernetes")]),
     ("start-kubernetes-service-cidr-controller", &[("networking.k8s.io", "servicecidrs", "", "kubernetes")]),
     ("kube-apiserver-autoregistration", &[("apiregistration.k8s.io", "apiservices", "", "v1."), ("apiregistration.k8s.io", "apiservices", "", "v1.apps")]),

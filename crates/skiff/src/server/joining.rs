@@ -6,8 +6,8 @@ use crate::server::bootstrap::make;
 use crate::server::tokens::Tokens;
 use anyhow::Context;
 use k8s_openapi::api::core::v1::ConfigMap;
-use skiff_json::json;
 use skiff_client::{Client, PatchBody};
+use skiff_json::json;
 use std::path::Path;
 
 const RBAC: &str = "rbac.authorization.k8s.io";

@@ -1,10 +1,10 @@
 //! The folder of manifests.
-use std::os::unix::fs::DirBuilderExt;
 use crate::server::api::Api;
 use crate::server::settings::Settings;
 use skiff_controller::{Recorder, SystemClock};
 use skiff_manifests::{Folder, run};
 use skiff_meta::GroupVersionResource;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;

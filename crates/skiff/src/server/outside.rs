@@ -25,8 +25,21 @@ pub struct TokenWebhookFlags {
 
 /// The names of `--kube-apiserver-arg` that are understood.
 const KNOWN: [&str; 15] = [
-    "encryption-provider-config", "authentication-config", "authorization-config", "anonymous-auth", "oidc-issuer-url", "oidc-client-id", "oidc-username-claim", "oidc-username-prefix", "oidc-groups-claim", "oidc-groups-prefix",
-    "oidc-required-claim", "oidc-ca-file", "oidc-signing-algs", "authentication-token-webhook-config-file", "authentication-token-webhook-cache-ttl",
+    "encryption-provider-config",
+    "authentication-config",
+    "authorization-config",
+    "anonymous-auth",
+    "oidc-issuer-url",
+    "oidc-client-id",
+    "oidc-username-claim",
+    "oidc-username-prefix",
+    "oidc-groups-claim",
+    "oidc-groups-prefix",
+    "oidc-required-claim",
+    "oidc-ca-file",
+    "oidc-signing-algs",
+    "authentication-token-webhook-config-file",
+    "authentication-token-webhook-cache-ttl",
 ];
 
 impl Outside {
@@ -79,7 +92,9 @@ impl Outside {
                 "oidc-ca-file" => oidc.ca = Some(std::fs::read_to_string(value).with_context(|| format!("read {value}"))?),
                 "oidc-signing-algs" => oidc.algorithms = value.split(',').map(str::to_owned).collect(),
                 "authentication-token-webhook-config-file" => webhook = Some(PathBuf::from(value)),
-                "authentication-token-webhook-cache-ttl" => holds = seconds(value).with_context(|| format!("--kube-apiserver-arg {arg:?} is no duration such as 2m"))?,
+                "authentication-token-webhook-cache-ttl" => {
+                    holds = seconds(value).with_context(|| format!("--kube-apiserver-arg {arg:?} is no duration such as 2m"))?
+                }
                 "authentication-token-webhook-version" if value == "v1" => version = "v1",
                 "authentication-token-webhook-version" if value == "v1beta1" => version = "v1beta1",
                 _ => bail!("--kube-apiserver-arg {name:?} is not known; known are {}", KNOWN.join(", ")),
@@ -112,7 +127,9 @@ mod tests {
 
     #[test]
     fn upstreams_flags() {
-        let o = of(&["oidc-issuer-url=https://a", "--oidc-client-id=c", "oidc-required-claim=a=b,c=d", "oidc-signing-algs=RS256,ES256", "anonymous-auth=false"]).unwrap();
+        let o =
+            of(&["oidc-issuer-url=https://a", "--oidc-client-id=c", "oidc-required-claim=a=b,c=d", "oidc-signing-algs=RS256,ES256", "anonymous-auth=false"])
+                .unwrap();
         let oidc = o.oidc.unwrap();
         assert_eq!(
             (oidc.issuer.as_str(), oidc.client_id.as_str(), oidc.required.len(), oidc.algorithms.len(), o.anonymous),

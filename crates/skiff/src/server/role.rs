@@ -1,9 +1,9 @@
 //! The label by which `kubectl get nodes` shows the server's own node as control plane. Nodes may not give it to themselves
 //! (NodeRestriction), so the server does. No taint comes with it: as on k3s, pods run here.
 use k8s_openapi::api::core::v1::Node;
-use skiff_json::json;
 use skiff_client::{Client, PatchBody};
 use skiff_informer::{ChangeKind, Informers};
+use skiff_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

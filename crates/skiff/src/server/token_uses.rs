@@ -1,7 +1,7 @@
 //! Writes down when a token that lives in a secret was last used: one patch a secret and day.
+use k8s_openapi::api::core::v1::Secret;
 use skiff_auth::token::{Issuer, LAST_USED, Use};
 use skiff_client::{Client, PatchBody};
-use k8s_openapi::api::core::v1::Secret;
 use skiff_json::json;
 use skiff_meta::Reason;
 use std::{collections::HashSet, sync::Arc};

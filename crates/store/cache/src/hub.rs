@@ -171,11 +171,9 @@ mod tests {
     use super::*;
     #[test]
     fn a_key_is_watched_under_its_prefixes() {
-        for (key, expected) in [
-            ("pods/a/x", &["", "pods/", "pods/a/", "pods/a/x"][..]),
-            ("nodes//n", &["", "nodes/", "nodes//", "nodes//n"]),
-            ("odd", &["", "odd"]),
-        ] {
+        for (key, expected) in
+            [("pods/a/x", &["", "pods/", "pods/a/", "pods/a/x"][..]), ("nodes//n", &["", "nodes/", "nodes//", "nodes//n"]), ("odd", &["", "odd"])]
+        {
             assert_eq!(prefixes(key).collect::<Vec<_>>(), expected);
             assert!(expected.iter().all(|p| covers(p, key)));
         }

@@ -283,7 +283,11 @@ fn local(at: &str, scheme: Scheme, key: &Named, wrong: &mut Vec<String>) -> Opti
     };
     if !scheme.sizes().contains(&secret.len()) {
         let sizes: Vec<String> = scheme.sizes().iter().map(ToString::to_string).collect();
-        wrong.push(format!("{at}.secret: Invalid value: \"REDACTED\": secret is not of the expected length, got {}, expected one of [{}]", secret.len(), sizes.join(" ")));
+        wrong.push(format!(
+            "{at}.secret: Invalid value: \"REDACTED\": secret is not of the expected length, got {}, expected one of [{}]",
+            secret.len(),
+            sizes.join(" ")
+        ));
     }
     (wrong.len() == before).then(|| Key { scheme, prefix: format!("k8s:enc:{}:v1:{}:", scheme.name(), key.name), secret })
 }
@@ -292,8 +296,12 @@ fn plugin(at: &str, k: KmsGiven, names: &mut Vec<String>, wrong: &mut Vec<String
     let before = wrong.len();
     match k.api_version.as_deref() {
         Some("v2") => {}
-        None | Some("v1") => wrong.push(format!("{at}.apiVersion: Forbidden: KMSv1 is deprecated and will only receive security updates going forward: set apiVersion: v2")),
-        Some(v) => wrong.push(format!("{at}.apiVersion: Invalid value: {v:?}: unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported")),
+        None | Some("v1") => {
+            wrong.push(format!("{at}.apiVersion: Forbidden: KMSv1 is deprecated and will only receive security updates going forward: set apiVersion: v2"))
+        }
+        Some(v) => {
+            wrong.push(format!("{at}.apiVersion: Invalid value: {v:?}: unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported"))
+        }
     }
     if k.name.is_empty() {
         wrong.push(format!("{at}.name: Required value: name is a mandatory field for a provider"));
@@ -314,7 +322,9 @@ fn plugin(at: &str, k: KmsGiven, names: &mut Vec<String>, wrong: &mut Vec<String
     let path = match url::Url::parse(&k.endpoint) {
         _ if k.endpoint.is_empty() => Err(format!("{at}.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms")),
         Err(e) => Err(format!("{at}.endpoint: Invalid value: {:?}: invalid endpoint for kms provider, error: {e}", k.endpoint)),
-        Ok(u) if u.scheme() != "unix" => Err(format!("{at}.endpoint: Invalid value: {:?}: unsupported scheme {:?} for KMS provider, only unix is supported", k.endpoint, u.scheme())),
+        Ok(u) if u.scheme() != "unix" => {
+            Err(format!("{at}.endpoint: Invalid value: {:?}: unsupported scheme {:?} for KMS provider, only unix is supported", k.endpoint, u.scheme()))
+        }
         Ok(u) => Ok(u.path().to_owned()),
     };
     names.push(k.name.clone());
@@ -338,7 +348,8 @@ mod tests {
     use super::*;
 
     fn wrong(resources: &str, providers: &str) -> String {
-        let text = format!("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: {resources}\n  providers: {providers}\n");
+        let text =
+            format!("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: {resources}\n  providers: {providers}\n");
         Configured::parse(&text).err().map(|e| e.to_string()).unwrap_or_default()
     }
 

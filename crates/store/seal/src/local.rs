@@ -1,7 +1,7 @@
 //! The providers whose keys lie in the configuration: aescbc, aesgcm, secretbox, in upstream's forms.
 use aes::{Aes128, Aes192, Aes256};
-use aes_gcm::aead::consts::U12;
 use aes_gcm::aead::Payload;
+use aes_gcm::aead::consts::U12;
 use aes_gcm::{AesGcm, KeyInit};
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyIvInit, block_padding::Pkcs7};
 use crypto_secretbox::XSalsa20Poly1305;

@@ -128,8 +128,13 @@ impl Disk {
                 Some(entry) => {
                     let (flags, value) = encode(&*self.sealing, &entry.key, &entry.bytes)?;
                     let value = value.as_deref().unwrap_or(&entry.bytes);
-                    prepare(&tx, "INSERT OR REPLACE INTO volatile VALUES (?1, ?2, ?3, ?4, ?5)")?
-                        .execute(params![&**key, entry.revision.0 as i64, entry.at as i64, flags, value])
+                    prepare(&tx, "INSERT OR REPLACE INTO volatile VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+                        &**key,
+                        entry.revision.0 as i64,
+                        entry.at as i64,
+                        flags,
+                        value
+                    ])
                 }
                 None => prepare(&tx, "DELETE FROM volatile WHERE key = ?1")?.execute([&**key]),
             }

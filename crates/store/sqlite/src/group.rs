@@ -34,11 +34,7 @@ pub(crate) struct Commit {
 type Standing = Option<(Entry, Tier)>;
 
 /// Decides `proposals` in order, each against `present` and what the group did before it. Revisions begin behind `last`.
-pub(crate) fn decide<'a>(
-    proposals: impl Iterator<Item = &'a Proposal>,
-    present: impl Fn(&str) -> Standing,
-    last: Revision,
-) -> Plan {
+pub(crate) fn decide<'a>(proposals: impl Iterator<Item = &'a Proposal>, present: impl Fn(&str) -> Standing, last: Revision) -> Plan {
     let mut plan = Plan::default();
     let mut overlay: HashMap<Arc<str>, Standing> = HashMap::new();
     let mut revision = last;

@@ -1,7 +1,7 @@
 //! Opening the state folder: files and their modes, the version, the pragmas.
 use crate::{Config, disk::Disk, journal::Journal};
-use skiff_store::SealError;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use skiff_store::SealError;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -32,7 +32,11 @@ impl Walk {
     /// One step; Some at the end.
     pub fn step(&mut self, disk: &mut Disk) -> Result<Option<Sealed>, StoreError> {
         // What was sealed before goes from the log, too.
-        if matches!(self.place, Place::History(0)) && self.again { disk.clear_journal()? } else { disk.settle()? }
+        if matches!(self.place, Place::History(0)) && self.again {
+            disk.clear_journal()?
+        } else {
+            disk.settle()?
+        }
         let rows = read(disk, &self.place)?;
         let volatile = matches!(self.place, Place::Volatile(_));
         let mut changed = Vec::new();
@@ -66,9 +70,7 @@ impl Walk {
                 self.place = Place::Volatile(String::new());
                 Ok(None)
             }
-            None => {
-                Ok(Some(std::mem::take(&mut self.found)))
-            }
+            None => Ok(Some(std::mem::take(&mut self.found))),
         }
     }
 }
@@ -125,7 +127,11 @@ fn write(disk: &mut Disk, volatile: bool, changed: &[(&Stored, i64, Vec<u8>)]) -
     let done = (|| {
         let tx = disk.conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(|e| failed(step, e))?;
         for (row, flags, value) in changed {
-            let sql = if volatile { "UPDATE volatile SET flags = ?1, value = ?2 WHERE key = ?3 AND revision = ?4" } else { "UPDATE history SET flags = ?1, value = ?2 WHERE key = ?3 AND revision = ?4" };
+            let sql = if volatile {
+                "UPDATE volatile SET flags = ?1, value = ?2 WHERE key = ?3 AND revision = ?4"
+            } else {
+                "UPDATE history SET flags = ?1, value = ?2 WHERE key = ?3 AND revision = ?4"
+            };
             prepare(&tx, sql)?.execute(params![flags, value, &*row.key, row.revision as i64]).map_err(|e| failed(step, e))?;
         }
         tx.commit().map_err(|e| failed(step, e))

@@ -5,8 +5,8 @@
 use crate::disk::{Batch, Disk};
 use crate::garbage::Garbage;
 use crate::group::{Outcome, Plan, Proposal, decide};
-use crate::volatile::Volatile;
 use crate::reseal::Walk;
+use crate::volatile::Volatile;
 use crate::{Config, counter::Counter, load};
 use skiff_cache::Cache;
 use skiff_meta::Revision;
@@ -172,11 +172,8 @@ impl Writer {
         let every = self.config.volatile_checkpoint;
         let soon = self.volatile.due_in(every, Instant::now()).is_some_and(|due| due < every / 4);
         // A durable write to a key that the volatile tier had takes the key's old row along, lest it come back.
-        let volatile = if soon {
-            self.changes(self.volatile.dirty())
-        } else {
-            self.changes(rows.iter().map(|(e, _)| &e.key).filter(|key| self.volatile.is_dirty(key)))
-        };
+        let volatile =
+            if soon { self.changes(self.volatile.dirty()) } else { self.changes(rows.iter().map(|(e, _)| &e.key).filter(|key| self.volatile.is_dirty(key))) };
         let batch = Batch { rows, volatile, reserved: self.counter.mark(last), ..Batch::default() };
         self.disk.write(&batch)?;
         if let Some(mark) = batch.reserved {

@@ -28,8 +28,13 @@ struct Op {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    (0..6_usize, prop_oneof![5 => Just(0), 1 => 1..3_u64], prop::bool::weighted(0.3), prop::bool::weighted(0.25))
-        .prop_map(|(key, off, create, delete)| Op { key, off, create, delete, volatile: key >= 4 })
+    (0..6_usize, prop_oneof![5 => Just(0), 1 => 1..3_u64], prop::bool::weighted(0.3), prop::bool::weighted(0.25)).prop_map(|(key, off, create, delete)| Op {
+        key,
+        off,
+        create,
+        delete,
+        volatile: key >= 4,
+    })
 }
 
 fn step() -> impl Strategy<Value = Step> {

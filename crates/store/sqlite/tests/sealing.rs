@@ -28,7 +28,8 @@ fn holds(dir: &Path, text: &str) -> bool {
     files(dir).windows(text.len()).any(|w| w == text.as_bytes())
 }
 fn configured(resources: &str, providers: &str) -> Option<Configured> {
-    let text = format!("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: {resources}\n  providers: {providers}\n");
+    let text =
+        format!("apiVersion: apiserver.config.k8s.io/v1\nkind: EncryptionConfiguration\nresources:\n- resources: {resources}\n  providers: {providers}\n");
     Some(Configured::parse(&text).unwrap())
 }
 const ONE: &str = "{aescbc: {keys: [{name: one, secret: AAECAwQFBgcICQoLDA0ODw==}]}}";

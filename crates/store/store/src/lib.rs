@@ -10,8 +10,8 @@
 
 mod contract;
 mod event;
-mod object;
 pub mod memory;
+mod object;
 mod sealing;
 pub mod suite;
 

@@ -322,8 +322,7 @@ async fn a_list_and_its_watch_make_the_whole(store: Subject) {
         }
     };
     future::join(writes, reads).await;
-    let present: BTreeMap<_, _> =
-        store.list(&under("pods/")).entries.into_iter().map(|e| (e.key.to_string(), (e.row.uid.to_string(), e.revision))).collect();
+    let present: BTreeMap<_, _> = store.list(&under("pods/")).entries.into_iter().map(|e| (e.key.to_string(), (e.row.uid.to_string(), e.revision))).collect();
     assert_eq!(model, present);
 }
 

@@ -1,9 +1,9 @@
 //! Decoders of the API's formats: pure functions over bytes and text.
 
-use skiff_json::{Value, json};
 use skiff_apply::{FieldSet, Shape, Tracker};
 use skiff_cel::{Budget, Program, Variables};
 use skiff_codec::{TypeMeta, decode_custom_json, decode_json, decode_protobuf, encode_json, encode_protobuf, json_to_yaml, type_meta, yaml_to_json};
+use skiff_json::{Value, json};
 use skiff_meta::{FieldSelector, LabelSelector, MicroTime, Quantity, Revision, Timestamp};
 use skiff_schema::{Type, by_gvk};
 

@@ -71,7 +71,23 @@ pub fn field_sets() -> Vec<Vec<u8>> {
 
 pub fn words() -> Vec<Vec<u8>> {
     texts(&[
-        "1.5Gi", "100m", "1e3", "-0.001", "12345678901234567890", "1n", "0.1u", "5E", "1e-20Ki", "a=b,c!=d,e in (f,g),h notin (i),!j,k", "x > 5,y < 3", "metadata.name=a\\,b,status.phase!=Running", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.123456+01:00", "apps/v1", "example.com/some-name", "42",
+        "1.5Gi",
+        "100m",
+        "1e3",
+        "-0.001",
+        "12345678901234567890",
+        "1n",
+        "0.1u",
+        "5E",
+        "1e-20Ki",
+        "a=b,c!=d,e in (f,g),h notin (i),!j,k",
+        "x > 5,y < 3",
+        "metadata.name=a\\,b,status.phase!=Running",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05.123456+01:00",
+        "apps/v1",
+        "example.com/some-name",
+        "42",
     ])
 }
 
@@ -109,7 +125,9 @@ pub fn queries() -> Vec<Vec<u8>> {
 pub fn tokens() -> Vec<Vec<u8>> {
     texts(&[
         "eyJhbGciOiJFUzI1NiIsImtpZCI6IngifQ.eyJhdWQiOlsiaHR0cHM6Ly9pc3N1ZXIiXSwiZXhwIjoxODAwMDAzNjAwLCJpc3MiOiJodHRwczovL2lzc3VlciIsImt1YmVybmV0ZXMuaW8iOnsibmFtZXNwYWNlIjoiZGVmYXVsdCIsInNlcnZpY2VhY2NvdW50Ijp7Im5hbWUiOiJhIiwidWlkIjoidSJ9fSwic3ViIjoic3lzdGVtOnNlcnZpY2VhY2NvdW50OmRlZmF1bHQ6YSJ9.AAAA",
-        "a.b.c", "abcdef.0123456789abcdef", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "a.b.c",
+        "abcdef.0123456789abcdef",
+        "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
     ])
 }
 
@@ -157,7 +175,8 @@ pub fn tars() -> Vec<Vec<u8>> {
     ]
     .concat();
     let gnu = [entry("././@LongLink", b'L', "", "n".repeat(300).as_bytes()), entry("n", b'0', "", b"x"), end].concat();
-    let sparse = [entry("x", b'x', "", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n27 GNU.sparse.realsize=100\n"), entry("s", b'0', "", b"1\n0\n5\nhello")].concat();
+    let sparse =
+        [entry("x", b'x', "", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n27 GNU.sparse.realsize=100\n"), entry("s", b'0', "", b"1\n0\n5\nhello")].concat();
     vec![plain, pax, gnu, sparse]
 }
 
@@ -194,15 +213,25 @@ pub fn manifests() -> Vec<Vec<u8>> {
 }
 
 pub fn references() -> Vec<Vec<u8>> {
-    texts(&["nginx", "docker.io/library/nginx:1.27", "localhost:5000/a/b@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "[::1]:80/x:y", "a.b/c__d/e-f:_g.h"])
+    texts(&[
+        "nginx",
+        "docker.io/library/nginx:1.27",
+        "localhost:5000/a/b@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+        "[::1]:80/x:y",
+        "a.b/c__d/e-f:_g.h",
+    ])
 }
 
 pub fn registries() -> Vec<Vec<u8>> {
-    texts(&["mirrors:\n  docker.io:\n    endpoint: [\"https://m:5000/v2\", \"http://n\"]\n    rewrite: {\"^library/(.*)\": \"p/$1\"}\n  \"*\": {endpoint: [x]}\nconfigs:\n  m:5000:\n    auth: {username: u, password: p, token: t}\n    tls: {ca_file: /c, insecure_skip_verify: true}\n"])
+    texts(&[
+        "mirrors:\n  docker.io:\n    endpoint: [\"https://m:5000/v2\", \"http://n\"]\n    rewrite: {\"^library/(.*)\": \"p/$1\"}\n  \"*\": {endpoint: [x]}\nconfigs:\n  m:5000:\n    auth: {username: u, password: p, token: t}\n    tls: {ca_file: /c, insecure_skip_verify: true}\n",
+    ])
 }
 
 pub fn audit_policies() -> Vec<Vec<u8>> {
-    texts(&["apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: None, nonResourceURLs: ['/healthz*']}\n- level: Metadata\n  users: [a]\n  userGroups: [b]\n  verbs: [get]\n  namespaces: ['']\n  resources: [{group: '', resources: ['pods/log', '*/status'], resourceNames: [x]}]\n  omitManagedFields: true\n"])
+    texts(&[
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n- {level: None, nonResourceURLs: ['/healthz*']}\n- level: Metadata\n  users: [a]\n  userGroups: [b]\n  verbs: [get]\n  namespaces: ['']\n  resources: [{group: '', resources: ['pods/log', '*/status'], resourceNames: [x]}]\n  omitManagedFields: true\n",
+    ])
 }
 
 pub fn flow_control() -> Vec<Vec<u8>> {
@@ -239,7 +268,12 @@ pub fn dns() -> Vec<Vec<u8>> {
         out.extend_from_slice(&[0, 0, kind, 0, 1]);
         out
     };
-    vec![query("web.default.svc.cluster.local", 1), query("_http._tcp.web.default.svc.cluster.local", 33), query("1.0.43.10.in-addr.arpa", 12), query("10-42-0-1.default.pod.cluster.local", 28)]
+    vec![
+        query("web.default.svc.cluster.local", 1),
+        query("_http._tcp.web.default.svc.cluster.local", 33),
+        query("1.0.43.10.in-addr.arpa", 12),
+        query("10-42-0-1.default.pod.cluster.local", 28),
+    ]
 }
 
 pub fn resolv_conf() -> Vec<Vec<u8>> {

@@ -1,11 +1,11 @@
 //! What the API server reads: definitions of resources, whole requests, tokens, manifests.
 
-use skiff_json::Value;
 use skiff_auth::token::{Issuer, Keys};
 use skiff_crd::definition::Definition;
 use skiff_crd::jsonpath::JsonPath;
 use skiff_crd::schema::{self, Schema};
 use skiff_flowcontrol::{Ask, Configuration, FlowControl};
+use skiff_json::Value;
 use skiff_meta::GroupVersionResource;
 use skiff_policy::{Action, Authorizer, Decision};
 use skiff_registry::{Options, Registry, RowIndexer, table::Table};

@@ -12,7 +12,12 @@ fn deployment(replicas: u32, containers: Value) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d", "labels": {"a": "b"}}, "spec": {"replicas": replicas, "template": {"spec": {"containers": containers}}}})
 }
 fn owners(v: &Value) -> Vec<String> {
-    v["metadata"]["managedFields"].as_array().into_iter().flatten().map(|e| format!("{}/{}", e["manager"].as_str().unwrap(), e["operation"].as_str().unwrap())).collect()
+    v["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|e| format!("{}/{}", e["manager"].as_str().unwrap(), e["operation"].as_str().unwrap()))
+        .collect()
 }
 
 #[test]
@@ -93,7 +98,9 @@ fn updates_of_an_object_without_managers_are_not_tracked() {
 fn ports_are_keyed_by_number_and_defaulted_protocol() {
     let with = |p: Value| deployment(1, json!([{"name": "c", "image": "i", "ports": p}]));
     let (live, _) = tracker().apply(&Value::Null, &with(json!([{"containerPort": 80}])), "one", false, T0).unwrap();
-    let (live, _) = tracker().apply(&live, &with(json!([{"containerPort": 80, "protocol": "TCP", "name": "w"}, {"containerPort": 80, "protocol": "UDP"}])), "one", false, T1).unwrap();
+    let (live, _) = tracker()
+        .apply(&live, &with(json!([{"containerPort": 80, "protocol": "TCP", "name": "w"}, {"containerPort": 80, "protocol": "UDP"}])), "one", false, T1)
+        .unwrap();
     assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["ports"].as_array().unwrap().len(), 2);
 }
 
@@ -173,8 +180,11 @@ impl Draw {
         if self.below(3) == 0 {
             spec["paused"] = true.into();
         }
-        let env = |d: &mut Self| -> Vec<Value> { (0..d.below(12)).filter(|_| d.below(3) > 0).map(|n| json!({"name": format!("E{n}"), "value": format!("{}", n % 3)})).collect() };
-        let containers: Vec<Value> = (0..self.below(3)).map(|n| json!({"name": format!("c{n}"), "image": format!("i{}", self.below(2)), "env": env(self)})).collect();
+        let env = |d: &mut Self| -> Vec<Value> {
+            (0..d.below(12)).filter(|_| d.below(3) > 0).map(|n| json!({"name": format!("E{n}"), "value": format!("{}", n % 3)})).collect()
+        };
+        let containers: Vec<Value> =
+            (0..self.below(3)).map(|n| json!({"name": format!("c{n}"), "image": format!("i{}", self.below(2)), "env": env(self)})).collect();
         if !containers.is_empty() {
             spec["template"] = json!({"spec": {"containers": containers}});
         }

@@ -115,8 +115,18 @@ const TABLE: &[(&str, &[&str])] = &[
 
 /// Formats, by their names: `format.dns1123Label()`.
 const FORMATS: [&str; 12] = [
-    "dns1123Label", "dns1123Subdomain", "dns1035Label", "qualifiedName", "dns1123LabelPrefix", "dns1123SubdomainPrefix", "dns1035LabelPrefix", "labelValue", "uri",
-    "uuid", "byte", "date",
+    "dns1123Label",
+    "dns1123Subdomain",
+    "dns1035Label",
+    "qualifiedName",
+    "dns1123LabelPrefix",
+    "dns1123SubdomainPrefix",
+    "dns1035LabelPrefix",
+    "labelValue",
+    "uri",
+    "uuid",
+    "byte",
+    "date",
 ];
 
 /// Whether there is such a function.

@@ -109,7 +109,13 @@ impl Checker<'_> {
             Kind::Dyn => (Type::sized(Kind::Dyn, through.max), 0),
             _ => return self.fail(&format!("type '{through}' does not support field selection"), &format!(".{field}")),
         };
-        let ty = if test { Type::new(Kind::Bool) } else if optional { Type::optional(ty) } else { ty };
+        let ty = if test {
+            Type::new(Kind::Bool)
+        } else if optional {
+            Type::optional(ty)
+        } else {
+            ty
+        };
         Ok(Checked { ty, cost: of.cost.saturating_add(if test { 1 } else { cost }) })
     }
 
@@ -213,7 +219,9 @@ impl Checker<'_> {
             return Ok(Checked { ty, cost: cost.saturating_add(own) });
         }
         let library = match c.target.as_deref() {
-            Some(IdedExpr { expr: Expr::Ident(n), .. }) if evaluate::is_library(n) && !self.scope.iter().any(|(s, _)| s == n) => Some(format!("{n}.{}", c.func_name)),
+            Some(IdedExpr { expr: Expr::Ident(n), .. }) if evaluate::is_library(n) && !self.scope.iter().any(|(s, _)| s == n) => {
+                Some(format!("{n}.{}", c.func_name))
+            }
             _ => None,
         };
         let (mut target, mut cost) = (None, 0);
@@ -316,7 +324,9 @@ impl Checker<'_> {
     /// Items of a literal are all of one type.
     fn same(&self, first: Option<&Type>, ty: &Type, e: &IdedExpr) -> Result<()> {
         match first {
-            Some(first) if !self.formats && (!first.fits(ty) || first.is_dyn() != ty.is_dyn()) => self.fail(&format!("expected type '{first}' but found '{ty}'"), &literals::near(e)),
+            Some(first) if !self.formats && (!first.fits(ty) || first.is_dyn() != ty.is_dyn()) => {
+                self.fail(&format!("expected type '{first}' but found '{ty}'"), &literals::near(e))
+            }
             _ => Ok(()),
         }
     }

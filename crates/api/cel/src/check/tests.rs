@@ -62,7 +62,10 @@ fn mistakes_have_cel_gos_words() {
         ("self.?z.hasValue()", "ERROR: <input>:1:5: undefined field 'z'"),
         ("self.x.?y", "ERROR: <input>:1:7: type 'int' does not support field selection"),
         ("self.s.foo()", "ERROR: <input>:1:11: undeclared reference to 'foo' (in container '')"),
-        ("base64.encode(b'a')", "ERROR: <input>:1:1: undeclared reference to 'base64' (in container '')\n | base64.encode(b'a')\n | ^\nERROR: <input>:1:14: undeclared reference to 'encode'"),
+        (
+            "base64.encode(b'a')",
+            "ERROR: <input>:1:1: undeclared reference to 'base64' (in container '')\n | base64.encode(b'a')\n | ^\nERROR: <input>:1:14: undeclared reference to 'encode'",
+        ),
         ("self.s.startsWith(1)", "ERROR: <input>:1:18: found no matching overload"),
         ("self.s ? true : false", "ERROR: <input>:1:8: found no matching overload for '_?_:_' applied to '(string, bool, bool)'"),
         ("self.x > 1 || self.s", "ERROR: <input>:1:19: expected type 'bool' but found 'string'"),

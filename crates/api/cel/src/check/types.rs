@@ -70,7 +70,9 @@ impl Type {
     pub(crate) fn fits(&self, other: &Type) -> bool {
         match (&self.kind, &other.kind) {
             (Kind::Dyn, _) | (_, Kind::Dyn) => true,
-            (Kind::Null, k) | (k, Kind::Null) => matches!(k, Kind::Null | Kind::Object(_) | Kind::Opaque(_) | Kind::Timestamp | Kind::Duration | Kind::Optional(_)),
+            (Kind::Null, k) | (k, Kind::Null) => {
+                matches!(k, Kind::Null | Kind::Object(_) | Kind::Opaque(_) | Kind::Timestamp | Kind::Duration | Kind::Optional(_))
+            }
             (Kind::List(a), Kind::List(b)) | (Kind::Optional(a), Kind::Optional(b)) => a.fits(b),
             (Kind::Map(a, b), Kind::Map(c, d)) => a.fits(c) && b.fits(d),
             (Kind::Object(a), Kind::Object(b)) => a.name == b.name,

@@ -34,10 +34,13 @@ fn v2(spec: &mut Map) {
     if let Some(Value::Object(behavior)) = spec.get_mut("behavior") {
         let up = behavior.object_mut("scaleUp");
         up.set_nil("stabilizationWindowSeconds", 0);
-        rules(up, json!([
-            {"type": "Pods", "value": 4, "periodSeconds": 15},
-            {"type": "Percent", "value": 100, "periodSeconds": 15},
-        ]));
+        rules(
+            up,
+            json!([
+                {"type": "Pods", "value": 4, "periodSeconds": 15},
+                {"type": "Percent", "value": 100, "periodSeconds": 15},
+            ]),
+        );
         let down = behavior.object_mut("scaleDown");
         rules(down, json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
     }

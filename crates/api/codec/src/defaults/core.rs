@@ -20,10 +20,7 @@ pub fn of_type(name: &str, map: &mut Map) {
         "HTTPGetAction" => pod::http_get(map),
         "ObjectFieldSelector" => map.set_zero("apiVersion", "v1"),
         "HostPathVolumeSource" => map.set_nil("type", ""),
-        "SecretVolumeSource"
-        | "ConfigMapVolumeSource"
-        | "DownwardAPIVolumeSource"
-        | "ProjectedVolumeSource" => map.set_nil("defaultMode", FILE_MODE),
+        "SecretVolumeSource" | "ConfigMapVolumeSource" | "DownwardAPIVolumeSource" | "ProjectedVolumeSource" => map.set_nil("defaultMode", FILE_MODE),
         "ServiceAccountTokenProjection" => map.set_nil("expirationSeconds", HOUR_SECONDS),
         "Service" => services::service(map),
         "Endpoints" => services::endpoints(map),

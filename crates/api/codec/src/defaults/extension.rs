@@ -50,11 +50,7 @@ fn networking(short: &str, map: &mut Map) {
         "NetworkPolicyPort" => map.set_nil("protocol", "TCP"),
         "NetworkPolicy" => {
             let spec = map.object_mut("spec");
-            let types = if spec.is_zero("egress") {
-                json!(["Ingress"])
-            } else {
-                json!(["Ingress", "Egress"])
-            };
+            let types = if spec.is_zero("egress") { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
             spec.set_zero("policyTypes", types);
         }
         "IngressClass" => {

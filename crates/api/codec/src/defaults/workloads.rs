@@ -78,8 +78,7 @@ fn job(map: &mut Map) {
     spec.set_nil("backoffLimit", retries);
     spec.set_nil("completionMode", "NonIndexed");
     spec.set_nil("suspend", false);
-    let replacement =
-        if spec.is_nil("podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
+    let replacement = if spec.is_nil("podFailurePolicy") { "TerminatingOrFailed" } else { "Failed" };
     spec.set_nil("podReplacementPolicy", replacement);
     spec.set_nil("manualSelector", false);
     let template = spec.object("template").and_then(|t| t.object("metadata"));

@@ -22,13 +22,7 @@ pub fn decode(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// Ends the text at a `=`; the error is the place of the wrong byte.
-fn padding(
-    at: usize,
-    quantum: &[u8],
-    bytes: &mut impl Iterator<Item = (usize, u8)>,
-    length: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), usize> {
+fn padding(at: usize, quantum: &[u8], bytes: &mut impl Iterator<Item = (usize, u8)>, length: usize, out: &mut Vec<u8>) -> Result<(), usize> {
     match quantum.len() {
         0 | 1 => return Err(at),
         2 => match bytes.next() {

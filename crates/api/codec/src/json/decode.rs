@@ -34,7 +34,9 @@ impl Mistake {
     fn text(self) -> String {
         match self {
             Self::Text(text) => text,
-            Self::Type { what, wanted, owner, place } if owner.is_empty() && place.is_empty() => format!("json: cannot unmarshal {what} into Go value of type {wanted}"),
+            Self::Type { what, wanted, owner, place } if owner.is_empty() && place.is_empty() => {
+                format!("json: cannot unmarshal {what} into Go value of type {wanted}")
+            }
             Self::Type { what, wanted, owner, place } => format!("json: cannot unmarshal {what} into Go struct field {owner}.{place} of type {wanted}"),
         }
     }
@@ -71,12 +73,7 @@ impl<'s> Decoder<'s> {
         }
     }
 
-    fn structure(
-        &mut self,
-        ty: &'static Type,
-        scanner: &mut Scanner<'_>,
-        previous: Option<Value>,
-    ) -> Result<Map> {
+    fn structure(&mut self, ty: &'static Type, scanner: &mut Scanner<'_>, previous: Option<Value>) -> Result<Map> {
         scanner.open()?;
         let mut slots: Vec<Option<Value>> = Vec::new();
         slots.resize_with(ty.fields.len(), || None);
@@ -97,9 +94,7 @@ impl<'s> Decoder<'s> {
                 scanner.skip()?;
                 continue;
             };
-            let (Some(field), Some(slot), Some(seen)) =
-                (ty.fields.get(index), slots.get_mut(index), seen.get_mut(index))
-            else {
+            let (Some(field), Some(slot), Some(seen)) = (ty.fields.get(index), slots.get_mut(index), seen.get_mut(index)) else {
                 continue;
             };
             if std::mem::replace(seen, true) {
@@ -114,7 +109,13 @@ impl<'s> Decoder<'s> {
             self.owner = owner;
             self.names.truncate(depth);
         }
-        let told: Vec<&str> = ty.fields.iter().zip(&slots).filter(|(f, v)| emptiness_counts(ty, f) && v.as_ref().and_then(Value::as_array).is_some_and(Vec::is_empty)).map(|(f, _)| f.name).collect();
+        let told: Vec<&str> = ty
+            .fields
+            .iter()
+            .zip(&slots)
+            .filter(|(f, v)| emptiness_counts(ty, f) && v.as_ref().and_then(Value::as_array).is_some_and(Vec::is_empty))
+            .map(|(f, _)| f.name)
+            .collect();
         let mut map = assemble(ty, slots);
         map.extend(told.into_iter().map(|name| (name.to_owned(), Value::Array(Vec::new()))));
         Ok(map)
@@ -129,12 +130,7 @@ impl<'s> Decoder<'s> {
     }
 
     /// Decodes one value; none stands for null and for a value of the wrong type.
-    fn value(
-        &mut self,
-        ty: &'static Ty,
-        scanner: &mut Scanner<'_>,
-        previous: Option<Value>,
-    ) -> Result<Option<Value>> {
+    fn value(&mut self, ty: &'static Ty, scanner: &mut Scanner<'_>, previous: Option<Value>) -> Result<Option<Value>> {
         if special::is_special(ty.kind) {
             return self.special(ty, scanner);
         }
@@ -144,20 +140,14 @@ impl<'s> Decoder<'s> {
             return Ok(if keeps { previous } else { None });
         }
         match (ty.kind, scanner.peek()) {
-            (Kind::Ref(inner), Some(b'{')) => {
-                self.structure(inner, scanner, previous).map(|m| Some(Value::Object(m)))
-            }
+            (Kind::Ref(inner), Some(b'{')) => self.structure(inner, scanner, previous).map(|m| Some(Value::Object(m))),
             (Kind::List(item), Some(b'[')) => self.list(item, scanner).map(Some),
             (Kind::Map(map), Some(b'{')) => self.map(map, scanner, previous).map(Some),
-            (Kind::String, Some(b'"')) => {
-                scanner.text().map(|text| Some(Value::String(text.into_owned())))
-            }
+            (Kind::String, Some(b'"')) => scanner.text().map(|text| Some(Value::String(text.into_owned()))),
             (Kind::Bytes, Some(b'"')) => self.bytes(scanner),
             (Kind::Bytes, Some(b'[')) => self.byte_list(scanner),
             (Kind::Bool, Some(b't' | b'f')) => Ok(Some(Value::Bool(scanner.word()? == "true"))),
-            (Kind::Int32 | Kind::Int64 | Kind::Float64, Some(b'-' | b'0'..=b'9')) => {
-                self.number(ty, scanner)
-            }
+            (Kind::Int32 | Kind::Int64 | Kind::Float64, Some(b'-' | b'0'..=b'9')) => self.number(ty, scanner),
             (Kind::Any, _) => untyped::value(scanner, Some(self.strict)).map(Some),
             (_, None) => Err(scanner.unexpected("")),
             _ => {
@@ -179,12 +169,7 @@ impl<'s> Decoder<'s> {
         Ok(Value::Array(items))
     }
 
-    fn map(
-        &mut self,
-        map: &'static MapOf,
-        scanner: &mut Scanner<'_>,
-        previous: Option<Value>,
-    ) -> Result<Value> {
+    fn map(&mut self, map: &'static MapOf, scanner: &mut Scanner<'_>, previous: Option<Value>) -> Result<Value> {
         scanner.open()?;
         let mut out = Map::new();
         let mut first = true;

@@ -285,7 +285,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn json() -> impl Strategy<Value = skiff_json::Value> {
-        let leaf = prop_oneof![any::<i64>().prop_map(Into::into), any::<bool>().prop_map(Into::into), "[a-z\"\\\\{}\\[\\] é]{0,90}".prop_map(Into::into), Just(skiff_json::Value::Null)];
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(Into::into),
+            any::<bool>().prop_map(Into::into),
+            "[a-z\"\\\\{}\\[\\] é]{0,90}".prop_map(Into::into),
+            Just(skiff_json::Value::Null)
+        ];
         leaf.prop_recursive(6, 60, 8, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..8).prop_map(Into::into),

@@ -56,13 +56,9 @@ impl<'a> Scanner<'a> {
     pub fn unexpected(&self, context: &str) -> DecodeError {
         match self.bytes.get(self.at) {
             // Go steps once more, on a space, at the end of the text.
-            None if ["literal", "escape"].iter().any(|word| context.contains(word)) => {
-                DecodeError::Syntax(format!("invalid character ' ' {context}"))
-            }
+            None if ["literal", "escape"].iter().any(|word| context.contains(word)) => DecodeError::Syntax(format!("invalid character ' ' {context}")),
             None => DecodeError::Syntax("unexpected end of JSON input".to_owned()),
-            Some(byte) => {
-                DecodeError::Syntax(format!("invalid character {} {context}", quote_char(*byte)))
-            }
+            Some(byte) => DecodeError::Syntax(format!("invalid character {} {context}", quote_char(*byte))),
         }
     }
 

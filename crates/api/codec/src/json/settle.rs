@@ -82,12 +82,8 @@ fn typed(ty: &'static Ty, value: &mut Value) -> bool {
         },
         (Kind::Any | Kind::FieldsV1 | Kind::RawExtension | Kind::Json, value) => plain(value),
         (Kind::Quantity, Value::String(text)) => respelled(text, |t| Some(t.trim().parse::<Quantity>().ok()?.to_string())),
-        (Kind::Time, Value::String(text)) => {
-            respelled(text, |t| time::parse_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339()))
-        }
-        (Kind::MicroTime, Value::String(text)) => {
-            respelled(text, |t| time::parse_micro_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339_micro()))
-        }
+        (Kind::Time, Value::String(text)) => respelled(text, |t| time::parse_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339())),
+        (Kind::MicroTime, Value::String(text)) => respelled(text, |t| time::parse_micro_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339_micro())),
         _ => false,
     }
 }

@@ -10,8 +10,7 @@ use super::strict::Strict;
 use super::{time, untyped};
 use crate::error::DecodeError;
 
-const JSON_SCHEMA_PROPS: &str =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON_SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// What went wrong in a value's own decoder.
 pub enum Fault {
@@ -117,10 +116,7 @@ pub fn what_is(first: Option<u8>) -> &'static str {
     }
 }
 
-fn go_time(
-    scanner: &mut Scanner<'_>,
-    parse: impl Fn(&str) -> Result<Option<String>, String>,
-) -> Result<Value, Fault> {
+fn go_time(scanner: &mut Scanner<'_>, parse: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Value, Fault> {
     match scanner.peek() {
         Some(b'n') => {
             scanner.word()?;
@@ -162,9 +158,7 @@ fn either(kind: Kind, scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
         }
         (Kind::SchemaOrBool, Some(b't' | b'f')) => Ok(untyped::value(scanner, None)?),
         (Kind::SchemaOrStrings, Some(b'[')) => Ok(untyped::value(scanner, None)?),
-        (Kind::SchemaOrBool, _) => {
-            Err(Fault::Text("boolean or JSON schema expected".to_owned()))
-        }
+        (Kind::SchemaOrBool, _) => Err(Fault::Text("boolean or JSON schema expected".to_owned())),
         _ => {
             scanner.skip()?;
             Ok(Value::Null)
@@ -173,8 +167,7 @@ fn either(kind: Kind, scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
 }
 
 fn schema(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
-    let ty = by_name(JSON_SCHEMA_PROPS)
-        .ok_or_else(|| Fault::Text(format!("no table for {JSON_SCHEMA_PROPS}")))?;
+    let ty = by_name(JSON_SCHEMA_PROPS).ok_or_else(|| Fault::Text(format!("no table for {JSON_SCHEMA_PROPS}")))?;
     let mut strict = Strict::default();
     let mut decoder = Decoder::new(&mut strict);
     let value = decoder.root(ty, scanner)?;

@@ -77,12 +77,7 @@ impl<'a> TimeParser<'a> {
     }
 
     fn expected(&self, element: &str) -> String {
-        format!(
-            "parsing time {} as {:?}: cannot parse {} as {element:?}",
-            quote(self.text),
-            self.layout,
-            quote(self.rest)
-        )
+        format!("parsing time {} as {:?}: cannot parse {} as {element:?}", quote(self.text), self.layout, quote(self.rest))
     }
 
     fn because(&self, message: &str) -> String {
@@ -124,8 +119,7 @@ impl<'a> TimeParser<'a> {
     fn micros(&mut self) -> Result<u32, String> {
         let digits = self.rest.strip_prefix('.').and_then(|r| r.get(..6));
         let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_digit()));
-        let micros: u32 =
-            digits.and_then(|d| d.parse().ok()).ok_or_else(|| self.expected(".000000"))?;
+        let micros: u32 = digits.and_then(|d| d.parse().ok()).ok_or_else(|| self.expected(".000000"))?;
         self.rest = self.rest.get(7..).unwrap_or_default();
         Ok(micros * 1000)
     }
@@ -143,8 +137,7 @@ impl<'a> TimeParser<'a> {
             Some(b'-') => -1,
             _ => return Err(wrong()),
         };
-        let (hours, minutes) =
-            zone.get(1..).and_then(|z| z.split_once(':')).ok_or_else(wrong)?;
+        let (hours, minutes) = zone.get(1..).and_then(|z| z.split_once(':')).ok_or_else(wrong)?;
         let digits = |t: &str| t.len() == 2 && t.bytes().all(|b| b.is_ascii_digit());
         if !digits(hours) || !digits(minutes) {
             return Err(wrong());
@@ -181,8 +174,7 @@ fn civil(seconds: i64) -> (i64, i64, i64, i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;

@@ -7,10 +7,7 @@ use super::strict::Strict;
 use crate::error::DecodeError;
 
 /// Reads a value; with `strict`, duplicate keys are noted.
-pub fn value(
-    scanner: &mut Scanner<'_>,
-    mut strict: Option<&mut Strict>,
-) -> Result<Value, DecodeError> {
+pub fn value(scanner: &mut Scanner<'_>, mut strict: Option<&mut Strict>) -> Result<Value, DecodeError> {
     match scanner.peek() {
         Some(b'{') => object(scanner, strict),
         Some(b'[') => {
@@ -33,10 +30,7 @@ pub fn value(
     }
 }
 
-fn object(
-    scanner: &mut Scanner<'_>,
-    mut strict: Option<&mut Strict>,
-) -> Result<Value, DecodeError> {
+fn object(scanner: &mut Scanner<'_>, mut strict: Option<&mut Strict>) -> Result<Value, DecodeError> {
     scanner.open()?;
     let mut map = Map::new();
     let mut first = true;
@@ -69,9 +63,5 @@ pub fn number(text: &str) -> Result<Value, DecodeError> {
         return Ok(Value::from(whole));
     }
     let float = text.parse::<f64>().ok().and_then(Number::from_f64);
-    float.map(Value::Number).ok_or_else(|| {
-        DecodeError::Value(format!(
-            "json: cannot unmarshal number {text} into Go value of type float64"
-        ))
-    })
+    float.map(Value::Number).ok_or_else(|| DecodeError::Value(format!("json: cannot unmarshal number {text} into Go value of type float64")))
 }

@@ -5,8 +5,7 @@ use skiff_schema::{Field, Kind, Ty, Type, by_name};
 
 use super::zero;
 
-const JSON_SCHEMA_PROPS: &str =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON_SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Appends an object of a known type.
 pub fn object(ty: &Type, map: &Map, out: &mut Vec<u8>) {

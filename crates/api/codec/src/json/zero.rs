@@ -21,18 +21,7 @@ pub fn written_when_absent(field: &Field) -> bool {
 
 /// Whether Go's omitempty applies to the type: it never does to structs.
 fn omits_when_empty(ty: &Ty) -> bool {
-    matches!(
-        ty.kind,
-        Kind::String
-            | Kind::Bool
-            | Kind::Int32
-            | Kind::Int64
-            | Kind::Float64
-            | Kind::Bytes
-            | Kind::Any
-            | Kind::List(_)
-            | Kind::Map(_)
-    )
+    matches!(ty.kind, Kind::String | Kind::Bool | Kind::Int32 | Kind::Int64 | Kind::Float64 | Kind::Bytes | Kind::Any | Kind::List(_) | Kind::Map(_))
 }
 
 /// Go's zero value of a type, as JSON.

@@ -15,8 +15,7 @@ use crate::limits::{MAX_BODY, MAX_DEPTH};
 /// First bytes of every protobuf body.
 pub const MAGIC: &[u8] = b"k8s\0";
 
-const JSON_SCHEMA_PROPS: &str =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON_SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// A decoded protobuf body.
 #[derive(Debug, Clone)]
@@ -34,21 +33,14 @@ pub fn is_protobuf(bytes: &[u8]) -> bool {
 }
 
 /// Decodes a body with its envelope. Where the envelope has no type, `expected` is taken.
-pub fn decode_protobuf(
-    bytes: &[u8],
-    expected: Option<&TypeMeta>,
-) -> Result<FromProtobuf, DecodeError> {
+pub fn decode_protobuf(bytes: &[u8], expected: Option<&TypeMeta>) -> Result<FromProtobuf, DecodeError> {
     if bytes.len() > MAX_BODY {
         return Err(DecodeError::TooLarge(bytes.len()));
     }
     decode_enveloped(bytes, expected, 0)
 }
 
-fn decode_enveloped(
-    bytes: &[u8],
-    expected: Option<&TypeMeta>,
-    depth: usize,
-) -> Result<FromProtobuf, DecodeError> {
+fn decode_enveloped(bytes: &[u8], expected: Option<&TypeMeta>, depth: usize) -> Result<FromProtobuf, DecodeError> {
     let no_magic = || DecodeError::Protobuf(format!("expected prefix {MAGIC:?}"));
     let body = bytes.strip_prefix(MAGIC).ok_or_else(no_magic)?;
     let (mut type_meta, raw) = unwrap_envelope(body).map_err(DecodeError::Protobuf)?;
@@ -61,10 +53,7 @@ fn decode_enveloped(
         }
     }
     let ty = by_gvk(type_meta.group(), type_meta.version(), &type_meta.kind);
-    let ty = ty.ok_or_else(|| DecodeError::UnknownKind {
-        version: type_meta.api_version.clone(),
-        kind: type_meta.kind.clone(),
-    })?;
+    let ty = ty.ok_or_else(|| DecodeError::UnknownKind { version: type_meta.api_version.clone(), kind: type_meta.kind.clone() })?;
     let mut object = message(ty, &[raw], depth).map_err(DecodeError::Protobuf)?;
     // The envelope carries what JSON has in the object itself; no decoded message holds it.
     if ty.is_kind {
@@ -131,9 +120,7 @@ impl<'a> Slots<'a> {
     fn read(&mut self, bytes: &'a [u8], via: [u8; 2]) -> Result<(), String> {
         let mut reader = Reader::new(bytes);
         while let Some((tag, value)) = reader.next()? {
-            let index = self.ty.fields.iter().position(|f| {
-                u32::from(f.tag) == tag && f.via == via
-            });
+            let index = self.ty.fields.iter().position(|f| u32::from(f.tag) == tag && f.via == via);
             match (index, value) {
                 (Some(index), value) => self.field(index, value)?,
                 (None, WireValue::Bytes(inner)) => {
@@ -157,9 +144,7 @@ impl<'a> Slots<'a> {
     }
 
     fn field(&mut self, index: usize, wire: WireValue<'a>) -> Result<(), String> {
-        let (Some(field), Some(slot), Some(nested)) =
-            (self.ty.fields.get(index), self.values.get_mut(index), self.nested.get_mut(index))
-        else {
+        let (Some(field), Some(slot), Some(nested)) = (self.ty.fields.get(index), self.values.get_mut(index), self.nested.get_mut(index)) else {
             return Ok(());
         };
         let bad = |error: String| format!("{}.{}: {error}", self.ty.short_name(), field.name);
@@ -256,15 +241,9 @@ fn value(ty: &'static Ty, wire: WireValue<'_>, depth: usize) -> Result<Value, St
         (Kind::Int64, WireValue::Varint(number)) => Ok(Value::from(number as i64)),
         (Kind::Float64, WireValue::Fixed64(bits)) => {
             let float = f64::from_bits(bits);
-            if float.is_finite() {
-                Ok(go_float(float))
-            } else {
-                Err("a number is not finite".to_owned())
-            }
+            if float.is_finite() { Ok(go_float(float)) } else { Err("a number is not finite".to_owned()) }
         }
-        (Kind::Ref(inner), WireValue::Bytes(bytes)) => {
-            message(inner, &[bytes], depth).map(Value::Object)
-        }
+        (Kind::Ref(inner), WireValue::Bytes(bytes)) => message(inner, &[bytes], depth).map(Value::Object),
         (Kind::List(item), WireValue::Bytes(bytes)) if ty.boxed => boxed_list(item, bytes, depth),
         (kind, WireValue::Bytes(bytes)) => special(kind, bytes, depth),
         (_, wire) => Err(format!("unexpected {wire:?}")),
@@ -277,8 +256,7 @@ fn special(kind: Kind, bytes: &[u8], depth: usize) -> Result<Value, String> {
         Kind::Quantity => {
             let text = fields.text(1);
             let text = if text.is_empty() { "0" } else { &text };
-            let quantity: Quantity =
-                text.parse().map_err(|e: skiff_meta::QuantityError| e.to_string())?;
+            let quantity: Quantity = text.parse().map_err(|e: skiff_meta::QuantityError| e.to_string())?;
             Ok(Value::String(quantity.to_string()))
         }
         Kind::IntOrString if fields.int(1) == 1 => Ok(Value::String(fields.text(3))),

@@ -12,8 +12,7 @@ use crate::error::DecodeError;
 use crate::json::scan::Scanner;
 use crate::json::{base64, time};
 
-const JSON_SCHEMA_PROPS: &str =
-    "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON_SCHEMA_PROPS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 /// Fields of a message that is taken to be longer than 127 bytes.
 const LONG: usize = 7;
@@ -70,17 +69,8 @@ pub struct ProtobufList<'a> {
 impl<'a> ProtobufList<'a> {
     /// Begins a list of a list kind such as `PodList`; `metadata` is its ListMeta as JSON. It is made in pieces of some
     /// `piece` bytes, so that long lists need no long allocations and go piece by piece.
-    pub fn new(
-        list: &'static Type,
-        api_version: &'a str,
-        kind: &'a str,
-        metadata: &[u8],
-        piece: usize,
-    ) -> Result<Self> {
-        let unknown = || DecodeError::UnknownKind {
-            version: api_version.to_owned(),
-            kind: kind.to_owned(),
-        };
+    pub fn new(list: &'static Type, api_version: &'a str, kind: &'a str, metadata: &[u8], piece: usize) -> Result<Self> {
+        let unknown = || DecodeError::UnknownKind { version: api_version.to_owned(), kind: kind.to_owned() };
         let item = list.list_item().ok_or_else(unknown)?;
         let meta = list.field("metadata").and_then(|f| f.ty.struct_type()).ok_or_else(unknown)?;
         let mut raw = Vec::new();
@@ -140,14 +130,10 @@ fn message(ty: &Type, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()
 fn embedded(field: &Field, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) -> Result<()> {
     match field.via {
         [0, _] => value(&field.ty, u32::from(field.tag), scanner, out),
-        [outer, 0] => put_nested(u32::from(outer), out, |out| {
-            value(&field.ty, u32::from(field.tag), scanner, out)
-        }),
-        [outer, inner] => put_nested(u32::from(outer), out, |out| {
-            put_nested(u32::from(inner), out, |out| {
-                value(&field.ty, u32::from(field.tag), scanner, out)
-            })
-        }),
+        [outer, 0] => put_nested(u32::from(outer), out, |out| value(&field.ty, u32::from(field.tag), scanner, out)),
+        [outer, inner] => {
+            put_nested(u32::from(outer), out, |out| put_nested(u32::from(inner), out, |out| value(&field.ty, u32::from(field.tag), scanner, out)))
+        }
     }
 }
 
@@ -275,9 +261,7 @@ fn either(kind: Kind, tag: u32, scanner: &mut Scanner<'_>, out: &mut Vec<u8>) ->
             }
             put_nested(schema_tag, out, |out| message(schema, scanner, out))
         }
-        Some(b'[') if matches!(kind, Kind::SchemaOrStrings) => {
-            list(&STRING, 2, scanner, out)
-        }
+        Some(b'[') if matches!(kind, Kind::SchemaOrStrings) => list(&STRING, 2, scanner, out),
         Some(b'[') => {
             scanner.open()?;
             let mut first = true;

@@ -106,13 +106,8 @@ const PATH_ITEM: &[Member] = &[
     ("parameters", 9, Form::Each(parameter_item)),
 ];
 
-const BODY_PARAMETER: &[Member] = &[
-    ("description", 1, Form::Text),
-    ("name", 2, Form::Text),
-    ("in", 3, Form::Text),
-    ("required", 4, Form::Flag),
-    ("schema", 5, Form::One(schema)),
-];
+const BODY_PARAMETER: &[Member] =
+    &[("description", 1, Form::Text), ("name", 2, Form::Text), ("in", 3, Form::Text), ("required", 4, Form::Flag), ("schema", 5, Form::One(schema))];
 
 const QUERY_PARAMETER: &[Member] = &[
     ("required", 1, Form::Flag),
@@ -223,12 +218,7 @@ fn any(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn info(value: &Value, out: &mut Vec<u8>) {
-    const INFO: &[Member] = &[
-        ("title", 1, Form::Text),
-        ("version", 2, Form::Text),
-        ("description", 3, Form::Text),
-        ("termsOfService", 4, Form::Text),
-    ];
+    const INFO: &[Member] = &[("title", 1, Form::Text), ("version", 2, Form::Text), ("description", 3, Form::Text), ("termsOfService", 4, Form::Text)];
     members(value, INFO, 7, out);
 }
 
@@ -316,10 +306,7 @@ fn response_value(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn response(value: &Value, out: &mut Vec<u8>) {
-    const RESPONSE: &[Member] = &[
-        ("description", 1, Form::Text),
-        ("schema", 2, Form::One(|value, out| nested(1, out, |out| schema(value, out)))),
-    ];
+    const RESPONSE: &[Member] = &[("description", 1, Form::Text), ("schema", 2, Form::One(|value, out| nested(1, out, |out| schema(value, out))))];
     members(value, RESPONSE, 5, out);
 }
 
@@ -334,12 +321,7 @@ fn requirement(value: &Value, out: &mut Vec<u8>) {
 
 /// Of the kinds of authentication only API keys (which bearer tokens count as) are used.
 fn security(value: &Value, out: &mut Vec<u8>) {
-    const API_KEY: &[Member] = &[
-        ("type", 1, Form::Text),
-        ("name", 2, Form::Text),
-        ("in", 3, Form::Text),
-        ("description", 4, Form::Text),
-    ];
+    const API_KEY: &[Member] = &[("type", 1, Form::Text), ("name", 2, Form::Text), ("in", 3, Form::Text), ("description", 4, Form::Text)];
     nested(2, out, |out| members(value, API_KEY, 5, out));
 }
 

@@ -102,7 +102,8 @@ pub fn openapi_v3_to_protobuf(document: &Value) -> Vec<u8> {
 }
 
 fn info(value: &Value, out: &mut Vec<u8>) {
-    const INFO: &[Member] = &[("title", 1, Form::Text), ("description", 2, Form::Text), ("termsOfService", 3, Form::Text), ("version", 6, Form::Text), ("summary", 8, Form::Text)];
+    const INFO: &[Member] =
+        &[("title", 1, Form::Text), ("description", 2, Form::Text), ("termsOfService", 3, Form::Text), ("version", 6, Form::Text), ("summary", 8, Form::Text)];
     members(value, INFO, 7, out);
 }
 
@@ -197,7 +198,15 @@ fn response_item(value: &Value, out: &mut Vec<u8>) {
 }
 
 fn security(value: &Value, out: &mut Vec<u8>) {
-    const SCHEME: &[Member] = &[("type", 1, Form::Text), ("description", 2, Form::Text), ("name", 3, Form::Text), ("in", 4, Form::Text), ("scheme", 5, Form::Text), ("bearerFormat", 6, Form::Text), ("openIdConnectUrl", 8, Form::Text)];
+    const SCHEME: &[Member] = &[
+        ("type", 1, Form::Text),
+        ("description", 2, Form::Text),
+        ("name", 3, Form::Text),
+        ("in", 4, Form::Text),
+        ("scheme", 5, Form::Text),
+        ("bearerFormat", 6, Form::Text),
+        ("openIdConnectUrl", 8, Form::Text),
+    ];
     item(value, |v, out| members(v, SCHEME, 9, out), out);
 }
 

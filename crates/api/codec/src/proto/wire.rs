@@ -100,29 +100,17 @@ pub fn put_bytes(tag: u32, bytes: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A nested message whose length is not known before it is written.
-pub fn put_nested<E>(
-    tag: u32,
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn put_nested<E>(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     put_guessed::<1, E>(tag, out, write)
 }
 
 /// The same for one that will probably have 128 bytes or more.
-pub fn put_long<E>(
-    tag: u32,
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+pub fn put_long<E>(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     put_guessed::<2, E>(tag, out, write)
 }
 
 /// `KEPT` bytes are kept for the length; a length of another size moves the message.
-fn put_guessed<const KEPT: usize, E>(
-    tag: u32,
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
+fn put_guessed<const KEPT: usize, E>(tag: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     put_varint(u64::from(tag) << 3 | 2, out);
     let start = out.len();
     out.extend_from_slice(&[0; KEPT]);

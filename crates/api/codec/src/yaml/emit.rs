@@ -259,9 +259,8 @@ fn escaped(c: char) -> String {
 /// Whether YAML 1.1 would read the plain text as something else than a string.
 fn means_something_else(string: &str) -> bool {
     const WORDS: &[&str] = &[
-        "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "yes",
-        "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off", "Off", "OFF", "y", "Y", "n", "N",
-        ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "-.inf", "+.inf", "<<",
+        "", "~", "null", "Null", "NULL", "true", "True", "TRUE", "false", "False", "FALSE", "yes", "Yes", "YES", "no", "No", "NO", "on", "On", "ON", "off",
+        "Off", "OFF", "y", "Y", "n", "N", ".nan", ".NaN", ".NAN", ".inf", ".Inf", ".INF", "-.inf", "+.inf", "<<",
     ];
     if WORDS.contains(&string) {
         return true;
@@ -269,19 +268,12 @@ fn means_something_else(string: &str) -> bool {
     let unsigned = string.strip_prefix(['-', '+']).unwrap_or(string);
     let number = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     let plain = string.replace('_', "");
-    number
-        && (plain.parse::<f64>().is_ok()
-            || has_radix(unsigned)
-            || is_date(string)
-            || is_sexagesimal(string))
+    number && (plain.parse::<f64>().is_ok() || has_radix(unsigned) || is_date(string) || is_sexagesimal(string))
 }
 
 fn has_radix(text: &str) -> bool {
-    let radix = |prefix: &str, radix: u32| {
-        text.strip_prefix(prefix).is_some_and(|digits| {
-            !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix))
-        })
-    };
+    let radix =
+        |prefix: &str, radix: u32| text.strip_prefix(prefix).is_some_and(|digits| !digits.is_empty() && digits.chars().all(|c| c == '_' || c.is_digit(radix)));
     radix("0x", 16) || radix("0b", 2) || radix("0o", 8)
 }
 
@@ -290,10 +282,7 @@ fn is_date(text: &str) -> bool {
     match head.as_slice() {
         [year, month, rest] => {
             let digits = |t: &str| !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit());
-            year.len() == 4
-                && digits(year)
-                && digits(month)
-                && rest.starts_with(|c: char| c.is_ascii_digit())
+            year.len() == 4 && digits(year) && digits(month) && rest.starts_with(|c: char| c.is_ascii_digit())
         }
         _ => false,
     }
@@ -304,14 +293,10 @@ fn is_sexagesimal(text: &str) -> bool {
 }
 
 fn is_plain(string: &str) -> bool {
-    const INDICATORS: &[char] = &[
-        ',', '[', ']', '{', '}', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`',
-    ];
+    const INDICATORS: &[char] = &[',', '[', ']', '{', '}', '#', '&', '*', '!', '|', '>', '\'', '"', '%', '@', '`'];
     let Some(first) = string.chars().next() else { return false };
     let second = string.chars().nth(1);
-    let dangerous_first = INDICATORS.contains(&first)
-        || (matches!(first, '-' | '?' | ':') && second.is_none_or(char::is_whitespace))
-        || first == ' ';
+    let dangerous_first = INDICATORS.contains(&first) || (matches!(first, '-' | '?' | ':') && second.is_none_or(char::is_whitespace)) || first == ' ';
     !dangerous_first
         && !string.ends_with([' ', ':'])
         && !string.contains(": ")
@@ -332,7 +317,8 @@ mod tests {
             "b": [1, {"x": "true", "a": "*"}], "a": {"n": null, "e": {}, "l": []},
             "s": "two\nlines\n", "t": "12", "u": "plain text", "v": "a: b", "w": "",
         });
-        let want = "a:\n  e: {}\n  l: []\n  \"n\": null\nb:\n- 1\n- a: '*'\n  x: \"true\"\ns: |\n  two\n  lines\nt: \"12\"\nu: plain text\nv: 'a: b'\nw: \"\"\n";
+        let want =
+            "a:\n  e: {}\n  l: []\n  \"n\": null\nb:\n- 1\n- a: '*'\n  x: \"true\"\ns: |\n  two\n  lines\nt: \"12\"\nu: plain text\nv: 'a: b'\nw: \"\"\n";
         assert_eq!(json_to_yaml(&value), want);
     }
 

@@ -1,7 +1,7 @@
 //! Bodies that say YAML and are JSON, as kubectl's are: read as JSON, which costs a tenth, where both mean the same for sure.
 //! Whatever could differ (repeated keys, merge keys, fractions) is left to the YAML reader.
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
-use skiff_json::{Map, Value, Entry};
+use skiff_json::{Entry, Map, Value};
 use std::fmt;
 
 /// The value; None when the YAML reader has to look.
@@ -91,7 +91,20 @@ mod tests {
 
     #[test]
     fn what_may_differ_is_left_alone() {
-        for text in ["", "a: 1", "[]", r#"{"a":1,"a":2}"#, r#"{"<<":{"a":1}}"#, r#"{"a":1.0}"#, r#"{"a":-0}"#, "{a: 1}", "{\"a\": yes}", "{\"a\": 1} # c", "{\"a\": 1}\n---\n{}", "{\"a\": 0644}"] {
+        for text in [
+            "",
+            "a: 1",
+            "[]",
+            r#"{"a":1,"a":2}"#,
+            r#"{"<<":{"a":1}}"#,
+            r#"{"a":1.0}"#,
+            r#"{"a":-0}"#,
+            "{a: 1}",
+            "{\"a\": yes}",
+            "{\"a\": 1} # c",
+            "{\"a\": 1}\n---\n{}",
+            "{\"a\": 0644}",
+        ] {
             assert_eq!(read(text.as_bytes()), None, "{text}");
         }
     }

@@ -25,9 +25,7 @@ pub struct Writer<'a> {
 impl Writer<'_> {
     pub fn special(&self, special: Special) -> Value {
         let mut schema = special.schema(self.dialect);
-        if let (Value::Object(map), Some(text)) =
-            (&mut schema, self.descriptions.get(special.name(), ""))
-        {
+        if let (Value::Object(map), Some(text)) = (&mut schema, self.descriptions.get(special.name(), "")) {
             map.insert("description".to_owned(), json!(text));
             map.sort_keys();
         }
@@ -42,13 +40,11 @@ impl Writer<'_> {
         let mut fields: Vec<&Field> = ty.fields.iter().collect();
         fields.sort_by_key(|field| field.name);
         if !fields.is_empty() {
-            let properties =
-                fields.iter().map(|f| (f.name.to_owned(), self.property(ty, f))).collect();
+            let properties = fields.iter().map(|f| (f.name.to_owned(), self.property(ty, f))).collect();
             out.insert("properties".to_owned(), Value::Object(properties));
         }
         // In declared order, as upstream lists them.
-        let required: Vec<&str> =
-            ty.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
+        let required: Vec<&str> = ty.fields.iter().filter(|f| f.required).map(|f| f.name).collect();
         if !required.is_empty() {
             out.insert("required".to_owned(), json!(required));
         }
@@ -66,9 +62,7 @@ impl Writer<'_> {
     fn kinds(&self, ty: &Type) -> Vec<Value> {
         let kind = ty.short_name();
         let package = ty.name.rsplit_once('.').map_or("", |(package, _)| package);
-        let one = |group: &str, version: &str| {
-            json!({"group": group, "kind": kind, "version": version})
-        };
+        let one = |group: &str, version: &str| json!({"group": group, "kind": kind, "version": version});
         if is_meta_kind(kind) && is_meta(package) {
             return self.versions.iter().map(|(group, version)| one(group, version)).collect();
         }
@@ -208,11 +202,7 @@ fn extensions(field: &Field, out: &mut Map) {
     if !field.merge_key().is_empty() {
         out.insert("x-kubernetes-patch-merge-key".to_owned(), json!(field.merge_key()));
     }
-    let flags = [
-        (field.patch.merge, "merge"),
-        (field.patch.replace, "replace"),
-        (field.patch.retain_keys, "retainKeys"),
-    ];
+    let flags = [(field.patch.merge, "merge"), (field.patch.replace, "replace"), (field.patch.retain_keys, "retainKeys")];
     let strategies: Vec<&str> = flags.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
     if !strategies.is_empty() {
         out.insert("x-kubernetes-patch-strategy".to_owned(), json!(strategies.join(",")));

@@ -45,10 +45,7 @@ impl Descriptions {
 
     /// The description of a field, or of the type itself where the field is empty.
     pub fn get(&self, ty: &str, field: &str) -> Option<&str> {
-        let at = self
-            .records
-            .binary_search_by(|r| (self.slice(r.ty), self.slice(r.field)).cmp(&(ty, field)))
-            .ok()?;
+        let at = self.records.binary_search_by(|r| (self.slice(r.ty), self.slice(r.field)).cmp(&(ty, field))).ok()?;
         self.records.get(at).map(|r| self.slice(r.text))
     }
 

@@ -20,23 +20,14 @@ pub use descriptions::Descriptions;
 use special::Special;
 
 /// `components.schemas` of an OpenAPI v3 document of a group version: the roots and all that they refer to.
-pub fn definitions_v3(
-    roots: &[&'static Type],
-    group: &str,
-    version: &str,
-    descriptions: &Descriptions,
-) -> Map {
+pub fn definitions_v3(roots: &[&'static Type], group: &str, version: &str, descriptions: &Descriptions) -> Map {
     let versions = shared_versions(group, version);
     definitions(roots, &Writer { dialect: Dialect::V3, descriptions, versions })
 }
 
 /// `definitions` of the OpenAPI v2 document: the roots and all that they refer to.
-pub fn definitions_v2(
-    roots: &[&'static Type],
-    descriptions: &Descriptions,
-) -> Map {
-    let mut versions: Vec<(String, String)> =
-        kinds().iter().map(|k| (k.group.to_owned(), k.version.to_owned())).collect();
+pub fn definitions_v2(roots: &[&'static Type], descriptions: &Descriptions) -> Map {
+    let mut versions: Vec<(String, String)> = kinds().iter().map(|k| (k.group.to_owned(), k.version.to_owned())).collect();
     versions.retain(|(group, _)| group != "meta.k8s.io");
     versions.sort();
     versions.dedup();
@@ -44,13 +35,7 @@ pub fn definitions_v2(
 }
 
 /// One definition, as in the documents.
-pub fn definition(
-    name: &str,
-    dialect: Dialect,
-    group: &str,
-    version: &str,
-    descriptions: &Descriptions,
-) -> Option<Value> {
+pub fn definition(name: &str, dialect: Dialect, group: &str, version: &str, descriptions: &Descriptions) -> Option<Value> {
     let versions = shared_versions(group, version);
     let writer = Writer { dialect, descriptions, versions };
     if let Some(ty) = types().iter().find(|ty| ty.name == name) {

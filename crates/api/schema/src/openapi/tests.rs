@@ -7,9 +7,7 @@ use skiff_json::Value;
 use super::*;
 
 fn published() -> Option<PathBuf> {
-    let cache = std::env::var_os("GOMODCACHE").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join("go/pkg/mod"))
-    })?;
+    let cache = std::env::var_os("GOMODCACHE").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join("go/pkg/mod")))?;
     let folder = cache.join("k8s.io/kubernetes@v1.37.2/api/openapi-spec");
     if folder.is_dir() {
         return Some(folder);
@@ -133,10 +131,9 @@ fn descriptions_are_those_of_upstream() {
 fn a_document_holds_all_that_it_refers_to() {
     let pod = crate::by_gvk("", "v1", "Pod").expect("Pod");
     let descriptions = Descriptions::none();
-    for (definitions, prefix) in [
-        (definitions_v3(&[pod], "", "v1", &descriptions), "#/components/schemas/"),
-        (definitions_v2(&[pod], &descriptions), "#/definitions/"),
-    ] {
+    for (definitions, prefix) in
+        [(definitions_v3(&[pod], "", "v1", &descriptions), "#/components/schemas/"), (definitions_v2(&[pod], &descriptions), "#/definitions/")]
+    {
         let text = Value::Object(definitions.clone()).to_string();
         for reference in text.split("\"$ref\":\"").skip(1) {
             let name = reference.split('"').next().and_then(|r| r.strip_prefix(prefix)).expect("a reference");

@@ -153,7 +153,9 @@ pub(super) fn class(spec: &Field<'_>) {
 pub(super) fn status(status: &Field<'_>, before: &Field<'_>) {
     let (allocation, was) = (status.at("allocation"), before.inside("allocation"));
     match (allocation.exists(), was.exists()) {
-        (true, true) if !crate::same::same(allocation.value(), was.value()) => allocation.invalid(&skiff_json::Value::Null, "field cannot be modified once set"),
+        (true, true) if !crate::same::same(allocation.value(), was.value()) => {
+            allocation.invalid(&skiff_json::Value::Null, "field cannot be modified once set")
+        }
         (true, false) => result(&allocation.at("devices")),
         _ => {}
     }

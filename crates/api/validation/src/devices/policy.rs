@@ -118,17 +118,47 @@ mod tests {
             (json!({"default": "2", "validValues": ["1", "2", "4"]}), vec![]),
             (json!({"default": "2"}), vec![]),
             (json!({"validValues": ["1"]}), vec!["default: Required value: required when validValues is defined"]),
-            (json!({"default": "3", "validValues": ["2", "1", "20"]}), vec!["validValues[1]: Invalid value: \"1\": values must be sorted in ascending order", "validValues[2]: Invalid value: \"20\": option is larger than capacity value: 10", "validValues: Invalid value: \"3\": default value is not valid according to the requestPolicy"]),
-            (json!({"default": "1k", "validValues": ["1k", "1000"]}), vec!["validValues[0]: Invalid value: \"1k\": option is larger than capacity value: 10", "validValues[1]: Invalid value: \"1k\": option is larger than capacity value: 10", "validValues[1]: Duplicate value: \"1000\""]),
+            (
+                json!({"default": "3", "validValues": ["2", "1", "20"]}),
+                vec![
+                    "validValues[1]: Invalid value: \"1\": values must be sorted in ascending order",
+                    "validValues[2]: Invalid value: \"20\": option is larger than capacity value: 10",
+                    "validValues: Invalid value: \"3\": default value is not valid according to the requestPolicy",
+                ],
+            ),
+            (
+                json!({"default": "1k", "validValues": ["1k", "1000"]}),
+                vec![
+                    "validValues[0]: Invalid value: \"1k\": option is larger than capacity value: 10",
+                    "validValues[1]: Invalid value: \"1k\": option is larger than capacity value: 10",
+                    "validValues[1]: Duplicate value: \"1000\"",
+                ],
+            ),
             (json!({"default": "2", "validRange": {"min": "1", "max": "9", "step": "1"}}), vec![]),
             (json!({"default": "1500m", "validRange": {"min": "1", "max": "2", "step": "500m"}}), vec![]),
             (json!({"default": "1", "validRange": {}}), vec!["validRange.min: Required value: required when validRange is defined"]),
-            (json!({"default": "0", "validRange": {"min": "11", "max": "12"}}), vec!["validRange.min: Invalid value: \"11\": min is larger than capacity value: 10", "validRange.default: Invalid value: \"0\": default is less than min: 11", "validRange.max: Invalid value: \"12\": max is larger than capacity value: 10"]),
+            (
+                json!({"default": "0", "validRange": {"min": "11", "max": "12"}}),
+                vec![
+                    "validRange.min: Invalid value: \"11\": min is larger than capacity value: 10",
+                    "validRange.default: Invalid value: \"0\": default is less than min: 11",
+                    "validRange.max: Invalid value: \"12\": max is larger than capacity value: 10",
+                ],
+            ),
             (json!({"default": "4", "validRange": {"min": "1", "max": "3"}}), vec!["validRange.default: Invalid value: \"4\": default is more than max: 3"]),
-            (json!({"default": "4", "validRange": {"min": "1", "max": "9", "step": "2"}}), vec!["validRange.step: Invalid value: \"4\": value is not a multiple of a given step (2) from (1)"]),
+            (
+                json!({"default": "4", "validRange": {"min": "1", "max": "9", "step": "2"}}),
+                vec!["validRange.step: Invalid value: \"4\": value is not a multiple of a given step (2) from (1)"],
+            ),
             (json!({"default": "1", "validRange": {"min": "1", "step": "0"}}), vec!["validRange.step: Invalid value: \"0\": must be greater than zero"]),
-            (json!({"default": "1", "validRange": {"min": "1", "step": "10"}}), vec!["validRange.step: Invalid value: \"10\": one step 11 is larger than capacity value: 10"]),
-            (json!({"default": "1u", "validRange": {"min": "0", "step": "1"}}), vec!["validRange.default: Invalid value: \"1u\": value cannot be represented as a milli value"]),
+            (
+                json!({"default": "1", "validRange": {"min": "1", "step": "10"}}),
+                vec!["validRange.step: Invalid value: \"10\": one step 11 is larger than capacity value: 10"],
+            ),
+            (
+                json!({"default": "1u", "validRange": {"min": "0", "step": "1"}}),
+                vec!["validRange.default: Invalid value: \"1u\": value cannot be represented as a milli value"],
+            ),
         ] {
             let (errors, v) = (Errors::default(), json!({"value": "10", "requestPolicy": policy}));
             super::policy(&Field::root(&v, &errors));

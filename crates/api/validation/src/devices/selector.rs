@@ -81,7 +81,10 @@ mod tests {
             ("1", "must evaluate to bool or the unknown type, not int"),
             ("device.nothing == 1", "undefined field 'nothing'"),
             ("device.driver == 1", "no matching overload"),
-            ("device.attributes['a'].all(x, device.attributes['b'].all(y, device.attributes['c'].all(z, device.attributes['d'].all(w, w == x && y == z))))", "too complex"),
+            (
+                "device.attributes['a'].all(x, device.attributes['b'].all(y, device.attributes['c'].all(z, device.attributes['d'].all(w, w == x && y == z))))",
+                "too complex",
+            ),
         ] {
             assert!(told(text).contains(want), "{text}: {}", told(text));
         }

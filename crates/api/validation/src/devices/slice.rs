@@ -166,11 +166,15 @@ fn device(d: &Field<'_>, each_node: bool) {
 
 /// Which nodes can use a device, where each device says that for itself.
 fn place(d: &Field<'_>, each_node: bool) {
-    const ONE: &str = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
+    const ONE: &str =
+        "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
     let (name, selector, all) = (d.at("nodeName"), d.at("nodeSelector"), d.at("allNodes"));
     if !each_node {
         if name.exists() || selector.exists() || all.exists() {
-            d.invalid(&skiff_json::Value::Null, "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec");
+            d.invalid(
+                &skiff_json::Value::Null,
+                "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec",
+            );
         }
         return;
     }
@@ -280,10 +284,18 @@ mod tests {
             (json!({"name": "x", "allNodes": true}), true, &[]),
             (json!({"name": "x"}), true, &["spec.devices[0]"]),
             (json!({"name": "x", "allNodes": true, "nodeName": "n"}), true, &["spec.devices[0]"]),
-            (json!({"name": "x", "allowMultipleAllocations": true, "capacity": {"c": {"value": "1", "requestPolicy": {"validRange": {"min": "1"}}}}}), false, &["spec.devices[0].capacity[c].requestPolicy.default"]),
+            (
+                json!({"name": "x", "allowMultipleAllocations": true, "capacity": {"c": {"value": "1", "requestPolicy": {"validRange": {"min": "1"}}}}}),
+                false,
+                &["spec.devices[0].capacity[c].requestPolicy.default"],
+            ),
             (json!({"name": "x", "bindingConditions": ["a"]}), false, &["spec.devices[0].bindingFailureConditions"]),
             (json!({"name": "x", "bindingConditions": ["a"], "bindingFailureConditions": ["a"]}), false, &["spec.devices[0].bindingFailureConditions[0]"]),
-            (json!({"name": "x", "consumesCounters": [{"counterSet": "C", "counters": {"K": {}}}]}), false, &["spec.devices[0].consumesCounters[0].counterSet", "spec.devices[0].consumesCounters[0].counters"]),
+            (
+                json!({"name": "x", "consumesCounters": [{"counterSet": "C", "counters": {"K": {}}}]}),
+                false,
+                &["spec.devices[0].consumesCounters[0].counterSet", "spec.devices[0].consumesCounters[0].counters"],
+            ),
         ] {
             assert_eq!(told(json!([device]), each_node), wrong, "{device}");
         }

@@ -1,8 +1,8 @@
 //! The environment of a container.
 use super::containers;
 use crate::{field::Field, names};
-use skiff_meta::go::quote;
 use skiff_meta::Quantity;
+use skiff_meta::go::quote;
 
 pub(super) fn vars(list: &Field<'_>) {
     for v in list.items() {
@@ -99,12 +99,34 @@ pub(super) fn sources(list: &Field<'_>) {
     }
 }
 
-pub(super) const ENV_FIELDS: [&str; 9] = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"];
+pub(super) const ENV_FIELDS: [&str; 9] = [
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
 pub(super) const VOLUME_FIELDS: [&str; 5] = ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 /// What field labels of pods can be converted at all.
 const POD_FIELDS: [&str; 14] = [
-    "metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.restartPolicy", "spec.serviceAccountName", "spec.schedulerName", "status.phase", "status.hostIP",
-    "status.hostIPs", "status.podIP", "status.podIPs",
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.serviceAccountName",
+    "spec.schedulerName",
+    "status.phase",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
 ];
 
 /// `metadata.labels['key']` into the path and the key.
@@ -166,7 +188,11 @@ pub(super) fn resource_ref(f: &Field<'_>, in_volume: bool) {
     }
     let text = amount.to_string();
     let (fits, what) = match resource.str() {
-        "limits.cpu" | "requests.cpu" => return if text != "1m" && text != "1" { divisor.invalid(resource.str(), "only divisor's values 1m and 1 are supported with the cpu resource") },
+        "limits.cpu" | "requests.cpu" => {
+            return if text != "1m" && text != "1" {
+                divisor.invalid(resource.str(), "only divisor's values 1m and 1 are supported with the cpu resource")
+            };
+        }
         "limits.memory" | "requests.memory" => (DIVISORS.contains(&text.as_str()), "memory"),
         "limits.ephemeral-storage" | "requests.ephemeral-storage" => (DIVISORS.contains(&text.as_str()), "local ephemeral storage"),
         _ if huge => (DIVISORS.contains(&text.as_str()), "hugepages"),

@@ -1,5 +1,8 @@
 //! Containers for debugging, added to a running pod.
-use super::{Options, annotations, container::{self, Inside}};
+use super::{
+    Options, annotations,
+    container::{self, Inside},
+};
 use crate::{field::Field, same, show::internal};
 use skiff_json::Value;
 
@@ -25,7 +28,10 @@ pub(super) fn containers(spec: &Field<'_>, pod: &Inside<'_>) {
 fn allowed(c: &Field<'_>) {
     let resources = c.at("resources");
     let set = |f: &'static str| c.at(f).exists() && !(f == "resources" && resources.is_empty());
-    for f in ["ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"].into_iter().filter(|f| set(f)) {
+    for f in ["ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"]
+        .into_iter()
+        .filter(|f| set(f))
+    {
         c.at(f).forbidden("cannot be set for an Ephemeral Container");
     }
     for f in c.at("volumeMounts").items().flat_map(|m| [m.at("subPath"), m.at("subPathExpr")]).filter(|f| !f.str().is_empty()) {
@@ -45,7 +51,9 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
         let name = before.at("name").str();
         match list.items().filter(|c| c.at("name").is(name)).last() {
             None => list.forbidden(&format!("existing ephemeral containers {name:?} may not be removed\n")),
-            Some(now) if !same::same(now.value(), before.value()) => list.forbidden(&format!("existing ephemeral containers {name:?} may not be changed\n{}", difference(before.value(), now.value()))),
+            Some(now) if !same::same(now.value(), before.value()) => {
+                list.forbidden(&format!("existing ephemeral containers {name:?} may not be changed\n{}", difference(before.value(), now.value())))
+            }
             Some(_) => {}
         }
     }

@@ -22,9 +22,12 @@ pub(crate) mod update;
 mod volumes;
 mod windows;
 
-use crate::{field::{Field, range}, labels, names};
-pub(crate) use ephemeral::update as ephemeral_update;
+use crate::{
+    field::{Field, range},
+    labels, names,
+};
 pub(crate) use env::quoted;
+pub(crate) use ephemeral::update as ephemeral_update;
 pub(crate) use handler::port_number_or_name;
 pub(crate) use options::Options;
 pub(crate) use resize::update as resize;

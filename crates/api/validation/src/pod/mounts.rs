@@ -92,7 +92,9 @@ pub(super) fn devices(c: &Field<'_>, volumes: &Volumes<'_>) {
         }
         match volumes.get(name.str()) {
             None => name.not_found(name.str()),
-            Some(v) if !v.at("persistentVolumeClaim").exists() && !v.at("ephemeral").exists() => name.invalid(name.str(), "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"),
+            Some(v) if !v.at("persistentVolumeClaim").exists() && !v.at("ephemeral").exists() => {
+                name.invalid(name.str(), "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode")
+            }
             Some(_) => {}
         }
         if path.str().is_empty() {

@@ -167,7 +167,8 @@ fn certificate<'a>(c: &Field<'a>, paths: &mut Paths<'a>) {
             longest.invalid(n, &format!("if provided, maxExpirationSeconds must be <= {max}"));
         }
     }
-    let files: Vec<Field<'a>> = ["credentialBundlePath", "keyPath", "certificateChainPath"].into_iter().map(|p| c.at(p)).filter(|p| !p.str().is_empty()).collect();
+    let files: Vec<Field<'a>> =
+        ["credentialBundlePath", "keyPath", "certificateChainPath"].into_iter().map(|p| c.at(p)).filter(|p| !p.str().is_empty()).collect();
     for p in &files {
         sources::local_path(p);
         paths.take(p.str(), p.str());

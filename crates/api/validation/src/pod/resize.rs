@@ -158,7 +158,8 @@ fn qos(spec: &Field<'_>) -> &'static str {
     if !all.iter().any(any) {
         return "BestEffort";
     }
-    let guaranteed = |r: &Field<'_>| ["cpu", "memory"].into_iter().all(|n| matches!((positive(r, "requests", n), positive(r, "limits", n)), (Some(a), Some(b)) if a == b));
+    let guaranteed =
+        |r: &Field<'_>| ["cpu", "memory"].into_iter().all(|n| matches!((positive(r, "requests", n), positive(r, "limits", n)), (Some(a), Some(b)) if a == b));
     let _ = resources::aggregate;
     if all.iter().all(guaranteed) { "Guaranteed" } else { "Burstable" }
 }

@@ -21,8 +21,28 @@ fn overcommits(name: &str) -> bool {
     native(name) && !name.starts_with(HUGE)
 }
 
-const COMPUTE: [&str; 9] = ["cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage", "limits.cpu", "limits.memory", "limits.ephemeral-storage"];
-const COUNTED: [&str; 9] = ["pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"];
+const COMPUTE: [&str; 9] = [
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+];
+const COUNTED: [&str; 9] = [
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "configmaps",
+    "persistentvolumeclaims",
+    "services.nodeports",
+    "services.loadbalancers",
+];
 
 fn huge(name: &str) -> bool {
     name.starts_with(HUGE) || name.starts_with("requests.hugepages-")
@@ -207,7 +227,11 @@ pub(super) fn of_pod(spec: &Field<'_>, options: &Options) {
         for (name, q) in c.at("resources.limits").entries() {
             let limit = f.at("limits").key(name);
             if let Some(of_pod) = limit.text().map(amount).filter(|l| amount(q.str()) > *l) {
-                f.at("containers").index(i).key(name).at("limits").invalid(&amount(q.str()).to_string(), &format!("must be less than or equal to pod limits of {of_pod}"));
+                f.at("containers")
+                    .index(i)
+                    .key(name)
+                    .at("limits")
+                    .invalid(&amount(q.str()).to_string(), &format!("must be less than or equal to pod limits of {of_pod}"));
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Security contexts, of pods and of containers.
 use super::{Options, sources, windows};
-use crate::{field::{Field, range}, show::{internal, own}};
+use crate::{
+    field::{Field, range},
+    show::{internal, own},
+};
 
 fn id(f: &Field<'_>) {
     if f.exists() {
@@ -63,11 +66,28 @@ fn sysctls(list: &Field<'_>, spec: &Field<'_>, options: &Options) {
 pub(super) fn on_host(spec: &Field<'_>, name: &str) -> Option<&'static str> {
     // The first separator says which of the two spellings it is.
     let name: String = match name.find(['.', '/']) {
-        Some(i) if name[i..].starts_with('/') => name.chars().map(|c| match c { '.' => '/', '/' => '.', c => c }).collect(),
+        Some(i) if name[i..].starts_with('/') => name
+            .chars()
+            .map(|c| match c {
+                '.' => '/',
+                '/' => '.',
+                c => c,
+            })
+            .collect(),
         _ => name.to_owned(),
     };
     let name = name.split('*').next().unwrap_or_default();
-    const IPC: [&str; 9] = ["kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced", "kernel.shm", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni"];
+    const IPC: [&str; 9] = [
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.shm",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+    ];
     if spec.at("hostNetwork").flag() && name.starts_with("net.") {
         return Some("hostNetwork");
     }

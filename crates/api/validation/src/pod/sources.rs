@@ -1,5 +1,10 @@
 //! Sources of volumes, of pods and of PersistentVolumes.
-use crate::{field::{Field, range}, names, show::own, volume};
+use crate::{
+    field::{Field, range},
+    names,
+    show::own,
+    volume,
+};
 
 /// No step of the path leads up.
 pub(crate) fn no_backsteps(f: &Field<'_>, path: &str) {
@@ -47,7 +52,9 @@ pub(super) fn ephemeral(f: &Field<'_>) {
     let meta = template.at("metadata");
     crate::labels::annotations(&meta.at("annotations"));
     crate::labels::labels(&meta.at("labels"));
-    for (shown, key) in [("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("ownerReferences", "ownerReferences"), ("finalizers", "finalizers")] {
+    for (shown, key) in
+        [("name", "name"), ("generateName", "generateName"), ("namespace", "namespace"), ("ownerReferences", "ownerReferences"), ("finalizers", "finalizers")]
+    {
         if meta.at(key).exists() {
             meta.under(key, shown).forbidden("cannot be set");
         }
@@ -182,7 +189,8 @@ fn initiator(f: &Field<'_>, text: &str, unknown: &str) {
 
 /// `iqn.2001-04.com.example:storage`.
 fn iqn(text: &str) -> bool {
-    static SHAPE: std::sync::LazyLock<Option<regex::Regex>> = std::sync::LazyLock::new(|| regex::Regex::new(r"iqn\.\d{4}-\d{2}\.([[:alnum:]\-.]+)(:[^,;*&$|\s]+)$").ok());
+    static SHAPE: std::sync::LazyLock<Option<regex::Regex>> =
+        std::sync::LazyLock::new(|| regex::Regex::new(r"iqn\.\d{4}-\d{2}\.([[:alnum:]\-.]+)(:[^,;*&$|\s]+)$").ok());
     SHAPE.as_ref().is_none_or(|r| r.is_match(text))
 }
 
@@ -246,8 +254,12 @@ fn azure_disk(f: &Field<'_>) {
     f.at("kind").optional_of(&["Dedicated", "Managed", "Shared"]);
     let uri = f.at("diskURI");
     match f.at("kind").text() {
-        Some("Managed") if !uri.str().starts_with("/subscriptions/") => uri.unsupported(uri.str(), &["/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"]),
-        Some(k) if k != "Managed" && !uri.str().starts_with("https://") => uri.unsupported(uri.str(), &["https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"]),
+        Some("Managed") if !uri.str().starts_with("/subscriptions/") => {
+            uri.unsupported(uri.str(), &["/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"])
+        }
+        Some(k) if k != "Managed" && !uri.str().starts_with("https://") => {
+            uri.unsupported(uri.str(), &["https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"])
+        }
         _ => {}
     }
 }

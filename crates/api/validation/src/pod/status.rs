@@ -122,7 +122,10 @@ fn extended_claim(f: &Field<'_>, spec: &Field<'_>) {
         match super::containers(spec).into_iter().rfind(|c| c.at("name").is(container.str())) {
             None => container.invalid(container.str(), "must match the name of an entry in spec.initContainers.name or spec.containers.name"),
             Some(c) if !c.at("resources.requests").key(resource.str()).exists() => {
-                resource.invalid(resource.str(), "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests");
+                resource.invalid(
+                    resource.str(),
+                    "must match the extended resource name of an entry in spec.initContainers.resources.requests or spec.containers.resources.requests",
+                );
             }
             Some(_) => {}
         }

@@ -1,6 +1,10 @@
 //! What a change of a Pod may be: images, deadlines, new tolerations, fewer gates.
 use super::{Options, annotations, container, ephemeral::pretty, tolerations};
-use crate::{field::{Field, range}, same::{same, unified}, show::{internal, internals}};
+use crate::{
+    field::{Field, range},
+    same::{same, unified},
+    show::{internal, internals},
+};
 use skiff_json::Value;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";

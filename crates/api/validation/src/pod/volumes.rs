@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 /// Checks the volumes and gives those that have no errors, by name.
 pub(super) fn volumes<'a>(list: &Field<'a>, meta: Option<&Field<'a>>, options: &Options) -> BTreeMap<&'a str, Field<'a>> {
     let pod = meta.map(|m| m.at("name").str()).unwrap_or_default();
-    let created: Vec<String> = list.items().filter(|v| !pod.is_empty() && v.at("ephemeral").exists()).map(|v| format!("{pod}-{}", v.at("name").str())).collect();
+    let created: Vec<String> =
+        list.items().filter(|v| !pod.is_empty() && v.at("ephemeral").exists()).map(|v| format!("{pod}-{}", v.at("name").str())).collect();
     let mut good: BTreeMap<&'a str, Field<'a>> = BTreeMap::new();
     for v in list.items() {
         let mark = v.mark();
@@ -33,8 +34,37 @@ pub(super) fn volumes<'a>(list: &Field<'a>, meta: Option<&Field<'a>>, options: &
 
 /// Sources in the order in which upstream looks at them.
 const SOURCES: [&str; 31] = [
-    "emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi", "glusterfs", "flocker", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI", "fc", "flexVolume",
-    "configMap", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume", "azureDisk", "storageos", "projected", "scaleIO", "csi", "ephemeral", "image", "-",
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+    "-",
 ];
 
 fn source(v: &Field<'_>, pod: &str, options: &Options) {
@@ -56,7 +86,10 @@ fn source(v: &Field<'_>, pod: &str, options: &Options) {
             of_kind(v, kind, pod, options);
         }
         if kind == "iscsi" && f.at("initiatorName").exists() && v.at("name").str().len() + 1 + f.at("targetPortal").str().len() > 64 {
-            v.at("name").invalid(v.at("name").str(), "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.");
+            v.at("name").invalid(
+                v.at("name").str(),
+                "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.",
+            );
         }
     }
     if !found {

@@ -27,19 +27,47 @@ fn linux(spec: &Field<'_>) {
 fn windows(spec: &Field<'_>) {
     const WHY: &str = "cannot be set for a windows pod";
     let context = spec.at("securityContext");
-    for part in ["appArmorProfile", "seLinuxOptions", "seccompProfile", "fsGroup", "fsGroupChangePolicy", "sysctls", "runAsUser", "runAsGroup", "supplementalGroups", "supplementalGroupsPolicy", "seLinuxChangePolicy"] {
+    for part in [
+        "appArmorProfile",
+        "seLinuxOptions",
+        "seccompProfile",
+        "fsGroup",
+        "fsGroupChangePolicy",
+        "sysctls",
+        "runAsUser",
+        "runAsGroup",
+        "supplementalGroups",
+        "supplementalGroupsPolicy",
+        "seLinuxChangePolicy",
+    ] {
         if context.at(part).exists() {
             context.at(part).forbidden(WHY);
         }
     }
-    for (part, set) in [("hostUsers", spec.at("hostUsers").exists()), ("hostPID", spec.at("hostPID").flag()), ("hostIPC", spec.at("hostIPC").flag()), ("shareProcessNamespace", spec.at("shareProcessNamespace").exists())] {
+    for (part, set) in [
+        ("hostUsers", spec.at("hostUsers").exists()),
+        ("hostPID", spec.at("hostPID").flag()),
+        ("hostIPC", spec.at("hostIPC").flag()),
+        ("shareProcessNamespace", spec.at("shareProcessNamespace").exists()),
+    ] {
         if set {
             spec.at(part).forbidden(WHY);
         }
     }
     for c in containers(spec) {
         let context = c.at("securityContext");
-        for part in ["appArmorProfile", "seLinuxOptions", "seccompProfile", "capabilities", "readOnlyRootFilesystem", "privileged", "allowPrivilegeEscalation", "procMount", "runAsUser", "runAsGroup"] {
+        for part in [
+            "appArmorProfile",
+            "seLinuxOptions",
+            "seccompProfile",
+            "capabilities",
+            "readOnlyRootFilesystem",
+            "privileged",
+            "allowPrivilegeEscalation",
+            "procMount",
+            "runAsUser",
+            "runAsGroup",
+        ] {
             if context.at(part).exists() {
                 context.at(part).forbidden(WHY);
             }
@@ -134,6 +162,8 @@ fn net_bios(d: &str) -> bool {
 fn dns_domain(d: &str) -> bool {
     d.split('.').all(|l| {
         let b = l.as_bytes();
-        l.len() <= 63 && matches!((b.first(), b.last()), (Some(f), Some(e)) if f.is_ascii_alphanumeric() && e.is_ascii_alphanumeric()) && b.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-')
+        l.len() <= 63
+            && matches!((b.first(), b.last()), (Some(f), Some(e)) if f.is_ascii_alphanumeric() && e.is_ascii_alphanumeric())
+            && b.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-')
     })
 }

@@ -145,7 +145,8 @@ fn volume(f: &Field<'_>) {
         }
     }
     if spec.at("persistentVolumeReclaimPolicy").is("Recycle") {
-        spec.at("persistentVolumeReclaimPolicy").warn("The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.");
+        spec.at("persistentVolumeReclaimPolicy")
+            .warn("The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.");
     }
     spec.at("nodeAffinity").at("required").at("nodeSelectorTerms").items().for_each(|t| term(&t, false));
     for (plugin, shown, why) in [

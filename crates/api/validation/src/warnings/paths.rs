@@ -62,7 +62,8 @@ fn places(s: &Field<'_>) -> Vec<Place> {
         return one(m.at("path"), format!("ClusterTrustBundle {name:?}"));
     }
     let Some(m) = member("podCertificate") else { return Vec::new() };
-    let files = [("certificateChainPath", "PodCertificate chain"), ("keyPath", "PodCertificate key"), ("credentialBundlePath", "PodCertificate credential bundle")];
+    let files =
+        [("certificateChainPath", "PodCertificate chain"), ("keyPath", "PodCertificate key"), ("credentialBundlePath", "PodCertificate credential bundle")];
     files.into_iter().filter(|(f, _)| !m.at(f).str().is_empty()).flat_map(|(f, source)| one(m.at(f), source.into())).collect()
 }
 

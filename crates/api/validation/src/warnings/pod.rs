@@ -124,7 +124,11 @@ fn container(c: &Field<'_>, annotations: &Field<'_>, spec: &Field<'_>, template:
         seccomp.warn("non-functional in v1.27+; use the \"seccompProfile\" field instead");
     }
     let app_armor = annotations.key(format!("container.apparmor.security.beta.kubernetes.io/{}", name.str()));
-    if template && app_armor.exists() && !c.inside("securityContext.appArmorProfile").exists() && !same_profile(app_armor.str(), &spec.inside("securityContext.appArmorProfile")) {
+    if template
+        && app_armor.exists()
+        && !c.inside("securityContext.appArmorProfile").exists()
+        && !same_profile(app_armor.str(), &spec.inside("securityContext.appArmorProfile"))
+    {
         app_armor.warn("deprecated since v1.30; use the \"appArmorProfile\" field instead");
     }
     for resource in ["memory", "ephemeral-storage"] {

@@ -47,5 +47,10 @@ fn clash((ip, port): (&str, i64), (other_ip, other_port): (&str, i64)) -> Option
 /// As Go prints the struct.
 fn shown(p: &Field<'_>) -> String {
     let (ip, port) = host(p);
-    format!("{{Name:{} HostPort:{port} ContainerPort:{} Protocol:{} HostIP:{ip}}}", p.inside("name").str(), p.inside("containerPort").int(), p.inside("protocol").str())
+    format!(
+        "{{Name:{} HostPort:{port} ContainerPort:{} Protocol:{} HostIP:{ip}}}",
+        p.inside("name").str(),
+        p.inside("containerPort").int(),
+        p.inside("protocol").str()
+    )
 }

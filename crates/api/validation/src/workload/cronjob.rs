@@ -55,7 +55,9 @@ fn time_zone(f: &Field<'_>) {
     if name.is_empty() {
         return f.invalid(own(f.value()), "timeZone must be nil or non-empty string");
     }
-    let part = |p: &str| !matches!(p, "." | "..") && !p.starts_with('-') && (1..=14).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b));
+    let part = |p: &str| {
+        !matches!(p, "." | "..") && !p.starts_with('-') && (1..=14).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_+".contains(&b))
+    };
     if !name.split('/').all(part) {
         return f.invalid(own(f.value()), &format!("unknown time zone {name}"));
     }

@@ -1,6 +1,11 @@
 //! DaemonSets.
 use super::{amount, at_most_100_percent, collisions, count_or_percent, counts, lasting, options};
-use crate::{field::Field, labels::{self, Parsed}, pod, show::{internal, own}};
+use crate::{
+    field::Field,
+    labels::{self, Parsed},
+    pod,
+    show::{internal, own},
+};
 
 pub(crate) fn create(v: &Field<'_>) {
     spec(v, None);
@@ -53,7 +58,17 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
 pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
     counts(
         &new.at("status"),
-        &["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount"],
+        &[
+            "currentNumberScheduled",
+            "numberMisscheduled",
+            "desiredNumberScheduled",
+            "numberReady",
+            "observedGeneration",
+            "updatedNumberScheduled",
+            "numberAvailable",
+            "numberUnavailable",
+            "collisionCount",
+        ],
     );
     collisions(new, old);
 }

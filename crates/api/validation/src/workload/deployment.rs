@@ -1,6 +1,10 @@
 //! Deployments.
 use super::{OF_REPLICAS, amount, at_most_100_percent, collisions, count_or_percent, counts, no_more_than, options, selector, template};
-use crate::{field::Field, labels::Parsed, show::{internal, own}};
+use crate::{
+    field::Field,
+    labels::Parsed,
+    show::{internal, own},
+};
 
 pub(crate) fn create(v: &Field<'_>) {
     spec(v, None);
@@ -49,7 +53,19 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
 
 pub(crate) fn status(new: &Field<'_>, old: &Field<'_>) {
     let f = new.at("status");
-    counts(&f, &["observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas", "terminatingReplicas", "collisionCount"]);
+    counts(
+        &f,
+        &[
+            "observedGeneration",
+            "replicas",
+            "updatedReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
+        ],
+    );
     no_more_than(&f, &["updatedReplicas", "readyReplicas", "availableReplicas"], "replicas", OF_REPLICAS);
     no_more_than(&f, &["availableReplicas"], "readyReplicas", "cannot be greater than readyReplicas");
     collisions(new, old);

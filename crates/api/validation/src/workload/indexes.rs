@@ -35,7 +35,8 @@ fn interval(text: &str, completions: i64) -> Result<(i64, i64), String> {
 
 /// The first index that is in both texts; what cannot be read is passed over.
 pub(crate) fn overlap(a: &str, b: &str, completions: i64) -> Option<i64> {
-    let all = |text: &str| -> Vec<(i64, i64)> { if text.is_empty() { Vec::new() } else { text.split(',').filter_map(|p| interval(p, completions).ok()).collect() } };
+    let all =
+        |text: &str| -> Vec<(i64, i64)> { if text.is_empty() { Vec::new() } else { text.split(',').filter_map(|p| interval(p, completions).ok()).collect() } };
     let (a, b) = (all(a), all(b));
     let (mut i, mut j) = (0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {

@@ -81,7 +81,10 @@ fn hostnames(v: &Field<'_>) {
 
 /// A JobSpec without its selector.
 pub(super) fn spec(f: &Field<'_>, options: &Options) {
-    super::counts(f, &["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"]);
+    super::counts(
+        f,
+        &["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"],
+    );
     if f.at("maxFailedIndexes").exists() && !f.at("backoffLimitPerIndex").exists() {
         f.at("backoffLimitPerIndex").required("when maxFailedIndexes is specified");
     }
@@ -163,7 +166,8 @@ fn failure_policy(f: &Field<'_>) {
     if rules.len() > MAX_RULES {
         rules.too_many(rules.len(), MAX_RULES);
     }
-    let containers: Vec<&str> = ["containers", "initContainers"].into_iter().flat_map(|l| f.at("template.spec").at(l).items()).map(|c| c.at("name").str()).collect();
+    let containers: Vec<&str> =
+        ["containers", "initContainers"].into_iter().flat_map(|l| f.at("template.spec").at(l).items()).map(|c| c.at("name").str()).collect();
     for r in rules.items() {
         let (action, codes, conditions) = (r.at("action"), r.at("onExitCodes"), r.at("onPodConditions"));
         if action.is("FailIndex") {
@@ -269,7 +273,9 @@ pub(crate) fn update(new: &Field<'_>, old: &Field<'_>) {
     }
     f.at("selector").immutable_selector(&before.at("selector"));
     template_update(&f, &before, old);
-    for (part, ty) in [("completionMode", ""), ("podFailurePolicy", "PodFailurePolicy"), ("backoffLimitPerIndex", ""), ("managedBy", ""), ("successPolicy", "SuccessPolicy")] {
+    for (part, ty) in
+        [("completionMode", ""), ("podFailurePolicy", "PodFailurePolicy"), ("backoffLimitPerIndex", ""), ("managedBy", ""), ("successPolicy", "SuccessPolicy")]
+    {
         let (now, was) = (f.at(part), before.at(part));
         if !same(now.value(), was.value()) {
             let shown = if ty.is_empty() || !now.exists() { own(now.value()) } else { internal(&format!("io.k8s.api.batch.v1.{ty}"), now.value()) };
@@ -322,7 +328,14 @@ fn put(v: &mut Value, from: &Value, path: &[&str]) {
 }
 
 fn loosen(was: &mut Value, new: &Value) {
-    for path in [&["spec", "affinity", "nodeAffinity"][..], &["spec", "nodeSelector"], &["spec", "tolerations"], &["metadata", "annotations"], &["metadata", "labels"], &["spec", "schedulingGates"]] {
+    for path in [
+        &["spec", "affinity", "nodeAffinity"][..],
+        &["spec", "nodeSelector"],
+        &["spec", "tolerations"],
+        &["metadata", "annotations"],
+        &["metadata", "labels"],
+        &["spec", "schedulingGates"],
+    ] {
         put(was, new, path);
     }
     if new.pointer("/spec/affinity").is_none()

@@ -1,6 +1,10 @@
 //! Writes to `jobs/status`: how a Job may come to its end.
 use super::{counts, indexes};
-use crate::{field::Field, same::same, show::{Omitted, internal, own}};
+use crate::{
+    field::Field,
+    same::same,
+    show::{Omitted, internal, own},
+};
 
 fn has(job: &Field<'_>, condition: &str) -> bool {
     job.at("status.conditions").items().any(|c| c.at("type").is(condition) && c.at("status").is("True"))

@@ -1,11 +1,6 @@
 //! ReplicaSets, their predecessors the ReplicationControllers, and revisions of controllers.
 use super::{OF_REPLICAS, counts, lasting, no_more_than, options, selector, template};
-use crate::{
-    field::Field,
-    labels::Parsed,
-    pod,
-    show::own,
-};
+use crate::{field::Field, labels::Parsed, pod, show::own};
 use skiff_json::Value;
 
 pub(crate) fn create(v: &Field<'_>) {

@@ -86,7 +86,9 @@ fn strategy(f: &Field<'_>) {
     let rolling = f.at("rollingUpdate");
     match f.at("type").str() {
         "" => f.required(""),
-        "OnDelete" if rolling.exists() => rolling.invalid(internal("io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", rolling.value()), "only allowed for updateStrategy 'RollingUpdate'"),
+        "OnDelete" if rolling.exists() => {
+            rolling.invalid(internal("io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy", rolling.value()), "only allowed for updateStrategy 'RollingUpdate'")
+        }
         "OnDelete" => {}
         "RollingUpdate" => {
             rolling.at("partition").non_negative();

@@ -5,8 +5,8 @@
 //! histograms, which only the protobuf form can show.
 //! <https://prometheus.io/docs/instrumenting/exposition_formats/>
 
-mod native;
 mod keyed;
+mod native;
 mod protobuf;
 mod text;
 mod timing;
@@ -196,7 +196,9 @@ mod tests {
         let l = "a=\"say \\\"b\\\"\\\\\\n\"";
         assert_eq!(
             example().text(),
-            format!("# HELP x_seconds Help.\n# TYPE x_seconds histogram\nx_seconds_bucket{{{l},le=\"0.1\"}} 2\nx_seconds_bucket{{{l},le=\"1\"}} 3\nx_seconds_bucket{{{l},le=\"+Inf\"}} 4\nx_seconds_sum{{{l}}} 7.65\nx_seconds_count{{{l}}} 4\n# HELP y Other.\n# TYPE y gauge\ny 3\n")
+            format!(
+                "# HELP x_seconds Help.\n# TYPE x_seconds histogram\nx_seconds_bucket{{{l},le=\"0.1\"}} 2\nx_seconds_bucket{{{l},le=\"1\"}} 3\nx_seconds_bucket{{{l},le=\"+Inf\"}} 4\nx_seconds_sum{{{l}}} 7.65\nx_seconds_count{{{l}}} 4\n# HELP y Other.\n# TYPE y gauge\ny 3\n"
+            )
         );
     }
 

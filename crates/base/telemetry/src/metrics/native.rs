@@ -78,10 +78,8 @@ impl Native {
 fn finest(value: f64) -> i32 {
     /// 2^(i/8).
     #[expect(clippy::approx_constant, reason = "a root among roots: the others have no name")]
-    const EIGHTHS: [f64; 1 << FINEST] = [
-        1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429,
-        1.8340080864093424,
-    ];
+    const EIGHTHS: [f64; 1 << FINEST] =
+        [1.0, 1.0905077326652577, 1.189207115002721, 1.2968395546510096, 1.4142135623730951, 1.5422108254079407, 1.681792830507429, 1.8340080864093424];
     let bits = value.to_bits();
     let exponent = (bits >> 52) as i32 - 1023;
     let fraction = f64::from_bits(bits & ((1 << 52) - 1) | (1023 << 52));
@@ -95,7 +93,8 @@ mod tests {
     #[test]
     fn buckets_are_those_of_the_logarithm() {
         let close = |v: f64| (v.log2() * 8.0).fract().abs() < 1e-9;
-        let values = (1..20_000).map(|i| f64::from(i) * 1.37e-5).chain((-120..120).map(|e| f64::from(e).exp2())).chain([1e300, 3e-39, 0.1, 5e-324_f64.max(1e-30)]);
+        let values =
+            (1..20_000).map(|i| f64::from(i) * 1.37e-5).chain((-120..120).map(|e| f64::from(e).exp2())).chain([1e300, 3e-39, 0.1, 5e-324_f64.max(1e-30)]);
         for schema in [FINEST, 2, 0, COARSEST] {
             for value in values.clone().filter(|v| !close(*v) || v.log2().fract() == 0.0) {
                 let mut n = Native { schema, ..Native::default() };

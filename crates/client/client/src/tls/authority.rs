@@ -53,7 +53,8 @@ impl ServerCertVerifier for Pinned {
         let authority = chain.iter().find(|c| (self.known)(c)).ok_or(CertificateError::UnknownIssuer)?.clone().into_owned();
         let mut roots = RootCertStore::empty();
         roots.add(authority.clone())?;
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build().map_err(|e| Error::General(e.to_string()))?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone()).build().map_err(|e| Error::General(e.to_string()))?;
         let verified = verifier.verify_server_cert(leaf, chain, name, ocsp, now)?;
         *self.found.lock() = Some(authority);
         Ok(verified)

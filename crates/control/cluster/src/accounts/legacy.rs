@@ -8,10 +8,10 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount},
     jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone},
 };
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Informer, Row, Selection, Typed};
+use skiff_json::{Value, json};
 use skiff_meta::{Head, LabelSelector, Reason, Status};
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -188,7 +188,8 @@ mod tests {
         assert_eq!(h.limit(Some(&rules), bounds(1, 100, 7), 50, 61).replicas, 14);
         let down = History::default().limit(Some(&rules), bounds(1, 100, 10), 1, 0);
         assert_eq!((down.replicas, down.limit.0), (9, "ScaleDownLimit"));
-        let off: HorizontalPodAutoscalerBehavior = skiff_json::from_value(json!({"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}})).unwrap();
+        let off: HorizontalPodAutoscalerBehavior =
+            skiff_json::from_value(json!({"scaleDown": {"selectPolicy": "Disabled", "stabilizationWindowSeconds": 0}})).unwrap();
         assert_eq!(History::default().limit(Some(&off), bounds(1, 100, 10), 1, 0).replicas, 10);
     }
 }

@@ -2,8 +2,8 @@
 use super::ratio::{Sample, Samples};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use serde::Deserialize;
-use skiff_json::Value;
 use skiff_client::{Answer, Call, Client, ListParams, Target, Verb};
+use skiff_json::Value;
 use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status, Timestamp};
 use std::collections::BTreeMap;
 
@@ -148,12 +148,22 @@ pub(super) async fn custom_of_pods(client: &Client, namespace: &str, pods: &str,
 }
 
 /// A custom metric of one object of `resource`.
-pub(super) async fn custom_of_object(client: &Client, namespace: &str, resource: &str, name: &str, metric: &str, selector: Option<&Value>) -> Result<i64, String> {
+pub(super) async fn custom_of_object(
+    client: &Client,
+    namespace: &str,
+    resource: &str,
+    name: &str,
+    metric: &str,
+    selector: Option<&Value>,
+) -> Result<i64, String> {
     let target = Target::new(GroupVersionResource::new(CUSTOM, "v1beta2", resource.to_owned()), namespace, name).sub(metric);
     let all = values(client, target, &[("metricLabelSelector", query(selector)?)], "custom").await?;
     match &all[..] {
         [one] => Ok(milli(&one.value)),
-        many => Err(format!("unable to fetch metrics from custom metrics API: the custom metrics API server returned {} results when we asked for exactly one", many.len())),
+        many => Err(format!(
+            "unable to fetch metrics from custom metrics API: the custom metrics API server returned {} results when we asked for exactly one",
+            many.len()
+        )),
     }
 }
 
@@ -180,7 +190,10 @@ mod tests {
 
     #[test]
     fn a_pod_is_measured_whole_or_not_at_all() {
-        let m: PodMetrics = skiff_json::from_str(r#"{"metadata":{"name":"p"},"containers":[{"name":"a","usage":{"cpu":"100m","memory":"1Mi"}},{"name":"b","usage":{"cpu":"1"}}]}"#).unwrap();
+        let m: PodMetrics = skiff_json::from_str(
+            r#"{"metadata":{"name":"p"},"containers":[{"name":"a","usage":{"cpu":"100m","memory":"1Mi"}},{"name":"b","usage":{"cpu":"1"}}]}"#,
+        )
+        .unwrap();
         assert_eq!(used(&m, "cpu", ""), Some(1100));
         assert_eq!(used(&m, "memory", ""), None);
         assert_eq!(used(&m, "memory", "a"), Some(1_048_576_000));

@@ -8,7 +8,10 @@ use k8s_openapi::jiff::Timestamp;
 pub(crate) enum Aim {
     /// People set the target to zero: it stays there.
     Leave,
-    Set { replicas: i32, why: &'static str },
+    Set {
+        replicas: i32,
+        why: &'static str,
+    },
     Measure,
 }
 

@@ -3,12 +3,13 @@ use super::metrics;
 use super::plan::{Proposal, Silent};
 use super::ratio::{self, Count, Target, World};
 use k8s_openapi::api::autoscaling::v2::{
-    ContainerResourceMetricStatus, ExternalMetricStatus, MetricIdentifier, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus, ObjectMetricStatus, PodsMetricStatus, ResourceMetricStatus,
+    ContainerResourceMetricStatus, ExternalMetricStatus, MetricIdentifier, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus, ObjectMetricStatus,
+    PodsMetricStatus, ResourceMetricStatus,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Wire;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use skiff_json::Value;
 use skiff_client::Client;
+use skiff_json::Value;
 use skiff_meta::Quantity;
 
 /// What all metrics of an autoscaler share.
@@ -50,7 +51,8 @@ fn json(selector: Option<&LabelSelector>) -> Option<Value> {
 pub(super) async fn of(ask: &Ask<'_>, spec: &MetricSpec) -> Answer {
     match (spec.type_.as_str(), &spec.resource, &spec.container_resource, &spec.pods, &spec.object, &spec.external) {
         ("Resource", Some(r), ..) => {
-            let (count, current) = resource(ask, &r.name, "", &r.target).await.map_err(|e| silent("FailedGetResourceMetric", e, &format!("{} resource metric value", r.name)))?;
+            let (count, current) =
+                resource(ask, &r.name, "", &r.target).await.map_err(|e| silent("FailedGetResourceMetric", e, &format!("{} resource metric value", r.name)))?;
             let status = MetricStatus { resource: Some(ResourceMetricStatus { name: r.name.clone(), current }), ..typed(spec) };
             Ok(Proposal { replicas: count.replicas, name: resource_name(&r.name, "", &r.target), status })
         }
@@ -58,7 +60,11 @@ pub(super) async fn of(ask: &Ask<'_>, spec: &MetricSpec) -> Answer {
             let failed = |e| silent("FailedGetContainerResourceMetric", e, &format!("{} container metric value", r.container));
             let (count, current) = resource(ask, &r.name, &r.container, &r.target).await.map_err(failed)?;
             let status = ContainerResourceMetricStatus { name: r.name.clone(), container: r.container.clone(), current };
-            Ok(Proposal { replicas: count.replicas, name: resource_name(&r.name, "container ", &r.target), status: MetricStatus { container_resource: Some(status), ..typed(spec) } })
+            Ok(Proposal {
+                replicas: count.replicas,
+                name: resource_name(&r.name, "container ", &r.target),
+                status: MetricStatus { container_resource: Some(status), ..typed(spec) },
+            })
         }
         ("Pods", _, _, Some(p), ..) => {
             let (count, current) = pods(ask, &p.metric, &p.target).await.map_err(|e| silent("FailedGetPodsMetric", e, "pods metric value"))?;
@@ -87,10 +93,16 @@ pub(super) async fn of(ask: &Ask<'_>, spec: &MetricSpec) -> Answer {
         ("External", .., Some(e)) => {
             let metric = &e.metric;
             let of = if e.target.average_value.is_some() { format!("{} external metric", metric.name) } else { format!("external metric {}", metric.name) };
-            let failed = |cause: String| Silent { reason: "FailedGetExternalMetric", error: format!("failed to get {} external metric value: failed to get {of}: {cause}", metric.name), cause };
+            let failed = |cause: String| Silent {
+                reason: "FailedGetExternalMetric",
+                error: format!("failed to get {} external metric value: failed to get {of}: {cause}", metric.name),
+                cause,
+            };
             let selector = json(metric.selector.as_ref());
             let read = metrics::external(ask.client, ask.namespace, &metric.name, selector.as_ref()).await;
-            let sum = read.map(|all| all.into_iter().fold(0i64, i64::saturating_add)).map_err(|e| format!("unable to get external metric {}/{}/{}: {e}", ask.namespace, metric.name, go(metric.selector.as_ref())));
+            let sum = read
+                .map(|all| all.into_iter().fold(0i64, i64::saturating_add))
+                .map_err(|e| format!("unable to get external metric {}/{}/{}: {e}", ask.namespace, metric.name, go(metric.selector.as_ref())));
             let (count, current) = number(ask, sum, &e.target).map_err(failed)?;
             let status = MetricStatus { external: Some(ExternalMetricStatus { metric: metric.clone(), current }), ..typed(spec) };
             Ok(Proposal { replicas: count.replicas, name: format!("external metric {}", described(metric)), status })

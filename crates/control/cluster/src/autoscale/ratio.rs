@@ -54,7 +54,10 @@ pub(crate) struct World<'a> {
 /// What a pod's sample is compared with.
 pub(crate) enum Target<'a> {
     /// So many percent of the requests of each pod.
-    Utilization { percent: i32, requests: &'a BTreeMap<String, i64> },
+    Utilization {
+        percent: i32,
+        requests: &'a BTreeMap<String, i64>,
+    },
     Average(i64),
 }
 
@@ -179,7 +182,11 @@ pub(crate) fn of_value(w: &World<'_>, usage: i64, target: i64) -> Result<Count, 
     if w.pods.is_empty() {
         return Err("unable to calculate ready pods: no pods returned by selector while calculating replica count".into());
     }
-    let ready = w.pods.iter().filter(|p| ready_condition(p).is_some_and(|c| c.status == "True") && p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running")).count();
+    let ready = w
+        .pods
+        .iter()
+        .filter(|p| ready_condition(p).is_some_and(|c| c.status == "True") && p.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running"))
+        .count();
     Ok(count(ceil(ratio * ready as f64)))
 }
 
@@ -287,7 +294,9 @@ mod tests {
         let none: Pod = skiff_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c"}]}})).unwrap();
         assert_eq!(requests(&[none.clone()], "cpu", "").unwrap_err(), "missing request for cpu in container c of Pod p");
         assert_eq!(requests(&[none], "cpu", "x").unwrap_err(), "container x not found in Pod p");
-        let whole: Pod = skiff_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"name": "c"}]}})).unwrap();
+        let whole: Pod =
+            skiff_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"resources": {"requests": {"cpu": "2"}}, "containers": [{"name": "c"}]}}))
+                .unwrap();
         assert_eq!(requests(&[whole], "cpu", "").unwrap()["p"], 2000);
     }
 }

@@ -9,10 +9,10 @@ use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus};
 use k8s_openapi::api::core::v1::Pod;
 use parking_lot::Mutex;
-use skiff_json::json;
 use skiff_client::{Target, decode};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, split_key};
+use skiff_json::json;
 use skiff_meta::{GroupVersionResource, LabelSelector, Quantity, Reason, Status};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -214,7 +214,11 @@ impl One<'_> {
         selectors.insert(self.key.to_owned(), selector);
         let labels = |p: &Pod| p.metadata.labels.clone().unwrap_or_default();
         let there = |k: &str| self.a.all.row(split_key(k).0, split_key(k).1).is_some();
-        let mut rivals: Vec<&String> = selectors.iter().filter(|(k, s)| split_key(k).0 == self.namespace && there(k) && pods.iter().any(|p| s.matches(&labels(p)))).map(|(k, _)| k).collect();
+        let mut rivals: Vec<&String> = selectors
+            .iter()
+            .filter(|(k, s)| split_key(k).0 == self.namespace && there(k) && pods.iter().any(|p| s.matches(&labels(p))))
+            .map(|(k, _)| k)
+            .collect();
         if rivals.len() > 1 {
             rivals.sort();
             let shown: Vec<&str> = rivals.into_iter().map(String::as_str).take(2).collect();

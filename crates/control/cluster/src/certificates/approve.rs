@@ -8,10 +8,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
 use k8s_openapi::api::core::v1::Node;
-use skiff_json::{Value, json};
 use skiff_client::Target;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::Typed;
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionResource, Status};
 use skiff_pki::Request;
 use std::{sync::Arc, time::Duration};
@@ -42,7 +42,8 @@ const JOINING: &str = "system:bootstrappers";
 fn taken(spec: &CertificateSigningRequestSpec, request: &Request, exists: impl Fn(&str) -> bool) -> Option<String> {
     let joins = spec.groups.iter().flatten().any(|g| g.strip_prefix(JOINING).is_some_and(|rest| rest.is_empty() || rest.starts_with(':')));
     let node = request.common_name.strip_prefix(rules::NODE)?;
-    (joins && exists(node)).then(|| format!("there is a node {node:?} already; give this machine another name, or delete that node first if this machine takes its place"))
+    (joins && exists(node))
+        .then(|| format!("there is a node {node:?} already; give this machine another name, or delete that node first if this machine takes its place"))
 }
 
 /// The rights to try, each with what is said when it is there; none when the request is not a kubelet's.
@@ -77,7 +78,8 @@ impl Reconcile for Approver {
 
 impl Approver {
     async fn may(&self, spec: &CertificateSigningRequestSpec, right: &str) -> Result<bool, Status> {
-        let attributes = json!({"group": "certificates.k8s.io", "resource": "certificatesigningrequests", "verb": "create", "subresource": right, "version": "*"});
+        let attributes =
+            json!({"group": "certificates.k8s.io", "resource": "certificatesigningrequests", "verb": "create", "subresource": right, "version": "*"});
         let asked = json!({"user": spec.username, "uid": spec.uid, "groups": spec.groups, "extra": spec.extra, "resourceAttributes": attributes});
         let body = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": asked});
         let target = Target::new(GroupVersionResource::new("authorization.k8s.io", "v1", "subjectaccessreviews"), "", "");
@@ -102,7 +104,8 @@ mod tests {
     }
     #[test]
     fn a_name_that_is_taken_is_not_for_those_who_join() {
-        let spec = |group: &str| -> CertificateSigningRequestSpec { skiff_json::from_value(json!({"request": "", "signerName": SIGNER, "groups": [group]})).unwrap() };
+        let spec =
+            |group: &str| -> CertificateSigningRequestSpec { skiff_json::from_value(json!({"request": "", "signerName": SIGNER, "groups": [group]})).unwrap() };
         let r = Request::named("system:node:n1", ["system:nodes"]);
         assert!(taken(&spec("system:bootstrappers:skiff"), &r, |n| n == "n1").unwrap().contains("\"n1\""));
         assert_eq!(taken(&spec("system:bootstrappers:skiff"), &r, |_| false), None);

@@ -93,7 +93,10 @@ mod tests {
     #[test]
     fn ended_requests_go_after_an_hour_open_ones_after_a_day() {
         let csr = |status: Value| -> CertificateSigningRequest {
-            skiff_json::from_value(json!({"metadata": {"name": "a", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": {"request": "", "signerName": "a/b"}, "status": status})).unwrap()
+            skiff_json::from_value(
+                json!({"metadata": {"name": "a", "creationTimestamp": "1970-01-01T00:00:00Z"}, "spec": {"request": "", "signerName": "a/b"}, "status": status}),
+            )
+            .unwrap()
         };
         let at = |kind: &str| json!([{"type": kind, "status": "True", "lastUpdateTime": "1970-01-01T00:00:00Z"}]);
         let cases = [

@@ -1,6 +1,6 @@
 //! What a request must say to be certified for a purpose, pure.
-use k8s_openapi::api::core::v1::Node;
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node;
 use skiff_pki::Request;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -106,7 +106,10 @@ mod tests {
         for (edit, why) in bad {
             assert_eq!(kubelet_client(&request(edit), &u), Err(why.to_owned()));
         }
-        assert_eq!(kubelet_client(&request(|_| {}), &usages(&["server auth"])), Err("usages did not match [client auth digital signature key encipherment]".into()));
+        assert_eq!(
+            kubelet_client(&request(|_| {}), &usages(&["server auth"])),
+            Err("usages did not match [client auth digital signature key encipherment]".into())
+        );
         assert_eq!(kubelet_serving(&request(|_| {}), &u), Err("DNS or IP subjectAltName is required".into()));
         assert_eq!(kubelet_serving(&request(|r| r.dns_names.push("n1".into())), &usages(&["server auth", "key encipherment", "digital signature"])), Ok(()));
         assert_eq!(client(&usages(&["client auth"])), Ok(()));
@@ -115,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_node_serves_its_own_names() {
-        let node = |name: &str, ip: &str| -> Node { skiff_json::from_value(json!({"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip}]}})).unwrap() };
+        let node = |name: &str, ip: &str| -> Node {
+            skiff_json::from_value(json!({"metadata": {"name": name}, "status": {"addresses": [{"type": "InternalIP", "address": ip}]}})).unwrap()
+        };
         let nodes = [node("n1", "10.0.0.1"), node("n2", "10.0.0.2")];
         let reserved = ["10.43.0.0/16".parse().unwrap()];
         let check = |dns: &[&str], ips: &[&str], nodes: &[Node]| {

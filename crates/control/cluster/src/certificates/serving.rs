@@ -44,7 +44,9 @@ impl Reconcile for Approver {
             tracing::debug!(target: "certificates", request = name, why, "not approved");
             return Ok(Action::RequeueAfter(AGAIN));
         }
-        conclude(&self.deps.client, &row, "approval", "Approved", "AutoApproved", "Auto approving kubelet serving certificate of the node's own names.").await.at("approve certificate request", name)?;
+        conclude(&self.deps.client, &row, "approval", "Approved", "AutoApproved", "Auto approving kubelet serving certificate of the node's own names.")
+            .await
+            .at("approve certificate request", name)?;
         Ok(Action::Done)
     }
 }

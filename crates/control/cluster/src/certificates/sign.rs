@@ -4,13 +4,13 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec};
-use skiff_json::Value;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed};
+use skiff_json::Value;
 use skiff_meta::Status;
 use skiff_pki::{Grant, PkiError, Request, Usages};
-use std::time::{Duration, SystemTime};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 /// The account that approves serving certificates; upstream's default roles do not know it.
 pub const SERVING_APPROVER: &str = "kubelet-serving-approver";
@@ -87,7 +87,8 @@ impl Reconcile for Signing {
         if issued(&csr) || !condition(&csr, "Approved") || condition(&csr, "Denied") || condition(&csr, "Failed") {
             return Ok(Action::Done);
         }
-        let request = Request::parse(&csr.spec.request.0).map_err(|e| Status::internal(format!("unable to parse csr: {e}"))).at("sign certificate request", name)?;
+        let request =
+            Request::parse(&csr.spec.request.0).map_err(|e| Status::internal(format!("unable to parse csr: {e}"))).at("sign certificate request", name)?;
         match signer.check(&request, csr.spec.usages.as_deref().unwrap_or_default()) {
             Err(why) => conclude(&self.deps.client, &row, "status", "Failed", "SignerValidationFailure", &why).await.at("fail certificate request", name)?,
             Ok(()) => self.sign(signer, &row, &csr.spec, &request).await.at("sign certificate request", name)?,
@@ -98,7 +99,8 @@ impl Reconcile for Signing {
 
 impl Signing {
     async fn sign(&self, signer: Signer, row: &Row, spec: &CertificateSigningRequestSpec, request: &Request) -> Result<(), Status> {
-        let usages = Usages::of(spec.usages.as_deref().unwrap_or_default()).map_err(|unknown| Status::internal(format!("unrecognized usage values: {unknown:?}")))?;
+        let usages =
+            Usages::of(spec.usages.as_deref().unwrap_or_default()).map_err(|unknown| Status::internal(format!("unrecognized usage values: {unknown:?}")))?;
         let now = u64::try_from(self.deps.clock.seconds().0).unwrap_or_default();
         let (from, until) = validity(now, spec.expiration_seconds);
         let at = |s| SystemTime::UNIX_EPOCH + Duration::from_secs(s);

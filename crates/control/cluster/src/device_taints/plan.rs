@@ -123,7 +123,8 @@ pub(super) fn finding(rule: &DeviceTaintRule, world: &World, pods: &[Pod], evict
         NO_EXECUTE => match pending(rule, world, pods, None) {
             (0, _) => Finding { pending: false, reason: if evicted > 0 { "Completed" } else { "NotStarted" }, message: String::new() },
             (pods, namespaces) => {
-                let message = format!("{} to be evicted in {}.", several(pods, "pod needs", "pods need"), several(namespaces, "namespace", "different namespaces"));
+                let message =
+                    format!("{} to be evicted in {}.", several(pods, "pod needs", "pods need"), several(namespaces, "namespace", "different namespaces"));
                 Finding { pending: true, reason: "PodsPendingEviction", message }
             }
         },
@@ -138,7 +139,10 @@ pub(super) fn finding(rule: &DeviceTaintRule, world: &World, pods: &[Pod], evict
 }
 
 fn without_effect(rule: &DeviceTaintRule, world: &World, pods: &[Pod]) -> String {
-    let published = newest(&world.slices).flat_map(|s| s.spec.devices.iter().flatten().map(move |d| (s, d))).filter(|(s, d)| selects(rule, &s.spec.driver, &s.spec.pool.name, &d.name)).count();
+    let published = newest(&world.slices)
+        .flat_map(|s| s.spec.devices.iter().flatten().map(move |d| (s, d)))
+        .filter(|(s, d)| selects(rule, &s.spec.driver, &s.spec.pool.name, &d.name))
+        .count();
     let results = world.claims.iter().filter_map(|c| c.status.as_ref()?.allocation.as_ref()?.devices.as_ref()).flat_map(|d| d.results.iter().flatten());
     let allocated = results.filter(|r| selects(rule, &r.driver, &r.pool, &r.device)).count();
     let (pods, namespaces) = pending(rule, world, pods, Some(rule));
@@ -160,7 +164,11 @@ mod tests {
         let claim = json!({"metadata": {"name": "c", "namespace": "n"}, "spec": {}, "status": {"reservedFor": [{"resource": "pods", "name": "p", "uid": "u"}],
             "allocation": {"devices": {"results": [{"request": "r", "driver": "d", "pool": "x", "device": "gpu", "tolerations": tolerations}]}}}});
         let slice = json!({"metadata": {"name": "s"}, "spec": {"driver": "d", "pool": {"name": "x", "generation": 1, "resourceSliceCount": 1}, "devices": [{"name": "gpu", "taints": taints}]}});
-        World { claims: skiff_json::from_value(json!([claim])).unwrap(), slices: skiff_json::from_value(json!([slice])).unwrap(), rules: skiff_json::from_value(rules).unwrap() }
+        World {
+            claims: skiff_json::from_value(json!([claim])).unwrap(),
+            slices: skiff_json::from_value(json!([slice])).unwrap(),
+            rules: skiff_json::from_value(rules).unwrap(),
+        }
     }
     fn pod() -> Pod {
         skiff_json::from_value(json!({"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": {"containers": [], "nodeName": "k", "resourceClaims": [{"name": "e", "resourceClaimName": "c"}]}})).unwrap()
@@ -197,7 +205,10 @@ mod tests {
             (
                 "None",
                 0,
-                ("NoEffect", "1 published device selected. 1 allocated device selected. 1 pod would be evicted in 1 namespace if the effect was NoExecute. This information will not be updated again. Recreate the DeviceTaintRule to trigger an update."),
+                (
+                    "NoEffect",
+                    "1 published device selected. 1 allocated device selected. 1 pod would be evicted in 1 namespace if the effect was NoExecute. This information will not be updated again. Recreate the DeviceTaintRule to trigger an update.",
+                ),
             ),
         ] {
             let w = world(json!([]), json!([]), json!([rule(effect)]));

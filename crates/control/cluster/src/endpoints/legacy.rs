@@ -5,10 +5,10 @@ use super::trigger::{Triggers, annotated};
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Typed, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{Reason, Status};
 use std::{collections::BTreeMap, sync::Arc};
 

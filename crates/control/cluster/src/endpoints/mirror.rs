@@ -3,10 +3,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{LabelSelector, Reason, Status};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -53,7 +53,11 @@ fn plan(endpoints: &Endpoints) -> Plan {
         plan.invalid += all.iter().filter(|(a, _)| a.ip.parse::<IpAddr>().is_err()).count();
         plan.skipped += all.len() - added;
     }
-    let slice = |((family, ports), endpoints): ((&'static str, String), BTreeMap<String, Value>)| Mirror { family, ports: skiff_json::from_str(&ports).unwrap_or_default(), endpoints: endpoints.into_values().collect() };
+    let slice = |((family, ports), endpoints): ((&'static str, String), BTreeMap<String, Value>)| Mirror {
+        family,
+        ports: skiff_json::from_str(&ports).unwrap_or_default(),
+        endpoints: endpoints.into_values().collect(),
+    };
     plan.slices = groups.into_iter().map(slice).collect();
     plan
 }
@@ -101,7 +105,9 @@ fn body(endpoints: &Endpoints, slice: &Mirror) -> Value {
 /// Whether an existing slice says already what the body would.
 fn same(have: &Value, body: &Value) -> bool {
     let of = |v: &Value, p: &str| v.pointer(p).filter(|v| !v.is_null()).cloned();
-    ["/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences", "/addressType", "/endpoints", "/ports"].iter().all(|p| of(have, p) == of(body, p))
+    ["/metadata/labels", "/metadata/annotations", "/metadata/ownerReferences", "/addressType", "/endpoints", "/ports"]
+        .iter()
+        .all(|p| of(have, p) == of(body, p))
 }
 
 struct Mirroring {
@@ -120,7 +126,9 @@ pub(crate) fn start(deps: Deps) -> Started {
     services.subscribe(move |c| q.add(c.key()));
     let q = queue.clone();
     slices.subscribe(move |c| {
-        if c.row().label(MANAGED_BY) == Some(MANAGER) && let Some(service) = c.row().label(SERVICE_NAME) {
+        if c.row().label(MANAGED_BY) == Some(MANAGER)
+            && let Some(service) = c.row().label(SERVICE_NAME)
+        {
             q.add(key_of(c.row().namespace(), service));
         }
     });
@@ -163,7 +171,8 @@ impl Mirroring {
             self.deps.recorder.warning(&about, "InvalidIPAddress", format!("Skipped {} invalid IP addresses when mirroring to EndpointSlices", plan.invalid));
         }
         if plan.skipped > plan.invalid {
-            let message = format!("A max of {MAX_ADDRESSES} addresses can be mirrored to EndpointSlices per Endpoints subset. {} addresses were skipped", plan.skipped);
+            let message =
+                format!("A max of {MAX_ADDRESSES} addresses can be mirrored to EndpointSlices per Endpoints subset. {} addresses were skipped", plan.skipped);
             self.deps.recorder.warning(&about, "TooManyAddressesToMirror", message);
         }
     }

@@ -102,8 +102,14 @@ mod tests {
     }
     #[test]
     fn ready_terminating_and_named_ports() {
-        let service: Service = skiff_json::from_value(json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}})).unwrap();
-        let pods = [pod("b", "10.0.0.2", true, json!({})), pod("a", "10.0.0.1", false, json!({})), pod("c", "10.0.0.3", true, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})), pod("d", "", true, json!({}))];
+        let service: Service =
+            skiff_json::from_value(json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}]}})).unwrap();
+        let pods = [
+            pod("b", "10.0.0.2", true, json!({})),
+            pod("a", "10.0.0.1", false, json!({})),
+            pod("c", "10.0.0.3", true, json!({"deletionTimestamp": "2026-01-01T00:00:00Z"})),
+            pod("d", "", true, json!({})),
+        ];
         let got = addresses(&service, &pods, "IPv4");
         let flags: Vec<_> = got.iter().map(|a| (a.pod.as_str(), a.ready, a.serving, a.terminating)).collect();
         assert_eq!(flags, [("a", false, false, false), ("b", true, true, false), ("c", false, true, true)]);

@@ -6,10 +6,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{LabelSelector, Reason, Status};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,7 +31,9 @@ pub(crate) fn start(deps: Deps) -> Started {
     let slices = deps.informers.of::<EndpointSlice>();
     let q = queue.clone();
     slices.subscribe(move |c| {
-        if c.row().label(MANAGED_BY) == Some(MANAGER) && let Some(service) = c.row().label(SERVICE_NAME) {
+        if c.row().label(MANAGED_BY) == Some(MANAGER)
+            && let Some(service) = c.row().label(SERVICE_NAME)
+        {
             q.add(key_of(c.row().namespace(), service));
         }
     });
@@ -64,7 +66,11 @@ impl Reconcile for Slices {
                 if e.is(Reason::Conflict) {
                     return Err(e).at("write endpoint slices of", key);
                 }
-                self.deps.recorder.warning(&Regarding::of(&service), "FailedToUpdateEndpointSlices", format!("Error updating Endpoint Slices for Service {namespace}/{name}: {e}"));
+                self.deps.recorder.warning(
+                    &Regarding::of(&service),
+                    "FailedToUpdateEndpointSlices",
+                    format!("Error updating Endpoint Slices for Service {namespace}/{name}: {e}"),
+                );
                 return Err(e).at("write endpoint slices of", key);
             }
         }
@@ -117,7 +123,14 @@ impl Slices {
         v
     }
     /// Keeps slices that are right, rewrites others, creates what is missing, deletes what is left over.
-    async fn settle(&self, service: &Service, family: &str, mut have: Vec<EndpointSlice>, mut wanted: Vec<Wanted>, trigger: Option<&str>) -> Result<(), Status> {
+    async fn settle(
+        &self,
+        service: &Service,
+        family: &str,
+        mut have: Vec<EndpointSlice>,
+        mut wanted: Vec<Wanted>,
+        trigger: Option<&str>,
+    ) -> Result<(), Status> {
         let labels = labels(service);
         let content = |s: &EndpointSlice| {
             let list = |v: Result<Value, skiff_json::Error>| v.ok().and_then(|v| v.as_array().cloned()).unwrap_or_default();
@@ -137,7 +150,8 @@ impl Slices {
             let name = service.metadata.name.clone().unwrap_or_default();
             let namespace = service.metadata.namespace.clone().unwrap_or_default();
             body["metadata"]["namespace"] = namespace.clone().into();
-            body["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.metadata.uid, "controller": true, "blockOwnerDeletion": true}]);
+            body["metadata"]["ownerReferences"] =
+                json!([{"apiVersion": "v1", "kind": "Service", "name": name, "uid": service.metadata.uid, "controller": true, "blockOwnerDeletion": true}]);
             let next = have.next();
             let annotations = annotated(next.as_ref().and_then(|s| s.metadata.annotations.clone()), trigger);
             if !annotations.is_empty() {
@@ -167,7 +181,10 @@ impl Slices {
     }
     async fn delete(&self, s: &EndpointSlice) -> Result<(), Status> {
         let m = &s.metadata;
-        self.deps.client.delete::<EndpointSlice>(m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), &DeleteOptions::default()).await
+        self.deps
+            .client
+            .delete::<EndpointSlice>(m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default(), &DeleteOptions::default())
+            .await
     }
 }
 

@@ -3,8 +3,8 @@
 //! A service that was not seen before tells its creation; later the earliest of the changes since the last look. Several
 //! changes of one pod between two looks count as the last one. Times have seconds, and pods become ready faster: another
 //! readiness at the same second is a change, too.
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 
@@ -78,7 +78,10 @@ mod tests {
     fn the_earliest_change_since_the_last_look() {
         let service: Service = skiff_json::from_value(json!({"metadata": {"name": "s", "creationTimestamp": "2026-01-01T00:00:00Z"}})).unwrap();
         let with = |name: &str, status: &str, t: &str| -> Pod {
-            skiff_json::from_value(json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": t}]}})).unwrap()
+            skiff_json::from_value(
+                json!({"metadata": {"name": name}, "status": {"conditions": [{"type": "Ready", "status": status, "lastTransitionTime": t}]}}),
+            )
+            .unwrap()
         };
         let pod = |name, t| with(name, "True", t);
         let triggers = Triggers::default();

@@ -7,7 +7,9 @@ pub(crate) const ORPHAN: &str = "orphan";
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Owner {
     /// `foreground`: it is being deleted and waits for its dependents.
-    Present { foreground: bool },
+    Present {
+        foreground: bool,
+    },
     Absent,
 }
 
@@ -15,7 +17,9 @@ pub(crate) enum Owner {
 pub(crate) enum Step {
     Nothing,
     /// All owners are gone or going: delete with this propagation policy.
-    Delete { policy: &'static str },
+    Delete {
+        policy: &'static str,
+    },
     /// Some owners (by uid) are gone, others stay.
     DropOwners(Vec<String>),
     /// Owners wait for this object, and it for dependents that are going already: that may be a circle, in which nobody

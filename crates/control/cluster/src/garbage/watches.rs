@@ -112,7 +112,8 @@ impl Watches {
         let uid = Uid::from(uid);
         let followed = self.followed.lock();
         let of = |f: &Followed| -> Vec<Dependent> {
-            let one = |r: &Arc<Row>| Dependent { target: Target::new(f.resource.clone(), r.namespace(), r.name()), blocks: blocks(r, &uid), deleting: r.deleting };
+            let one =
+                |r: &Arc<Row>| Dependent { target: Target::new(f.resource.clone(), r.namespace(), r.name()), blocks: blocks(r, &uid), deleting: r.deleting };
             f.informer.owned_by(&uid).iter().map(one).collect()
         };
         followed.values().flat_map(of).collect()
@@ -126,7 +127,12 @@ impl Watches {
         }
         let gv = skiff_meta::GroupVersion::parse(api_version)?;
         let lower = kind.to_lowercase();
-        let fits = |r: &GroupVersionResource| r.group == gv.group && (r.resource == format!("{lower}s") || r.resource == format!("{lower}es") || lower.strip_suffix('y').is_some_and(|s| r.resource == format!("{s}ies")));
+        let fits = |r: &GroupVersionResource| {
+            r.group == gv.group
+                && (r.resource == format!("{lower}s")
+                    || r.resource == format!("{lower}es")
+                    || lower.strip_suffix('y').is_some_and(|s| r.resource == format!("{s}ies")))
+        };
         followed.values().find(|f| fits(&f.resource)).map(|f| (f.resource.clone(), f.namespaced))
     }
 }

@@ -26,7 +26,9 @@ pub enum Step {
     Pin,
     Migrate,
     /// It has come to an end: tell the definition.
-    End { success: bool },
+    End {
+        success: bool,
+    },
 }
 
 pub fn holds(m: &Migration, kind: &str) -> bool {
@@ -151,7 +153,10 @@ mod tests {
     use super::*;
 
     fn migration(name: &str, age: u32, conditions: &[(&str, &str)], revision: &str) -> Migration {
-        let conditions: Vec<Value> = conditions.iter().map(|(k, s)| json!({"type": k, "status": s, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})).collect();
+        let conditions: Vec<Value> = conditions
+            .iter()
+            .map(|(k, s)| json!({"type": k, "status": s, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}))
+            .collect();
         let v = json!({"metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:00:{age:02}Z")},
             "spec": {"resource": {"group": "g.io", "resource": "things"}}, "status": {"conditions": conditions, "resourceVersion": revision}});
         skiff_json::from_value(v).unwrap()

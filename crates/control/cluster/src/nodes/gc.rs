@@ -2,11 +2,11 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_json::json;
 use skiff_client::{DeleteOptions, PatchBody};
 use skiff_codec::text_at;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed};
+use skiff_json::json;
 use skiff_meta::{LabelSelector, Reason};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -88,7 +88,13 @@ impl PodGc {
         if orphaned && !over(pod) {
             let now = self.deps.clock.seconds().to_string();
             let patch = json!({"status": {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC", "message": "PodGC: node no longer exists", "lastTransitionTime": now}]}});
-            self.deps.client.patch_status::<Pod>(ns, name, PatchBody::strategic(&patch)).await.map(drop).or_else(|e| if e.is(Reason::NotFound) { Ok(()) } else { Err(e) }).at("mark pod", name)?;
+            self.deps
+                .client
+                .patch_status::<Pod>(ns, name, PatchBody::strategic(&patch))
+                .await
+                .map(drop)
+                .or_else(|e| if e.is(Reason::NotFound) { Ok(()) } else { Err(e) })
+                .at("mark pod", name)?;
         }
         let options = DeleteOptions::default().grace(0).uid(pod.uid.as_str());
         match self.deps.client.delete::<Pod>(ns, name, &options).await {
@@ -104,7 +110,9 @@ mod tests {
 
     #[test]
     fn a_machine_that_is_off() {
-        let node = |taint: &str, ready: &str| -> Node { skiff_json::from_value(json!({"metadata": {}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})).unwrap() };
+        let node = |taint: &str, ready: &str| -> Node {
+            skiff_json::from_value(json!({"metadata": {}, "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": ready}]}})).unwrap()
+        };
         let key = "node.kubernetes.io/out-of-service";
         assert!(out_of_service(&node(key, "Unknown")));
         assert!(!out_of_service(&node(key, "True")) && !out_of_service(&node("node.kubernetes.io/unreachable", "Unknown")));

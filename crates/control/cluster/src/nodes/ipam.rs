@@ -3,10 +3,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
-use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::Typed;
+use skiff_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -50,7 +50,8 @@ impl Reconcile for Ipam {
             return Ok(Action::Done);
         }
         let listed = self.nodes.all();
-        let mut taken: BTreeSet<IpNet> = listed.iter().flat_map(|n| n.spec.iter().flat_map(|s| s.pod_cidrs.iter().flatten())).filter_map(|c| c.parse().ok()).collect();
+        let mut taken: BTreeSet<IpNet> =
+            listed.iter().flat_map(|n| n.spec.iter().flat_map(|s| s.pod_cidrs.iter().flatten())).filter_map(|c| c.parse().ok()).collect();
         taken.extend(given.values().flatten());
         let settings = &self.deps.settings;
         let part = |c: &IpNet| free_part(c, if c.addr().is_ipv4() { settings.node_prefix.0 } else { settings.node_prefix.1 }, &taken);

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use parking_lot::Mutex;
-use skiff_json::{Value, json};
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Selection, Typed};
+use skiff_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
@@ -165,7 +165,11 @@ impl Lifecycle {
                 None => Some(json!({"type": k, "status": "Unknown", "reason": "NodeStatusNeverUpdated", "message": "Kubelet never posted node status.", "lastHeartbeatTime": created, "lastTransitionTime": now})),
             })
             .collect();
-        self.deps.client.patch_status::<Node>("", name, PatchBody::strategic(&json!({"status": {"conditions": conditions}}))).await.at("mark node unknown", name)?;
+        self.deps
+            .client
+            .patch_status::<Node>("", name, PatchBody::strategic(&json!({"status": {"conditions": conditions}})))
+            .await
+            .at("mark node unknown", name)?;
         self.deps.recorder.normal(&Regarding::of(node), "NodeNotReady", format!("Node {name} status is now: NodeNotReady"));
         for pod in self.pods.list_indexed("node", name) {
             let ready = pod.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
@@ -190,9 +194,14 @@ mod tests {
     }
     #[test]
     fn taints_follow_conditions() {
-        let ready = node(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "mine", "effect": "NoSchedule"}, {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
-            {"key": "node.kubernetes.io/disk-pressure", "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
-        assert_eq!(taints(&ready, Evict::Yes, "t").unwrap(), [json!({"key": "mine", "effect": "NoSchedule"}), json!({"key": "node.kubernetes.io/disk-pressure", "effect": "NoExecute"})]);
+        let ready = node(
+            json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "mine", "effect": "NoSchedule"}, {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
+            {"key": "node.kubernetes.io/disk-pressure", "effect": "NoExecute"}]}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}),
+        );
+        assert_eq!(
+            taints(&ready, Evict::Yes, "t").unwrap(),
+            [json!({"key": "mine", "effect": "NoSchedule"}), json!({"key": "node.kubernetes.io/disk-pressure", "effect": "NoExecute"})]
+        );
         let fine = node(json!({"metadata": {"name": "n"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
         assert!(taints(&fine, Evict::Yes, "t").is_none());
         let new = node(json!({"metadata": {"name": "n"}}));
@@ -201,7 +210,9 @@ mod tests {
     #[test]
     fn pods_are_driven_away_when_the_cluster_says_so() {
         let key = "node.kubernetes.io/unreachable";
-        let dead = |taints: Value| node(json!({"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}));
+        let dead = |taints: Value| {
+            node(json!({"metadata": {"name": "n"}, "spec": {"taints": taints}, "status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}))
+        };
         let (schedule, execute) = (json!({"key": key, "effect": "NoSchedule"}), json!({"key": key, "effect": "NoExecute", "timeAdded": "t"}));
         let fresh = dead(json!([]));
         assert_eq!(taints(&fresh, Evict::Yes, "t").unwrap(), [schedule.clone(), execute.clone()]);

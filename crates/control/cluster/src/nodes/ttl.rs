@@ -3,10 +3,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Node;
 use parking_lot::Mutex;
-use skiff_json::json;
 use skiff_client::PatchBody;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{ChangeKind, Typed};
+use skiff_json::json;
 use skiff_meta::LabelSelector;
 use std::sync::Arc;
 

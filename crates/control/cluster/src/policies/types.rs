@@ -49,7 +49,9 @@ fn field(ty: &'static Ty, depth: usize) -> Type {
 /// The request that brings the object.
 pub(super) fn request() -> Type {
     let string = || Type::new(Kind::String);
-    let object = |name: &str, fields: Vec<(&str, Type)>| Type::new(Kind::Object(Arc::new(Object { name: name.into(), fields: fields.into_iter().map(|(n, t)| (n.to_owned(), t)).collect() })));
+    let object = |name: &str, fields: Vec<(&str, Type)>| {
+        Type::new(Kind::Object(Arc::new(Object { name: name.into(), fields: fields.into_iter().map(|(n, t)| (n.to_owned(), t)).collect() })))
+    };
     let kind = || object("kubernetes.GroupVersionKind", vec![("group", string()), ("version", string()), ("kind", string())]);
     let resource = || object("kubernetes.GroupVersionResource", vec![("group", string()), ("version", string()), ("resource", string())]);
     let strings = || Type::list(string(), skiff_cel::check::UNBOUNDED);

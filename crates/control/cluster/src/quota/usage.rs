@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 /// Whether pods are what `resource` counts.
 pub(crate) fn counts_pods(resource: &str) -> bool {
     let compute = resource.strip_prefix("requests.").or_else(|| resource.strip_prefix("limits.")).unwrap_or(resource);
-    matches!(resource, "pods" | "count/pods") || matches!(compute, "cpu" | "memory" | "ephemeral-storage") || compute.starts_with("hugepages-") || (resource.starts_with("requests.") && compute.contains('/'))
+    matches!(resource, "pods" | "count/pods")
+        || matches!(compute, "cpu" | "memory" | "ephemeral-storage")
+        || compute.starts_with("hugepages-")
+        || (resource.starts_with("requests.") && compute.contains('/'))
 }
 
 fn over(pod: &Pod) -> bool {
@@ -140,7 +143,9 @@ impl Counted {
         match &self.what {
             What::Objects => Quantity::units(1),
             What::ClassObjects { class: c } => yes(c == class),
-            What::Storage { class: c } if c.as_deref().is_none_or(|c| c == class) => v["spec"]["resources"]["requests"]["storage"].as_str().and_then(|q| q.parse().ok()).unwrap_or_default(),
+            What::Storage { class: c } if c.as_deref().is_none_or(|c| c == class) => {
+                v["spec"]["resources"]["requests"]["storage"].as_str().and_then(|q| q.parse().ok()).unwrap_or_default()
+            }
             What::Storage { .. } => Quantity::ZERO,
             What::LoadBalancers => yes(v["spec"]["type"] == "LoadBalancer"),
             What::NodePorts => {
@@ -163,7 +168,9 @@ pub(crate) fn counted(name: &str, served: &[(GroupVersionResource, bool)]) -> Op
         "requests.storage" => core("persistentvolumeclaims", What::Storage { class: None }),
         "services.nodeports" => core("services", What::NodePorts),
         "services.loadbalancers" => core("services", What::LoadBalancers),
-        "configmaps" | "secrets" | "services" | "persistentvolumeclaims" | "replicationcontrollers" | "resourcequotas" => Some(Counted { resource: GroupVersionResource::new("", "v1", name.to_owned()), what: What::Objects }),
+        "configmaps" | "secrets" | "services" | "persistentvolumeclaims" | "replicationcontrollers" | "resourcequotas" => {
+            Some(Counted { resource: GroupVersionResource::new("", "v1", name.to_owned()), what: What::Objects })
+        }
         _ => {
             let (resource, group) = name.strip_prefix("count/")?.split_once('.').unwrap_or((name.strip_prefix("count/")?, ""));
             let found = served.iter().find(|(r, namespaced)| *namespaced && r.resource == resource && r.group == group)?;

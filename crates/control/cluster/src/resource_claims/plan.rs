@@ -90,7 +90,8 @@ mod tests {
     fn a_claim_a_template() {
         let p = pod(json!({}));
         assert_eq!(templated(&p), [("gpu".to_owned(), "t".to_owned())]);
-        let t: ResourceClaimTemplate = skiff_json::from_value(json!({"metadata": {}, "spec": {"metadata": {"labels": {"a": "b"}}, "spec": {"devices": {"requests": []}}}})).unwrap();
+        let t: ResourceClaimTemplate =
+            skiff_json::from_value(json!({"metadata": {}, "spec": {"metadata": {"labels": {"a": "b"}}, "spec": {"devices": {"requests": []}}}})).unwrap();
         let made: ResourceClaim = skiff_json::from_value(claim(&p, "gpu", &t)).unwrap();
         assert_eq!(made.metadata.generate_name.as_deref(), Some("p-gpu-"));
         assert!(made_for(&made, &p, "gpu") && !made_for(&made, &p, "own") && concerns(&made, "u"));

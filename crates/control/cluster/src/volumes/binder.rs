@@ -4,10 +4,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use skiff_json::json;
 use skiff_client::{Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, key_of, split_key};
+use skiff_json::json;
 use skiff_meta::{LabelSelector, Status};
 use skiff_sched::fit::{capacity, choose, names, suits};
 use std::sync::Arc;
@@ -27,7 +27,8 @@ struct Binder {
 
 /// Keys are `claim|ns/name` and `volume|name`.
 pub(crate) fn start(deps: Deps) -> Started {
-    let (claims, volumes, classes) = (deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<PersistentVolume>(), deps.informers.of::<StorageClass>());
+    let (claims, volumes, classes) =
+        (deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<PersistentVolume>(), deps.informers.of::<StorageClass>());
     let queue = Queue::new();
     let (q, all) = (queue.clone(), volumes.clone());
     claims.subscribe(move |c| {
@@ -68,7 +69,11 @@ impl Binder {
     async fn claim(&self, key: &str) -> Result<(), Status> {
         let (namespace, name) = split_key(key);
         // The informer can lag behind what this loop has just written.
-        let Some(claim) = (if self.claims.row(namespace, name).is_some() { self.deps.client.find::<PersistentVolumeClaim>(namespace, name).await? } else { None }) else { return Ok(()) };
+        let Some(claim) =
+            (if self.claims.row(namespace, name).is_some() { self.deps.client.find::<PersistentVolumeClaim>(namespace, name).await? } else { None })
+        else {
+            return Ok(());
+        };
         let spec = claim.spec.clone().unwrap_or_default();
         if let Some(volume) = spec.volume_name.as_deref().filter(|v| !v.is_empty()) {
             return self.named(&claim, volume).await;
@@ -184,7 +189,12 @@ impl Binder {
         }
         self.tell(claim, "ExternalProvisioning", &format!("Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered."));
         let patch = json!({"metadata": {"annotations": {KEY: provisioner, "volume.beta.kubernetes.io/storage-provisioner": provisioner}}});
-        edit(&self.deps.client, Target::new(resource_of::<PersistentVolumeClaim>(), m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default()), &patch).await
+        edit(
+            &self.deps.client,
+            Target::new(resource_of::<PersistentVolumeClaim>(), m.namespace.as_deref().unwrap_or_default(), m.name.as_deref().unwrap_or_default()),
+            &patch,
+        )
+        .await
     }
     fn tell(&self, claim: &PersistentVolumeClaim, reason: &'static str, message: &str) {
         self.events().normal(&Regarding::of(claim), reason, message);

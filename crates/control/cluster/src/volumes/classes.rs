@@ -30,7 +30,8 @@ fn of_volume(row: &Row) -> Vec<String> {
 }
 
 pub(crate) fn start(deps: Deps) -> Started {
-    let (classes, claims, volumes) = (deps.informers.of::<VolumeAttributesClass>(), deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<PersistentVolume>());
+    let (classes, claims, volumes) =
+        (deps.informers.of::<VolumeAttributesClass>(), deps.informers.of::<PersistentVolumeClaim>(), deps.informers.of::<PersistentVolume>());
     claims.index("attributes class", of_claim);
     volumes.index("attributes class", of_volume);
     let queue = Queue::new();

@@ -2,10 +2,10 @@
 use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
-use skiff_json::json;
 use skiff_client::{Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Typed, split_key};
+use skiff_json::json;
 use skiff_meta::Reason;
 use std::sync::Arc;
 

@@ -27,7 +27,8 @@ pub(crate) fn start(deps: Deps) -> Started {
 }
 
 fn grows(c: &PersistentVolumeClaim) -> bool {
-    let storage = |m: Option<&std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| m?.get("storage")?.0.parse::<Quantity>().ok();
+    let storage =
+        |m: Option<&std::collections::BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| m?.get("storage")?.0.parse::<Quantity>().ok();
     let asked = storage(c.spec.as_ref().and_then(|s| s.resources.as_ref()).and_then(|r| r.requests.as_ref()));
     let status = c.status.as_ref();
     let has = storage(status.and_then(|s| s.capacity.as_ref()));
@@ -40,7 +41,11 @@ impl Reconcile for Expand {
     async fn reconcile(&self, key: &str) -> Result<Action, Failed> {
         let (namespace, name) = split_key(key);
         if let Some(claim) = self.claims.get(namespace, name).filter(grows) {
-            self.deps.recorder.named("volume_expand").normal(&Regarding::of(&claim), "ExternalExpanding", "waiting for an external controller to expand this PVC");
+            self.deps.recorder.named("volume_expand").normal(
+                &Regarding::of(&claim),
+                "ExternalExpanding",
+                "waiting for an external controller to expand this PVC",
+            );
         }
         Ok(Action::Done)
     }
@@ -54,7 +59,10 @@ mod tests {
     #[test]
     fn a_larger_wish() {
         let claim = |phase: &str, asked: &str, has: &str| -> PersistentVolumeClaim {
-            skiff_json::from_value(json!({"metadata": {}, "spec": {"resources": {"requests": {"storage": asked}}}, "status": {"phase": phase, "capacity": {"storage": has}}})).unwrap()
+            skiff_json::from_value(
+                json!({"metadata": {}, "spec": {"resources": {"requests": {"storage": asked}}}, "status": {"phase": phase, "capacity": {"storage": has}}}),
+            )
+            .unwrap()
         };
         assert!(grows(&claim("Bound", "2Gi", "1Gi")));
         assert!(!grows(&claim("Bound", "1Gi", "1024Mi")));

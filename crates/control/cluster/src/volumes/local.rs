@@ -7,12 +7,15 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use skiff_json::json;
 use skiff_client::{Client, DeleteOptions, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informers, Typed, split_key};
+use skiff_json::json;
 use skiff_meta::{Reason, Status};
-use std::{path::{Path, PathBuf}, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio_util::sync::CancellationToken;
 
 /// The provisioner's name in StorageClasses, as in k3s.
@@ -46,7 +49,9 @@ impl Reconcile for Local {
         if spec.volume_name.as_deref().is_some_and(|v| !v.is_empty()) {
             return Ok(Action::Done);
         }
-        let Some(class) = spec.storage_class_name.as_deref().and_then(|c| self.classes.get("", c)).filter(|c| c.provisioner == PROVISIONER) else { return Ok(Action::Done) };
+        let Some(class) = spec.storage_class_name.as_deref().and_then(|c| self.classes.get("", c)).filter(|c| c.provisioner == PROVISIONER) else {
+            return Ok(Action::Done);
+        };
         let Some(node) = claim.metadata.annotations.as_ref().and_then(|a| a.get(SELECTED_NODE)) else { return Ok(Action::Done) };
         let regarding = Regarding::of(&claim);
         if spec.access_modes.iter().flatten().any(|m| m == "ReadWriteMany" || m == "ReadOnlyMany") {
@@ -85,17 +90,17 @@ impl Local {
         let spec = claim.spec.clone().unwrap_or_default();
         let storage = skiff_sched::fit::asked(claim).to_string();
         json!({"apiVersion": "v1", "kind": "PersistentVolume",
-            "metadata": {"name": volume, "annotations": {PROVISIONED_BY: PROVISIONER, "local.path.provisioner/selected-node": node}},
-            "spec": {
-                "capacity": {"storage": storage},
-                "accessModes": spec.access_modes,
-                "volumeMode": spec.volume_mode,
-                "persistentVolumeReclaimPolicy": class.reclaim_policy.as_deref().unwrap_or("Delete"),
-                "storageClassName": class.metadata.name,
-                "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": uid},
-                "hostPath": {"path": path, "type": "DirectoryOrCreate"},
-                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [node]}]}]}}
-            }})
+        "metadata": {"name": volume, "annotations": {PROVISIONED_BY: PROVISIONER, "local.path.provisioner/selected-node": node}},
+        "spec": {
+            "capacity": {"storage": storage},
+            "accessModes": spec.access_modes,
+            "volumeMode": spec.volume_mode,
+            "persistentVolumeReclaimPolicy": class.reclaim_policy.as_deref().unwrap_or("Delete"),
+            "storageClassName": class.metadata.name,
+            "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": namespace, "name": name, "uid": uid},
+            "hostPath": {"path": path, "type": "DirectoryOrCreate"},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [node]}]}]}}
+        }})
     }
 }
 
@@ -132,7 +137,9 @@ impl Reconcile for Reclaim {
     async fn reconcile(&self, name: &str) -> Result<Action, Failed> {
         let Some(path) = self.volumes.get("", name).and_then(|v| doomed(&v, &self.node, &self.root)) else { return Ok(Action::Done) };
         match tokio::fs::remove_dir_all(&path).await {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Status::internal(format!("remove {}: {e}", path.display()))).at("reclaim volume", name),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Status::internal(format!("remove {}: {e}", path.display()))).at("reclaim volume", name);
+            }
             _ => self.client.delete::<PersistentVolume>("", name, &DeleteOptions::default()).await.at("delete volume", name)?,
         }
         Ok(Action::Done)

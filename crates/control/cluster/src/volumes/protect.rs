@@ -4,10 +4,10 @@ use crate::run::{Deps, Started};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use serde::{Deserialize, de::IgnoredAny};
-use skiff_json::json;
 use skiff_client::{Object, Target, resource_of};
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Row, Typed, key_of, split_key};
+use skiff_json::json;
 use skiff_meta::{Head, Reason, Status, unmanaged};
 use std::sync::Arc;
 

@@ -78,9 +78,15 @@ fn pods_keep_apart_and_together() {
     let term = json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}]);
     let apart = pod("p", json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}}));
     assert_eq!(run(&apart, &s), Decision::Bind("c".into()));
-    let near = pod("p", json!({"containers": cpu("1"), "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}]}}}));
+    let near = pod(
+        "p",
+        json!({"containers": cpu("1"), "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "x"}}}]}}}),
+    );
     assert_eq!(run(&near, &s), Decision::Bind("a".into()));
-    let alone = pod("p", json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}]}}}));
+    let alone = pod(
+        "p",
+        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": "x"}}}]}}}),
+    );
     assert!(matches!(run(&alone, &cluster(&["a"])), Decision::Bind(_)));
 }
 
@@ -92,7 +98,10 @@ fn spread_keeps_the_skew() {
         p.node = on.into();
         s.set_pod(p);
     }
-    let p = pod("p", json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}}}]}));
+    let p = pod(
+        "p",
+        json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "x"}}}]}),
+    );
     assert_eq!(run(&p, &s), Decision::Bind("c".into()));
 }
 
@@ -183,7 +192,10 @@ fn volumes_that_wait_for_their_pod() {
     assert_eq!(schedule(&p, &scene(&s, &local), 0), Decision::Bind("c".into()));
     let node_c = s.node("c").unwrap().facts.clone();
     assert_eq!(crate::choose(&p, &node_c, &local).unwrap(), [("data".to_owned(), Some("pv".to_owned()))]);
-    assert_eq!(unfit(schedule(&p, &scene(&s, &view(false, vec![])), 0)), "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind.");
+    assert_eq!(
+        unfit(schedule(&p, &scene(&s, &view(false, vec![])), 0)),
+        "0/2 nodes are available: 2 node(s) didn't find available persistent volumes to bind."
+    );
     assert_eq!(crate::choose(&p, &node_c, &view(true, vec![])).unwrap(), [("data".to_owned(), None)]);
 }
 

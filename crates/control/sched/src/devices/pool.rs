@@ -55,7 +55,10 @@ fn way<'a>(slice: &'a ResourceSliceSpec, device: &'a Device, node: &NodeFacts) -
 
 fn tainted<'a>(rules: &'a [DeviceTaintRule], id: &DeviceId) -> impl Iterator<Item = &'a DeviceTaint> {
     let fits = |own: &Option<String>, of: &str| own.as_deref().is_none_or(|o| o == of);
-    rules.iter().filter(move |r| r.spec.device_selector.as_ref().is_some_and(|s| fits(&s.driver, &id.0) && fits(&s.pool, &id.1) && fits(&s.device, &id.2))).map(|r| &r.spec.taint)
+    rules
+        .iter()
+        .filter(move |r| r.spec.device_selector.as_ref().is_some_and(|s| fits(&s.driver, &id.0) && fits(&s.pool, &id.1) && fits(&s.device, &id.2)))
+        .map(|r| &r.spec.taint)
 }
 
 /// The newest generation of each pool. Pools on this node alone come first, as upstream prefers them.
@@ -64,7 +67,8 @@ pub(super) fn of_node<'a>(inventory: &'a Inventory, node: &NodeFacts) -> Vec<Poo
     for slice in &inventory.slices {
         by_pool.entry((&slice.spec.driver, &slice.spec.pool.name)).or_default().push(slice);
     }
-    let mut pools: Vec<Pool<'a>> = by_pool.into_iter().map(|((driver, name), slices)| pool(inventory, driver, name, slices, node)).filter(|p| !p.devices.is_empty()).collect();
+    let mut pools: Vec<Pool<'a>> =
+        by_pool.into_iter().map(|((driver, name), slices)| pool(inventory, driver, name, slices, node)).filter(|p| !p.devices.is_empty()).collect();
     pools.sort_by_key(|p| !p.devices.iter().all(|d| d.local));
     pools
 }
@@ -83,7 +87,13 @@ fn pool<'a>(inventory: &'a Inventory, driver: &'a str, name: &'a str, mut slices
             consumption.insert(device.name.as_str(), device);
             if let Some((selector, local)) = way(&slice.spec, device, node) {
                 let id = (driver.to_owned(), name.to_owned(), device.name.clone());
-                let taints = device.taints.iter().flatten().chain(tainted(&inventory.taints, &id)).filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute")).collect();
+                let taints = device
+                    .taints
+                    .iter()
+                    .flatten()
+                    .chain(tainted(&inventory.taints, &id))
+                    .filter(|t| matches!(t.effect.as_str(), "NoSchedule" | "NoExecute"))
+                    .collect();
                 devices.push(Candidate { id, device, taints, selector, local });
             }
         }

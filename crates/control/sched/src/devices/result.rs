@@ -1,7 +1,9 @@
 //! The allocation as the claim's status tells it.
 use super::search::Pick;
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
-use k8s_openapi::api::resource::v1::{AllocationResult, DeviceAllocationConfiguration, DeviceAllocationResult, DeviceClass, DeviceRequestAllocationResult, ResourceClaim};
+use k8s_openapi::api::resource::v1::{
+    AllocationResult, DeviceAllocationConfiguration, DeviceAllocationResult, DeviceClass, DeviceRequestAllocationResult, ResourceClaim,
+};
 use std::collections::BTreeMap;
 
 pub(super) fn allocation(claim: &ResourceClaim, classes: &BTreeMap<String, DeviceClass>, picks: &[Pick<'_, '_>], node: &str) -> AllocationResult {

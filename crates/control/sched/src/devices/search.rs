@@ -45,7 +45,8 @@ impl<'a> Wanted<'a> {
     pub fn of(claim: &'a ResourceClaim, classes: &'a BTreeMap<String, DeviceClass>) -> Result<Self, String> {
         let devices = claim.spec.as_ref().and_then(|s| s.devices.as_ref());
         let class = |request: &str, name: &str| classes.get(name).ok_or_else(|| format!("request {request}: device class {name} does not exist"));
-        let count = |mode: &Option<String>, count: Option<i64>| (mode.as_deref() != Some("All")).then(|| usize::try_from(count.unwrap_or(1)).unwrap_or(1).max(1));
+        let count =
+            |mode: &Option<String>, count: Option<i64>| (mode.as_deref() != Some("All")).then(|| usize::try_from(count.unwrap_or(1)).unwrap_or(1).max(1));
         let mut requests = Vec::new();
         for r in devices.iter().flat_map(|d| d.requests.iter().flatten()) {
             let mut ways = Vec::new();
@@ -117,9 +118,24 @@ struct At {
 }
 
 /// For each claim, what it gets.
-pub(super) fn find<'a, 'p>(pools: &'p [Pool<'a>], wanted: &'p [Wanted<'a>], taken: &'p BTreeSet<DeviceId>, selectors: &'p Selectors) -> Result<Vec<Vec<Pick<'a, 'p>>>, Unable> {
+pub(super) fn find<'a, 'p>(
+    pools: &'p [Pool<'a>],
+    wanted: &'p [Wanted<'a>],
+    taken: &'p BTreeSet<DeviceId>,
+    selectors: &'p Selectors,
+) -> Result<Vec<Vec<Pick<'a, 'p>>>, Unable> {
     let left = pools.iter().map(|p| left(p, taken)).collect();
-    let mut s = Search { pools, wanted, taken, selectors, chosen: wanted.iter().map(|_| Vec::new()).collect(), mine: BTreeSet::new(), left, known: BTreeMap::new(), steps: 0 };
+    let mut s = Search {
+        pools,
+        wanted,
+        taken,
+        selectors,
+        chosen: wanted.iter().map(|_| Vec::new()).collect(),
+        mine: BTreeSet::new(),
+        left,
+        known: BTreeMap::new(),
+        steps: 0,
+    };
     if s.request(0, 0)? { Ok(s.chosen) } else { Err(Unable::Here) }
 }
 
@@ -224,7 +240,11 @@ impl<'a, 'p> Search<'a, 'p> {
         let told = || self.wanted.get(at.claim).map_or("", |w| w.told.as_str());
         let mut fits = candidate.taints.iter().all(|t| way.admin || way.tolerations.iter().any(|own| tolerates(own, t)));
         for (whose, selectors) in [(format!("class {}", way.class), &way.class_selectors), (format!("request {}", way.name), &way.selectors)] {
-            fits = fits && self.selectors.hold(selectors.iter().copied(), pool.driver, candidate.device).map_err(|why| Unable::Wrong(format!("{}: {whose}: {why}", told())))?;
+            fits = fits
+                && self
+                    .selectors
+                    .hold(selectors.iter().copied(), pool.driver, candidate.device)
+                    .map_err(|why| Unable::Wrong(format!("{}: {whose}: {why}", told())))?;
         }
         self.known.insert(key, fits);
         Ok(fits)

@@ -27,7 +27,9 @@ impl Selectors {
         if let Some(known) = self.0.lock().get(expression) {
             return known.clone();
         }
-        let compiled = Program::compile_with(expression, &["cel", "device"]).map(|program| Compiled { domains: program.texts().into_iter().collect(), program }).map_err(|e| e.to_string());
+        let compiled = Program::compile_with(expression, &["cel", "device"])
+            .map(|program| Compiled { domains: program.texts().into_iter().collect(), program })
+            .map_err(|e| e.to_string());
         let compiled = Arc::new(compiled);
         let mut all = self.0.lock();
         if all.len() >= KEPT {

@@ -11,8 +11,10 @@ fn slice(devices: &[Value]) -> Value {
     json!({"metadata": {"name": "s"}, "spec": {"driver": "gpu.example.com", "nodeName": "n", "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1}, "devices": devices}})
 }
 fn inventory(slices_: Value) -> Inventory {
-    let class: DeviceClass = skiff_json::from_value(json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [{"cel": {"expression": "device.driver == 'gpu.example.com'"}}],
-        "config": [{"opaque": {"driver": "gpu.example.com", "parameters": {"a": 1}}}]}})).unwrap();
+    let class: DeviceClass =
+        skiff_json::from_value(json!({"metadata": {"name": "gpu"}, "spec": {"selectors": [{"cel": {"expression": "device.driver == 'gpu.example.com'"}}],
+        "config": [{"opaque": {"driver": "gpu.example.com", "parameters": {"a": 1}}}]}}))
+        .unwrap();
     Inventory { slices: slices(slices_), classes: [("gpu".to_owned(), class)].into(), ..Default::default() }
 }
 fn claim(devices: Value) -> ResourceClaim {
@@ -26,7 +28,9 @@ fn names(found: &Result<Vec<AllocationResult>, Unable>) -> String {
         Err(Unable::Here) => "none".into(),
         Err(Unable::Wrong(why)) => why.clone(),
         Ok(all) => {
-            let of = |a: &AllocationResult| a.devices.iter().flat_map(|d| d.results.iter().flatten()).map(|r| format!("{}={}", r.request, r.device)).collect::<Vec<_>>().join(" ");
+            let of = |a: &AllocationResult| {
+                a.devices.iter().flat_map(|d| d.results.iter().flatten()).map(|r| format!("{}={}", r.request, r.device)).collect::<Vec<_>>().join(" ")
+            };
             all.iter().map(of).collect::<Vec<_>>().join("; ")
         }
     }
@@ -47,11 +51,27 @@ fn requests_get_what_they_ask_for() {
         ("one", json!({"requests": [exactly(json!({}))]}), "r=a"),
         ("two", json!({"requests": [exactly(json!({"count": 2}))]}), "r=a r=b"),
         ("by attribute", json!({"requests": [exactly(json!({"selectors": cel("device.attributes['gpu.example.com'].model == 'big'")}))]}), "r=b"),
-        ("by capacity", json!({"requests": [exactly(json!({"selectors": cel("device.capacity['gpu.example.com'].memory.compareTo(quantity('10Gi')) > 0")}))]}), "r=d"),
-        ("by version", json!({"requests": [exactly(json!({"selectors": cel("device.attributes['gpu.example.com'].firmware.isGreaterThan(semver('1.2.0'))")}))]}), "r=a"),
-        ("with a name bound", json!({"requests": [exactly(json!({"selectors": cel("cel.bind(a, device.attributes['gpu.example.com'], a.model == 'big' && a.numa == 1)")}))]}), "r=c"),
+        (
+            "by capacity",
+            json!({"requests": [exactly(json!({"selectors": cel("device.capacity['gpu.example.com'].memory.compareTo(quantity('10Gi')) > 0")}))]}),
+            "r=d",
+        ),
+        (
+            "by version",
+            json!({"requests": [exactly(json!({"selectors": cel("device.attributes['gpu.example.com'].firmware.isGreaterThan(semver('1.2.0'))")}))]}),
+            "r=a",
+        ),
+        (
+            "with a name bound",
+            json!({"requests": [exactly(json!({"selectors": cel("cel.bind(a, device.attributes['gpu.example.com'], a.model == 'big' && a.numa == 1)")}))]}),
+            "r=c",
+        ),
         ("another domain is empty", json!({"requests": [exactly(json!({"selectors": cel("has(device.attributes['other.example.com'].x)")}))]}), "none"),
-        ("on one numa node", json!({"requests": [exactly(json!({"count": 2, "selectors": cel("device.attributes['gpu.example.com'].model == 'big'")}))], "constraints": [{"matchAttribute": "gpu.example.com/numa"}]}), "r=c r=d"),
+        (
+            "on one numa node",
+            json!({"requests": [exactly(json!({"count": 2, "selectors": cel("device.attributes['gpu.example.com'].model == 'big'")}))], "constraints": [{"matchAttribute": "gpu.example.com/numa"}]}),
+            "r=c r=d",
+        ),
         ("on different ones", json!({"requests": [exactly(json!({"count": 2}))], "constraints": [{"distinctAttribute": "gpu.example.com/numa"}]}), "r=a r=c"),
         ("all", json!({"requests": [exactly(json!({"allocationMode": "All"}))]}), "r=a r=b r=c r=d"),
         ("too many", json!({"requests": [exactly(json!({"count": 5}))]}), "none"),
@@ -89,7 +109,9 @@ fn what_others_have_is_not_given_again() {
 #[test]
 fn the_allocation_says_where_and_how() {
     let i = inventory(json!([slice(&[gpu("a", "m", "1Gi", 0)])]));
-    let c = claim(json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}], "config": [{"requests": ["r"], "opaque": {"driver": "gpu.example.com", "parameters": {"b": 2}}}, {"requests": ["other"], "opaque": {"driver": "x", "parameters": {}}}]}));
+    let c = claim(
+        json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu"}}], "config": [{"requests": ["r"], "opaque": {"driver": "gpu.example.com", "parameters": {"b": 2}}}, {"requests": ["other"], "opaque": {"driver": "x", "parameters": {}}}]}),
+    );
     let a = allocate(&i, &[c], &node("n"), &Selectors::default()).unwrap().remove(0);
     let v = skiff_json::to_value(&a).unwrap();
     assert_eq!(v["nodeSelector"]["nodeSelectorTerms"][0]["matchFields"][0], json!({"key": "metadata.name", "operator": "In", "values": ["n"]}));
@@ -109,9 +131,13 @@ fn taints_and_counters_keep_devices_back() {
     i.taken.insert(("gpu.example.com".into(), "n".into(), "whole".into()));
     assert_eq!(names(&allocate(&i, &[n(1)], &node("n"), &Selectors::default())), "none");
     i.taken.clear();
-    i.taints = skiff_json::from_value(json!([{"metadata": {"name": "t"}, "spec": {"deviceSelector": {"device": "half-1"}, "taint": {"key": "k", "value": "v", "effect": "NoSchedule"}}}])).unwrap();
+    i.taints = skiff_json::from_value(
+        json!([{"metadata": {"name": "t"}, "spec": {"deviceSelector": {"device": "half-1"}, "taint": {"key": "k", "value": "v", "effect": "NoSchedule"}}}]),
+    )
+    .unwrap();
     assert_eq!(names(&allocate(&i, &[n(1)], &node("n"), &Selectors::default())), "r=half-2");
-    let tolerant = claim(json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "tolerations": [{"key": "k", "operator": "Equal", "value": "v"}]}}]}));
+    let tolerant =
+        claim(json!({"requests": [{"name": "r", "exactly": {"deviceClassName": "gpu", "tolerations": [{"key": "k", "operator": "Equal", "value": "v"}]}}]}));
     assert_eq!(names(&allocate(&i, &[tolerant], &node("n"), &Selectors::default())), "r=half-1");
 }
 

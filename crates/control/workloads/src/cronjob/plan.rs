@@ -7,8 +7,8 @@ use crate::{
     job::{Job, over},
     view::Time,
 };
-use skiff_json::{Value, json};
 use skiff_controller::EventType::{self, Normal, Warning};
+use skiff_json::{Value, json};
 
 pub struct Snapshot<'a> {
     pub cron: &'a CronJob,

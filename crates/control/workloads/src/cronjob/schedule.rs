@@ -230,7 +230,9 @@ mod tests {
     }
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "* * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "*/0 * * * *", "5-1 * * * *", "x * * * *", "@never", "@every 1x", "TZ=UTC", "1 2 3 4 5 6"] {
+        for text in
+            ["", "* * * *", "60 * * * *", "* * 0 * *", "* * * * 7", "*/0 * * * *", "5-1 * * * *", "x * * * *", "@never", "@every 1x", "TZ=UTC", "1 2 3 4 5 6"]
+        {
             assert!(Schedule::parse(text, "").is_err(), "{text}");
         }
         assert_eq!(Schedule::parse("* * * * *", "Mars/Olympus").unwrap_err().to_string(), "unknown time zone Mars/Olympus");

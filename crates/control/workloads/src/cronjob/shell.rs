@@ -5,10 +5,10 @@ use crate::{
     shell::{Deps, namespace_ends, put_status, resource, wake_owner, wake_self},
 };
 use async_trait::async_trait;
-use skiff_json::Value;
 use skiff_client::{DeleteOptions, Target};
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};
+use skiff_json::Value;
 use skiff_meta::{Head, Reason};
 use std::{sync::Arc, time::Duration};
 

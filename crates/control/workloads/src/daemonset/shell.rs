@@ -11,9 +11,9 @@ use crate::{
 };
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use skiff_json::Value;
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};
+use skiff_json::Value;
 use skiff_meta::LabelSelector;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -95,7 +95,13 @@ fn share(spec: &DeploymentSpec, before: i64, sets: &mut [Set], mut order: Vec<us
     for i in &order {
         let left = to_add - added;
         let part = fraction(spec, before, &sets[*i]);
-        let part = if left == 0 { 0 } else if to_add > 0 { part.min(left) } else { part.max(left) };
+        let part = if left == 0 {
+            0
+        } else if to_add > 0 {
+            part.min(left)
+        } else {
+            part.max(left)
+        };
         sets[*i].size += part;
         added += part;
     }

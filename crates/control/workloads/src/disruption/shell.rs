@@ -9,10 +9,10 @@ use crate::{
     shell::{Deps, by_uid, index_uids, put_status, resource, wake_self},
 };
 use async_trait::async_trait;
-use skiff_json::Value;
 use skiff_client::Target;
 use skiff_controller::{Action, At, Failed, Queue, Reconcile};
 use skiff_informer::{Change, Informer, Row, split_key};
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, GroupVersionResource, LabelSelector, Uid};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -24,12 +24,8 @@ struct Controller {
     owners: Vec<Arc<Informer>>,
 }
 
-const SCALED: [fn() -> GroupVersionResource; 4] = [
-    || resource::apps("replicasets"),
-    || resource::apps("deployments"),
-    || resource::apps("statefulsets"),
-    || resource::core("replicationcontrollers"),
-];
+const SCALED: [fn() -> GroupVersionResource; 4] =
+    [|| resource::apps("replicasets"), || resource::apps("deployments"), || resource::apps("statefulsets"), || resource::core("replicationcontrollers")];
 
 pub(crate) fn start(deps: Deps) -> (Queue, Arc<dyn Reconcile>) {
     let (budgets, pods) = (deps.informer(&resource::policy("poddisruptionbudgets")), deps.informer(&resource::core("pods")));

@@ -4,9 +4,9 @@ use crate::{
     shell::{Deps, put_status, resource},
     view::{Time, condition},
 };
-use skiff_json::{Value, json};
 use skiff_controller::{Action, At, Failed, Queue};
 use skiff_informer::{Informer, Row};
+use skiff_json::{Value, json};
 use skiff_meta::Status;
 use std::time::Duration;
 

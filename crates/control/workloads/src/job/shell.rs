@@ -14,10 +14,10 @@ use crate::{
 use async_trait::async_trait;
 use futures::future::join_all;
 use parking_lot::Mutex;
-use skiff_json::{Value, json};
 use skiff_client::{PatchBody, Target};
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{ChangeKind, Informer, Row, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{Head, Reason, Status};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

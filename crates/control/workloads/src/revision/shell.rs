@@ -5,10 +5,10 @@ use crate::{
     hash::template_hash,
     shell::{Deps, edit, resource},
 };
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, Target};
 use skiff_controller::{At, Expectations, Failed};
 use skiff_informer::{Informer, Row};
+use skiff_json::{Value, json};
 use skiff_meta::{Reason, Status};
 use std::sync::Arc;
 

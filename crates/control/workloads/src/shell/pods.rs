@@ -4,9 +4,9 @@ use crate::{
     view::{Meta, OwnerRef},
 };
 use futures::future::join_all;
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, Target};
 use skiff_controller::{At, Expectations, Failed, Regarding};
+use skiff_json::{Value, json};
 use skiff_meta::{Head, Reason};
 use std::future::Future;
 

@@ -4,10 +4,10 @@ use crate::{
     view::{Meta, OwnerRef, View},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use skiff_json::{RawValue, Value};
 use skiff_client::{Client, PatchBody, Target};
 use skiff_controller::{At, Failed};
 use skiff_informer::Row;
+use skiff_json::{RawValue, Value};
 use skiff_meta::{GroupVersionResource, Head, LabelSelector, Reason, Status, unmanaged};
 use std::{borrow::Cow, sync::Arc};
 
@@ -183,7 +183,8 @@ mod tests {
     use skiff_json::{Value, json};
     #[test]
     fn a_status_is_sent_without_the_spec() {
-        let bytes = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "annotations": {"k": "1"}}, "spec": {"replicas": 3}}).to_string();
+        let bytes =
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a", "annotations": {"k": "1"}}, "spec": {"replicas": 3}}).to_string();
         let held: Held = skiff_json::from_str(&bytes).unwrap();
         for (annotation, annotations) in [(None, json!({"k": "1"})), (Some(("x", "y")), json!({"k": "1", "x": "y"}))] {
             let body: Value = skiff_json::from_str(&held.with(&json!({"replicas": 2}), annotation).unwrap()).unwrap();

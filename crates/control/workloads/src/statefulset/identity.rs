@@ -84,7 +84,10 @@ mod tests {
         let mut pod = json!({"metadata": {"generateName": "db-", "labels": {"a": "b"}}, "spec": {"volumes": [{"name": "data"}, {"name": "tmp"}]}});
         identify(&set(), &mut pod, 2, "db-rev");
         assert_eq!(pod["metadata"], json!({"generateName": "db-", "labels": {"a": "b", POD_NAME: "db-2", POD_INDEX: "2", REVISION: "db-rev"}, "name": "db-2"}));
-        assert_eq!(pod["spec"], json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-2"}}, {"name": "tmp"}], "hostname": "db-2", "subdomain": "db"}));
+        assert_eq!(
+            pod["spec"],
+            json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-2"}}, {"name": "tmp"}], "hostname": "db-2", "subdomain": "db"})
+        );
         assert!(matches(&set(), &skiff_json::from_value(pod).unwrap()));
         assert_eq!(claims(&set(), 2)[0]["metadata"], json!({"name": "data-db-2", "namespace": "n", "labels": {"a": "b"}}));
     }

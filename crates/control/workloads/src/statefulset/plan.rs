@@ -35,12 +35,21 @@ pub struct Snapshot<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Act {
     /// Claims first, then the pod.
-    Create { ordinal: i64, update: bool },
+    Create {
+        ordinal: i64,
+        update: bool,
+    },
     /// Makes claims that a pending pod lacks.
-    Claims { pod: String },
+    Claims {
+        pod: String,
+    },
     /// Labels, and owners of claims.
-    Fix { pod: String },
-    Delete { pod: String },
+    Fix {
+        pod: String,
+    },
+    Delete {
+        pod: String,
+    },
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -272,7 +281,8 @@ mod tests {
         text.split_whitespace().map(one).collect()
     }
     fn acts(replicas: i64, policy: &str, extra: Value, existing: &str, update: &str) -> Vec<String> {
-        let mut spec = json!({"replicas": replicas, "podManagementPolicy": policy, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
+        let mut spec =
+            json!({"replicas": replicas, "podManagementPolicy": policy, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}});
         for (k, v) in extra.as_object().unwrap() {
             spec[k] = v.clone();
         }

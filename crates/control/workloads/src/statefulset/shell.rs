@@ -14,10 +14,10 @@ use crate::{
 };
 use async_trait::async_trait;
 use futures::future::join_all;
-use skiff_json::{Value, json};
 use skiff_client::{DeleteOptions, PatchBody, Target};
 use skiff_controller::{Action, At, Expectations, Failed, Queue, Reconcile, Regarding};
 use skiff_informer::{Informer, Row, split_key};
+use skiff_json::{Value, json};
 use skiff_meta::{Head, Reason, Status};
 use std::{sync::Arc, time::Duration};
 
@@ -142,9 +142,10 @@ impl Controller {
             return false;
         }
         let pod = Meta { name: format!("{}-{n}", set.metadata.name), ..Default::default() };
-        claim_names(set, n).into_iter().filter_map(|(_, claim)| self.claims.row(&set.metadata.namespace, &claim)).any(|row| {
-            View::<Value, Value>::of(&row).is_ok_and(|c| c.metadata.owner_references.iter().any(|r| super::view::refers(r, "v1", "Pod", &pod)))
-        })
+        claim_names(set, n)
+            .into_iter()
+            .filter_map(|(_, claim)| self.claims.row(&set.metadata.namespace, &claim))
+            .any(|row| View::<Value, Value>::of(&row).is_ok_and(|c| c.metadata.owner_references.iter().any(|r| super::view::refers(r, "v1", "Pod", &pod))))
     }
     async fn act(&self, pass: &Pass<'_>, plan: &Plan) -> Result<(), Failed> {
         if !pass.set.spec.parallel() {

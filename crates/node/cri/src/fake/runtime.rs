@@ -382,13 +382,7 @@ impl Runtime for FakeRuntime {
         self.check("sandbox_stats")?;
         self.state.lock().sandbox(id)?;
         let containers = self.containers_of(id).iter().map(|id| self.default_stats(id)).collect::<Result<Vec<_>>>()?;
-        Ok(SandboxStats {
-            id: id.clone(),
-            cpu: CpuStats::default(),
-            memory: MemoryStats::default(),
-            pids: containers.iter().map(|c| c.pids).sum(),
-            containers,
-        })
+        Ok(SandboxStats { id: id.clone(), cpu: CpuStats::default(), memory: MemoryStats::default(), pids: containers.iter().map(|c| c.pids).sum(), containers })
     }
 
     fn events(&self) -> EventStream {

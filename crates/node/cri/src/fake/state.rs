@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::program::Program;
 use crate::{
-    ContainerConfig, ContainerId, ContainerState, ContainerStatus, ExitReason, PodIps, Result, RuntimeError, SandboxConfig, SandboxId,
-    SandboxNet, SandboxState, SandboxStatus,
+    ContainerConfig, ContainerId, ContainerState, ContainerStatus, ExitReason, PodIps, Result, RuntimeError, SandboxConfig, SandboxId, SandboxNet,
+    SandboxState, SandboxStatus,
 };
 
 pub(super) struct Sandbox {

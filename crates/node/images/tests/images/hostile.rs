@@ -98,11 +98,13 @@ fn kinds_modes_and_times_are_kept() {
     if !root() {
         return;
     }
-    let mut layer = Layer::new()
-        .dir("d", 0o1777)
-        .entry(EntryType::Regular, "d/su", "", 0o4755, b"x")
-        .entry(EntryType::Fifo, "fifo", "", 0o600, b"")
-        .entry(EntryType::Char, "null", "", 0o666, b"");
+    let mut layer = Layer::new().dir("d", 0o1777).entry(EntryType::Regular, "d/su", "", 0o4755, b"x").entry(EntryType::Fifo, "fifo", "", 0o600, b"").entry(
+        EntryType::Char,
+        "null",
+        "",
+        0o666,
+        b"",
+    );
     let value = b"a\nb\0c";
     let record = |key: &str, value: &[u8]| {
         let body = [b" ".as_slice(), key.as_bytes(), b"=", value, b"\n"].concat();

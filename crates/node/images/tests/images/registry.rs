@@ -33,7 +33,8 @@ fn free_port() -> u16 {
 
 fn start(storage: &Path, htpasswd: Option<&Path>) -> Option<Registry> {
     let address = format!("127.0.0.1:{}", free_port());
-    let mut file = format!("version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n", storage.display());
+    let mut file =
+        format!("version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n", storage.display());
     if let Some(htpasswd) = htpasswd {
         file.push_str(&format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", htpasswd.display()));
     }
@@ -120,7 +121,9 @@ async fn a_tag_a_digest_and_a_mirror_are_pulled() {
     let plain = bench.service.pull(&format!("{address}/team/app:v1"), &[], None).await.expect_err("https by default");
     assert!(plain.full_message().contains("https://"), "{}", plain.full_message());
     // The file changes while the store is open.
-    let yaml = format!("mirrors:\n  '{address}': {{endpoint: ['http://{address}']}}\n  docker.io:\n    endpoint: ['http://{address}']\n    rewrite: {{'^library/(.*)': 'cache/$1'}}\n");
+    let yaml = format!(
+        "mirrors:\n  '{address}': {{endpoint: ['http://{address}']}}\n  docker.io:\n    endpoint: ['http://{address}']\n    rewrite: {{'^library/(.*)': 'cache/$1'}}\n"
+    );
     fs::write(bench.dir.path().join("registries.yaml"), yaml).expect("write");
     let (progress, seen) = tokio::sync::watch::channel(Default::default());
     let image = bench.service.pull(&format!("{address}/team/app:v1"), &[], Some(progress)).await.expect("pull");
@@ -181,7 +184,8 @@ async fn basic_credentials_are_asked_for_and_used() {
     assert!(bench.service.pull(&reference, &[basic("wrong")], None).await.is_err());
     bench.service.pull(&reference, &[basic("wrong"), basic("secret")], None).await.expect("the second credentials fit");
     bench.service.remove(&reference).await.expect("remove");
-    let yaml = format!("mirrors: {{'{address}': {{endpoint: ['http://{address}']}}}}\nconfigs: {{'{address}': {{auth: {{username: user, password: secret}}}}}}");
+    let yaml =
+        format!("mirrors: {{'{address}': {{endpoint: ['http://{address}']}}}}\nconfigs: {{'{address}': {{auth: {{username: user, password: secret}}}}}}");
     fs::write(bench.dir.path().join("registries.yaml"), yaml).expect("write");
     bench.service.pull(&reference, &[], None).await.expect("credentials of registries.yaml");
 }

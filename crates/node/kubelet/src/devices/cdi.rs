@@ -98,7 +98,12 @@ fn edit(config: &mut ContainerConfig, e: &Edits) {
         permissions: n.permissions.clone().filter(|p| !p.is_empty()).unwrap_or_else(|| "rwm".into()),
     }));
     let has = |m: &Bind, option: &str| m.options.iter().any(|o| o == option);
-    config.mounts.extend(e.mounts.iter().map(|m| Mount { host_path: m.host_path.clone(), container_path: m.container_path.clone(), readonly: has(m, "ro"), ..Mount::default() }));
+    config.mounts.extend(e.mounts.iter().map(|m| Mount {
+        host_path: m.host_path.clone(),
+        container_path: m.container_path.clone(),
+        readonly: has(m, "ro"),
+        ..Mount::default()
+    }));
 }
 
 #[cfg(test)]

@@ -71,12 +71,19 @@ impl Devices {
     pub fn open(root: &std::path::Path) -> Self {
         let state = root.join("devices.json");
         let held = std::fs::read(&state).ok().and_then(|b| skiff_json::from_slice(&b).ok()).unwrap_or_default();
-        Self { folder: root.join("plugins_registry"), state, specifications: cdi::FOLDERS.iter().map(PathBuf::from).collect(), plugins: Mutex::default(), held: Mutex::new(held) }
+        Self {
+            folder: root.join("plugins_registry"),
+            state,
+            specifications: cdi::FOLDERS.iter().map(PathBuf::from).collect(),
+            plugins: Mutex::default(),
+            held: Mutex::new(held),
+        }
     }
 
     /// Knows plug-ins as they come and go.
     async fn look(&self) {
-        let sockets: BTreeSet<PathBuf> = std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "sock")).collect();
+        let sockets: BTreeSet<PathBuf> =
+            std::fs::read_dir(&self.folder).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "sock")).collect();
         self.plugins.lock().retain(|socket, _| sockets.contains(socket));
         for socket in sockets {
             if self.plugins.lock().contains_key(&socket) {
@@ -167,7 +174,8 @@ impl Devices {
         }
         let allocation = status.allocation.ok_or("it has no devices yet")?;
         let drivers: BTreeSet<&String> = allocation.devices.iter().flat_map(|d| d.results.iter().flatten()).map(|r| &r.driver).collect();
-        let mut held = self.held.lock().get(&claim_uid).cloned().unwrap_or_else(|| Held { namespace: namespace.to_owned(), name: name.to_owned(), ..Held::default() });
+        let mut held =
+            self.held.lock().get(&claim_uid).cloned().unwrap_or_else(|| Held { namespace: namespace.to_owned(), name: name.to_owned(), ..Held::default() });
         let reference = ClaimRef { namespace: namespace.to_owned(), name: name.to_owned(), uid: claim_uid.clone() };
         for driver in drivers {
             if held.devices.contains_key(driver) {

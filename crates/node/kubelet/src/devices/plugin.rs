@@ -52,7 +52,11 @@ async fn unary(socket: &Path, method: &str, message: &[u8]) -> Result<Bytes, Str
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).map_err(|e| failed(&e))?);
     frame.put_slice(message);
-    let request = hyper::Request::post(format!("http://localhost/{method}")).header("content-type", "application/grpc").header("te", "trailers").body(Full::new(frame.freeze())).map_err(|e| failed(&e))?;
+    let request = hyper::Request::post(format!("http://localhost/{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Full::new(frame.freeze()))
+        .map_err(|e| failed(&e))?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(|e| failed(&e))?;
         let head = response.headers().clone();

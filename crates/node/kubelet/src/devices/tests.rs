@@ -59,10 +59,14 @@ fn driver(socket: &std::path::Path, asked: Asked) {
                     frame.put_slice(&message);
                     let trailers = http::HeaderMap::from_iter([(http::HeaderName::from_static("grpc-status"), http::HeaderValue::from_static("0"))]);
                     let frames = [Frame::data(frame.freeze()), Frame::trailers(trailers)].map(Ok::<Frame<Bytes>, std::convert::Infallible>);
-                    Ok::<_, std::convert::Infallible>(hyper::Response::builder().header("content-type", "application/grpc").body(StreamBody::new(futures::stream::iter(frames))).unwrap())
+                    Ok::<_, std::convert::Infallible>(
+                        hyper::Response::builder().header("content-type", "application/grpc").body(StreamBody::new(futures::stream::iter(frames))).unwrap(),
+                    )
                 }
             };
-            tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), hyper::service::service_fn(serve)));
+            tokio::spawn(
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), hyper::service::service_fn(serve)),
+            );
         }
     });
 }

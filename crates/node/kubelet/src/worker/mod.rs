@@ -278,9 +278,7 @@ impl Worker {
             }
             Ok(()) => self.errors = 0,
         }
-        if acted
-            && let Ok(observed) = self.observe().await
-        {
+        if acted && let Ok(observed) = self.observe().await {
             let ip = pod_ip(&observed, &self.agent.config.node_ips, pod);
             self.prober.reconcile(pod, &observed, &self.old, ip);
             self.report(pod, &observed);

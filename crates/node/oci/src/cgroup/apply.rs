@@ -68,9 +68,8 @@ impl Cgroup {
             return Ok(());
         }
         let Some(folder) = self.folder("devices").filter(|folder| folder.exists()) else { return Ok(()) };
-        const RULES: [&str; 10] = [
-            "c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm",
-        ];
+        const RULES: [&str; 10] =
+            ["c *:* m", "b *:* m", "c 1:3 rwm", "c 1:5 rwm", "c 1:7 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"];
         write(&folder, "devices.deny", "a")?;
         for rule in RULES.iter().copied().chain(extra.iter().map(String::as_str)) {
             write(&folder, "devices.allow", rule)?;

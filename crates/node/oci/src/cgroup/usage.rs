@@ -55,8 +55,7 @@ impl Cgroup {
     fn usage_v1(&self) -> Usage {
         // Ticks of a hundredth of a second.
         const TICK: u64 = 10_000_000;
-        let (accounting, throttling, memory) =
-            (self.read("cpuacct", "cpuacct.stat"), self.read("cpu", "cpu.stat"), self.read("memory", "memory.stat"));
+        let (accounting, throttling, memory) = (self.read("cpuacct", "cpuacct.stat"), self.read("cpu", "cpu.stat"), self.read("memory", "memory.stat"));
         let used = self.number("memory", "memory.usage_in_bytes");
         let limit = self.number("memory", "memory.limit_in_bytes");
         Usage {

@@ -33,8 +33,8 @@ impl Roots {
         }
         fs::copy(BUSYBOX, root.join("bin/busybox"))?;
         for applet in [
-            "sh", "sleep", "cat", "echo", "id", "ls", "hostname", "mount", "grep", "dd", "stty", "nc", "ps", "head", "yes", "true", "test", "mkdir",
-            "wc", "touch", "chroot", "readlink", "stat", "kill", "seq", "tail", "mkdir", "unshare",
+            "sh", "sleep", "cat", "echo", "id", "ls", "hostname", "mount", "grep", "dd", "stty", "nc", "ps", "head", "yes", "true", "test", "mkdir", "wc",
+            "touch", "chroot", "readlink", "stat", "kill", "seq", "tail", "mkdir", "unshare",
         ] {
             let _ = std::os::unix::fs::symlink("busybox", root.join("bin").join(applet));
         }
@@ -79,11 +79,7 @@ impl Bed {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let folder = tempfile::tempdir().expect("temporary folder");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let config = Config {
-            run: folder.path().join("run"),
-            cgroup_root: format!("/skiff-rt-test-{}-{number}", std::process::id()),
-            ..Config::default()
-        };
+        let config = Config { run: folder.path().join("run"), cgroup_root: format!("/skiff-rt-test-{}-{number}", std::process::id()), ..Config::default() };
         fs::create_dir_all(folder.path().join("roots")).expect("roots");
         let roots = Arc::new(Roots(folder.path().join("roots")));
         let network = Arc::new(FakeNetwork::default());

@@ -161,7 +161,9 @@ pub async fn names_come_from_the_pod(bed: &Bed) {
     config.dns = DnsConfig { servers: vec!["10.43.0.10".into()], searches: vec!["a.b".into()], options: vec!["ndots:5".into()] };
     config.sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
     let sandbox = bed.sandbox_with(&config).await;
-    let (_, text) = bed.run(&sandbox, container("main"), "hostname; cat /etc/hostname /etc/resolv.conf /proc/sys/net/ipv4/ip_unprivileged_port_start; echo $HOSTNAME").await;
+    let (_, text) = bed
+        .run(&sandbox, container("main"), "hostname; cat /etc/hostname /etc/resolv.conf /proc/sys/net/ipv4/ip_unprivileged_port_start; echo $HOSTNAME")
+        .await;
     assert_eq!(text, "names\nnames\nnameserver 10.43.0.10\nsearch a.b\noptions ndots:5\n0\nnames\n");
     // One network and one shared memory for the whole pod.
     let id = bed.create(&sandbox, &idle("other")).await;

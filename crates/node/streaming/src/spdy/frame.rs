@@ -24,12 +24,27 @@ pub enum FrameError {
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    SynStream { id: u32, headers: Headers, fin: bool },
-    SynReply { id: u32, fin: bool },
-    Rst { id: u32 },
-    Ping { id: u32 },
+    SynStream {
+        id: u32,
+        headers: Headers,
+        fin: bool,
+    },
+    SynReply {
+        id: u32,
+        fin: bool,
+    },
+    Rst {
+        id: u32,
+    },
+    Ping {
+        id: u32,
+    },
     GoAway,
-    Data { id: u32, bytes: Bytes, fin: bool },
+    Data {
+        id: u32,
+        bytes: Bytes,
+        fin: bool,
+    },
     /// Settings, windows, further headers: nothing that matters here.
     Other,
 }

@@ -66,10 +66,7 @@ pub fn pod(spec: &str) -> Pod {
 }
 
 pub fn config_map(data: &[(&str, &str)]) -> Sources {
-    let c = k8s_openapi::api::core::v1::ConfigMap {
-        data: Some(data.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-        ..Default::default()
-    };
+    let c = k8s_openapi::api::core::v1::ConfigMap { data: Some(data.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()), ..Default::default() };
     Sources { config_maps: [("c".to_owned(), c)].into(), ..Sources::default() }
 }
 

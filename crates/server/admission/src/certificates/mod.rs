@@ -56,7 +56,8 @@ impl Admission for CertificateSigning {
             return Ok(());
         }
         let (Some(old), Some(new)) = (a.old, a.object.as_deref()) else { return Ok(()) };
-        let unchanged = value::text(old, "status.certificate") == value::text(new, "status.certificate") && value::list(old, "status.conditions") == value::list(new, "status.conditions");
+        let unchanged = value::text(old, "status.certificate") == value::text(new, "status.certificate")
+            && value::list(old, "status.conditions") == value::list(new, "status.conditions");
         let signer = value::text(old, "spec.signerName");
         if unchanged || signer::allows(&*self.authorizer, a.user, "sign", signer).await {
             return Ok(());

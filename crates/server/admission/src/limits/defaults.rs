@@ -55,7 +55,8 @@ mod tests {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "resources": {"limits": {"cpu": "1"}}}]}});
         fill(&range, &mut pod);
         assert_eq!(pod["spec"]["containers"][1]["resources"], json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "100m"}}));
-        let note = "LimitRanger plugin set: cpu request for container a; cpu, memory limit for container a; cpu request for container b; memory limit for container b";
+        let note =
+            "LimitRanger plugin set: cpu request for container a; cpu, memory limit for container a; cpu request for container b; memory limit for container b";
         assert_eq!(pod["metadata"]["annotations"][ANNOTATION], note);
     }
 }

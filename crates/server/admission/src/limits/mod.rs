@@ -102,10 +102,20 @@ mod tests {
         let pod = |requests: Value, limits: Value| json!({"spec": {"containers": [{"name": "c", "resources": {"requests": requests, "limits": limits}}]}});
         let cases = [
             (json!({"type": "Container", "min": {"cpu": "100m"}}), json!({}), json!({}), "minimum cpu usage per Container is 100m.  No request is specified"),
-            (json!({"type": "Container", "min": {"cpu": "100m"}}), json!({"cpu": "50m"}), json!({}), "minimum cpu usage per Container is 100m, but request is 50m"),
+            (
+                json!({"type": "Container", "min": {"cpu": "100m"}}),
+                json!({"cpu": "50m"}),
+                json!({}),
+                "minimum cpu usage per Container is 100m, but request is 50m",
+            ),
             (json!({"type": "Container", "max": {"memory": "1Gi"}}), json!({}), json!({}), "maximum memory usage per Container is 1Gi.  No limit is specified"),
             (json!({"type": "Pod", "max": {"memory": "1Gi"}}), json!({}), json!({"memory": "2Gi"}), "maximum memory usage per Pod is 1Gi, but limit is 2Gi"),
-            (json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}}), json!({"cpu": "100m"}), json!({"cpu": "300m"}), "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000"),
+            (
+                json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}}),
+                json!({"cpu": "100m"}),
+                json!({"cpu": "300m"}),
+                "cpu max limit to request ratio per Container is 2, but provided ratio is 3.000000",
+            ),
             (json!({"type": "Container", "max": {"memory": "1Gi"}}), json!({"memory": "1Gi"}), json!({"memory": "1Gi"}), ""),
         ];
         for (limit, requests, limits, want) in cases {

@@ -88,7 +88,10 @@ fn claim(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
     }
     let plain = |v: &Value| {
         let mut v = v.clone();
-        for (part, keys) in [("metadata", &["resourceVersion", "managedFields"][..]), ("status", &["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"][..])] {
+        for (part, keys) in [
+            ("metadata", &["resourceVersion", "managedFields"][..]),
+            ("status", &["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"][..]),
+        ] {
             for key in keys {
                 v.get_mut(part).and_then(Value::as_object_mut).map(|m| m.remove(key));
             }
@@ -125,7 +128,9 @@ fn slice(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
 
 /// A kubelet asks for certificates in its own name.
 fn signing_request(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
-    let Some(v) = a.object.as_deref().filter(|_| operation(a) == Operation::Create && about(a, "certificates.k8s.io", "certificatesigningrequests")) else { return Ok(()) };
+    let Some(v) = a.object.as_deref().filter(|_| operation(a) == Operation::Create && about(a, "certificates.k8s.io", "certificatesigningrequests")) else {
+        return Ok(());
+    };
     if !matches!(value::text(v, "spec.signerName"), "kubernetes.io/kubelet-serving" | "kubernetes.io/kube-apiserver-client-kubelet") {
         return Ok(());
     }

@@ -42,8 +42,14 @@ fn status(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
     for (same, why) in [
         (labels(old) == labels(pod), "cannot update labels through pod status"),
         (value::list(old, "status.resourceClaimStatuses") == value::list(pod, "status.resourceClaimStatuses"), "cannot update resource claim statues"),
-        (value::at(old, "status.extendedResourceClaimStatus") == value::at(pod, "status.extendedResourceClaimStatus"), "cannot update extended resource claim status"),
-        (value::list(old, "status.nodeAllocatableResourceClaimStatuses") == value::list(pod, "status.nodeAllocatableResourceClaimStatuses"), "cannot update node allocatable resource claim statuses"),
+        (
+            value::at(old, "status.extendedResourceClaimStatus") == value::at(pod, "status.extendedResourceClaimStatus"),
+            "cannot update extended resource claim status",
+        ),
+        (
+            value::list(old, "status.nodeAllocatableResourceClaimStatuses") == value::list(pod, "status.nodeAllocatableResourceClaimStatuses"),
+            "cannot update node allocatable resource claim statuses",
+        ),
     ] {
         if !same {
             return Err(forbidden(a, format!("node {me:?} {why}")));
@@ -88,7 +94,10 @@ fn created(a: &Attributes<'_>, me: &str) -> Result<(), Status> {
 fn reference(pod: &Value) -> Option<&'static str> {
     let containers = || ["containers", "initContainers", "ephemeralContainers"].into_iter().flat_map(|k| value::list(pod, &format!("spec.{k}")));
     let by_env = |one: &str, whole: &str| {
-        containers().any(|c| value::list(c, "env").iter().any(|e| value::at(e, &format!("valueFrom.{one}")).is_some()) || value::list(c, "envFrom").iter().any(|e| value::at(e, whole).is_some()))
+        containers().any(|c| {
+            value::list(c, "env").iter().any(|e| value::at(e, &format!("valueFrom.{one}")).is_some())
+                || value::list(c, "envFrom").iter().any(|e| value::at(e, whole).is_some())
+        })
     };
     if !value::text(pod, "spec.serviceAccountName").is_empty() {
         return Some("serviceaccounts");
@@ -98,17 +107,29 @@ fn reference(pod: &Value) -> Option<&'static str> {
     }
     let volumes = value::list(pod, "spec.volumes");
     let projected = || volumes.iter().flat_map(|v| value::list(v, "projected.sources"));
-    if by_env("configMapKeyRef", "configMapRef") || volumes.iter().any(|v| value::at(v, "configMap").is_some()) || projected().any(|s| value::at(s, "configMap").is_some()) {
+    if by_env("configMapKeyRef", "configMapRef")
+        || volumes.iter().any(|v| value::at(v, "configMap").is_some())
+        || projected().any(|s| value::at(s, "configMap").is_some())
+    {
         return Some("configmaps");
     }
     if !value::list(pod, "spec.resourceClaims").is_empty() {
         return Some("resourceclaims");
     }
-    for (key, what) in [("csi", "csidrivers (via CSI volumes)"), ("glusterfs", "endpoints (via glusterFS volumes)"), ("persistentVolumeClaim", "persistentvolumeclaims"), ("ephemeral", "persistentvolumeclaims (via ephemeral volumes)")] {
+    for (key, what) in [
+        ("csi", "csidrivers (via CSI volumes)"),
+        ("glusterfs", "endpoints (via glusterFS volumes)"),
+        ("persistentVolumeClaim", "persistentvolumeclaims"),
+        ("ephemeral", "persistentvolumeclaims (via ephemeral volumes)"),
+    ] {
         if volumes.iter().any(|v| value::at(v, key).is_some()) {
             return Some(what);
         }
     }
-    let sources = [("serviceAccountToken", "serviceaccounts (via projected volumes)"), ("clusterTrustBundle", "clustertrustbundles"), ("podCertificate", "podcertificates")];
+    let sources = [
+        ("serviceAccountToken", "serviceaccounts (via projected volumes)"),
+        ("clusterTrustBundle", "clustertrustbundles"),
+        ("podCertificate", "podcertificates"),
+    ];
     sources.into_iter().find(|(key, _)| projected().any(|s| value::at(s, key).is_some())).map(|(_, what)| what)
 }

@@ -24,13 +24,24 @@ pub(super) async fn check(a: &Attributes<'_>, me: &str, authorizer: &dyn Authori
     }
     // What is not there, or is another of the same name, may be a matter of time: no refusal for good.
     let (pod_name, account_name) = (of(spec("podName")), of(spec("serviceAccountName")));
-    let node = stored(a, "nodes", "", me).ok_or_else(|| Status::internal(format!("while retrieving node {me:?} named in the PodCertificateRequest: nodes {me:?} not found")))?;
+    let node = stored(a, "nodes", "", me)
+        .ok_or_else(|| Status::internal(format!("while retrieving node {me:?} named in the PodCertificateRequest: nodes {me:?} not found")))?;
     if value::text(&node, "metadata.uid") != spec("nodeUID") {
-        return Err(Status::internal(format!("PodCertificateRequest for pod {pod_name:?} names node UID {:?}, inconsistent with the running node ({:?})", spec("nodeUID"), value::text(&node, "metadata.uid"))));
+        return Err(Status::internal(format!(
+            "PodCertificateRequest for pod {pod_name:?} names node UID {:?}, inconsistent with the running node ({:?})",
+            spec("nodeUID"),
+            value::text(&node, "metadata.uid")
+        )));
     }
-    let pod = stored(a, "pods", &a.target.namespace, spec("podName")).ok_or_else(|| Status::internal(format!("while retrieving pod {pod_name:?} named in the PodCertificateRequest: pods {:?} not found", spec("podName"))))?;
+    let pod = stored(a, "pods", &a.target.namespace, spec("podName")).ok_or_else(|| {
+        Status::internal(format!("while retrieving pod {pod_name:?} named in the PodCertificateRequest: pods {:?} not found", spec("podName")))
+    })?;
     if value::text(&pod, "metadata.uid") != spec("podUID") {
-        return Err(Status::internal(format!("PodCertificateRequest for pod {pod_name:?} contains pod UID ({:?}) which differs from running pod {:?}", spec("podUID"), value::text(&pod, "metadata.uid"))));
+        return Err(Status::internal(format!(
+            "PodCertificateRequest for pod {pod_name:?} contains pod UID ({:?}) which differs from running pod {:?}",
+            spec("podUID"),
+            value::text(&pod, "metadata.uid")
+        )));
     }
     if value::text(&pod, "spec.nodeName") != me {
         return Err(forbidden(a, format!("pod {pod_name:?} is not running on node {me:?} named in the PodCertificateRequest")));
@@ -41,11 +52,20 @@ pub(super) async fn check(a: &Attributes<'_>, me: &str, authorizer: &dyn Authori
     if spec("serviceAccountName") != value::text(&pod, "spec.serviceAccountName") {
         return Err(forbidden(
             a,
-            format!("PodCertificateRequest for pod {pod_name:?} contains serviceAccountName ({:?}) that differs from running pod ({:?})", spec("serviceAccountName"), value::text(&pod, "spec.serviceAccountName")),
+            format!(
+                "PodCertificateRequest for pod {pod_name:?} contains serviceAccountName ({:?}) that differs from running pod ({:?})",
+                spec("serviceAccountName"),
+                value::text(&pod, "spec.serviceAccountName")
+            ),
         ));
     }
     let account = stored(a, "serviceaccounts", &a.target.namespace, spec("serviceAccountName"));
-    let account = account.ok_or_else(|| Status::internal(format!("while retrieving service account {account_name:?} named in the PodCertificateRequest: serviceaccounts {:?} not found", spec("serviceAccountName"))))?;
+    let account = account.ok_or_else(|| {
+        Status::internal(format!(
+            "while retrieving service account {account_name:?} named in the PodCertificateRequest: serviceaccounts {:?} not found",
+            spec("serviceAccountName")
+        ))
+    })?;
     if value::text(&account, "metadata.uid") != spec("serviceAccountUID") {
         return Err(Status::internal(format!(
             "PodCertificateRequest for pod {pod_name:?} names service account UID {:?}, which differs from the running service account ({:?})",
@@ -64,9 +84,19 @@ async fn signer(a: &Attributes<'_>, request: &Value, pod: &Value, authorizer: &d
         return Ok(());
     }
     let r = &a.target.resource;
-    let target = Target::new(GroupVersionResource::new(r.group.clone(), r.version.clone(), name.replace('/', ":")), a.target.namespace.clone(), value::text(request, "spec.serviceAccountName"));
+    let target = Target::new(
+        GroupVersionResource::new(r.group.clone(), r.version.clone(), name.replace('/', ":")),
+        a.target.namespace.clone(),
+        value::text(request, "spec.serviceAccountName"),
+    );
     match authorizer.authorize(a.user, &Action::resource("request-serviceaccounts-podcertificate-signer", target)).await {
         Decision::Allow => Ok(()),
-        _ => Err(forbidden(a, format!("pod {:?} does not mount a podCertificate projected volume for signer {name:?}", format!("{}/{}", a.target.namespace, value::text(pod, "metadata.name"))))),
+        _ => Err(forbidden(
+            a,
+            format!(
+                "pod {:?} does not mount a podCertificate projected volume for signer {name:?}",
+                format!("{}/{}", a.target.namespace, value::text(pod, "metadata.name"))
+            ),
+        )),
     }
 }

@@ -19,7 +19,10 @@ pub(super) async fn check(a: &Attributes<'_>, me: &str, authorizer: &dyn Authori
     }
     let pod = stored(a, "pods", &a.target.namespace, bound("name")).ok_or_else(|| Status::not_found(&GroupResource::new("", "pods"), bound("name")))?;
     if value::text(&pod, "metadata.uid") != bound("uid") {
-        let why = format!("the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated", bound("uid"));
+        let why = format!(
+            "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
+            bound("uid")
+        );
         return Err(forbidden(a, why));
     }
     if value::text(&pod, "spec.nodeName") != me {
@@ -38,7 +41,8 @@ async fn audience(a: &Attributes<'_>, request: &Value, pod: &Value, authorizer: 
         return Ok(());
     }
     let r = &a.target.resource;
-    let target = Target::new(GroupVersionResource::new(r.group.clone(), r.version.clone(), audience.to_owned()), a.target.namespace.clone(), a.target.name.clone());
+    let target =
+        Target::new(GroupVersionResource::new(r.group.clone(), r.version.clone(), audience.to_owned()), a.target.namespace.clone(), a.target.name.clone());
     let action = Action::resource("request-serviceaccounts-token-audience", target);
     match authorizer.authorize(a.user, &action).await {
         Decision::Allow => Ok(()),

@@ -16,7 +16,9 @@ pub(super) fn apparmor(s: Subject<'_>, _: u32) -> Option<Finding> {
     let bad = s.bad(|c| is_bad(value::at(c, "securityContext.appArmorProfile")));
     let mut notes: Vec<String> = s
         .annotations()
-        .filter(|(k, v)| k.starts_with("container.apparmor.security.beta.kubernetes.io/") && !(v.is_empty() || *v == "runtime/default" || v.starts_with("localhost/")))
+        .filter(|(k, v)| {
+            k.starts_with("container.apparmor.security.beta.kubernetes.io/") && !(v.is_empty() || *v == "runtime/default" || v.starts_with("localhost/"))
+        })
         .map(|(k, v)| format!("{k}={v:?}"))
         .collect();
     notes.sort();
@@ -55,7 +57,8 @@ pub(super) fn capabilities(s: Subject<'_>, _: u32) -> Option<Finding> {
 }
 
 pub(super) fn host_namespaces(s: Subject<'_>, _: u32) -> Option<Finding> {
-    let shared: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|k| s.at(k).is_some_and(|v| v == true)).map(|k| format!("{k}=true")).collect();
+    let shared: Vec<String> =
+        ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|k| s.at(k).is_some_and(|v| v == true)).map(|k| format!("{k}=true")).collect();
     if shared.is_empty() { None } else { Finding::new("host namespaces", shared.join(", ")) }
 }
 
@@ -153,7 +156,8 @@ pub(super) fn selinux(s: Subject<'_>, minor: u32) -> Option<Finding> {
 fn seccomp_annotations(s: Subject<'_>) -> Option<Finding> {
     const POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
     let valid = |v: &str| v == "runtime/default" || v == "docker/default" || v.starts_with("localhost/");
-    let keys: BTreeSet<String> = s.containers().map(|c| format!("container.seccomp.security.alpha.kubernetes.io/{}", value::text(c, "name"))).chain([POD.to_owned()]).collect();
+    let keys: BTreeSet<String> =
+        s.containers().map(|c| format!("container.seccomp.security.alpha.kubernetes.io/{}", value::text(c, "name"))).chain([POD.to_owned()]).collect();
     let bad: BTreeSet<String> = s.annotations().filter(|(k, v)| keys.contains(*k) && !valid(v)).map(|(k, v)| format!("{k}={v:?}")).collect();
     if bad.is_empty() {
         return None;

@@ -67,7 +67,9 @@ pub(super) fn policy_of(labels: Option<&Map>) -> (Policy, Vec<Cause>) {
     let mut causes = Vec::new();
     let get = |mode: &str| labels.and_then(|l| l.get(&format!("{PREFIX}{mode}"))).and_then(Value::as_str);
     let mut enforced = false;
-    for (mode, standard, worst) in [("enforce", &mut p.enforce, Level::Restricted), ("audit", &mut p.audit, Level::Privileged), ("warn", &mut p.warn, Level::Privileged)] {
+    for (mode, standard, worst) in
+        [("enforce", &mut p.enforce, Level::Restricted), ("audit", &mut p.audit, Level::Privileged), ("warn", &mut p.warn, Level::Privileged)]
+    {
         if let Some(text) = get(mode) {
             let level = level_of(text);
             enforced |= mode == "enforce" && level.is_ok();
@@ -103,7 +105,10 @@ mod tests {
     fn labels() {
         let of = |v: Value| policy_of(v.as_object());
         let (p, causes) = of(json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/enforce-version": "v1.30"}));
-        assert_eq!((p.enforce.to_string(), p.warn.to_string(), p.audit.to_string(), causes.len()), ("baseline:v1.30".into(), "baseline:v1.30".into(), "privileged:latest".into(), 0));
+        assert_eq!(
+            (p.enforce.to_string(), p.warn.to_string(), p.audit.to_string(), causes.len()),
+            ("baseline:v1.30".into(), "baseline:v1.30".into(), "privileged:latest".into(), 0)
+        );
         let (p, causes) = of(json!({"pod-security.kubernetes.io/enforce": "x", "pod-security.kubernetes.io/warn-version": "1.30"}));
         assert_eq!((p.enforce.level, p.warn.level, causes.len()), (Level::Restricted, Level::Privileged, 2));
         assert_eq!(causes[0].message, "Invalid value: \"x\": must be one of privileged, baseline, restricted");

@@ -43,8 +43,27 @@ pub(super) fn proc_mount_anywhere(s: Subject<'_>, _: u32) -> Option<Finding> {
 
 const VOLUMES: [&str; 9] = ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
 const OTHER_VOLUMES: [&str; 21] = [
-    "hostPath", "gcePersistentDisk", "awsElasticBlockStore", "gitRepo", "nfs", "iscsi", "glusterfs", "rbd", "flexVolume", "cinder", "cephfs", "flocker", "fc", "azureFile", "vsphereVolume", "quobyte", "azureDisk",
-    "photonPersistentDisk", "portworxVolume", "scaleIO", "storageos",
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "gitRepo",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "rbd",
+    "flexVolume",
+    "cinder",
+    "cephfs",
+    "flocker",
+    "fc",
+    "azureFile",
+    "vsphereVolume",
+    "quobyte",
+    "azureDisk",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "scaleIO",
+    "storageos",
 ];
 
 pub(super) fn volumes(s: Subject<'_>, _: u32) -> Option<Finding> {
@@ -101,5 +120,8 @@ pub(super) fn seccomp(s: Subject<'_>, minor: u32) -> Option<Finding> {
     if implicit.is_empty() {
         return None;
     }
-    Finding::new("seccompProfile", format!("pod or {} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"", containers(&implicit)))
+    Finding::new(
+        "seccompProfile",
+        format!("pod or {} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"", containers(&implicit)),
+    )
 }

@@ -1,4 +1,9 @@
-use super::{PodSecurity, level::{Level, Standard}, standard, subject::Subject};
+use super::{
+    PodSecurity,
+    level::{Level, Standard},
+    standard,
+    subject::Subject,
+};
 use crate::testing::{Request, World, text};
 use skiff_json::{Value, json};
 
@@ -19,13 +24,28 @@ fn baseline() {
         (json!({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}), "hostPath volumes (volume \"v\")"),
         (json!({"containers": [{"name": "a", "ports": [{"hostPort": 80}, {"hostPort": 443}]}]}), "hostPort (container \"a\" uses hostPorts 443, 80)"),
         (c(json!({"privileged": true})), "privileged (container \"a\" must not set securityContext.privileged=true)"),
-        (c(json!({"capabilities": {"add": ["NET_ADMIN", "CHOWN"]}})), "non-default capabilities (container \"a\" must not include \"NET_ADMIN\" in securityContext.capabilities.add)"),
-        (c(json!({"seLinuxOptions": {"type": "x", "user": "u"}})), "seLinuxOptions (container \"a\" set forbidden securityContext.seLinuxOptions: type \"x\"; user may not be set)"),
-        (c(json!({"seccompProfile": {"type": "Unconfined"}})), "seccompProfile (container \"a\" must not set securityContext.seccompProfile.type to \"Unconfined\")"),
-        (c(json!({"appArmorProfile": {"type": "Unconfined"}})), "forbidden AppArmor profile (container \"a\" must not set AppArmor profile type to \"Unconfined\")"),
+        (
+            c(json!({"capabilities": {"add": ["NET_ADMIN", "CHOWN"]}})),
+            "non-default capabilities (container \"a\" must not include \"NET_ADMIN\" in securityContext.capabilities.add)",
+        ),
+        (
+            c(json!({"seLinuxOptions": {"type": "x", "user": "u"}})),
+            "seLinuxOptions (container \"a\" set forbidden securityContext.seLinuxOptions: type \"x\"; user may not be set)",
+        ),
+        (
+            c(json!({"seccompProfile": {"type": "Unconfined"}})),
+            "seccompProfile (container \"a\" must not set securityContext.seccompProfile.type to \"Unconfined\")",
+        ),
+        (
+            c(json!({"appArmorProfile": {"type": "Unconfined"}})),
+            "forbidden AppArmor profile (container \"a\" must not set AppArmor profile type to \"Unconfined\")",
+        ),
         (c(json!({"procMount": "Unmasked"})), "procMount (container \"a\" must not set securityContext.procMount to \"Unmasked\")"),
         (json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem"}, {"name": "kernel.x"}]}}), "forbidden sysctls (kernel.x)"),
-        (json!({"containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "h"}}}]}), "probe or lifecycle host (container \"a\" uses probe or lifecycle host \"h\")"),
+        (
+            json!({"containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "h"}}}]}),
+            "probe or lifecycle host (container \"a\" uses probe or lifecycle host \"h\")",
+        ),
         (c(json!({"windowsOptions": {"hostProcess": true}})), "hostProcess (container \"a\" must not set securityContext.windowsOptions.hostProcess=true)"),
     ];
     for (spec, want) in cases {
@@ -33,7 +53,10 @@ fn baseline() {
     }
     let probe = json!({"containers": [{"name": "a", "livenessProbe": {"httpGet": {"host": "h"}}}]});
     assert_eq!(found(Level::Baseline, Some(33), probe), "");
-    assert_eq!(found(Level::Baseline, Some(31), json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem"}]}})), "forbidden sysctls (net.ipv4.tcp_rmem)");
+    assert_eq!(
+        found(Level::Baseline, Some(31), json!({"securityContext": {"sysctls": [{"name": "net.ipv4.tcp_rmem"}]}})),
+        "forbidden sysctls (net.ipv4.tcp_rmem)"
+    );
 }
 
 #[test]
@@ -47,13 +70,21 @@ fn restricted() {
          seccompProfile (pod or container \"a\" must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\")"
     );
     let spec = json!({"securityContext": {"runAsUser": 0}, "volumes": [{"name": "v", "hostPath": {}}, {"name": "n", "nfs": {}}], "containers": [{"name": "a", "securityContext": good()}]});
-    assert_eq!(found(Level::Restricted, None, spec), "restricted volume types (volumes \"v\", \"n\" use restricted volume types \"hostPath\", \"nfs\"), runAsUser=0 (pod must not set runAsUser=0)");
+    assert_eq!(
+        found(Level::Restricted, None, spec),
+        "restricted volume types (volumes \"v\", \"n\" use restricted volume types \"hostPath\", \"nfs\"), runAsUser=0 (pod must not set runAsUser=0)"
+    );
 }
 
 #[tokio::test]
 async fn namespaces_choose() {
     let labels = |l: Value| json!({"kind": "Namespace", "metadata": {"name": "a", "labels": l}});
-    let w = World::of(&[("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/audit": "restricted"})))]);
+    let w = World::of(&[(
+        "namespaces",
+        labels(
+            json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted", "pod-security.kubernetes.io/audit": "restricted"}),
+        ),
+    )]);
     let pod = |spec: Value| json!({"kind": "Pod", "metadata": {"name": "p", "namespace": "a"}, "spec": spec});
     let refusal = Request::create("pods", pod(json!({"hostIPC": true}))).admit(&PodSecurity::default(), &w).await;
     assert_eq!(text(refusal), "pods \"p\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostIPC=true)");
@@ -71,7 +102,10 @@ async fn namespaces_choose() {
     assert_eq!(text(Request::update("pods", old, new).admit(&PodSecurity::default(), &w).await), "ok");
 
     let bad = Request::create("namespaces", labels(json!({"pod-security.kubernetes.io/enforce": "x"}))).admit(&PodSecurity::default(), &w).await;
-    assert_eq!(text(bad), "Namespace \"a\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"x\": must be one of privileged, baseline, restricted");
+    assert_eq!(
+        text(bad),
+        "Namespace \"a\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"x\": must be one of privileged, baseline, restricted"
+    );
     w.put("pods", &pod(json!({"hostPID": true})));
     let stricter = Request::update("namespaces", labels(json!({})), labels(json!({"pod-security.kubernetes.io/enforce": "baseline"})));
     let (_, warnings) = stricter.admit(&PodSecurity::default(), &w).await.unwrap();

@@ -87,7 +87,9 @@ mod tests {
         c.expose(&mut out);
         let text = out.text();
         for action in ["allow", "audit", "deny"] {
-            let line = format!("apiserver_validating_admission_policy_check_total{{enforcement_action=\"{action}\",error_type=\"no_error\",policy=\"p\",policy_binding=\"b\"}} 1");
+            let line = format!(
+                "apiserver_validating_admission_policy_check_total{{enforcement_action=\"{action}\",error_type=\"no_error\",policy=\"p\",policy_binding=\"b\"}} 1"
+            );
             assert!(text.contains(&line), "{text}");
         }
     }

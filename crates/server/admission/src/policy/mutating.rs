@@ -96,7 +96,16 @@ impl Mutating {
 
     /// Gives whether the policy was evaluated at all.
     #[expect(clippy::too_many_arguments, reason = "the request, the policy and the round are three things")]
-    async fn invoke_with(&self, a: &mut Attributes<'_>, policy: &Policy<Mutations>, with: &With, params: Option<&Value>, key: &str, views: &mut Views, round: &Round) -> Result<bool, Vec<String>> {
+    async fn invoke_with(
+        &self,
+        a: &mut Attributes<'_>,
+        policy: &Policy<Mutations>,
+        with: &With,
+        params: Option<&Value>,
+        key: &str,
+        views: &mut Views,
+        round: &Round,
+    ) -> Result<bool, Vec<String>> {
         let one = |why: String| vec![why];
         let seen = view(a, views, &with.invocation).await.map_err(one)?;
         if !holds(a, policy, &with.invocation, &seen, params, &*self.authorizer).map_err(one)? {

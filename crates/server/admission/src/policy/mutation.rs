@@ -4,8 +4,8 @@ use crate::{
     expression::{Compiled, Facts, Names, compile},
     value,
 };
-use skiff_json::{Value, json};
 use skiff_cel::{Budget, to_json};
+use skiff_json::{Value, json};
 use skiff_patch::PatchError;
 
 /// What a mutating policy has of its own.

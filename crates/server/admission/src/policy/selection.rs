@@ -66,7 +66,14 @@ pub(super) async fn view(a: &Attributes<'_>, views: &mut Views, i: &Invocation) 
 }
 
 /// Whether the policy's conditions hold for these parameters.
-pub(super) fn holds<D>(a: &Attributes<'_>, policy: &Policy<D>, i: &Invocation, view: &View, params: Option<&Value>, authorizer: &dyn Authorizer) -> Result<bool, String> {
+pub(super) fn holds<D>(
+    a: &Attributes<'_>,
+    policy: &Policy<D>,
+    i: &Invocation,
+    view: &View,
+    params: Option<&Value>,
+    authorizer: &dyn Authorizer,
+) -> Result<bool, String> {
     if policy.conditions.is_empty() {
         return Ok(true);
     }

@@ -5,12 +5,7 @@ use super::{
     selection::{Chosen, With, holds, select, view},
     validation::{Denial, Outcome, Validations},
 };
-use crate::{
-    expression::Facts,
-    request::forbidden,
-    versions::Views,
-    webhook::matching::exempt_of_policies,
-};
+use crate::{expression::Facts, request::forbidden, versions::Views, webhook::matching::exempt_of_policies};
 use async_trait::async_trait;
 use skiff_json::{Value, json};
 use skiff_meta::{Cause, Reason, Status};

@@ -4,8 +4,8 @@ use crate::{
     expression::{Compiled, Facts, Names, OUT_OF_BUDGET, compile},
     value,
 };
-use skiff_json::Value;
 use skiff_cel::Budget;
+use skiff_json::Value;
 
 /// Longer messages are not shown.
 const MESSAGE_LIMIT: usize = 5 * 1024;
@@ -64,11 +64,17 @@ impl Decides for Validations {
             program: compile(value::text(v, "expression"), names),
             expression: text(v, "expression"),
             message: value::text(v, "message").trim().to_owned(),
-            message_program: Some(text(v, "messageExpression")).filter(|m| !m.is_empty()).map(|m| (m.clone(), compile(&m, Names { no_authorizer: true, ..names }))),
+            message_program: Some(text(v, "messageExpression"))
+                .filter(|m| !m.is_empty())
+                .map(|m| (m.clone(), compile(&m, Names { no_authorizer: true, ..names }))),
             reason: text(v, "reason"),
         };
-        let annotation = |v: &Value| Annotation { key: text(v, "key"), expression: text(v, "valueExpression"), program: compile(value::text(v, "valueExpression"), names) };
-        Self { checks: value::list(spec, "validations").iter().map(check).collect(), annotations: value::list(spec, "auditAnnotations").iter().map(annotation).collect() }
+        let annotation =
+            |v: &Value| Annotation { key: text(v, "key"), expression: text(v, "valueExpression"), program: compile(value::text(v, "valueExpression"), names) };
+        Self {
+            checks: value::list(spec, "validations").iter().map(check).collect(),
+            annotations: value::list(spec, "auditAnnotations").iter().map(annotation).collect(),
+        }
     }
 }
 
@@ -125,7 +131,11 @@ impl Validations {
                 Ok(skiff_cel::Value::Null) => {}
                 Ok(skiff_cel::Value::String(s)) if s.trim().is_empty() => {}
                 Ok(skiff_cel::Value::String(s)) => out.annotations.push((x.key.clone(), shortened(s.trim()))),
-                Ok(_) => out.faults.extend(error(i, format!("valueExpression '{}' resulted in unsupported return type. Return type must be either string or null.", x.expression), ignores)),
+                Ok(_) => out.faults.extend(error(
+                    i,
+                    format!("valueExpression '{}' resulted in unsupported return type. Return type must be either string or null.", x.expression),
+                    ignores,
+                )),
                 Err(why) => out.faults.extend(error(i, why, ignores)),
             }
         }

@@ -29,7 +29,11 @@ impl Bounds {
             return None;
         }
         let text = |v: &Value, k| value::text(v, k).to_owned();
-        let plain = value::list(quota, "spec.scopes").iter().filter_map(Value::as_str).map(|s| Selector { scope: s.to_owned(), operator: "Exists".into(), values: Vec::new() });
+        let plain = value::list(quota, "spec.scopes").iter().filter_map(Value::as_str).map(|s| Selector {
+            scope: s.to_owned(),
+            operator: "Exists".into(),
+            values: Vec::new(),
+        });
         let selected = value::list(quota, "spec.scopeSelector.matchExpressions").iter().map(|e| Selector {
             scope: text(e, "scopeName"),
             operator: text(e, "operator"),
@@ -106,7 +110,10 @@ fn concerns(resource: &GroupResource, name: &str) -> bool {
         "pods" => {
             let compute = name.strip_prefix("requests.").or_else(|| name.strip_prefix("limits.")).unwrap_or(name);
             let extended = name.strip_prefix("requests.").is_some_and(|n| n.contains('/'));
-            name == "pods" || matches!(compute, "cpu" | "memory" | "ephemeral-storage") || name.strip_prefix("requests.").unwrap_or(name).starts_with("hugepages-") || extended
+            name == "pods"
+                || matches!(compute, "cpu" | "memory" | "ephemeral-storage")
+                || name.strip_prefix("requests.").unwrap_or(name).starts_with("hugepages-")
+                || extended
         }
         "persistentvolumeclaims" => {
             let bare = name.split_once(".storageclass.storage.k8s.io/").map_or(name, |(_, rest)| rest);

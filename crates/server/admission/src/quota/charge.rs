@@ -58,7 +58,9 @@ impl Charge {
         if matches!(value::text(v, "status.phase"), "Succeeded" | "Failed") {
             return;
         }
-        if let (Ok(at), Some(grace)) = (value::text(v, "metadata.deletionTimestamp").parse::<Timestamp>(), value::at(v, "metadata.deletionGracePeriodSeconds").and_then(Value::as_i64)) {
+        if let (Ok(at), Some(grace)) =
+            (value::text(v, "metadata.deletionTimestamp").parse::<Timestamp>(), value::at(v, "metadata.deletionGracePeriodSeconds").and_then(Value::as_i64))
+        {
             self.until = Some(at.0 + grace);
         }
         self.usage.insert("pods".to_owned(), Quantity::units(1));

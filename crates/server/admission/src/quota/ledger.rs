@@ -76,8 +76,11 @@ impl Ledger {
     /// What the quota's objects use, by the names of its bounds.
     pub fn used(&self, bounds: &Bounds, target: &Target, stored: &[Arc<Charge>], now: i64) -> Resources {
         let resource = target.group_resource();
-        let under_way: Vec<&Reservation> =
-            self.reservations.iter().filter(|r| r.expires > now && r.namespace == target.namespace && r.resource == resource && bounds.covers(&r.charge)).collect();
+        let under_way: Vec<&Reservation> = self
+            .reservations
+            .iter()
+            .filter(|r| r.expires > now && r.namespace == target.namespace && r.resource == resource && bounds.covers(&r.charge))
+            .collect();
         let busy: HashSet<&str> = under_way.iter().map(|r| r.charge.uid.as_str()).collect();
         let mut total: Resources = bounds.hard.keys().map(|k| (k.clone(), Default::default())).collect();
         let mut highest: HashMap<&str, Resources> = HashMap::new();

@@ -2,7 +2,10 @@ use super::ResourceQuota;
 use crate::testing::{Request, World, text};
 use skiff_json::{Value, json};
 use skiff_policy::Admission;
-use std::{sync::Arc, time::{Duration, SystemTime}};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 fn plugin() -> ResourceQuota {
     ResourceQuota::new(Arc::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)))
@@ -130,9 +133,17 @@ async fn scopes_choose() {
         (json!({"scopes": ["NotBestEffort"]}), json!({"containers": [{"name": "c"}]}), true),
         (json!({"scopes": ["Terminating"]}), json!({"activeDeadlineSeconds": 5}), false),
         (json!({"scopes": ["NotTerminating"]}), json!({"activeDeadlineSeconds": 5}), true),
-        (json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}), json!({"priorityClassName": "high"}), false),
+        (
+            json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}),
+            json!({"priorityClassName": "high"}),
+            false,
+        ),
         (json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}}), json!({}), true),
-        (json!({"scopes": ["CrossNamespacePodAffinity"]}), json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["b"]}]}}}), false),
+        (
+            json!({"scopes": ["CrossNamespacePodAffinity"]}),
+            json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"namespaces": ["b"]}]}}}),
+            false,
+        ),
     ];
     for (scope, spec, passes) in cases {
         let w = World::of(&[quota(json!({"pods": "0"}), scope.clone())]);
@@ -142,18 +153,30 @@ async fn scopes_choose() {
 
 #[tokio::test]
 async fn other_kinds() {
-    let w = World::of(&[quota(json!({"services.nodeports": "1", "requests.storage": "3Gi", "gold.storageclass.storage.k8s.io/persistentvolumeclaims": "0", "count/deployments.apps": "0", "configmaps": "0"}), json!({}))]);
+    let w = World::of(&[quota(
+        json!({"services.nodeports": "1", "requests.storage": "3Gi", "gold.storageclass.storage.k8s.io/persistentvolumeclaims": "0", "count/deployments.apps": "0", "configmaps": "0"}),
+        json!({}),
+    )]);
     let named = |spec: Value| json!({"metadata": {"name": "x", "namespace": "a", "uid": "u"}, "spec": spec});
     let claim = |class: &str, size: &str| named(json!({"storageClassName": class, "resources": {"requests": {"storage": size}}}));
     let cases = [
-        (Request::create("services", named(json!({"type": "NodePort", "ports": [{}, {}]}))), "exceeded quota: q, requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1"),
+        (
+            Request::create("services", named(json!({"type": "NodePort", "ports": [{}, {}]}))),
+            "exceeded quota: q, requested: services.nodeports=2, used: services.nodeports=0, limited: services.nodeports=1",
+        ),
         (Request::create("services", named(json!({"type": "ClusterIP", "ports": [{}, {}]}))), "ok"),
-        (Request::create("persistentvolumeclaims", claim("", "4Gi")), "exceeded quota: q, requested: requests.storage=4Gi, used: requests.storage=0, limited: requests.storage=3Gi"),
+        (
+            Request::create("persistentvolumeclaims", claim("", "4Gi")),
+            "exceeded quota: q, requested: requests.storage=4Gi, used: requests.storage=0, limited: requests.storage=3Gi",
+        ),
         (
             Request::create("persistentvolumeclaims", claim("gold", "1Gi")),
             "exceeded quota: q, requested: gold.storageclass.storage.k8s.io/persistentvolumeclaims=1, used: gold.storageclass.storage.k8s.io/persistentvolumeclaims=0, limited: gold.storageclass.storage.k8s.io/persistentvolumeclaims=0",
         ),
-        (Request::create("deployments.apps", named(json!({}))), "exceeded quota: q, requested: count/deployments.apps=1, used: count/deployments.apps=0, limited: count/deployments.apps=0"),
+        (
+            Request::create("deployments.apps", named(json!({}))),
+            "exceeded quota: q, requested: count/deployments.apps=1, used: count/deployments.apps=0, limited: count/deployments.apps=0",
+        ),
         (Request::update("configmaps", named(json!({})), named(json!({}))), "ok"),
     ];
     for (r, want) in cases {

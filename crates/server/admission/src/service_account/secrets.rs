@@ -12,13 +12,17 @@ pub(crate) fn any(pod: &Value) -> bool {
 /// Volume sources that carry the name of a secret, at whatever key their driver has it.
 fn volume_refers(volume: &Value) -> bool {
     let direct = ["secret", "azureFile"].iter().any(|k| value::at(volume, k).is_some());
-    let by_ref = volume.as_object().into_iter().flat_map(|m| m.values()).any(|s| ["secretRef", "nodePublishSecretRef"].iter().any(|k| value::at(s, k).is_some()));
+    let by_ref =
+        volume.as_object().into_iter().flat_map(|m| m.values()).any(|s| ["secretRef", "nodePublishSecretRef"].iter().any(|k| value::at(s, k).is_some()));
     direct || by_ref || value::list(volume, "projected.sources").iter().any(|s| value::at(s, "secret").is_some())
 }
 
 /// What a container takes from secrets: the variable (empty for a whole secret) and the secret's name.
 fn references(container: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let one = value::list(container, "env").iter().filter(|e| value::at(e, "valueFrom.secretKeyRef").is_some()).map(|e| (value::text(e, "name"), value::text(e, "valueFrom.secretKeyRef.name")));
+    let one = value::list(container, "env")
+        .iter()
+        .filter(|e| value::at(e, "valueFrom.secretKeyRef").is_some())
+        .map(|e| (value::text(e, "name"), value::text(e, "valueFrom.secretKeyRef.name")));
     let whole = value::list(container, "envFrom").iter().filter(|e| value::at(e, "secretRef").is_some()).map(|e| ("", value::text(e, "secretRef.name")));
     one.chain(whole)
 }
@@ -53,7 +57,9 @@ fn of_containers(account: &Value, pod: &Value, key: &str, what: &str) -> Option<
         if let Some((var, secret)) = references(c).find(|(_, s)| !allowed.contains(s)) {
             let how = if var.is_empty() { "with envFrom".to_owned() } else { format!("with envVar {var}") };
             let name = value::text(c, "name");
-            return Some(format!("{what} {name} {how} referencing secret.secretName=\"{secret}\" is not allowed because service account {who} does not reference that secret"));
+            return Some(format!(
+                "{what} {name} {how} referencing secret.secretName=\"{secret}\" is not allowed because service account {who} does not reference that secret"
+            ));
         }
     }
     None

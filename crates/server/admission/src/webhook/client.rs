@@ -1,5 +1,9 @@
 //! Putting the question to a webhook.
-use super::{hook::Hook, matching::Invocation, review::{self, Answer}};
+use super::{
+    hook::Hook,
+    matching::Invocation,
+    review::{self, Answer},
+};
 use crate::versions::View;
 use http::StatusCode;
 use skiff_json::Value;
@@ -15,7 +19,8 @@ pub(super) async fn ask(client: &Client, a: &Attributes<'_>, hook: &Hook, i: &In
     let uid = uuid::Uuid::new_v4().to_string();
     let question = review::question(a, i, view, version, &uid);
     hook.place.shown("")?;
-    let request = Request { agent: "kube-apiserver-admission", body: question.to_string().into(), timeout: hook.timeout, limit: ANSWER_LIMIT, place: &hook.place };
+    let request =
+        Request { agent: "kube-apiserver-admission", body: question.to_string().into(), timeout: hook.timeout, limit: ANSWER_LIMIT, place: &hook.place };
     let failed = |why: String| format!("failed to call webhook: {why}");
     let (status, body) = client.post(&request).await.map_err(failed)?;
     if status != StatusCode::OK {

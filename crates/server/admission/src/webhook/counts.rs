@@ -74,7 +74,10 @@ impl Counts {
         let (inside, kind) = (self.inside.lock(), self.kind);
         let word = |rejected: bool| if rejected { "true" } else { "false" };
         match name {
-            DURATION => inside.took.iter().for_each(|((n, op, rejected), h)| out.histogram(name, &[("name", n), ("operation", op), ("rejected", word(*rejected)), ("type", kind)], h)),
+            DURATION => inside
+                .took
+                .iter()
+                .for_each(|((n, op, rejected), h)| out.histogram(name, &[("name", n), ("operation", op), ("rejected", word(*rejected)), ("type", kind)], h)),
             REQUESTS => {
                 for (((n, op, rejected), code), count) in &inside.requests {
                     out.sample(name, &[("code", &code.to_string()), ("name", n), ("operation", op), ("rejected", word(*rejected)), ("type", kind)], count);

@@ -1,6 +1,10 @@
 //! Declared webhooks, read once and kept until the declarations change.
 use super::matching::Rules;
-use crate::{declared::Declared, expression::{Condition, Names}, value};
+use crate::{
+    declared::Declared,
+    expression::{Condition, Names},
+    value,
+};
 use skiff_json::Value;
 use skiff_policy::Attributes;
 use skiff_webhook::Place;

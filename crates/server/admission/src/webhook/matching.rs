@@ -59,7 +59,14 @@ impl Rules {
     pub fn without_rules(mut self) -> Self {
         if self.rules.is_empty() {
             let any = || vec!["*".to_owned()];
-            self.rules = vec![Rule { operations: any(), groups: any(), versions: any(), resources: vec!["*/*".into(), "*".into()], scope: String::new(), names: Vec::new() }];
+            self.rules = vec![Rule {
+                operations: any(),
+                groups: any(),
+                versions: any(),
+                resources: vec!["*/*".into(), "*".into()],
+                scope: String::new(),
+                names: Vec::new(),
+            }];
         }
         self
     }

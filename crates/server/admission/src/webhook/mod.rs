@@ -13,14 +13,18 @@ pub(crate) mod matching;
 mod mutating;
 mod refusal;
 pub(crate) mod review;
-mod validating;
 #[cfg(test)]
 mod tests;
+mod validating;
 
 pub use mutating::MutatingWebhooks;
 pub use validating::ValidatingWebhooks;
 
-use crate::{expression::{self, Facts}, request::forbidden, versions::Views};
+use crate::{
+    expression::{self, Facts},
+    request::forbidden,
+    versions::Views,
+};
 use hook::Hook;
 use matching::Invocation;
 use skiff_meta::Status;

@@ -1,12 +1,23 @@
 //! Mutating webhooks, one after the other.
-use super::{Failure, allows_dry_run, client, counts::Counts, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal};
-use crate::{reinvocation::Round, value, versions::{self, View, Views}};
+use super::{
+    Failure, allows_dry_run, client,
+    counts::Counts,
+    hook::{Hook, Hooks},
+    invocation,
+    matching::{self, Invocation},
+    refusal::refusal,
+};
+use crate::{
+    reinvocation::Round,
+    value,
+    versions::{self, View, Views},
+};
 use async_trait::async_trait;
 use skiff_json::Value;
 use skiff_meta::{GroupVersionKind, Status};
 use skiff_policy::{Admission, Attributes, Authorizer};
-use skiff_webhook::Client;
 use skiff_telemetry::metrics::Exposition;
+use skiff_webhook::Client;
 use std::{sync::Arc, time::Instant};
 
 const NAME: &str = "MutatingAdmissionWebhook";
@@ -87,7 +98,8 @@ fn renamed(kind: &GroupVersionKind, v: &Value) -> Option<String> {
     let own = kind.api_version();
     let version_or_own = if version.is_empty() { own.as_str() } else { version };
     let name_or_own = if name.is_empty() { &*kind.kind } else { name };
-    (!same(version, &own) || !same(name, &kind.kind)).then(|| format!("no kind {name_or_own:?} is registered for version {version_or_own:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
+    (!same(version, &own) || !same(name, &kind.kind))
+        .then(|| format!("no kind {name_or_own:?} is registered for version {version_or_own:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
 }
 
 #[async_trait]

@@ -1,5 +1,8 @@
 //! AdmissionReview: the question that is put to a webhook, and its answer.
-use super::{hook::Hook, matching::{self, Invocation}};
+use super::{
+    hook::Hook,
+    matching::{self, Invocation},
+};
 use crate::{
     request::{Operation, operation},
     value,
@@ -26,7 +29,9 @@ pub(crate) struct Answer {
 /// The first version that the webhook speaks and we do.
 pub(crate) fn version(hook: &Hook) -> Result<&str, String> {
     let known = hook.versions.iter().find(|v| matches!(v.as_str(), "v1" | "v1beta1"));
-    known.map(String::as_str).ok_or_else(|| "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)".to_owned())
+    known
+        .map(String::as_str)
+        .ok_or_else(|| "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)".to_owned())
 }
 
 /// The question. `uid` ties the answer to it.

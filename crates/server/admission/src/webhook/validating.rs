@@ -1,11 +1,19 @@
 //! Validating webhooks, all at once.
-use super::{Failure, allows_dry_run, client, counts::Counts, hook::{Hook, Hooks}, invocation, matching::{self, Invocation}, refusal::refusal, review::Answer};
+use super::{
+    Failure, allows_dry_run, client,
+    counts::Counts,
+    hook::{Hook, Hooks},
+    invocation,
+    matching::{self, Invocation},
+    refusal::refusal,
+    review::Answer,
+};
 use crate::versions::{View, Views};
 use async_trait::async_trait;
 use skiff_meta::Status;
 use skiff_policy::{Admission, Attributes, Authorizer};
-use skiff_webhook::Client;
 use skiff_telemetry::metrics::Exposition;
+use skiff_webhook::Client;
 use std::{sync::Arc, time::Instant};
 
 const RESOURCE: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";

@@ -77,12 +77,14 @@ mod tests {
     use super::*;
     #[test]
     fn findings() {
-        let far = json!({"metadata": {"name": "v1.x.io"}, "spec": {"group": "x.io", "version": "v1", "service": {"namespace": "ns", "name": "api", "port": 7443}}});
+        let far =
+            json!({"metadata": {"name": "v1.x.io"}, "spec": {"group": "x.io", "version": "v1", "service": {"namespace": "ns", "name": "api", "port": 7443}}});
         let r = Remote::of(&far).unwrap();
         let reason = |service: Option<&Value>, slices: &[Value]| endpoint(&r, service, slices, 3).map_err(|f| f.reason);
         let service = json!({"spec": {"ports": [{"port": 7443, "name": "https"}]}});
         let other = json!({"spec": {"ports": [{"port": 443}]}});
-        let slice = |ready: bool| json!({"ports": [{"name": "https", "port": 8443}], "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": ready}}]});
+        let slice =
+            |ready: bool| json!({"ports": [{"name": "https", "port": 8443}], "endpoints": [{"addresses": ["10.0.0.9"], "conditions": {"ready": ready}}]});
         assert_eq!(reason(None, &[]), Err("ServiceNotFound"));
         assert_eq!(reason(Some(&other), &[]), Err("ServicePortError"));
         assert_eq!(reason(Some(&service), &[]), Err("EndpointsNotFound"));

@@ -19,7 +19,8 @@ pub(crate) fn version_of(list: &Value, place: &Place) -> Value {
     let own = |v: &Value, field: &str, default: &str| v[field].as_str().filter(|s| !s.is_empty()).unwrap_or(default).to_owned();
     let kind = |r: &Value| json!({"group": own(r, "group", group), "version": own(r, "version", version), "kind": r["kind"]});
     let mut resources: Vec<Value> = Vec::new();
-    let (mains, subs): (Vec<&Value>, Vec<&Value>) = list["resources"].as_array().into_iter().flatten().partition(|r| !r["name"].as_str().unwrap_or_default().contains('/'));
+    let (mains, subs): (Vec<&Value>, Vec<&Value>) =
+        list["resources"].as_array().into_iter().flatten().partition(|r| !r["name"].as_str().unwrap_or_default().contains('/'));
     for r in mains {
         let mut v = json!({
             "resource": r["name"],

@@ -1,5 +1,9 @@
 //! An API server behind a Service, as an APIService object names it.
-use rustls::{ClientConfig, client::danger::ServerCertVerifier, pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject}};
+use rustls::{
+    ClientConfig,
+    client::danger::ServerCertVerifier,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use skiff_json::Value;
 use std::sync::Arc;
 use thiserror::Error;

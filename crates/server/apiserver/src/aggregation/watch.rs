@@ -1,5 +1,10 @@
 //! The loop: which remotes there are, whether they answer, what they publish.
-use super::{Aggregation, Route, available::{self, Finding}, documents::{self, Known}, remote::{Place, Remote}};
+use super::{
+    Aggregation, Route,
+    available::{self, Finding},
+    documents::{self, Known},
+    remote::{Place, Remote},
+};
 use crate::connect::fetch;
 use futures::{StreamExt, future::join_all, stream};
 use skiff_json::{Value, json};
@@ -47,11 +52,13 @@ impl Aggregation {
             Ok(w) => w.take_while(|e| std::future::ready(e.is_ok())).map(move |_| own).boxed(),
             Err(_) => stream::pending().boxed(),
         };
-        stream::select_all([watch("apiservices.apiregistration.k8s.io/", true), watch("services/", false), watch("endpointslices.discovery.k8s.io/", false)]).boxed()
+        stream::select_all([watch("apiservices.apiregistration.k8s.io/", true), watch("services/", false), watch("endpointslices.discovery.k8s.io/", false)])
+            .boxed()
     }
 
     async fn look(&self) {
-        let objects: Vec<Value> = Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "").iter().filter_map(|b| skiff_json::from_slice(b).ok()).collect();
+        let objects: Vec<Value> =
+            Lookup::list(&*self.registry, "apiservices.apiregistration.k8s.io", "").iter().filter_map(|b| skiff_json::from_slice(b).ok()).collect();
         let before = self.routes.load_full();
         let mut routes: BTreeMap<Place, Arc<Route>> = BTreeMap::new();
         for remote in objects.iter().filter_map(Remote::of) {
@@ -99,7 +106,8 @@ impl Aggregation {
         };
         let (v2, v3) = (document("/openapi/v2").await, document("/openapi/v3").await);
         let hash = v3["paths"][root.trim_start_matches('/')]["serverRelativeURL"].as_str().and_then(|u| u.split_once("hash=")).map(|(_, h)| h.to_owned());
-        let known = Known { version: documents::version_of(&list, &r.place), hash: hash.unwrap_or_default(), v2: documents::own_v2(&v2, &root).to_string().into() };
+        let known =
+            Known { version: documents::version_of(&list, &r.place), hash: hash.unwrap_or_default(), v2: documents::own_v2(&v2, &root).to_string().into() };
         (Finding::passed(), Some(known))
     }
 

@@ -54,7 +54,8 @@ pub async fn bootstrap(service: &dyn Service, facts: &Facts) -> Result<(), Statu
         b.create("scheduling.k8s.io", "v1", "priorityclasses", "", object)
     });
     let api_services = data::api_services().into_iter().map(|object| b.create("apiregistration.k8s.io", "v1", "apiservices", "", object));
-    let known = json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
+    let known =
+        json!({"kind": "ConfigMap", "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": facts.authentication});
     let known = async {
         b.put("", "v1", "configmaps", "kube-system", known).await?;
         b.tracked((facts.now)()).await?;

@@ -164,7 +164,9 @@ mod tests {
 
     #[test]
     fn networks_name_their_object() {
-        for (networks, name) in [(vec!["10.96.0.0/16"], "kubernetes-10-96-0-0-16"), (vec!["10.96.0.0/16", "fd00:1::/112"], "kubernetes-10-96-0-0-16-fd00-1---112")] {
+        for (networks, name) in
+            [(vec!["10.96.0.0/16"], "kubernetes-10-96-0-0-16"), (vec!["10.96.0.0/16", "fd00:1::/112"], "kubernetes-10-96-0-0-16-fd00-1---112")]
+        {
             let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
             assert_eq!(cidr(&networks)["metadata"]["name"], name);
         }

@@ -28,7 +28,16 @@ impl Bootstrap<'_> {
         let target = Target::new(GroupVersionResource::new(group, version, resource), NAMESPACE, NAME);
         let since = json!({SINCE: day(now)});
         match self.service.serve(self.user.clone(), Call::new(Verb::Get, target.clone())).await {
-            Err(e) if e.is(Reason::NotFound) => self.create(group, version, resource, NAMESPACE, json!({"kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": since})).await,
+            Err(e) if e.is(Reason::NotFound) => {
+                self.create(
+                    group,
+                    version,
+                    resource,
+                    NAMESPACE,
+                    json!({"kind": "ConfigMap", "metadata": {"name": NAME, "namespace": NAMESPACE}, "data": since}),
+                )
+                .await
+            }
             Err(e) => Err(e),
             Ok(Answer::Object { bytes, .. }) => {
                 let mut v: Value = skiff_json::from_slice(&bytes).map_err(Status::internal)?;

@@ -76,11 +76,7 @@ impl Base {
         while let Some(at) = rest.find('<') {
             let (text, tag) = rest.split_at(at);
             out.push_str(text);
-            let length = if let Some(comment) = tag.strip_prefix("<!--") {
-                comment.find("-->").map_or(tag.len(), |end| end + 7)
-            } else {
-                tag_length(tag)
-            };
+            let length = if let Some(comment) = tag.strip_prefix("<!--") { comment.find("-->").map_or(tag.len(), |end| end + 7) } else { tag_length(tag) };
             let (tag, after) = tag.split_at(length);
             let name = tag_name(tag);
             self.tag(tag, &name, &mut out);
@@ -231,7 +227,10 @@ mod tests {
         for (page, want) in [
             ("<a href=\"/rewriteme\">test</a>".to_owned(), format!("<a href=\"{p}/rewriteme\">test</a>")),
             ("<IMG alt='>' SRC=/i.png><p id=\"/p\">".into(), format!("<IMG alt='>' SRC={p}/i.png><p id=\"/p\">")),
-            ("<script src='/s.js'>if (a</b/) '<a href=\"/no\">'</script><a href=/y>".into(), format!("<script src='{p}/s.js'>if (a</b/) '<a href=\"/no\">'</script><a href={p}/y>")),
+            (
+                "<script src='/s.js'>if (a</b/) '<a href=\"/no\">'</script><a href=/y>".into(),
+                format!("<script src='{p}/s.js'>if (a</b/) '<a href=\"/no\">'</script><a href={p}/y>"),
+            ),
             ("<!-- <a href=\"/no\"> --><a href=\"/?a=1&amp;b\">".into(), format!("<!-- <a href=\"/no\"> --><a href=\"{p}/?a=1&amp;b\">")),
             ("<a href=\"rel\">1 < 2</a><a href=\"/open".into(), format!("<a href=\"rel\">1 < 2</a><a href=\"{p}/open")),
         ] {

@@ -55,7 +55,11 @@ mod tests {
             (vec![("tailLines", "-1")], 422, "tailLines: Invalid value: -1: must be greater than or equal to 0"),
             (vec![("limitBytes", "0")], 422, "limitBytes: Invalid value: 0: must be greater than 0"),
             (vec![("sinceSeconds", "0")], 422, "sinceSeconds: Invalid value: 0: must be greater than 0"),
-            (vec![("sinceSeconds", "0"), ("sinceTime", "2026-01-01T00:00:00Z")], 422, "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"),
+            (
+                vec![("sinceSeconds", "0"), ("sinceTime", "2026-01-01T00:00:00Z")],
+                422,
+                "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+            ),
             (vec![("stream", "x")], 422, "stream: Unsupported value: \"x\": supported values: \"All\", \"Stderr\", \"Stdout\""),
             (vec![("stream", "Stdout"), ("tailLines", "1")], 422, "[]: Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"),
         ] {

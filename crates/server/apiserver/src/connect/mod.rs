@@ -10,8 +10,8 @@ mod pipe;
 mod pods;
 mod proxy;
 
-pub(crate) use backend::{Backend, anyone, kubelet};
 pub use backend::KubeletTls;
+pub(crate) use backend::{Backend, anyone, kubelet};
 pub(crate) use pipe::{fetch, forward, text};
 
 use crate::answer::Reply;

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use skiff_meta::{Reason, Status};
 
 /// Headers that belong to one connection, and those that tell who the client is.
-const DROPPED: [&str; 9] = ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "authorization"];
+const DROPPED: [&str; 9] =
+    ["connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "authorization"];
 /// An error text of a backend is read up to this.
 const ERROR_LIMIT: usize = 2048;
 
@@ -76,7 +77,14 @@ where
 }
 
 /// Sends the request on with `extra` headers and gives the answer; a switch of protocols is followed by piping.
-pub(crate) async fn forward(parts: &Parts, extra: &HeaderMap, backend: &Backend, path: &str, body: Incoming, upgrade: Option<OnUpgrade>) -> Result<Response<Reply>, Status> {
+pub(crate) async fn forward(
+    parts: &Parts,
+    extra: &HeaderMap,
+    backend: &Backend,
+    path: &str,
+    body: Incoming,
+    upgrade: Option<OnUpgrade>,
+) -> Result<Response<Reply>, Status> {
     let mut sender = connect(backend).await?;
     let mut request = Request::builder().method(parts.method.clone()).uri(path);
     if let Some(h) = request.headers_mut() {

@@ -42,7 +42,8 @@ pub(super) fn forwarded(c: &Connect<'_>) -> HeaderMap {
 }
 
 pub(super) fn backend(c: &Connect<'_>) -> Result<(Backend, String), Status> {
-    let (scheme, name, port) = split(&c.target.name).ok_or_else(|| Status::bad_request(format!("invalid {} request {:?}", c.target.resource.resource, c.target.name)))?;
+    let (scheme, name, port) =
+        split(&c.target.name).ok_or_else(|| Status::bad_request(format!("invalid {} request {:?}", c.target.resource.resource, c.target.name)))?;
     let backend = match &*c.target.resource.resource {
         "pods" => pod(c, scheme, name, port)?,
         "services" => service(c, scheme, name, port)?,
@@ -71,7 +72,11 @@ fn pod(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Backend,
         return Err(Status::internal(format!("no address available for pod {name}")));
     }
     let first = || v["spec"]["containers"].as_array().into_iter().flatten().find_map(|k| k["ports"][0]["containerPort"].as_u64());
-    let number = if port.is_empty() { first().unwrap_or(80) } else { port.parse().map_err(|_| Status::bad_request(format!("invalid pod request {:?}", c.target.name)))? };
+    let number = if port.is_empty() {
+        first().unwrap_or(80)
+    } else {
+        port.parse().map_err(|_| Status::bad_request(format!("invalid pod request {:?}", c.target.name)))?
+    };
     plain(c, scheme, ip, u16::try_from(number).map_err(Status::internal)?)
 }
 
@@ -99,7 +104,10 @@ fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Back
     let ports = v["spec"]["ports"].as_array().map_or(&[][..], Vec::as_slice);
     let chosen = match (port, ports) {
         ("", [only]) => only,
-        ("", _) => ports.iter().find(|p| p["name"].as_str().unwrap_or_default().is_empty()).ok_or_else(|| unavailable(format!("no endpoints available for service {:?}", c.target.name)))?,
+        ("", _) => ports
+            .iter()
+            .find(|p| p["name"].as_str().unwrap_or_default().is_empty())
+            .ok_or_else(|| unavailable(format!("no endpoints available for service {:?}", c.target.name)))?,
         (wanted, _) => ports
             .iter()
             .find(|p| p["name"] == wanted || p["port"].as_u64().is_some_and(|n| n.to_string() == wanted))
@@ -114,7 +122,9 @@ fn service(c: &Connect<'_>, scheme: &str, name: &str, port: &str) -> Result<Back
         let same = |p: &&Value| p["name"].as_str().unwrap_or_default() == chosen["name"].as_str().unwrap_or_default();
         let Some(port) = slice["ports"].as_array().into_iter().flatten().find(same).and_then(|p| u16::try_from(p["port"].as_u64()?).ok()) else { continue };
         let ready = slice["endpoints"].as_array().into_iter().flatten().filter(|e| e["conditions"]["ready"] != false);
-        let ready = ready.filter(|e| c.object("pods", &c.target.namespace, e["targetRef"]["name"].as_str().unwrap_or_default()).is_ok_and(|pod| is_of(e, &c.target.namespace, &pod)));
+        let ready = ready.filter(|e| {
+            c.object("pods", &c.target.namespace, e["targetRef"]["name"].as_str().unwrap_or_default()).is_ok_and(|pod| is_of(e, &c.target.namespace, &pod))
+        });
         all.extend(ready.filter_map(|e| Some((e["addresses"][0].as_str()?.to_owned(), port))));
     }
     if all.is_empty() {

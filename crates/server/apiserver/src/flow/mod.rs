@@ -11,11 +11,11 @@ use crate::{
     asked::Asked,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header, request::Parts};
+use parking_lot::Mutex;
 use skiff_flowcontrol::{Admitted, Class, FlowControl, Refused, Request, Table, Watchers, Watching, Work};
 use skiff_meta::{FieldSelector, Timestamp};
 use skiff_registry::Registry;
 use skiff_request::{Target, User, Verb};
-use parking_lot::Mutex;
 use skiff_telemetry::metrics::{Exposition, Timing};
 use std::{sync::Arc, time::Instant};
 
@@ -85,7 +85,15 @@ impl Drop for Counted {
 impl Flow {
     /// `seats`: how many requests of one seat run at once.
     pub fn new(registry: &Registry, seats: u64) -> Self {
-        Self { control: FlowControl::new(seats, objects::stored(registry)), watchers: Arc::default(), sizes: Sizes::default(), waiting: Default::default(), running: Default::default(), seats: seats.max(1), begun: Instant::now() }
+        Self {
+            control: FlowControl::new(seats, objects::stored(registry)),
+            watchers: Arc::default(),
+            sizes: Sizes::default(),
+            waiting: Default::default(),
+            running: Default::default(),
+            seats: seats.max(1),
+            begun: Instant::now(),
+        }
     }
 
     pub fn classify(&self, parts: &Parts, asked: &Asked, user: &User) -> Option<Class> {
@@ -141,7 +149,9 @@ impl Flow {
     }
 
     pub fn metrics(&self, out: &mut Exposition) {
-        for (name, help, of) in [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)] {
+        for (name, help, of) in
+            [("apiserver_current_inflight_requests", "Requests that run", 0), ("apiserver_current_inqueue_requests", "Requests that wait", 1)]
+        {
             out.family(name, "gauge", help);
             for (kind, running, waiting) in self.inflight() {
                 out.sample(name, &[("request_kind", kind)], if of == 0 { running } else { waiting });

@@ -2,11 +2,11 @@
 use super::Flow;
 use crate::bootstrap::{AGENT, server_user};
 use futures::{StreamExt, stream};
-use skiff_json::{Value, json};
 use skiff_flowcontrol::{
     Configuration,
     upkeep::{self, Action, Brake, Kind},
 };
+use skiff_json::{Value, json};
 use skiff_meta::{GroupVersionKind, GroupVersionResource, Reason, Status};
 use skiff_policy::Lookup;
 use skiff_registry::Registry;
@@ -113,7 +113,8 @@ async fn conditions(registry: &Registry, brake: &mut Brake, since: Duration) {
             continue;
         }
         let body = json!({"apiVersion": format!("{GROUP}/v1"), "kind": "FlowSchema", "metadata": {"name": name}, "status": {"conditions": [condition]}});
-        let mut call = Call::new(Verb::Patch, target(Kind::Schema, name).sub("status")).body(body.to_string()).query("fieldManager", CONSUMER).query("force", "true");
+        let mut call =
+            Call::new(Verb::Patch, target(Kind::Schema, name).sub("status")).body(body.to_string()).query("fieldManager", CONSUMER).query("force", "true");
         call.content_type = "application/apply-patch+yaml".into();
         call.user_agent = AGENT.into();
         if let Err(why) = registry.serve(server_user(), call).await.map(drop).or_else(raced) {

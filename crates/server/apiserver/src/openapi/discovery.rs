@@ -1,5 +1,8 @@
 //! Documents of OpenAPI v3 about what lies beside group versions: where groups are told, the version, keys of tokens.
-use super::{definition_name, paths::{tag_of_group, title_of_group}};
+use super::{
+    definition_name,
+    paths::{tag_of_group, title_of_group},
+};
 use crate::version::GIT_VERSION;
 use skiff_json::{Map, Value, json};
 use skiff_registry::table::Rows;
@@ -53,7 +56,14 @@ pub(crate) fn document(key: &str) -> Value {
     match key {
         "api" => of(key, "core", versions, "getCoreAPIVersions", OBJECTS, Some(meta("APIVersions"))),
         "apis" => of(key, "apis", versions, "getAPIVersions", OBJECTS, Some(meta("APIGroupList"))),
-        "version" => of(key, "version", "get the version information for this server", "getCodeVersion", &["application/json"], Some("io.k8s.apimachinery.pkg.version.Info".into())),
+        "version" => of(
+            key,
+            "version",
+            "get the version information for this server",
+            "getCodeVersion",
+            &["application/json"],
+            Some("io.k8s.apimachinery.pkg.version.Info".into()),
+        ),
         _ => match PLAIN.iter().find(|p| p.key == key) {
             Some(p) => of(key, p.tag, p.about, p.id, &[p.media], None),
             None => {
@@ -97,7 +107,12 @@ mod tests {
         for (key, tag, id, definition) in [
             ("api", "core", "getCoreAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIVersions")),
             ("apis", "apis", "getAPIVersions", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroupList")),
-            ("apis/flowcontrol.apiserver.k8s.io", "flowcontrolApiserver", "getFlowcontrolApiserverAPIGroup", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup")),
+            (
+                "apis/flowcontrol.apiserver.k8s.io",
+                "flowcontrolApiserver",
+                "getFlowcontrolApiserverAPIGroup",
+                Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup"),
+            ),
             ("apis/apps", "apps", "getAppsAPIGroup", Some("io.k8s.apimachinery.pkg.apis.meta.v1.APIGroup")),
             ("openid/v1/jwks", "openid", "getServiceAccountIssuerOpenIDKeyset", None),
         ] {

@@ -21,7 +21,10 @@ pub(crate) use v3::{find as v3_find, index as v3_index};
 use custom::definitions as custom;
 use skiff_json::Value;
 use skiff_registry::table::Rows;
-use skiff_schema::{Type, openapi::{Descriptions, Dialect}};
+use skiff_schema::{
+    Type,
+    openapi::{Descriptions, Dialect},
+};
 
 /// What documents call the API's version.
 const RELEASE: &str = "1.37";
@@ -50,7 +53,8 @@ pub(crate) fn definition_name(group: &str, version: &str, kind: &str) -> String 
 
 /// Built-in types that a group version's documents start from.
 fn roots(rows: &Rows, group: &str, version: &str) -> Vec<&'static Type> {
-    let mut roots: Vec<&'static Type> = SHARED.iter().filter_map(|k| skiff_schema::by_gvk("meta.k8s.io", "v1", k).or_else(|| skiff_schema::by_gvk("", "v1", k))).collect();
+    let mut roots: Vec<&'static Type> =
+        SHARED.iter().filter_map(|k| skiff_schema::by_gvk("meta.k8s.io", "v1", k).or_else(|| skiff_schema::by_gvk("", "v1", k))).collect();
     let mut add = |group: &str, version: &str, kind: &str| {
         if let Some(ty) = skiff_schema::by_gvk(group, version, kind) {
             roots.push(ty);

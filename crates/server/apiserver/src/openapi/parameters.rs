@@ -41,7 +41,9 @@ pub(super) fn of_connection(kind: &str) -> &'static [Parameter] {
     ];
     const CONTAINER: Parameter = ("container", "string", "The container; may be left out when there is one only.");
     match kind {
-        "PodExecOptions" => &[("command", "string", "The command and its arguments, not run in a shell."), CONTAINER, STREAMS[0], STREAMS[1], STREAMS[2], STREAMS[3]],
+        "PodExecOptions" => {
+            &[("command", "string", "The command and its arguments, not run in a shell."), CONTAINER, STREAMS[0], STREAMS[1], STREAMS[2], STREAMS[3]]
+        }
         "PodAttachOptions" => &[CONTAINER, STREAMS[0], STREAMS[1], STREAMS[2], STREAMS[3]],
         "PodPortForwardOptions" => &[("ports", "integer", "The ports to forward; required with web sockets.")],
         "PodLog" => &[

@@ -8,7 +8,8 @@ use skiff_meta::GroupVersionKind;
 use skiff_registry::table::{Resource, Role, Rows, Subresource};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
-const PATCHES: &[&str] = &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
+const PATCHES: &[&str] =
+    &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json"];
 const CUSTOM_PATCHES: &[&str] = &["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
 const ANY: &[&str] = &["*/*"];
 const CUSTOM: &[&str] = &["application/json", "application/yaml"];
@@ -182,8 +183,14 @@ impl Of<'_> {
             methods
                 .iter()
                 .map(|m| {
-                    let id = self.id("connect", "", "").replacen(&title(self.group, self.version), &format!("{}{}", title(self.group, self.version), capital(m)), 1);
-                    let op = self.operation(m, "connect", format!("{id}{}{tail}", capital(&s.name)), format!("connect {} requests to {} of {owner}", m.to_uppercase(), s.name));
+                    let id =
+                        self.id("connect", "", "").replacen(&title(self.group, self.version), &format!("{}{}", title(self.group, self.version), capital(m)), 1);
+                    let op = self.operation(
+                        m,
+                        "connect",
+                        format!("{id}{}{tail}", capital(&s.name)),
+                        format!("connect {} requests to {} of {owner}", m.to_uppercase(), s.name),
+                    );
                     Operation { answer: Content::Text, kind: kind.clone(), ..op }
                 })
                 .collect::<Vec<_>>()

@@ -41,8 +41,11 @@ fn path(p: &Path) -> Value {
     for op in &p.operations {
         item.insert(op.method.to_owned(), operation(op));
     }
-    let mut parameters: Vec<Value> =
-        p.steps.iter().map(|(name, text)| json!({"uniqueItems": true, "type": "string", "description": text, "name": name, "in": "path", "required": true})).collect();
+    let mut parameters: Vec<Value> = p
+        .steps
+        .iter()
+        .map(|(name, text)| json!({"uniqueItems": true, "type": "string", "description": text, "name": name, "in": "path", "required": true}))
+        .collect();
     parameters.extend(p.parameters.iter().map(parameter));
     if !parameters.is_empty() {
         item.insert("parameters", parameters.into());
@@ -72,7 +75,8 @@ fn operation(op: &Operation) -> Value {
             produces.push("application/vnd.kubernetes.protobuf;stream=watch");
         }
     }
-    let mut v = json!({"description": op.description, "consumes": consumes, "produces": produces, "schemes": ["https"], "tags": [op.tag], "operationId": op.id});
+    let mut v =
+        json!({"description": op.description, "consumes": consumes, "produces": produces, "schemes": ["https"], "tags": [op.tag], "operationId": op.id});
     let mut parameters: Vec<Value> = Vec::new();
     if let Some(body) = &op.body {
         let mut p = json!({"name": "body", "in": "body", "schema": reference(&body.definition)});

@@ -95,7 +95,11 @@ fn path(p: &Path) -> Value {
     for op in &p.operations {
         item.insert(op.method.to_owned(), operation(op));
     }
-    let mut parameters: Vec<Value> = p.steps.iter().map(|(name, text)| json!({"name": name, "in": "path", "description": text, "required": true, "schema": {"type": "string", "uniqueItems": true}})).collect();
+    let mut parameters: Vec<Value> = p
+        .steps
+        .iter()
+        .map(|(name, text)| json!({"name": name, "in": "path", "description": text, "required": true, "schema": {"type": "string", "uniqueItems": true}}))
+        .collect();
     parameters.extend(p.parameters.iter().map(parameter));
     if !parameters.is_empty() {
         item.insert("parameters", parameters.into());

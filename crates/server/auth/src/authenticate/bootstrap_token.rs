@@ -86,7 +86,13 @@ mod tests {
         let user = tried(("", ""), before).unwrap();
         assert_eq!((user.name.as_str(), user.groups.len()), ("system:bootstrap:abcdef", 2));
         assert!(tried(("", ""), before + 60).is_none(), "expired");
-        for (key, value) in [("token-id", "abcdeg"), ("token-secret", "0123456789abcdeg"), ("usage-bootstrap-authentication", "false"), ("expiration", "?"), ("auth-extra-groups", "system:masters")] {
+        for (key, value) in [
+            ("token-id", "abcdeg"),
+            ("token-secret", "0123456789abcdeg"),
+            ("usage-bootstrap-authentication", "false"),
+            ("expiration", "?"),
+            ("auth-extra-groups", "system:masters"),
+        ] {
             assert!(tried((key, value), before).is_none(), "{key}");
         }
         for bad in ["abcdef", "abcde.0123456789abcdef", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde"] {

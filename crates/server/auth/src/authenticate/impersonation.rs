@@ -54,7 +54,12 @@ pub async fn impersonate(user: User, headers: &[(String, String)], action: &Acti
 fn wanted(headers: &[(String, String)]) -> Result<Option<User>, Status> {
     let values = |name: &str| headers.iter().filter(|(k, _)| k == name).map(|(_, v)| v.clone()).collect::<Vec<_>>();
     let first = |name: &str| values(name).into_iter().next().unwrap_or_default();
-    let wanted = User { name: first("impersonate-user"), uid: first("impersonate-uid"), groups: values("impersonate-group"), extra: extras(headers, "impersonate-extra-") };
+    let wanted = User {
+        name: first("impersonate-user"),
+        uid: first("impersonate-uid"),
+        groups: values("impersonate-group"),
+        extra: extras(headers, "impersonate-extra-"),
+    };
     match (wanted.name.is_empty(), only_name(&wanted)) {
         (false, _) => Ok(Some(wanted)),
         (true, true) => Ok(None),
@@ -207,7 +212,8 @@ async fn may(user: &User, action: Action, authorizer: &dyn Authorizer) -> Result
 
 /// What the constrained modes never allow.
 fn excluded(verb: String, wanted: &User) -> Option<(Action, String)> {
-    let on = |resource: &'static str, name: &str| Action::resource(verb.clone(), Target::new(GroupVersionResource::new(AUTHENTICATION, "v1", resource), "", name));
+    let on =
+        |resource: &'static str, name: &str| Action::resource(verb.clone(), Target::new(GroupVersionResource::new(AUTHENTICATION, "v1", resource), "", name));
     if wanted.groups.iter().any(String::is_empty) {
         return Some((on("groups", ""), "impersonating the empty string group is not allowed".into()));
     }
@@ -255,15 +261,30 @@ mod tests {
 
     #[test]
     fn constrained_modes_need_the_request_and_the_identity() {
-        const BOTH: &[&str] = &["impersonate-on:user-info:list pods./ ", "impersonate:user-info users.authentication.k8s.io/ jane", "impersonate:user-info groups.authentication.k8s.io/ dev"];
+        const BOTH: &[&str] = &[
+            "impersonate-on:user-info:list pods./ ",
+            "impersonate:user-info users.authentication.k8s.io/ jane",
+            "impersonate:user-info groups.authentication.k8s.io/ dev",
+        ];
         let boss = User::new("boss", ["x"]);
         let jane = act(BOTH, &boss, &[("user", "jane"), ("group", "dev")]).unwrap();
         assert_eq!(jane.groups, ["dev", "system:authenticated"]);
         let refused = act(&BOTH[..2], &boss, &[("user", "jane"), ("group", "dev")]).unwrap_err();
-        assert_eq!(refused.message, r#"groups.authentication.k8s.io "dev" is forbidden: User "boss" cannot impersonate:user-info resource "groups" in API group "authentication.k8s.io" at the cluster scope"#);
+        assert_eq!(
+            refused.message,
+            r#"groups.authentication.k8s.io "dev" is forbidden: User "boss" cannot impersonate:user-info resource "groups" in API group "authentication.k8s.io" at the cluster scope"#
+        );
         let refused = act(&BOTH[1..], &boss, &[("user", "jane")]).unwrap_err();
-        assert_eq!(refused.message, r#"pods is forbidden: User "boss" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "ns""#);
-        assert!(act(BOTH, &boss, &[("user", "jane"), ("group", "system:masters")]).unwrap_err().message.contains("impersonating the system:masters group is not allowed"));
+        assert_eq!(
+            refused.message,
+            r#"pods is forbidden: User "boss" cannot impersonate-on:user-info:list resource "pods" in API group "" in the namespace "ns""#
+        );
+        assert!(
+            act(BOTH, &boss, &[("user", "jane"), ("group", "system:masters")])
+                .unwrap_err()
+                .message
+                .contains("impersonating the system:masters group is not allowed")
+        );
         const ALL: &[&str] = &[BOTH[0], BOTH[1], "impersonate:user-info groups.authentication.k8s.io/ *"];
         assert!(act(ALL, &boss, &[("user", "jane"), ("group", "a"), ("group", "b"), ("group", "c"), ("group", "d")]).is_ok());
     }

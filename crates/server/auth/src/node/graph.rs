@@ -74,7 +74,11 @@ impl Graph {
             (Kind::Account, r.accounts),
             (Kind::ResourceClaim, r.resource_claims),
         ];
-        let objects: Vec<Object> = lists.into_iter().flat_map(|(kind, names)| names.into_iter().map(move |n| (kind, n))).map(|(kind, n)| (kind, namespace.clone(), n.into())).collect();
+        let objects: Vec<Object> = lists
+            .into_iter()
+            .flat_map(|(kind, names)| names.into_iter().map(move |n| (kind, n)))
+            .map(|(kind, n)| (kind, namespace.clone(), n.into()))
+            .collect();
         for object in &objects {
             *self.needs.entry(object.clone()).or_default().entry(node.clone()).or_default() += 1;
         }

@@ -244,7 +244,10 @@ mod tests {
         let r = skiff_json::from_str::<Pod>(pod).unwrap().references();
         assert_eq!(r.secrets, ["s1", "s2", "s3", "s4", "s5", "s6"]);
         assert_eq!(r.config_maps, ["c1", "c2", "c3", "c4"]);
-        assert_eq!((r.claims, r.accounts, r.resource_claims), (vec!["p-e".to_owned(), "pvc".into()], vec!["sa".to_owned()], vec!["r1".to_owned(), "r2".into()]));
+        assert_eq!(
+            (r.claims, r.accounts, r.resource_claims),
+            (vec!["p-e".to_owned(), "pvc".into()], vec!["sa".to_owned()], vec!["r1".to_owned(), "r2".into()])
+        );
         let mirror = pod.replace(r#""name":"p""#, r#""name":"p","annotations":{"kubernetes.io/config.mirror":"h"}"#);
         assert_eq!(skiff_json::from_str::<Pod>(&mirror).unwrap().references(), References::default());
     }

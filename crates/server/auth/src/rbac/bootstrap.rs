@@ -18,11 +18,20 @@ const AGGREGATE: &str = "rbac.authorization.k8s.io/aggregate-to-";
 /// One write of the plan, for a client in `system:masters`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Create { target: Target, object: Value },
+    Create {
+        target: Target,
+        object: Value,
+    },
     /// Carries the resourceVersion that it was planned for.
-    Update { target: Target, object: Value },
+    Update {
+        target: Target,
+        object: Value,
+    },
     /// A binding to another role: what a binding grants cannot be changed, so it is made anew.
-    Replace { target: Target, object: Value },
+    Replace {
+        target: Target,
+        object: Value,
+    },
 }
 
 /// Every default object, in the order in which they must be made. The namespaces kube-system and kube-public are the
@@ -65,7 +74,9 @@ fn rule_of(line: &str) -> Value {
     match line.split(' ').collect::<Vec<_>>().as_slice() {
         [verbs, "url", paths] => json!({"nonResourceURLs": words(paths), "verbs": words(verbs)}),
         [verbs, groups, resources] => json!({"apiGroups": words(groups), "resources": words(resources), "verbs": words(verbs)}),
-        [verbs, groups, resources, names] => json!({"apiGroups": words(groups), "resourceNames": words(names), "resources": words(resources), "verbs": words(verbs)}),
+        [verbs, groups, resources, names] => {
+            json!({"apiGroups": words(groups), "resourceNames": words(names), "resources": words(resources), "verbs": words(verbs)})
+        }
         _ => Value::Null,
     }
 }

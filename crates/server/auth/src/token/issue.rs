@@ -106,7 +106,8 @@ impl Issuer {
             _ => {
                 let pod: PodWire = skiff_json::from_slice(&entry.bytes).map_err(|e| Status::internal(format!("pod {:?}: {e}", bound.name)))?;
                 if pod.spec.service_account_name != claims.serviceaccount.name {
-                    let why = format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", claims.serviceaccount.name);
+                    let why =
+                        format!("cannot bind token for serviceaccount {:?} to pod running with different serviceaccount name.", claims.serviceaccount.name);
                     return Err(Status::bad_request(why));
                 }
                 claims.pod = reference;

@@ -14,12 +14,12 @@ mod verify;
 
 pub use claims::{Claims, Kubernetes, Reference};
 pub use issue::Issued;
-pub use uses::{LAST_USED, Use};
 pub use keys::{KeyError, Keys};
+pub use uses::{LAST_USED, Use};
 
 use parking_lot::Mutex;
-use skiff_request::User;
 use skiff_json::{Value, json};
+use skiff_request::User;
 use skiff_store::Store;
 use std::sync::Arc;
 use std::time::SystemTime;

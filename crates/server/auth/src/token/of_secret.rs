@@ -1,6 +1,9 @@
 //! Tokens that live in a secret of type `kubernetes.io/service-account-token`: they never expire, and count while the
 //! secret holds them and the account is there. A controller asks for them ([`Issuer::for_secret`]); nobody else should.
-use super::{Issuer, KeyError, uses::{INVALID_SINCE, LAST_USED, Use}};
+use super::{
+    Issuer, KeyError,
+    uses::{INVALID_SINCE, LAST_USED, Use},
+};
 use crate::authenticate::Refusal;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -59,7 +62,10 @@ impl Issuer {
         self.note_use(&secret, c);
         if secret.row.label(INVALID_SINCE).is_some_and(|since| !since.is_empty()) {
             self.uses.invalid.fetch_add(1, Ordering::Relaxed);
-            return Err(Refusal(format!("the token in secret {}/{} for service account {}/{} has been marked invalid", c.namespace, c.secret, c.namespace, c.account)));
+            return Err(Refusal(format!(
+                "the token in secret {}/{} for service account {}/{} has been marked invalid",
+                c.namespace, c.secret, c.namespace, c.account
+            )));
         }
         match self.store.get(&format!("serviceaccounts/{}/{}", c.namespace, c.account)) {
             None => Err(Refusal(format!("serviceaccounts {:?} not found", c.account))),

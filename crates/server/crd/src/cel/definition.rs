@@ -1,8 +1,11 @@
 //! The rules of a definition: types, what they may cost at the most, and where they may speak of the past.
 use super::types::{Declared, REQUEST, declared};
 use crate::schema::{Additional, ListType, Rule, Schema, Type as Kinds};
+use skiff_cel::{
+    Program,
+    check::{Kind, Type},
+};
 use skiff_json::{Value, json};
-use skiff_cel::{Program, check::{Kind, Type}};
 use skiff_validation::{Field, Json};
 
 /// The most that one expression may cost, and all of a schema's.
@@ -39,7 +42,9 @@ fn exceeds(what: &str, cost: u64, limit: u64) -> String {
         f if f < 1.5 => format!("{f:.6}x"),
         f => format!("{f:.1}x"),
     };
-    format!("{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)")
+    format!(
+        "{what} exceeds budget by factor of {factor} (try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
+    )
 }
 
 /// `count`: how many such values there may be; None: no limit was given. `apart`: above here old and new cannot be matched.
@@ -163,7 +168,13 @@ mod tests {
         assert_eq!(told(spec("self.x > 1", json!({}))), Vec::<String>::new());
         let at = "properties[spec].x-kubernetes-validations[0]";
         for (rule, more, want) in [
-            ("self.z == 100", json!({}), format!("{at}.rule: Invalid value: {{\"Rule\":\"self.z == 100\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:5: undefined field 'z'")),
+            (
+                "self.z == 100",
+                json!({}),
+                format!(
+                    "{at}.rule: Invalid value: {{\"Rule\":\"self.z == 100\",\"Message\":\"\",\"MessageExpression\":\"\",\"Reason\":null,\"FieldPath\":\"\",\"OptionalOldSelf\":null}}: compilation failed: ERROR: <input>:1:5: undefined field 'z'"
+                ),
+            ),
             ("self.x + 1", json!({}), "cel expression must evaluate to a bool".into()),
             ("self.x > 1", json!({"messageExpression": "self.x"}), "messageExpression must evaluate to a string".into()),
             ("self.x > 1", json!({"optionalOldSelf": true}), "may not be set if oldSelf is not used in rule".into()),

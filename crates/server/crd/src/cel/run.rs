@@ -4,8 +4,8 @@ use crate::{
     schema::{Rule, Schema, Type, field_path, same},
     value::{Before, place},
 };
-use skiff_json::Value;
 use skiff_cel::{Budget, EvalError, Program, Value as Cel, Variables, optional_of};
+use skiff_json::Value;
 use skiff_meta::Cause;
 use skiff_validation::shown;
 use std::collections::HashMap;
@@ -24,7 +24,9 @@ pub fn blocked(causes: &[Cause]) -> Option<Cause> {
     const BLOCKING: [&str; 5] = ["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"];
     causes.iter().any(|c| BLOCKING.contains(&c.reason.as_str())).then(|| Cause {
         reason: "FieldValueInvalid".into(),
-        message: "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation".into(),
+        message:
+            "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"
+                .into(),
         field: "<nil>".into(),
     })
 }
@@ -170,9 +172,13 @@ impl Run<'_> {
     fn trouble(&self, e: &EvalError, r: &Rule) -> (String, bool) {
         let rule = named(r);
         match e {
-            EvalError::OutOfBudget if self.budget.left() == 0 => ("validation failed due to running out of cost budget, no further validation rules will be run".into(), true),
+            EvalError::OutOfBudget if self.budget.left() == 0 => {
+                ("validation failed due to running out of cost budget, no further validation rules will be run".into(), true)
+            }
             EvalError::OutOfBudget => (format!("'{e}': no further validation rules will be run due to call cost exceeds limit for rule: {rule}"), true),
-            EvalError::NoSuchOverload => (format!("'{e}': call arguments did not match a supported operator, function or macro signature for rule: {rule}"), false),
+            EvalError::NoSuchOverload => {
+                (format!("'{e}': call arguments did not match a supported operator, function or macro signature for rule: {rule}"), false)
+            }
             e => (format!("{e} evaluating rule: {rule}"), false),
         }
     }
@@ -188,7 +194,8 @@ impl Run<'_> {
             Ok(p) if !p.shown.is_empty() => format!("{}{}", n.path, p.shown),
             _ => n.path.clone(),
         };
-        let detail = self.message(r, scope).unwrap_or_else(|| if r.message.is_empty() { format!("failed rule: {}", named(r)) } else { r.message.trim().to_owned() });
+        let detail =
+            self.message(r, scope).unwrap_or_else(|| if r.message.is_empty() { format!("failed rule: {}", named(r)) } else { r.message.trim().to_owned() });
         let list = if unchanged && !transition { &mut self.ratcheted } else { &mut self.causes };
         list.push(worded(&place("", &path), n, r, &detail));
     }
@@ -294,7 +301,8 @@ mod tests {
     #[test]
     fn declared_formats_and_names() {
         let rules = json!([{"rule": "self.when > timestamp('2020-01-01T00:00:00Z') && self.a__dash__b == 1.5 && self.d < duration('2h')"}]);
-        let s = spec(rules, json!({"when": {"type": "string", "format": "date-time"}, "a-b": {"type": "number"}, "d": {"type": "string", "format": "duration"}}));
+        let s =
+            spec(rules, json!({"when": {"type": "string", "format": "date-time"}, "a-b": {"type": "number"}, "d": {"type": "string", "format": "duration"}}));
         assert_eq!(told(s, json!({"spec": {"when": "2024-01-01T00:00:00Z", "a-b": 1.5, "d": "1h"}}), None), Vec::<String>::new());
     }
 }

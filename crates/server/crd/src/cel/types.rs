@@ -1,7 +1,7 @@
 //! The types that schemas declare to expressions.
 use crate::schema::{Additional, Schema, Type as Kinds};
-use skiff_json::Value;
 use skiff_cel::check::{Kind, Object, Type};
+use skiff_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// The most bytes that a request may have: what has no bound is bounded by it.
@@ -15,8 +15,27 @@ pub struct Declared {
 }
 
 const RESERVED: [&str; 21] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package", "namespace", "return", "var",
-    "void", "while",
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Whether a name is a word of the language.
@@ -116,7 +135,8 @@ fn text(s: &Schema) -> Declared {
         "date" => simple(Kind::Timestamp, 12, 12),
         "date-time" => simple(Kind::Timestamp, 32, 21),
         _ => {
-            let longest = || s.values.as_ref().filter(|v| !v.is_empty()).map(|v| v.iter().filter_map(Value::as_str).map(|t| t.len() as u64).max().unwrap_or_default());
+            let longest =
+                || s.values.as_ref().filter(|v| !v.is_empty()).map(|v| v.iter().filter_map(Value::as_str).map(|t| t.len() as u64).max().unwrap_or_default());
             simple(Kind::String, s.max_length.map(|m| m.saturating_mul(4)).or_else(longest).unwrap_or(REQUEST - 2), 2)
         }
     }
@@ -128,14 +148,24 @@ mod tests {
     use skiff_json::json;
     #[test]
     fn names_are_escaped() {
-        for (name, want) in [("a", Some("a")), ("a-b", Some("a__dash__b")), ("a.b/c", Some("a__dot__b__slash__c")), ("namespace", Some("__namespace__")), ("a__b", Some("a__underscores__b")), ("1a", None), ("a b", None)] {
+        for (name, want) in [
+            ("a", Some("a")),
+            ("a-b", Some("a__dash__b")),
+            ("a.b/c", Some("a__dot__b__slash__c")),
+            ("namespace", Some("__namespace__")),
+            ("a__b", Some("a__underscores__b")),
+            ("1a", None),
+            ("a b", None),
+        ] {
             assert_eq!(escape(name).as_deref(), want, "{name}");
         }
     }
     #[test]
     fn schemas_declare_types() {
-        let s = Schema::read(&json!({"type": "object", "required": ["s"], "properties": {"s": {"type": "string", "maxLength": 5}, "l": {"type": "array", "items": {"type": "integer"}},
-            "m": {"type": "object", "additionalProperties": {"type": "string"}}, "free": {"x-kubernetes-preserve-unknown-fields": true}}}));
+        let s = Schema::read(
+            &json!({"type": "object", "required": ["s"], "properties": {"s": {"type": "string", "maxLength": 5}, "l": {"type": "array", "items": {"type": "integer"}},
+            "m": {"type": "object", "additionalProperties": {"type": "string"}}, "free": {"x-kubernetes-preserve-unknown-fields": true}}}),
+        );
         let d = declared(&s, true).unwrap();
         let Kind::Object(o) = &d.ty.kind else { panic!("{:?}", d.ty) };
         assert_eq!(o.fields.keys().map(String::as_str).collect::<Vec<_>>(), ["apiVersion", "kind", "l", "m", "metadata", "s"]);

@@ -1,8 +1,8 @@
 //! Values of JSON as a schema declares them.
 use super::types::{escape, reserved};
 use crate::schema::{Additional, Schema, Type};
-use skiff_json::Value as Json;
 use skiff_cel::{Value, bytes, convert, from_json, map_of};
+use skiff_json::Value as Json;
 use std::sync::Arc;
 
 /// `object`: the root of an object.

@@ -7,10 +7,11 @@
 mod review;
 
 use skiff_json::Value;
-use skiff_meta::{GroupVersion, Reason, Status, value::{list, text}};
-use skiff_registry::{
-    table::Converter,
+use skiff_meta::{
+    GroupVersion, Reason, Status,
+    value::{list, text},
 };
+use skiff_registry::table::Converter;
 use skiff_webhook::{Client, Place, Request, refused};
 use std::{sync::Arc, time::Duration};
 

@@ -171,7 +171,10 @@ mod tests {
             v["metadata"]["labels"] = json!({"y": "2"});
             v["metadata"]["annotations"] = json!({"z": "3"});
         });
-        assert_eq!(v.unwrap()["metadata"], json!({"name": "a", "namespace": "n", "uid": "u", "generation": 2, "labels": {"y": "2"}, "annotations": {"z": "3"}}));
+        assert_eq!(
+            v.unwrap()["metadata"],
+            json!({"name": "a", "namespace": "n", "uid": "u", "generation": 2, "labels": {"y": "2"}, "annotations": {"z": "3"}})
+        );
         let cases: [(fn(&mut Value), &str); 7] = [
             (|v| v["metadata"]["name"] = "b".into(), "invalid object: must have the same name: a != b"),
             (|v| v["metadata"]["uid"] = "w".into(), "invalid object: must have the same UID: u != w"),

@@ -85,7 +85,14 @@ fn texts(v: &Value, path: &str) -> Vec<String> {
 impl Names {
     pub fn read(v: &Value) -> Names {
         let own = |key| text(v, key).to_owned();
-        Names { plural: own("plural"), singular: own("singular"), short: texts(v, "shortNames"), kind: own("kind"), list_kind: own("listKind"), categories: texts(v, "categories") }
+        Names {
+            plural: own("plural"),
+            singular: own("singular"),
+            short: texts(v, "shortNames"),
+            kind: own("kind"),
+            list_kind: own("listKind"),
+            categories: texts(v, "categories"),
+        }
     }
     /// As the status of a definition has them.
     pub fn write(&self) -> Value {

@@ -9,11 +9,24 @@ pub fn of(own: &[Column]) -> Columns {
     if own.is_empty() {
         return Columns::name_and_age_dated();
     }
-    let mut columns = vec![print::Column { name: "Name".into(), kind: "string".into(), format: "name".into(), priority: 0, description: "The name, unique within its namespace.".into() }];
+    let mut columns = vec![print::Column {
+        name: "Name".into(),
+        kind: "string".into(),
+        format: "name".into(),
+        priority: 0,
+        description: "The name, unique within its namespace.".into(),
+    }];
     let mut cells: Vec<(Option<JsonPath>, String)> = Vec::new();
     for c in own {
-        let description = if c.description.is_empty() { format!("Custom resource definition column (in JSONPath format): {}", c.path) } else { c.description.clone() };
-        columns.push(print::Column { name: c.name.clone().into(), kind: c.kind.clone().into(), format: c.format.clone().into(), priority: c.priority, description: description.into() });
+        let description =
+            if c.description.is_empty() { format!("Custom resource definition column (in JSONPath format): {}", c.path) } else { c.description.clone() };
+        columns.push(print::Column {
+            name: c.name.clone().into(),
+            kind: c.kind.clone().into(),
+            format: c.format.clone().into(),
+            priority: c.priority,
+            description: description.into(),
+        });
         cells.push((JsonPath::parse(&c.path).ok(), c.kind.clone()));
     }
     Columns::new(columns, move |v, now| {

@@ -90,7 +90,10 @@ mod tests {
             "n": {"type": "object", "nullable": true, "properties": {"x": {"type": "string"}}},
             "a": {"type": "array", "x-kubernetes-preserve-unknown-fields": true, "items": {"type": "string"}},
             "i": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}}});
-        assert_eq!(version_2(&s), json!({"type": "object", "required": ["a"], "properties": {
-            "n": {}, "a": {"x-kubernetes-preserve-unknown-fields": true}, "i": {"x-kubernetes-int-or-string": true}}}));
+        assert_eq!(
+            version_2(&s),
+            json!({"type": "object", "required": ["a"], "properties": {
+            "n": {}, "a": {"x-kubernetes-preserve-unknown-fields": true}, "i": {"x-kubernetes-int-or-string": true}}})
+        );
     }
 }

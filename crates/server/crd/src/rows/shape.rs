@@ -8,12 +8,13 @@ use crate::{
     value,
 };
 use bytes::Bytes;
-use skiff_json::Value;
 use skiff_codec::DecodeError;
-use skiff_meta::{Cause, GroupVersionKind, Status, value::{list, text}};
-use skiff_registry::{
-    shape::{Decoded, JSON, PROTOBUF, Published, Shape, YAML, unreadable, unsupported},
+use skiff_json::Value;
+use skiff_meta::{
+    Cause, GroupVersionKind, Status,
+    value::{list, text},
 };
+use skiff_registry::shape::{Decoded, JSON, PROTOBUF, Published, Shape, YAML, unreadable, unsupported};
 use std::{collections::BTreeMap, sync::OnceLock};
 
 pub struct CustomShape {
@@ -36,7 +37,8 @@ impl CustomShape {
     fn settle(&self, kind: &GroupVersionKind, d: skiff_codec::Decoded) -> Result<Decoded, Status> {
         let skiff_codec::Decoded { object: mut value, mut strict } = d;
         if let Some(s) = self.schema(&kind.version) {
-            let unknown = schema::coerce(&mut value, s).map_err(|why| Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))?;
+            let unknown = schema::coerce(&mut value, s)
+                .map_err(|why| Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))?;
             strict.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
         }
         Ok(Decoded { value, strict })
@@ -47,8 +49,19 @@ impl CustomShape {
 fn read(kind: &GroupVersionKind, body: &[u8]) -> Result<skiff_codec::Decoded, Status> {
     let refused = |e: &_| unreadable(kind, &Default::default(), e, body);
     let syntax = |why: String| refused(&DecodeError::Syntax(why));
-    let not_object = |what| syntax(format!("json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"));
-    let unnamed = || Status::bad_request(format!("the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}' ({})", kind.kind, String::from_utf8_lossy(body), skiff_codec::summary(body)));
+    let not_object = |what| {
+        syntax(format!(
+            "json: cannot unmarshal {what} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        ))
+    };
+    let unnamed = || {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{}' ({})",
+            kind.kind,
+            String::from_utf8_lossy(body),
+            skiff_codec::summary(body)
+        ))
+    };
     match body.iter().find(|b| !b.is_ascii_whitespace()) {
         Some(b'[') => return Err(not_object("array")),
         Some(b'"') => return Err(not_object("string")),
@@ -218,7 +231,15 @@ mod tests {
     #[test]
     fn bodies_say_what_they_are() {
         let (shape, kind) = (shape(), GroupVersionKind::new("g.io", "v1", "Thing"));
-        for (body, code) in [(r#"{"apiVersion":"g.io/v1"}"#, 400), (r#"{"kind":"Thing"}"#, 400), ("null", 400), ("1", 400), (r#"{"kind":"Thing","apiVersion":"g.io/v2"}"#, 400), (r#"{"kind":"Other","apiVersion":"g.io/v1"}"#, 422), ("[]", 400)] {
+        for (body, code) in [
+            (r#"{"apiVersion":"g.io/v1"}"#, 400),
+            (r#"{"kind":"Thing"}"#, 400),
+            ("null", 400),
+            ("1", 400),
+            (r#"{"kind":"Thing","apiVersion":"g.io/v2"}"#, 400),
+            (r#"{"kind":"Other","apiVersion":"g.io/v1"}"#, 422),
+            ("[]", 400),
+        ] {
             assert_eq!(shape.decode(&kind, JSON, body.as_bytes()).err().map(|s| s.code), Some(code), "{body}");
         }
         assert_eq!(shape.decode(&kind, "application/vnd.kubernetes.protobuf", b"").err().map(|s| s.code), Some(415));

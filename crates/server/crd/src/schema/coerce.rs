@@ -8,7 +8,8 @@ const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 /// Gives the paths of unknown fields; the error is about metadata of an embedded object that cannot be read. The
 /// metadata of the object itself is the decoder's.
 pub fn coerce(v: &mut Value, s: &Schema) -> Result<Vec<String>, String> {
-    let own: Vec<(&str, Option<Value>)> = ["apiVersion", "kind", "metadata"].into_iter().map(|k| (k, v.as_object_mut().and_then(|m| m.get_mut(k)).map(Value::take))).collect();
+    let own: Vec<(&str, Option<Value>)> =
+        ["apiVersion", "kind", "metadata"].into_iter().map(|k| (k, v.as_object_mut().and_then(|m| m.get_mut(k)).map(Value::take))).collect();
     let mut unknown = prune(v, s, true);
     drop_nulls(v, s);
     let mut strict = Vec::new();
@@ -28,7 +29,8 @@ pub fn coerce(v: &mut Value, s: &Schema) -> Result<Vec<String>, String> {
 fn embedded(v: &mut Value, s: &Schema, path: &str, root: bool, unknown: &mut Vec<String>) -> Result<(), String> {
     match v {
         Value::Object(m) => {
-            if s.embedded && !root
+            if s.embedded
+                && !root
                 && let Some(meta) = m.get_mut("metadata")
                 && let Some(ty) = skiff_schema::by_name(OBJECT_META)
             {
@@ -61,7 +63,9 @@ mod tests {
     use skiff_json::json;
     #[test]
     fn embedded_metadata_is_objectmeta() {
-        let s = Schema::read(&json!({"type": "object", "properties": {"t": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}));
+        let s = Schema::read(
+            &json!({"type": "object", "properties": {"t": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}),
+        );
         let mut v = json!({"metadata": {"name": "n"}, "t": {"metadata": {"name": "x", "bogus": 1}, "spec": {"a": 1}}});
         assert_eq!(coerce(&mut v, &s).unwrap(), ["t.metadata.bogus"]);
         assert_eq!(v, json!({"metadata": {"name": "n"}, "t": {"metadata": {"name": "x"}, "spec": {"a": 1}}}));

@@ -49,7 +49,11 @@ pub fn field_path<'s>(text: &str, schema: &'s Schema, brackets: bool) -> Result<
 fn quoted(text: &str) -> Result<(String, &str), String> {
     let Some(inside) = text.strip_prefix('\'') else {
         let stop = text.find(['.', '[', ']']).unwrap_or(text.len());
-        return Err(if text.is_empty() { "unexpected end of JSON path".into() } else { format!("expected single quoted string but got {}", &text[..stop.max(1).min(text.len())]) });
+        return Err(if text.is_empty() {
+            "unexpected end of JSON path".into()
+        } else {
+            format!("expected single quoted string but got {}", &text[..stop.max(1).min(text.len())])
+        });
     };
     let (mut out, mut chars) = (String::new(), inside.char_indices());
     while let Some((i, c)) = chars.next() {
@@ -89,7 +93,12 @@ mod tests {
             "m": {"type": "object", "additionalProperties": {"type": "integer"}}}}));
         assert_eq!(field_path(".a['b.c']", &s, true).unwrap().shown, ".a.b.c");
         assert_eq!(field_path(".m.x", &s, true).unwrap().shown, ".m[x]");
-        for (path, why) in [(".x", "does not refer to a valid field"), ("a", "expected [ or . but got: a"), (".", "unexpected end of JSON path"), (".a[0]", "expected single quoted string but got 0")] {
+        for (path, why) in [
+            (".x", "does not refer to a valid field"),
+            ("a", "expected [ or . but got: a"),
+            (".", "unexpected end of JSON path"),
+            (".a[0]", "expected single quoted string but got 0"),
+        ] {
             assert_eq!(field_path(path, &s, true).unwrap_err(), why, "{path}");
         }
         assert_eq!(field_path(".a['b.c']", &s, false).unwrap_err(), "array notation is not allowed");

@@ -110,8 +110,11 @@ mod tests {
         let mut v = json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n"}, "x": 1, "m": {"k": "v"},
             "spec": {"a": "1", "b": 2, "free": {"y": 1}, "l": [{"n": "1", "o": 2}]}});
         assert_eq!(prune(&mut v, &schema, true), ["spec.b", "spec.l[0].o", "x"]);
-        assert_eq!(v, json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n"}, "m": {"k": "v"},
-            "spec": {"a": "1", "free": {"y": 1}, "l": [{"n": "1"}]}}));
+        assert_eq!(
+            v,
+            json!({"apiVersion": "a/v1", "kind": "K", "metadata": {"name": "n"}, "m": {"k": "v"},
+            "spec": {"a": "1", "free": {"y": 1}, "l": [{"n": "1"}]}})
+        );
     }
     /// With a move of all that stay for each that goes this would not end within any patience.
     #[test]

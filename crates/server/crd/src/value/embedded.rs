@@ -1,8 +1,8 @@
 //! Objects inside of objects: they say what they are, and their metadata is like any other's.
 use crate::schema::Schema;
 use skiff_json::{Map, Value, json};
-use skiff_meta::{Cause, is_dns1035_label};
 use skiff_meta::value::text;
+use skiff_meta::{Cause, is_dns1035_label};
 
 /// Errors of the embedded objects of a value; `root`: of the value itself, too.
 pub fn check(v: &Value, s: &Schema, path: &str, root: bool) -> Vec<Cause> {
@@ -41,7 +41,11 @@ fn walk(v: &Value, s: &Schema, path: &str, object: bool, causes: &mut Vec<Cause>
 fn identity(m: &Map, path: &str, causes: &mut Vec<Cause>) {
     for key in ["apiVersion", "kind"] {
         let field = child(path, key);
-        let invalid = |v: &Value, why: String| Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", skiff_validation::shown(v)), field: field.clone() };
+        let invalid = |v: &Value, why: String| Cause {
+            reason: "FieldValueInvalid".into(),
+            message: format!("Invalid value: {}: {why}", skiff_validation::shown(v)),
+            field: field.clone(),
+        };
         match m.get(key) {
             None => causes.push(Cause { reason: "FieldValueRequired".into(), message: "Required value".into(), field }),
             Some(v @ Value::String(s)) if s.is_empty() => causes.push(invalid(v, "must not be empty".into())),
@@ -74,7 +78,9 @@ mod tests {
     use super::*;
     #[test]
     fn embedded_objects_say_what_they_are() {
-        let s = Schema::read(&json!({"type": "object", "properties": {"t": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}));
+        let s = Schema::read(
+            &json!({"type": "object", "properties": {"t": {"type": "object", "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}}}),
+        );
         let told = |v: Value| check(&v, &s, "", false).into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect::<Vec<_>>();
         assert_eq!(told(json!({"t": {"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"a": "b"}}}})), Vec::<String>::new());
         assert_eq!(told(json!({"t": {"kind": ""}})), ["t.apiVersion: Required value", "t.kind: Invalid value: \"\": must not be empty"]);

@@ -3,8 +3,32 @@ use regex::Regex;
 use std::{net::Ipv6Addr, sync::LazyLock};
 
 const FORMATS: [&str; 26] = [
-    "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10", "isbn13", "creditcard", "ssn",
-    "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "k8sshortname", "k8slongname",
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "k8sshortname",
+    "k8slongname",
 ];
 
 /// Whether a format of strings is known; dashes don't count.
@@ -26,15 +50,24 @@ pub fn of_type<'f>(kind: Option<&str>, format: &'f str) -> Option<&'f str> {
 static PATTERNS: LazyLock<Vec<(&str, Regex)>> = LazyLock::new(|| {
     let all = [
         ("bsonobjectid", r"^[0-9a-fA-F]{24}$"),
-        ("hostname", r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$"),
+        (
+            "hostname",
+            r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$",
+        ),
         ("uuid", r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$"),
         ("uuid3", r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?3[0-9a-f]{3}-?[0-9a-f]{4}-?[0-9a-f]{12}$"),
         ("uuid4", r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$"),
         ("uuid5", r"(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?5[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$"),
-        ("creditcard", r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35[0-9]{3})[0-9]{11})$"),
+        (
+            "creditcard",
+            r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35[0-9]{3})[0-9]{11})$",
+        ),
         ("ssn", r"^[0-9]{3}[- ]?[0-9]{2}[- ]?[0-9]{4}$"),
         ("hexcolor", r"^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$"),
-        ("rgbcolor", r"^rgb\([ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*,[ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*,[ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*\)$"),
+        (
+            "rgbcolor",
+            r"^rgb\([ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*,[ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*,[ \t\n\f\r]*(0|[1-9][0-9]?|1[0-9][0-9]?|2[0-4][0-9]|25[0-5])[ \t\n\f\r]*\)$",
+        ),
         ("byte", r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$"),
         ("time", r"^([0-9]{2}):([0-9]{2}):([0-9]{2})(.[0-9]+)?(z|([+-][0-9]{2}:[0-9]{2}))$"),
         ("k8sshortname", r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"),
@@ -93,7 +126,9 @@ fn uri(s: &str) -> bool {
     if let Some(h) = host {
         let h = h.rsplit_once('@').map_or(h, |(_, h)| h);
         let port = if h.starts_with('[') { h.split_once(']').map(|(_, p)| p) } else { h.rfind(':').map(|i| &h[i..]) };
-        if port.is_some_and(|p| !p.is_empty() && !p.strip_prefix(':').is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit()))) || h.contains([' ', '<', '>', '"']) {
+        if port.is_some_and(|p| !p.is_empty() && !p.strip_prefix(':').is_some_and(|d| d.bytes().all(|b| b.is_ascii_digit())))
+            || h.contains([' ', '<', '>', '"'])
+        {
             return false;
         }
     }
@@ -174,7 +209,8 @@ fn date_time(s: &str) -> bool {
     date(day) && matches("time", time) && within(0..2, "23") && within(3..5, "59") && within(6..8, "59")
 }
 
-const UNITS: [&[&str]; 8] = [&["ns", "nano"], &["us", "µs", "micro"], &["ms", "milli"], &["s", "sec"], &["m", "min"], &["h", "hr", "hour"], &["d", "day"], &["w", "wk", "week"]];
+const UNITS: [&[&str]; 8] =
+    [&["ns", "nano"], &["us", "µs", "micro"], &["ms", "milli"], &["s", "sec"], &["m", "min"], &["h", "hr", "hour"], &["d", "day"], &["w", "wk", "week"]];
 
 /// As Go writes them (`1h30m`), or numbers with a unit in words.
 fn duration(s: &str) -> bool {
@@ -194,7 +230,11 @@ mod tests {
     #[test]
     fn formats_accept_what_upstream_accepts() {
         let cases: [(&str, &[&str], &[&str]); 20] = [
-            ("uri", &["http://foobar.com", "xyz://foobar.com", "/abs/test/dir", "mailto:a@b.c", "http://localhost:3000/"], &["", "foobar.com", "./rel", "http://a:b/"]),
+            (
+                "uri",
+                &["http://foobar.com", "xyz://foobar.com", "/abs/test/dir", "mailto:a@b.c", "http://localhost:3000/"],
+                &["", "foobar.com", "./rel", "http://a:b/"],
+            ),
             ("email", &["a@b.c", "Jo <a@b>"], &["a", "@b", "a b@c"]),
             ("hostname", &["somewhere.com", "a-b.example.org", "localhost"], &["-a.com", "a_b.com", ""]),
             ("ipv4", &["1.2.3.4", "010.1.1.1"], &["1.2.3", "::1", "1.2.3.256"]),

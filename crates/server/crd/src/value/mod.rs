@@ -121,9 +121,17 @@ mod tests {
         let cases = [
             (json!({"type": "integer"}), json!("a"), r#"spec.x: Invalid value: "string": spec.x in body must be of type integer: "string""#),
             (json!({"type": "integer", "minimum": 3}), json!(1), "spec.x: Invalid value: 1: spec.x in body should be greater than or equal to 3"),
-            (json!({"type": "number", "maximum": 1.5, "exclusiveMaximum": true}), json!(1.5), "spec.x: Invalid value: 1.5: spec.x in body should be less than 1.5"),
+            (
+                json!({"type": "number", "maximum": 1.5, "exclusiveMaximum": true}),
+                json!(1.5),
+                "spec.x: Invalid value: 1.5: spec.x in body should be less than 1.5",
+            ),
             (json!({"type": "integer", "multipleOf": 5}), json!(7), "spec.x: Invalid value: 7: spec.x in body should be a multiple of 5"),
-            (json!({"type": "integer", "format": "int32"}), json!(3_000_000_000_i64), r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.x"#),
+            (
+                json!({"type": "integer", "format": "int32"}),
+                json!(3_000_000_000_i64),
+                r#"<nil>: Invalid value: "": Checked value must be of type integer with format int32 in spec.x"#,
+            ),
             (json!({"type": "string", "maxLength": 2}), json!("abc"), "spec.x: Too long: may not be more than 2 bytes"),
             (json!({"type": "string", "minLength": 2}), json!("a"), r#"spec.x: Invalid value: "a": spec.x in body should be at least 2 chars long"#),
             (json!({"type": "string", "pattern": "^a+$"}), json!("b"), r#"spec.x: Invalid value: "b": spec.x in body should match '^a+$'"#),
@@ -132,8 +140,16 @@ mod tests {
             (json!({"type": "array", "maxItems": 1, "items": {"type": "string"}}), json!(["a", "b"]), "spec.x: Too many: 2: must have at most 1 item"),
             (json!({"type": "object", "required": ["a"], "properties": {"a": {"type": "string"}}}), json!({}), "spec.x.a: Required value"),
             (json!({"type": "string"}), json!(null), r#"spec.x: Invalid value: "null": spec.x in body must be of type string: "null""#),
-            (json!({"x-kubernetes-int-or-string": true}), json!(true), r#"spec.x: Invalid value: "boolean": spec.x in body must be of type integer,string: "boolean""#),
-            (json!({"type": "object", "additionalProperties": {"type": "integer"}}), json!({"k": "v"}), r#"spec.x.k: Invalid value: "string": spec.x.k in body must be of type integer: "string""#),
+            (
+                json!({"x-kubernetes-int-or-string": true}),
+                json!(true),
+                r#"spec.x: Invalid value: "boolean": spec.x in body must be of type integer,string: "boolean""#,
+            ),
+            (
+                json!({"type": "object", "additionalProperties": {"type": "integer"}}),
+                json!({"k": "v"}),
+                r#"spec.x.k: Invalid value: "string": spec.x.k in body must be of type integer: "string""#,
+            ),
             (json!({"type": "integer", "not": {"enum": [1]}}), json!(1), r#"<nil>: Invalid value: "": "spec.x" must not validate the schema (not)"#),
         ];
         for (property, value, want) in cases {
@@ -143,7 +159,9 @@ mod tests {
 
     #[test]
     fn alternatives() {
-        let s = spec(json!({"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}));
+        let s = spec(
+            json!({"type": "object", "oneOf": [{"required": ["a"]}, {"required": ["b"]}], "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}),
+        );
         assert_eq!(told(s.clone(), json!({"spec": {"x": {"a": "1"}}}), None), Vec::<String>::new());
         assert_eq!(
             told(s.clone(), json!({"spec": {"x": {"a": "1", "b": "2"}}}), None),

@@ -49,7 +49,9 @@ pub fn check(n: &Number, s: &Schema, path: &str, out: &mut Outcome) {
 fn range(n: &Number, s: &Schema, path: &str, out: &mut Outcome) {
     let format = s.kind.and_then(|k| super::format::of_type(Some(k.name()), &s.format));
     let fits = match (s.kind, format) {
-        (Some(Type::Integer), Some("int32")) => n.as_i64().map(|i| i32::try_from(i).is_ok()).unwrap_or_else(|| n.as_f64().is_some_and(|f| f == f.trunc() && f.abs() <= f64::from(i32::MAX))),
+        (Some(Type::Integer), Some("int32")) => {
+            n.as_i64().map(|i| i32::try_from(i).is_ok()).unwrap_or_else(|| n.as_f64().is_some_and(|f| f == f.trunc() && f.abs() <= f64::from(i32::MAX)))
+        }
         (Some(Type::Integer), _) => n.is_i64() || n.as_f64().is_some_and(|f| f == f.trunc() && f.abs() < 9.3e18),
         (Some(Type::Number), Some("float")) => n.as_f64().is_some_and(|f| f.abs() <= f64::from(f32::MAX)),
         _ => true,

@@ -172,7 +172,9 @@ fn webhook(at: &str, name: String, w: Webhook, wrong: &mut Vec<String>) -> Optio
     one_of("failurePolicy", &w.failure_policy, &["NoOpinion", "Deny"]);
     one_of("connectionInfo.type", &w.connection_info.kind, &["InClusterConfig", "KubeConfigFile"]);
     match w.match_condition_subject_access_review_version.as_str() {
-        "" if !w.match_conditions.is_empty() => wrong.push(format!("{at}.matchConditionSubjectAccessReviewVersion: Required value: required if match conditions are specified")),
+        "" if !w.match_conditions.is_empty() => {
+            wrong.push(format!("{at}.matchConditionSubjectAccessReviewVersion: Required value: required if match conditions are specified"))
+        }
         "" | "v1" => {}
         v => wrong.push(format!("{at}.matchConditionSubjectAccessReviewVersion: Unsupported value: {v:?}: supported values: \"v1\"")),
     }
@@ -194,7 +196,9 @@ fn connection(at: &str, info: &Info, wrong: &mut Vec<String>) {
     let field = format!("{at}.connectionInfo.kubeConfigFile");
     match (info.kind.as_str(), &info.kube_config_file) {
         ("InClusterConfig", Some(p)) => wrong.push(format!("{field}: Invalid value: {p:?}: can only be set when type=KubeConfigFile")),
-        ("InClusterConfig", None) => wrong.push(format!("{at}.connectionInfo.type: Invalid value: \"InClusterConfig\": this server runs in no pod: use KubeConfigFile")),
+        ("InClusterConfig", None) => {
+            wrong.push(format!("{at}.connectionInfo.type: Invalid value: \"InClusterConfig\": this server runs in no pod: use KubeConfigFile"))
+        }
         ("KubeConfigFile", None) => wrong.push(format!("{field}: Required value")),
         ("KubeConfigFile", Some(p)) if p.as_os_str().is_empty() => wrong.push(format!("{field}: Required value")),
         ("KubeConfigFile", Some(p)) if !p.is_absolute() => wrong.push(format!("{field}: Invalid value: {p:?}: must be an absolute path")),

@@ -103,7 +103,10 @@ impl KeySet {
             None => {
                 let found: Discovered = self.get(&self.discovery).await.map_err(|why| format!("authenticator not initialized: {why}"))?;
                 if found.issuer != self.issuer {
-                    return Err(format!("authenticator not initialized: oidc: issuer did not match the issuer returned by provider, expected {:?} got {:?}", self.issuer, found.issuer));
+                    return Err(format!(
+                        "authenticator not initialized: oidc: issuer did not match the issuer returned by provider, expected {:?} got {:?}",
+                        self.issuer, found.issuer
+                    ));
                 }
                 if !found.jwks_uri.starts_with("https://") {
                     return Err(format!("authenticator not initialized: jwks_uri {:?} is no https address", found.jwks_uri));

@@ -25,7 +25,12 @@ fn named(name: &str) -> User {
 }
 /// Starts requests until nobody gets a seat any more.
 fn crowd(c: &Arc<FlowControl>, name: &str, n: usize) -> Vec<tokio::task::JoinHandle<Result<Admitted, Refused>>> {
-    (0..n).map(|_| { let (c, user) = (c.clone(), named(name)); tokio::spawn(async move { ask(&c, user).await }) }).collect()
+    (0..n)
+        .map(|_| {
+            let (c, user) = (c.clone(), named(name));
+            tokio::spawn(async move { ask(&c, user).await })
+        })
+        .collect()
 }
 fn picture(c: &FlowControl, name: &str) -> (usize, usize, u64) {
     let mut out = (0, 0, 0);
@@ -194,7 +199,10 @@ async fn cost_of_a_request_that_waits_for_nobody() {
     let declared = |all: &[crate::bootstrap::Declared]| all.iter().map(|d| d.object.clone()).collect::<Vec<_>>();
     let c = FlowControl::new(600, Configuration::read(&declared(crate::bootstrap::schemas()), &declared(crate::bootstrap::levels())));
     let pods = Target::new(GroupVersionResource::new("", "v1", "pods"), "shop", "");
-    let users = [("masters", User::new("root", [User::MASTERS, User::AUTHENTICATED])), ("service account", User::new("system:serviceaccount:shop:x", ["system:serviceaccounts", User::AUTHENTICATED]))];
+    let users = [
+        ("masters", User::new("root", [User::MASTERS, User::AUTHENTICATED])),
+        ("service account", User::new("system:serviceaccount:shop:x", ["system:serviceaccounts", User::AUTHENTICATED])),
+    ];
     for (name, user) in users.map(|(n, u)| (n, Arc::new(u))) {
         const N: u32 = 200_000;
         let begun = std::time::Instant::now();

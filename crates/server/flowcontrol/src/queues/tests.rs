@@ -26,7 +26,10 @@ fn hands_have_different_queues() {
 #[test]
 fn without_queues_the_rest_is_turned_away_and_the_exempt_never() {
     let mut q = Queues::new(Response::Reject, 2, 0.0);
-    assert_eq!([q.arrive(1, 0, ONE, 0.0), q.arrive(2, 0, ONE, 0.0), q.arrive(3, 0, ONE, 0.0)], [Ok(Arrival::Runs), Ok(Arrival::Runs), Err(Why::ConcurrencyLimit)]);
+    assert_eq!(
+        [q.arrive(1, 0, ONE, 0.0), q.arrive(2, 0, ONE, 0.0), q.arrive(3, 0, ONE, 0.0)],
+        [Ok(Arrival::Runs), Ok(Arrival::Runs), Err(Why::ConcurrencyLimit)]
+    );
     assert_eq!(q.finish(1, 1.0), Some(0.0));
     assert_eq!(q.finish(1, 1.0), None);
     assert_eq!(q.arrive(4, 0, ONE, 1.0), Ok(Arrival::Runs));
@@ -39,7 +42,10 @@ fn without_queues_the_rest_is_turned_away_and_the_exempt_never() {
 fn full_queues_turn_away() {
     let mut q = Queues::new(shape(1, 1, 2), 1, 0.0);
     assert_eq!(q.arrive(0, 7, ONE, 0.0), Ok(Arrival::Runs));
-    assert_eq!([q.arrive(1, 7, ONE, 0.0), q.arrive(2, 7, ONE, 0.0), q.arrive(3, 7, ONE, 0.0)], [Ok(Arrival::Waits(1)), Ok(Arrival::Waits(2)), Err(Why::QueueFull)]);
+    assert_eq!(
+        [q.arrive(1, 7, ONE, 0.0), q.arrive(2, 7, ONE, 0.0), q.arrive(3, 7, ONE, 0.0)],
+        [Ok(Arrival::Waits(1)), Ok(Arrival::Waits(2)), Err(Why::QueueFull)]
+    );
     assert!(q.leave(1, 0.5) && !q.leave(1, 0.5));
     assert!(q.finish(0, 1.0).is_some());
     assert_eq!(drain(&mut q, 1.0), [2]);

@@ -10,7 +10,8 @@ pub fn role() -> Columns {
 pub fn role_binding() -> Columns {
     Columns::of("Name|Role|Age|Users*|Groups*|ServiceAccounts*", |v, now| {
         let of = |kind: &str| list(v, "subjects").iter().filter(|s| s["kind"] == kind).map(|s| text(s, "name").to_owned()).collect::<Vec<_>>().join(", ");
-        let accounts: Vec<String> = list(v, "subjects").iter().filter(|s| s["kind"] == "ServiceAccount").map(|s| format!("{}/{}", text(s, "namespace"), text(s, "name"))).collect();
+        let accounts: Vec<String> =
+            list(v, "subjects").iter().filter(|s| s["kind"] == "ServiceAccount").map(|s| format!("{}/{}", text(s, "namespace"), text(s, "name"))).collect();
         vec![
             name(v),
             format!("{}/{}", text(v, "roleRef.kind"), text(v, "roleRef.name")).into(),
@@ -26,7 +27,14 @@ pub fn certificate_signing_request() -> Columns {
     Columns::of("Name|Age|SignerName|Requestor|RequestedDuration|Condition", |v, now| {
         let duration = at(v, "spec.expirationSeconds").and_then(Value::as_i64).map_or_else(|| "<none>".to_owned(), human);
         let has = |kind| condition(v, kind).is_some();
-        let mut state = if has("Denied") { "Denied" } else if has("Approved") { "Approved" } else { "Pending" }.to_owned();
+        let mut state = if has("Denied") {
+            "Denied"
+        } else if has("Approved") {
+            "Approved"
+        } else {
+            "Pending"
+        }
+        .to_owned();
         if has("Failed") {
             state += ",Failed";
         }
@@ -78,7 +86,8 @@ pub fn policy_binding() -> Columns {
 pub fn custom_resource_definition() -> Columns {
     Columns::of("Name|Scope|Versions|Created At@|Group*|Kind*|ShortNames*|Established?*", |v, _| {
         let stored = |x: &Value| if x["storage"] == true { "(storage)" } else { "" };
-        let mut served: Vec<String> = list(v, "spec.versions").iter().filter(|x| x["served"] == true).map(|x| format!("{}{}", text(x, "name"), stored(x))).collect();
+        let mut served: Vec<String> =
+            list(v, "spec.versions").iter().filter(|x| x["served"] == true).map(|x| format!("{}{}", text(x, "name"), stored(x))).collect();
         served.sort_unstable();
         let short: Vec<&str> = list(v, "spec.names.shortNames").iter().filter_map(Value::as_str).collect();
         let established = condition(v, "Established").is_some_and(|c| c["status"] == "True");

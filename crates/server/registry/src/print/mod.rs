@@ -2,8 +2,8 @@
 //! facts; cells are small functions over the object's JSON.
 
 mod access;
-mod cluster;
 mod cells;
+mod cluster;
 mod columns;
 mod network;
 mod pod;

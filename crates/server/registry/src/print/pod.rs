@@ -6,10 +6,66 @@ use skiff_meta::Timestamp;
 
 /// The bulk of a pod that no cell tells of.
 const UNREAD: &[&str] = &[
-    "managedFields", "annotations", "labels", "ownerReferences", "env", "envFrom", "resources", "volumeMounts", "volumes", "args", "command", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "securityContext", "affinity", "tolerations", "topologySpreadConstraints", "allocatedResources", "imageID", "containerID",
-    "apiVersion", "namespace", "generateName", "uid", "generation", "finalizers", "image", "imagePullPolicy", "ports", "terminationMessagePath", "terminationMessagePolicy", "dnsPolicy", "dnsConfig",
-    "terminationGracePeriodSeconds", "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "schedulerName", "hostAliases", "enableServiceLinks", "preemptionPolicy", "priority", "imagePullSecrets",
-    "hostIP", "hostIPs", "podIP", "qosClass", "startTime", "observedGeneration", "lastProbeTime", "lastTransitionTime", "message", "ephemeralContainers", "ephemeralContainerStatuses", "resourceClaims", "resourceClaimStatuses", "user"];
+    "managedFields",
+    "annotations",
+    "labels",
+    "ownerReferences",
+    "env",
+    "envFrom",
+    "resources",
+    "volumeMounts",
+    "volumes",
+    "args",
+    "command",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+    "securityContext",
+    "affinity",
+    "tolerations",
+    "topologySpreadConstraints",
+    "allocatedResources",
+    "imageID",
+    "containerID",
+    "apiVersion",
+    "namespace",
+    "generateName",
+    "uid",
+    "generation",
+    "finalizers",
+    "image",
+    "imagePullPolicy",
+    "ports",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "dnsPolicy",
+    "dnsConfig",
+    "terminationGracePeriodSeconds",
+    "serviceAccountName",
+    "serviceAccount",
+    "automountServiceAccountToken",
+    "schedulerName",
+    "hostAliases",
+    "enableServiceLinks",
+    "preemptionPolicy",
+    "priority",
+    "imagePullSecrets",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "qosClass",
+    "startTime",
+    "observedGeneration",
+    "lastProbeTime",
+    "lastTransitionTime",
+    "message",
+    "ephemeralContainers",
+    "ephemeralContainerStatuses",
+    "resourceClaims",
+    "resourceClaimStatuses",
+    "user",
+];
 
 pub fn pod() -> Columns {
     Columns::of("Name|Ready|Status|Restarts|Age|IP*|Node*|Nominated Node*|Readiness Gates*", |v, now| {
@@ -173,7 +229,8 @@ mod tests {
     }
     #[test]
     fn what_is_not_read_shows_nowhere() {
-        let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let condition =
+            |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "m", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         for (state, phase, reason) in [
             (json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}}), "Running", ""),
             (json!({"waiting": {"reason": "CrashLoopBackOff", "message": "m"}}), "Running", ""),
@@ -197,9 +254,17 @@ mod tests {
         for (status, ready, reason) in [
             (json!({"phase": "Pending"}), 0, "Pending"),
             (json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"running": {}}}]}), 0, "Init:0/1"),
-            (json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}), 0, "Init:ImagePullBackOff"),
+            (
+                json!({"phase": "Pending", "initContainerStatuses": [{"name": "i", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}),
+                0,
+                "Init:ImagePullBackOff",
+            ),
             (json!({"phase": "Running", "containerStatuses": [{"name": "a", "ready": true, "state": {"running": {}}}]}), 1, "Running"),
-            (json!({"phase": "Running", "containerStatuses": [{"name": "a", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}]}), 0, "CrashLoopBackOff"),
+            (
+                json!({"phase": "Running", "containerStatuses": [{"name": "a", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "restartCount": 3}]}),
+                0,
+                "CrashLoopBackOff",
+            ),
             (json!({"phase": "Failed", "containerStatuses": [{"name": "a", "state": {"terminated": {"exitCode": 2, "reason": "Error"}}}]}), 0, "Error"),
         ] {
             let s = summary(&c(status.clone()));

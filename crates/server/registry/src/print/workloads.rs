@@ -37,7 +37,10 @@ pub fn daemon_set() -> Columns {
     Columns::of("Name|Desired#|Current#|Ready#|Up-to-date#|Available#|Node Selector|Age|Containers*|Images*|Selector*", |v, now| {
         let (names, images) = containers(v, "spec.template.spec.containers");
         let mut cells = vec![name(v)];
-        cells.extend(["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"].map(|k| Value::from(int(&v["status"], k))));
+        cells.extend(
+            ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"]
+                .map(|k| Value::from(int(&v["status"], k))),
+        );
         cells.extend([labels(v, "spec.template.spec.nodeSelector"), age(v, now), names, images, selector(v, "spec.selector")].map(Value::from));
         cells
     })
@@ -74,7 +77,16 @@ pub fn job() -> Columns {
             (_, Ok(end)) => since(v, "status.startTime", end),
             _ => since(v, "status.startTime", now),
         };
-        vec![name(v), job_status(v).into(), completions(v).into(), duration.into(), age(v, now).into(), names.into(), images.into(), selector(v, "spec.selector").into()]
+        vec![
+            name(v),
+            job_status(v).into(),
+            completions(v).into(),
+            duration.into(),
+            age(v, now).into(),
+            names.into(),
+            images.into(),
+            selector(v, "spec.selector").into(),
+        ]
     })
 }
 fn completions(v: &Value) -> String {
@@ -122,11 +134,14 @@ pub fn cron_job() -> Columns {
 pub fn controller_revision() -> Columns {
     Columns::of("Name|Controller|Revision|Age", |v, now| {
         let owner = list(v, "metadata.ownerReferences").iter().find(|o| flag(o, "controller"));
-        let controller = owner.map_or_else(|| "<none>".to_owned(), |o| {
-            let group = text(o, "apiVersion").split_once('/').map_or("", |(g, _)| g);
-            let kind = text(o, "kind").to_lowercase();
-            if group.is_empty() { format!("{kind}/{}", text(o, "name")) } else { format!("{kind}.{group}/{}", text(o, "name")) }
-        });
+        let controller = owner.map_or_else(
+            || "<none>".to_owned(),
+            |o| {
+                let group = text(o, "apiVersion").split_once('/').map_or("", |(g, _)| g);
+                let kind = text(o, "kind").to_lowercase();
+                if group.is_empty() { format!("{kind}/{}", text(o, "name")) } else { format!("{kind}.{group}/{}", text(o, "name")) }
+            },
+        );
         vec![name(v), controller.into(), int(v, "revision").into(), age(v, now).into()]
     })
 }

@@ -1,5 +1,8 @@
 //! GET of one object.
-use super::{options::{no_revision, parse_revision}, too_new, view};
+use super::{
+    options::{no_revision, parse_revision},
+    too_new, view,
+};
 use crate::registry::{Context, Registry};
 use skiff_meta::Status;
 use skiff_request::Answer;

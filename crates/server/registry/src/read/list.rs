@@ -23,7 +23,11 @@ pub(crate) async fn list(registry: &Registry, ctx: &Context<'_>) -> Result<Answe
     let selection = Selection::of(ctx)?;
     let begun = Instant::now();
     let collected = collect(registry, ctx, &options, &selection).await?;
-    let listed = Listed { evaluated: collected.evaluated, returned: collected.entries.len(), consistent: options.revision.is_none() && options.continue_token.is_empty() };
+    let listed = Listed {
+        evaluated: collected.evaluated,
+        returned: collected.entries.len(),
+        consistent: options.revision.is_none() && options.continue_token.is_empty(),
+    };
     registry.counts.listed(ctx.row, listed, begun.elapsed());
     let items = views(ctx.row, ctx.version(), &collected.entries).await?;
     Ok(Answer::List(ListAnswer {
@@ -116,7 +120,13 @@ fn cut(entries: Vec<Entry>, revision: Revision, prefix: &str, remaining: Option<
 }
 
 /// A selector that names one object of one namespace needs no scan.
-async fn single(registry: &Registry, ctx: &Context<'_>, options: &ListOptions, selection: &Selection, at: Option<Revision>) -> Result<Option<Collected>, Status> {
+async fn single(
+    registry: &Registry,
+    ctx: &Context<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+    at: Option<Revision>,
+) -> Result<Option<Collected>, Status> {
     let Some(name) = selection.fields.required("metadata.name") else { return Ok(None) };
     if at.is_some() || !options.continue_token.is_empty() || (ctx.row.namespaced && ctx.namespace().is_empty()) {
         return Ok(None);

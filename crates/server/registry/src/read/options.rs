@@ -26,7 +26,10 @@ pub struct ListOptions {
 pub fn parse_revision(text: Option<&str>) -> Result<Option<Revision>, Status> {
     match text.unwrap_or_default() {
         "" => Ok(None),
-        s => s.parse().map(Some).map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: {}", go::number_error(s)))),
+        s => s
+            .parse()
+            .map(Some)
+            .map_err(|_| Status::plain(500, format!("resourceVersion: Invalid value: {s:?}: strconv.ParseUint: parsing {s:?}: {}", go::number_error(s)))),
     }
 }
 
@@ -92,7 +95,11 @@ impl ListOptions {
                 _ => {}
             }
             if !given.is_empty() && self.matching != Some(Match::NotOlderThan) {
-                causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"NotOlderThan\"")));
+                causes.push(cause(
+                    "resourceVersionMatch",
+                    "FieldValueNotSupported",
+                    format!("Unsupported value: {given:?}: supported values: \"NotOlderThan\""),
+                ));
             }
             // Without a revision a watch begins with the present state, which asks for NotOlderThan by itself.
             if !self.continue_token.is_empty() && self.revision.is_none() {
@@ -113,7 +120,11 @@ impl ListOptions {
             causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"));
         }
         if self.matching.is_none() {
-            causes.push(cause("resourceVersionMatch", "FieldValueNotSupported", format!("Unsupported value: {given:?}: supported values: \"Exact\", \"NotOlderThan\", \"\"")));
+            causes.push(cause(
+                "resourceVersionMatch",
+                "FieldValueNotSupported",
+                format!("Unsupported value: {given:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""),
+            ));
         }
         if self.matching == Some(Match::Exact) && self.revision == Some(Revision::ZERO) {
             causes.push(forbidden("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
@@ -139,7 +150,9 @@ mod tests {
     }
     #[test]
     fn any_state_is_listed_whole() {
-        for (pairs, size) in [(vec![("limit", "5")], 5), (vec![("limit", "5"), ("resourceVersion", "0")], 0), (vec![("limit", "5"), ("resourceVersion", "7")], 5), (vec![], 0)] {
+        for (pairs, size) in
+            [(vec![("limit", "5")], 5), (vec![("limit", "5"), ("resourceVersion", "0")], 0), (vec![("limit", "5"), ("resourceVersion", "7")], 5), (vec![], 0)]
+        {
             assert_eq!(parse(&pairs, false).unwrap().page_size(), size, "{pairs:?}");
         }
     }

@@ -59,7 +59,9 @@ fn illegal(e: base64::DecodeError) -> String {
 fn garbled(bytes: &[u8], e: &skiff_json::Error) -> String {
     let text = String::from_utf8_lossy(bytes);
     match text.trim_start().chars().next() {
-        Some(c) if e.is_syntax() && !matches!(c, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') => format!("invalid character {c:?} looking for beginning of value"),
+        Some(c) if e.is_syntax() && !matches!(c, '{' | '[' | '"' | '-' | '0'..='9' | 't' | 'f' | 'n') => {
+            format!("invalid character {c:?} looking for beginning of value")
+        }
         None => "unexpected end of JSON input".to_owned(),
         _ => e.to_string(),
     }

@@ -12,7 +12,10 @@ fn trouble(row: &Resource, root: &str, bytes: &Bytes, revision: Revision, why: &
     let head = Head::of(bytes).unwrap_or_default();
     let namespace = if head.namespace.is_empty() { String::new() } else { format!("/{}", head.namespace) };
     let key = format!("{root}/{}/{}{namespace}/{}", row.group, row.plural, head.name);
-    let text = format!("StorageError: corrupt object, Code: 7, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: object not decodable revision={}: {why}", revision.0);
+    let text = format!(
+        "StorageError: corrupt object, Code: 7, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: object not decodable revision={}: {why}",
+        revision.0
+    );
     (key, text)
 }
 

@@ -87,7 +87,10 @@ struct Beginning {
 /// What could not be converted, and is tried again.
 enum Waiting {
     /// The present state, and whether its end is told.
-    State { entries: Vec<Entry>, end: Option<Revision> },
+    State {
+        entries: Vec<Entry>,
+        end: Option<Revision>,
+    },
     Change(Arc<Event>),
 }
 

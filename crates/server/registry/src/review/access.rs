@@ -134,7 +134,11 @@ fn selector(v: &Value, at: &str, of_labels: bool, out: &mut Vec<Cause>) {
         match value::text(r, "operator") {
             "In" | "NotIn" if values.is_empty() => out.push(required(&format!("{at}.values"), "must be specified when `operator` is 'In' or 'NotIn'")),
             "Exists" | "DoesNotExist" if !values.is_empty() => {
-                out.push(cause("FieldValueForbidden", &format!("{at}.values"), "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'".into()));
+                out.push(cause(
+                    "FieldValueForbidden",
+                    &format!("{at}.values"),
+                    "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'".into(),
+                ));
             }
             _ => {}
         }
@@ -172,24 +176,43 @@ mod tests {
 
     #[test]
     fn selectors_are_read_and_what_is_not_understood_is_left_out() {
-        let (s, errors) = of(json!({"rawSelector": "spec.nodeName=n,a!=b"}), json!({"requirements": [{"key": "app", "operator": "In", "values": ["x"]}, {"key": "gone", "operator": "Later"}]}));
+        let (s, errors) = of(
+            json!({"rawSelector": "spec.nodeName=n,a!=b"}),
+            json!({"requirements": [{"key": "app", "operator": "In", "values": ["x"]}, {"key": "gone", "operator": "Later"}]}),
+        );
         assert_eq!(s.fields, [("spec.nodeName".into(), "n".into(), true), ("a".into(), "b".into(), false)]);
         assert_eq!(s.labels.len(), 1);
         assert_eq!(errors, ["spec.resourceAttributes.labelSelector partially ignored due to parse error"]);
         let (s, errors) = of(json!({"requirements": [{"key": "a", "operator": "In", "values": ["x", "y"]}]}), json!({"rawSelector": "a in x"}));
         assert!(s.is_empty());
-        assert_eq!(errors, ["spec.resourceAttributes.fieldSelector ignored due to parse error", "spec.resourceAttributes.labelSelector ignored due to parse error"]);
+        assert_eq!(
+            errors,
+            ["spec.resourceAttributes.fieldSelector ignored due to parse error", "spec.resourceAttributes.labelSelector ignored due to parse error"]
+        );
     }
 
     #[test]
     fn bad_reviews_are_refused() {
         let told = |v: Value, own, local| wrong(&v, own, local).into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect::<Vec<_>>();
-        assert_eq!(told(json!({"spec": {"user": "u"}}), false, None), ["spec: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"]);
-        assert_eq!(told(json!({"spec": {"resourceAttributes": {}}}), false, None), ["spec.user: Invalid value: \"\": at least one of user or group must be specified"]);
+        assert_eq!(
+            told(json!({"spec": {"user": "u"}}), false, None),
+            ["spec: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified"]
+        );
+        assert_eq!(
+            told(json!({"spec": {"resourceAttributes": {}}}), false, None),
+            ["spec.user: Invalid value: \"\": at least one of user or group must be specified"]
+        );
         assert!(told(json!({"spec": {"resourceAttributes": {}}}), true, None).is_empty());
-        assert_eq!(told(json!({"spec": {"user": "u", "resourceAttributes": {"namespace": "a"}}}), false, Some("b")), ["spec.resourceAttributes.namespace: Invalid value: \"a\": must match metadata.namespace"]);
-        let both = json!({"spec": {"resourceAttributes": {"fieldSelector": {"rawSelector": "a=b", "requirements": [{"operator": "In"}]}, "labelSelector": {}}}});
+        assert_eq!(
+            told(json!({"spec": {"user": "u", "resourceAttributes": {"namespace": "a"}}}), false, Some("b")),
+            ["spec.resourceAttributes.namespace: Invalid value: \"a\": must match metadata.namespace"]
+        );
+        let both =
+            json!({"spec": {"resourceAttributes": {"fieldSelector": {"rawSelector": "a=b", "requirements": [{"operator": "In"}]}, "labelSelector": {}}}});
         assert_eq!(told(both, true, None).len(), 4);
-        assert_eq!(told(json!({"metadata": {"name": "x"}, "spec": {"nonResourceAttributes": {"path": "/"}}}), true, None), ["metadata: Invalid value: {\"name\":\"x\"}: must be empty"]);
+        assert_eq!(
+            told(json!({"metadata": {"name": "x"}, "spec": {"nonResourceAttributes": {"path": "/"}}}), true, None),
+            ["metadata: Invalid value: {\"name\":\"x\"}: must be empty"]
+        );
     }
 }

@@ -55,7 +55,9 @@ impl Registry {
             self.track_body(ctx, &options, &kind, &mut v);
         }
         let status = match what {
-            Computed::TokenReview if value::text(&v, "spec.token").is_empty() => return Err(Status::bad_request("token is required for TokenReview in authentication")),
+            Computed::TokenReview if value::text(&v, "spec.token").is_empty() => {
+                return Err(Status::bad_request("token is required for TokenReview in authentication"));
+            }
             Computed::TokenReview => self.token_review(&v).await,
             Computed::SelfSubjectReview => json!({"userInfo": user_info(ctx.user)}),
             Computed::SelfSubjectRulesReview => self.rules_review(ctx, &v).await?,
@@ -129,7 +131,14 @@ impl Registry {
             Verb::Get => Err(Status::new(Reason::NotFound, format!("Component not found: {}", ctx.name()))),
             _ => {
                 let items = names.iter().map(|n| item(n)).collect();
-                Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None, warnings: Vec::new() }))
+                Ok(Answer::List(ListAnswer {
+                    kind,
+                    items,
+                    revision: skiff_meta::Revision::ZERO,
+                    continue_token: String::new(),
+                    remaining: None,
+                    warnings: Vec::new(),
+                }))
             }
         }
     }
@@ -159,4 +168,3 @@ pub(crate) fn user_info(user: &User) -> Value {
     }
     v
 }
-

@@ -47,7 +47,15 @@ pub trait Usages: Send + Sync {
 /// The two resources.
 pub(crate) fn rows(table: &crate::table::Table) -> Vec<Arc<Resource>> {
     let fields = |plural| table.get("", plural).map(|r| r.fields.clone()).unwrap_or_default();
-    let row = |row: Resource, plural| Arc::new(Resource { shape: Arc::new(Measured(shape::builtin())), columns: Columns::name_and_age(), fields: fields(plural), singular: "".into(), ..row.computed(Computed::Usage) });
+    let row = |row: Resource, plural| {
+        Arc::new(Resource {
+            shape: Arc::new(Measured(shape::builtin())),
+            columns: Columns::name_and_age(),
+            fields: fields(plural),
+            singular: "".into(),
+            ..row.computed(Computed::Usage)
+        })
+    };
     vec![row(build::cluster(GROUP, VERSION, "NodeMetrics", "nodes"), "nodes"), row(build::namespaced(GROUP, VERSION, "PodMetrics", "pods"), "pods")]
 }
 
@@ -71,7 +79,8 @@ fn object(kind: &GroupVersionKind, head: &Head, u: &Usage) -> Bytes {
     if !head.labels.is_empty() {
         metadata["labels"] = json!(head.labels);
     }
-    let mut v = json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata, "timestamp": u.at.to_string(), "window": window(u.window_millis)});
+    let mut v =
+        json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata, "timestamp": u.at.to_string(), "window": window(u.window_millis)});
     if head.namespace.is_empty() {
         v["usage"] = u.parts.first().map_or_else(|| json!({}), |(_, a)| amounts(*a));
     } else {
@@ -102,7 +111,14 @@ impl Registry {
         let heads = found.iter().filter_map(|e| Head::of(&e.bytes).ok());
         let mut items: Vec<Bytes> = heads.filter_map(|h| of(&h).map(|u| object(&kind, &h, u))).collect();
         if ctx.call.verb != Verb::Get {
-            return Ok(Answer::List(ListAnswer { kind, items, revision: skiff_meta::Revision::ZERO, continue_token: String::new(), remaining: None, warnings: Vec::new() }));
+            return Ok(Answer::List(ListAnswer {
+                kind,
+                items,
+                revision: skiff_meta::Revision::ZERO,
+                continue_token: String::new(),
+                remaining: None,
+                warnings: Vec::new(),
+            }));
         }
         let name = if of_nodes { ctx.name().to_owned() } else { format!("{}/{}", ctx.namespace(), ctx.name()) };
         let bytes = items.pop().ok_or_else(|| Status::not_found(&GroupResource::new(GROUP, kind.kind.to_ascii_lowercase()), &name))?;
@@ -133,7 +149,8 @@ impl Shape for Measured {
     }
     fn published(&self, kind: &GroupVersionKind, _v3: bool) -> Option<Published> {
         let text = |what: &str| json!({"type": "string", "description": what});
-        let usage = json!({"type": "object", "description": "What is used: cpu and memory.", "additionalProperties": {"type": "string", "description": "A quantity."}});
+        let usage =
+            json!({"type": "object", "description": "What is used: cpu and memory.", "additionalProperties": {"type": "string", "description": "A quantity."}});
         let mut properties = json!({"timestamp": {"type": "string", "format": "date-time", "description": "The end of the time that was measured."}, "window": text("How long was measured.")});
         let mut required = vec!["timestamp", "window"];
         if &*kind.kind == "NodeMetrics" {
@@ -160,7 +177,9 @@ mod tests {
         let v: Value = skiff_json::from_slice(&object(&pods, &head, &u)).unwrap();
         assert_eq!(v["containers"], json!([{"name": "c", "usage": {"cpu": "7n", "memory": "4Ki"}}]));
         assert_eq!((&v["window"], &v["timestamp"], &v["apiVersion"]), (&json!("15.002s"), &json!("1970-01-01T00:01:00Z"), &json!("metrics.k8s.io/v1beta1")));
-        let node: Value = skiff_json::from_slice(&object(&GroupVersionKind::new(GROUP, VERSION, "NodeMetrics"), &Head { name: "x".into(), ..Default::default() }, &u)).unwrap();
+        let node: Value =
+            skiff_json::from_slice(&object(&GroupVersionKind::new(GROUP, VERSION, "NodeMetrics"), &Head { name: "x".into(), ..Default::default() }, &u))
+                .unwrap();
         assert_eq!(node["usage"]["cpu"], "7n");
         assert_eq!(window(60_500), "1m0.5s");
     }

@@ -1,6 +1,9 @@
 //! CertificateSigningRequests: who asks is recorded by the server, and each subresource writes its own part.
 use super::Prepare;
-use crate::{table::Role, value::{at, copy, list, remove, set}};
+use crate::{
+    table::Role,
+    value::{at, copy, list, remove, set},
+};
 use skiff_json::{Value, json};
 
 pub fn prepare_create(v: &mut Value, p: &Prepare<'_>) {

@@ -1,6 +1,9 @@
 //! CustomResourceDefinitions: stored versions are tracked in the status, names are accepted by a controller.
 use super::Prepare;
-use crate::{table::Role, value::{copy, list, set, text}};
+use crate::{
+    table::Role,
+    value::{copy, list, set, text},
+};
 use skiff_json::{Value, json};
 
 pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -18,7 +21,14 @@ pub fn prepare_delete(v: &Value, now: &str) -> Value {
         finalizers.push(CLEANUP.into());
         set(&mut v, "metadata.finalizers", finalizers);
     }
-    set_condition(&mut v, "Terminating", true, "InstanceDeletionPending", "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon", now);
+    set_condition(
+        &mut v,
+        "Terminating",
+        true,
+        "InstanceDeletionPending",
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        now,
+    );
     v
 }
 

@@ -88,8 +88,13 @@ pub const CLAIM: &[&str] = &["status.healthStatus"];
 pub const CSI_NODE: &[&str] = &["status.storageHealth"];
 pub const JOB: &[&str] = &["spec.scheduling"];
 pub const CRON_JOB: &[&str] = &["spec.jobTemplate.spec.scheduling"];
-pub const DEVICE_CLAIM: &[&str] = &["spec.devices.requests.*.exactly.derivedAttributes", "spec.devices.requests.*.firstAvailable.*.derivedAttributes", "status.allocation.devices.results.*.skipNodeOperations"];
-pub const DEVICE_TEMPLATE: &[&str] = &["spec.spec.devices.requests.*.exactly.derivedAttributes", "spec.spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
+pub const DEVICE_CLAIM: &[&str] = &[
+    "spec.devices.requests.*.exactly.derivedAttributes",
+    "spec.devices.requests.*.firstAvailable.*.derivedAttributes",
+    "status.allocation.devices.results.*.skipNodeOperations",
+];
+pub const DEVICE_TEMPLATE: &[&str] =
+    &["spec.spec.devices.requests.*.exactly.derivedAttributes", "spec.spec.devices.requests.*.firstAvailable.*.derivedAttributes"];
 pub const SLICE: &[&str] = &["spec.partitionTypeAttribute", "spec.skipNodeOperations", "spec.devices.*.consumesCounters.*.compatibilityGroups"];
 
 /// The status of a device goes when the device is given back.
@@ -122,7 +127,9 @@ fn drop_of_slices(v: &mut Value, old: &Value) {
         if !resources {
             d.shift_remove("nodeAllocatableResources");
         }
-        for a in d.get_mut("attributes").and_then(Value::as_object_mut).into_iter().flat_map(|m| m.values_mut()).filter_map(Value::as_object_mut).filter(|_| !lists) {
+        for a in
+            d.get_mut("attributes").and_then(Value::as_object_mut).into_iter().flat_map(|m| m.values_mut()).filter_map(Value::as_object_mut).filter(|_| !lists)
+        {
             LISTS.iter().for_each(|l| drop(a.shift_remove(l)));
         }
     }
@@ -135,7 +142,9 @@ mod tests {
 
     #[test]
     fn paths_go_unless_they_were_there() {
-        for (old, want) in [(json!({}), json!({"a": {"l": [{"y": 2}, {}]}})), (json!({"a": {"l": [{}, {"x": 0}]}}), json!({"a": {"l": [{"x": 1, "y": 2}, {}]}}))] {
+        for (old, want) in
+            [(json!({}), json!({"a": {"l": [{"y": 2}, {}]}})), (json!({"a": {"l": [{}, {"x": 0}]}}), json!({"a": {"l": [{"x": 1, "y": 2}, {}]}}))]
+        {
             let mut v = json!({"a": {"l": [{"x": 1, "y": 2}, {}]}});
             drop_paths(&mut v, Some(&old), &["a.l.*.x"]);
             assert_eq!(v, want);

@@ -16,7 +16,8 @@ fn differs(new: &Value, old: &Value, path: &str) -> bool {
 
 pub const ON_SPEC: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") };
 /// No selector is something else than an empty one.
-pub const ON_SPEC_OR_SELECTOR: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || at(n, "spec.selector").is_some() != at(o, "spec.selector").is_some() };
+pub const ON_SPEC_OR_SELECTOR: Generation =
+    Generation { first: 1, changed: |n, o| differs(n, o, "spec") || at(n, "spec.selector").is_some() != at(o, "spec.selector").is_some() };
 /// Also when what goes is an empty object: there its being there says something.
 pub const ON_EXACT_SPEC: Generation = Generation { first: 1, changed: |n, o| n.get("spec") != o.get("spec") };
 pub const ON_SPEC_OR_ANNOTATIONS: Generation = Generation { first: 1, changed: |n, o| differs(n, o, "spec") || differs(n, o, "metadata.annotations") };
@@ -39,7 +40,11 @@ fn all_differs(new: &Value, old: &Value) -> bool {
 }
 
 fn custom_differs(new: &Value, old: &Value) -> bool {
-    let desired = |v: &Value| v.as_object().map(|m| m.keys().filter(|k| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let desired = |v: &Value| {
+        v.as_object()
+            .map(|m| m.keys().filter(|k| !matches!(k.as_str(), "metadata" | "status" | "apiVersion" | "kind")).cloned().collect::<Vec<_>>())
+            .unwrap_or_default()
+    };
     desired(new).iter().chain(&desired(old)).any(|k| !same(new.get(k), old.get(k)))
 }
 

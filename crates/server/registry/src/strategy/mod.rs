@@ -170,7 +170,8 @@ impl NameRule {
     pub fn check(self, name: &str) -> Result<(), Vec<NameError>> {
         match self {
             NameRule::Subdomain => skiff_meta::is_dns1123_subdomain(name),
-            NameRule::DeclaredSubdomain => skiff_meta::is_dns1123_subdomain(name).map_err(|all| all.into_iter().map(|e| NameError(e.0.replace("more than 253 characters", "more than 253 bytes"))).collect()),
+            NameRule::DeclaredSubdomain => skiff_meta::is_dns1123_subdomain(name)
+                .map_err(|all| all.into_iter().map(|e| NameError(e.0.replace("more than 253 characters", "more than 253 bytes"))).collect()),
             NameRule::Label => skiff_meta::is_dns1123_label(name),
             NameRule::PathSegment => path_segment(name),
             NameRule::Address => address(name),
@@ -202,7 +203,13 @@ mod tests {
 
     #[test]
     fn rules_of_metadata_have_their_place() {
-        for (rules, want) in [(MetadataRules::First, "m1 m2 a b"), (MetadataRules::Behind(&["a"]), "a m1 m2 b"), (MetadataRules::Behind(&["b"]), "m1 m2 a b"), (MetadataRules::Behind(&["a", "b"]), "a b m1 m2"), (MetadataRules::Last, "a b")] {
+        for (rules, want) in [
+            (MetadataRules::First, "m1 m2 a b"),
+            (MetadataRules::Behind(&["a"]), "a m1 m2 b"),
+            (MetadataRules::Behind(&["b"]), "m1 m2 a b"),
+            (MetadataRules::Behind(&["a", "b"]), "a b m1 m2"),
+            (MetadataRules::Last, "a b"),
+        ] {
             assert_eq!(rules.order(vec!["m1", "m2"], vec!["a", "b"], |c| c).join(" "), want, "{rules:?}");
         }
         assert_eq!(MetadataRules::Last.order(vec!["m"], vec![], |c| c), ["m"]);

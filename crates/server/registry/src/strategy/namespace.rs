@@ -1,6 +1,9 @@
 //! Namespaces: the `kubernetes` finalizer of the spec, the phase, the name label.
 use super::Prepare;
-use crate::{table::Role, value::{copy, list, set, text}};
+use crate::{
+    table::Role,
+    value::{copy, list, set, text},
+};
 use skiff_json::{Value, json};
 
 pub fn prepare_create(v: &mut Value, _: &Prepare<'_>) {

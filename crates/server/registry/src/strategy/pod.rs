@@ -1,6 +1,9 @@
 //! Pods: phase and QoS class at creation, grace at deletion, which part each subresource may write.
 use super::{Prepare, pod_resources};
-use crate::{table::Role, value::{at, copy, list, remove, set, text}};
+use crate::{
+    table::Role,
+    value::{at, copy, list, remove, set, text},
+};
 use skiff_json::{Value, json};
 use skiff_meta::Quantity;
 
@@ -19,7 +22,8 @@ const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 /// AppArmor profiles of annotations become fields, where the container has none of its own and the pod says otherwise.
 pub fn adopt_app_armor(v: &mut Value) -> Vec<String> {
     let windows = text(v, "spec.os.name") == "windows";
-    let Some(notes) = at(v, "metadata.annotations").and_then(Value::as_object).filter(|m| !windows && m.keys().any(|k| k.starts_with(APP_ARMOR))).cloned() else {
+    let Some(notes) = at(v, "metadata.annotations").and_then(Value::as_object).filter(|m| !windows && m.keys().any(|k| k.starts_with(APP_ARMOR))).cloned()
+    else {
         return Vec::new();
     };
     let of_pod = at(v, "spec.securityContext.appArmorProfile").cloned();
@@ -46,7 +50,10 @@ fn profile_of(note: &str) -> Option<Value> {
     match note {
         "unconfined" => Some(json!({"type": "Unconfined"})),
         "runtime/default" => Some(json!({"type": "RuntimeDefault"})),
-        _ => note.strip_prefix("localhost/").filter(|p| !p.is_empty() && p.trim() == *p && p.len() <= 4095).map(|p| json!({"type": "Localhost", "localhostProfile": p})),
+        _ => note
+            .strip_prefix("localhost/")
+            .filter(|p| !p.is_empty() && p.trim() == *p && p.len() <= 4095)
+            .map(|p| json!({"type": "Localhost", "localhostProfile": p})),
     }
 }
 

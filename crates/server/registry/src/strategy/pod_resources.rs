@@ -72,7 +72,12 @@ pub fn fill(pod: &mut Value) {
     for (name, q) in shared.chain(limits.iter().filter(|(n, _)| supported(n))) {
         requests.entry(name.clone()).or_insert(*q);
     }
-    let everywhere = |name: &str| ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"].iter().flat_map(|l| list(pod, l)).all(|c| amounts(c.get("resources"), "limits").contains_key(name));
+    let everywhere = |name: &str| {
+        ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"]
+            .iter()
+            .flat_map(|l| list(pod, l))
+            .all(|c| amounts(c.get("resources"), "limits").contains_key(name))
+    };
     for (name, q) in requests.iter().filter(|(n, _)| supported(n)) {
         if !limits.contains_key(name)
             && everywhere(name)
@@ -122,7 +127,10 @@ mod tests {
             (json!({}), json!({})),
             (json!({"requests": {"memory": "8Gi"}}), json!({"requests": {"cpu": "1100m", "memory": "8Gi"}, "limits": {"memory": "8Gi"}})),
             (json!({"limits": {"cpu": "2"}}), json!({"requests": {"cpu": "1100m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "3Gi"}})),
-            (json!({"limits": {"hugepages-2Mi": "4Mi"}}), json!({"requests": {"cpu": "1100m", "hugepages-2Mi": "4Mi", "memory": "1Gi"}, "limits": {"hugepages-2Mi": "4Mi", "memory": "3Gi"}})),
+            (
+                json!({"limits": {"hugepages-2Mi": "4Mi"}}),
+                json!({"requests": {"cpu": "1100m", "hugepages-2Mi": "4Mi", "memory": "1Gi"}, "limits": {"hugepages-2Mi": "4Mi", "memory": "3Gi"}}),
+            ),
         ] {
             let mut pod = json!({"spec": {"containers": containers, "initContainers": init, "resources": own}});
             fill(&mut pod);

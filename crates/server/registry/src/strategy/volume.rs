@@ -20,7 +20,10 @@ fn settle_data_source(v: &mut Value, had: bool) {
     if !had && !text(v, "spec.dataSourceRef.namespace").is_empty() {
         remove(v, "spec.dataSourceRef");
     }
-    let known = matches!((text(v, "spec.dataSource.apiGroup"), text(v, "spec.dataSource.kind")), ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot"));
+    let known = matches!(
+        (text(v, "spec.dataSource.apiGroup"), text(v, "spec.dataSource.kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    );
     if !had && !known && at(v, "spec.dataSourceRef").is_none() {
         remove(v, "spec.dataSource");
     }

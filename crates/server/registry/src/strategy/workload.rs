@@ -88,12 +88,9 @@ pub fn prepare_job(v: &mut Value, _: &Prepare<'_>) {
     }
     let (uid, name) = (text(v, "metadata.uid").to_owned(), text(v, "metadata.name").to_owned());
     if let Some(labels) = map_mut(v, "spec.template.metadata.labels") {
-        for (key, value) in [
-            ("batch.kubernetes.io/controller-uid", &uid),
-            ("batch.kubernetes.io/job-name", &name),
-            ("controller-uid", &uid),
-            ("job-name", &name),
-        ] {
+        for (key, value) in
+            [("batch.kubernetes.io/controller-uid", &uid), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), ("job-name", &name)]
+        {
             // What a client set itself is for validation to judge.
             labels.entry(key).or_insert_with(|| value.clone().into());
         }

@@ -1,6 +1,9 @@
 //! Workloads: apps, batch, autoscaling.
 use super::{Resource, build::*, conversions, fields};
-use crate::{print, strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC}};
+use crate::{
+    print,
+    strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC},
+};
 
 pub fn rows() -> Vec<Resource> {
     let workload = |kind, plural, short: &'static str| {

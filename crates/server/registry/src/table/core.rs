@@ -1,15 +1,22 @@
 //! The core group, events and leases.
 use super::{Computed, Resource, Role, build::*, conversions, fields};
-use crate::{print, strategy::{self, MetadataRules, NameRule}};
+use crate::{
+    print,
+    strategy::{self, MetadataRules, NameRule},
+};
 
 pub fn rows() -> Vec<Resource> {
     let proxy: &[&str] = &["create", "delete", "get", "patch", "update"];
     let connect: &[&str] = &["create", "get"];
     vec![
         namespaced("", "v1", "Binding", "bindings").computed(Computed::Binding),
-        cluster("", "v1", "ComponentStatus", "componentstatuses").short(&["cs"]).columns(print::component_status()).computed(Computed::ComponentStatus).strategy(|s| {
-            s.deprecated = Some("v1 ComponentStatus is deprecated in v1.19+");
-        }),
+        cluster("", "v1", "ComponentStatus", "componentstatuses")
+            .short(&["cs"])
+            .columns(print::component_status())
+            .computed(Computed::ComponentStatus)
+            .strategy(|s| {
+                s.deprecated = Some("v1 ComponentStatus is deprecated in v1.19+");
+            }),
         namespaced("", "v1", "ConfigMap", "configmaps").short(&["cm"]).columns(print::config_map()),
         namespaced("", "v1", "Endpoints", "endpoints").short(&["ep"]).columns(print::endpoints()).strategy(|s| {
             s.create_on_update = true;
@@ -52,24 +59,18 @@ pub fn rows() -> Vec<Resource> {
                 s.prepare_create = Some(strategy::workload::prepare_node);
                 s.prepare_update = Some(strategy::workload::update_node);
             }),
-        namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims")
-            .short(&["pvc"])
-            .status()
-            .columns(print::persistent_volume_claim())
-            .strategy(|s| {
+        namespaced("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims").short(&["pvc"]).status().columns(print::persistent_volume_claim()).strategy(
+            |s| {
                 s.answers_object = true;
                 s.gated = strategy::gates::CLAIM;
                 s.prepare_create = Some(strategy::volume::prepare_claim);
                 s.prepare_update = Some(strategy::volume::update_claim);
-            }),
-        cluster("", "v1", "PersistentVolume", "persistentvolumes")
-            .short(&["pv"])
-            .status()
-            .columns(print::persistent_volume())
-            .strategy(|s| {
-                s.answers_object = true;
-                s.prepare_create = Some(strategy::volume::prepare_volume);
-            }),
+            },
+        ),
+        cluster("", "v1", "PersistentVolume", "persistentvolumes").short(&["pv"]).status().columns(print::persistent_volume()).strategy(|s| {
+            s.answers_object = true;
+            s.prepare_create = Some(strategy::volume::prepare_volume);
+        }),
         pods(proxy, connect),
         namespaced("", "v1", "PodTemplate", "podtemplates").columns(print::pod_template()).strategy(|s| {
             s.create_on_update = false;
@@ -90,7 +91,11 @@ pub fn rows() -> Vec<Resource> {
                 s.orphans_by_default = true;
                 s.pod_spec = "spec.template.spec";
             }),
-        namespaced("", "v1", "ResourceQuota", "resourcequotas").short(&["quota"]).status().columns(print::resource_quota()).strategy(|s| s.answers_object = true),
+        namespaced("", "v1", "ResourceQuota", "resourcequotas")
+            .short(&["quota"])
+            .status()
+            .columns(print::resource_quota())
+            .strategy(|s| s.answers_object = true),
         namespaced("", "v1", "Secret", "secrets").columns(print::secret()).fields(fields::SECRET).strategy(|s| {
             s.read = Some(strategy::secret::fold_string_data);
             s.prepare_create = Some(strategy::secret::prepare_create);
@@ -127,7 +132,8 @@ pub fn rows() -> Vec<Resource> {
             .strategy(|s| {
                 s.create_on_update = true;
                 s.ttl_seconds = 3600;
-                s.metadata_rules = MetadataRules::Behind(&["involvedObject.namespace", "reportingController", "reportingInstance", "action", "reason", "message"]);
+                s.metadata_rules =
+                    MetadataRules::Behind(&["involvedObject.namespace", "reportingController", "reportingInstance", "action", "reason", "message"]);
                 s.uncached = true;
             }),
         namespaced("coordination.k8s.io", "v1", "Lease", "leases").columns(print::lease()).volatile().strategy(|s| {

@@ -7,8 +7,12 @@ fn flag(v: &Value, path: &str) -> String {
     crate::value::flag(v, path).to_string()
 }
 macro_rules! text_field {
-    ($selector:literal) => { Field { path: $selector, read: Read::At($selector) } };
-    ($selector:literal, $path:literal) => { Field { path: $selector, read: Read::At($path) } };
+    ($selector:literal) => {
+        Field { path: $selector, read: Read::At($selector) }
+    };
+    ($selector:literal, $path:literal) => {
+        Field { path: $selector, read: Read::At($path) }
+    };
 }
 fn event_source(v: &Value) -> String {
     match text(v, "source.component") {

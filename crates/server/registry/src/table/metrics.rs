@@ -89,7 +89,8 @@ pub fn deep(metric: &Value, side: Side) -> Value {
 fn deep_source(source: &str, m: &Value, side: Side) -> Value {
     let word = side.word();
     let part = |name: &str| m.get(name).filter(|v| !v.is_null());
-    let (util, average) = (part(&format!("{word}AverageUtilization")), part(if source == "object" { "averageValue".to_owned() } else { format!("{word}AverageValue") }.as_str()));
+    let (util, average) =
+        (part(&format!("{word}AverageUtilization")), part(if source == "object" { "averageValue".to_owned() } else { format!("{word}AverageValue") }.as_str()));
     // Upstream's rule: an object's average makes its zero value nothing.
     let value = part(&format!("{word}Value")).filter(|v| source != "object" || side == Side::Current || average.is_none() || **v != json!("0"));
     let mut amounts = Map::new();
@@ -133,7 +134,8 @@ fn deep_source(source: &str, m: &Value, side: Side) -> Value {
     out.into()
 }
 
-const RULES: [(&str, &str); 4] = [("stabilizationWindowSeconds", "StabilizationWindowSeconds"), ("selectPolicy", "SelectPolicy"), ("policies", "Policies"), ("tolerance", "Tolerance")];
+const RULES: [(&str, &str); 4] =
+    [("stabilizationWindowSeconds", "StabilizationWindowSeconds"), ("selectPolicy", "SelectPolicy"), ("policies", "Policies"), ("tolerance", "Tolerance")];
 const POLICY: [(&str, &str); 3] = [("type", "Type"), ("value", "Value"), ("periodSeconds", "PeriodSeconds")];
 
 /// The behaviour with Go's names of fields, all of them.
@@ -173,14 +175,26 @@ mod tests {
     #[test]
     fn both_ways() {
         for (side, new, old) in [
-            (Side::Target, json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}), json!({"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "1Gi"}})),
-            (Side::Target, json!({"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "3"}}}), json!({"type": "Pods", "pods": {"metricName": "q", "targetAverageValue": "3"}})),
+            (
+                Side::Target,
+                json!({"type": "Resource", "resource": {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}}),
+                json!({"type": "Resource", "resource": {"name": "memory", "targetAverageValue": "1Gi"}}),
+            ),
+            (
+                Side::Target,
+                json!({"type": "Pods", "pods": {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "3"}}}),
+                json!({"type": "Pods", "pods": {"metricName": "q", "targetAverageValue": "3"}}),
+            ),
             (
                 Side::Target,
                 json!({"type": "Object", "object": {"describedObject": {"kind": "K", "name": "n"}, "target": {"type": "Value", "value": "3"}, "metric": {"name": "q"}}}),
                 json!({"type": "Object", "object": {"target": {"kind": "K", "name": "n"}, "metricName": "q", "targetValue": "3"}}),
             ),
-            (Side::Target, json!({"type": "External", "external": {"metric": {"name": "q", "selector": {}}, "target": {"type": "Value", "value": "3"}}}), json!({"type": "External", "external": {"metricName": "q", "metricSelector": {}, "targetValue": "3"}})),
+            (
+                Side::Target,
+                json!({"type": "External", "external": {"metric": {"name": "q", "selector": {}}, "target": {"type": "Value", "value": "3"}}}),
+                json!({"type": "External", "external": {"metricName": "q", "metricSelector": {}, "targetValue": "3"}}),
+            ),
             (
                 Side::Current,
                 json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageValue": "0", "averageUtilization": 7}}}),
@@ -192,7 +206,10 @@ mod tests {
         }
         let behavior = json!({"scaleUp": {"selectPolicy": "Max", "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}]}});
         let inner = inner_behavior(&behavior);
-        assert_eq!(inner, json!({"ScaleUp": {"StabilizationWindowSeconds": null, "SelectPolicy": "Max", "Policies": [{"Type": "Pods", "Value": 1, "PeriodSeconds": 15}], "Tolerance": null}, "ScaleDown": null}));
+        assert_eq!(
+            inner,
+            json!({"ScaleUp": {"StabilizationWindowSeconds": null, "SelectPolicy": "Max", "Policies": [{"Type": "Pods", "Value": 1, "PeriodSeconds": 15}], "Tolerance": null}, "ScaleDown": null})
+        );
         assert_eq!(outer_behavior(&inner), behavior);
     }
 }

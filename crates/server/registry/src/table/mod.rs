@@ -6,11 +6,11 @@
 mod apps;
 pub(crate) mod build;
 mod conversions;
-mod metrics;
 mod converted;
 mod core;
 mod custom;
 pub(crate) mod fields;
+mod metrics;
 mod network;
 mod policies;
 mod resource;

@@ -1,6 +1,9 @@
 //! Networking, discovery, coordination-like infrastructure: nodes' classes, devices, flow control.
 use super::{Resource, build::*, fields};
-use crate::{print, strategy::{self, NameRule, StatusMetadata, Strategy, generation::ON_SPEC}};
+use crate::{
+    print,
+    strategy::{self, NameRule, StatusMetadata, Strategy, generation::ON_SPEC},
+};
 
 const NET: &str = "networking.k8s.io";
 const DRA: &str = "resource.k8s.io";
@@ -16,7 +19,10 @@ pub fn rows() -> Vec<Resource> {
         cluster(NET, "v1", "IngressClass", "ingressclasses").columns(print::ingress_class()).strategy(|s| s.generation = Some(ON_SPEC)),
         namespaced(NET, "v1", "Ingress", "ingresses").short(&["ing"]).status().columns(print::ingress()).strategy(|s| s.generation = Some(ON_SPEC)),
         cluster(NET, "v1", "IPAddress", "ipaddresses").short(&["ip"]).columns(print::ip_address()).strategy(|s| s.name = NameRule::Address),
-        namespaced(NET, "v1", "NetworkPolicy", "networkpolicies").short(&["netpol"]).columns(print::network_policy()).strategy(|s| s.generation = Some(ON_SPEC)),
+        namespaced(NET, "v1", "NetworkPolicy", "networkpolicies")
+            .short(&["netpol"])
+            .columns(print::network_policy())
+            .strategy(|s| s.generation = Some(ON_SPEC)),
         cluster(NET, "v1", "ServiceCIDR", "servicecidrs").status().columns(print::service_cidr()).strategy(|s| s.status_metadata = StatusMetadata::Kept),
         namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices").columns(print::endpoint_slice()).strategy(|s| {
             s.generation = Some(strategy::generation::ON_CONTENT);

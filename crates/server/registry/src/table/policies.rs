@@ -1,6 +1,9 @@
 //! Who may do what: reviews, RBAC, certificates, admission, disruption, priority, extension of the API.
 use super::{Computed, Resource, Role, build::*, fields};
-use crate::{print, strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC, generation::ON_WEBHOOKS}};
+use crate::{
+    print,
+    strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC, generation::ON_WEBHOOKS},
+};
 
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const RBAC: &str = "rbac.authorization.k8s.io";
@@ -51,15 +54,13 @@ pub fn rows() -> Vec<Resource> {
                 s.unconditional_update = false;
                 s.status_metadata = StatusMetadata::Kept;
             }),
-        namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
-            .short(&["pdb"])
-            .status()
-            .columns(print::pod_disruption_budget())
-            .strategy(|s| {
+        namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets").short(&["pdb"]).status().columns(print::pod_disruption_budget()).strategy(
+            |s| {
                 s.name = NameRule::PathSegment;
                 s.unconditional_update = false;
                 s.generation = Some(strategy::generation::ON_SPEC_OR_SELECTOR);
-            }),
+            },
+        ),
         role(cluster(RBAC, "v1", "ClusterRoleBinding", "clusterrolebindings").columns(print::role_binding())),
         role(cluster(RBAC, "v1", "ClusterRole", "clusterroles").columns(print::role())),
         role(namespaced(RBAC, "v1", "RoleBinding", "rolebindings").columns(print::role_binding())),
@@ -67,9 +68,14 @@ pub fn rows() -> Vec<Resource> {
         extension("MutatingAdmissionPolicy", "mutatingadmissionpolicies").columns(print::mutating_policy()),
         extension("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings").columns(print::policy_binding()),
         extension("MutatingWebhookConfiguration", "mutatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_WEBHOOKS)),
-        extension("ValidatingAdmissionPolicy", "validatingadmissionpolicies").status().columns(print::validating_policy()).strategy(|s| s.status_metadata = StatusMetadata::Kept),
+        extension("ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+            .status()
+            .columns(print::validating_policy())
+            .strategy(|s| s.status_metadata = StatusMetadata::Kept),
         extension("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings").columns(print::policy_binding()),
-        extension("ValidatingWebhookConfiguration", "validatingwebhookconfigurations").columns(print::webhooks()).strategy(|s| s.generation = Some(ON_WEBHOOKS)),
+        extension("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+            .columns(print::webhooks())
+            .strategy(|s| s.generation = Some(ON_WEBHOOKS)),
         cluster("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions")
             .short(&["crd", "crds"])
             .categories(&["api-extensions"])
@@ -84,18 +90,16 @@ pub fn rows() -> Vec<Resource> {
                 s.prepare_update = Some(strategy::definition::prepare_update);
                 s.prepare_delete = Some(strategy::definition::prepare_delete);
             }),
-        cluster("apiregistration.k8s.io", "v1", "APIService", "apiservices")
-            .categories(&["api-extensions"])
-            .status()
-            .columns(print::api_service())
-            .strategy(|s| {
+        cluster("apiregistration.k8s.io", "v1", "APIService", "apiservices").categories(&["api-extensions"]).status().columns(print::api_service()).strategy(
+            |s| {
                 s.unconditional_update = false;
                 s.prepare_create = Some(strategy::api_service::prepare_create);
                 s.status_without_table = true;
                 s.metadata_twice = true;
                 s.name = NameRule::PathSegment;
                 s.status_metadata = StatusMetadata::Kept;
-            }),
+            },
+        ),
         cluster("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses").short(&["pc"]).columns(print::priority_class()).strategy(|s| {
             s.generation = Some(strategy::generation::ONCE);
         }),

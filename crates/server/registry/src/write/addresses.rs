@@ -1,15 +1,19 @@
 //! IPAddress objects: one for each address that a Service holds, so that people can see who has it, and nobody else
 //! gets it. What a crash left undone is mended by [`Registry::repair_addresses`].
-use super::{decode::Incoming, options::{FieldValidation, WriteOptions}, services::addresses};
+use super::{
+    decode::Incoming,
+    options::{FieldValidation, WriteOptions},
+    services::addresses,
+};
 use crate::{
     registry::{Context, Registry},
     value,
 };
 use skiff_json::{Value, json};
 use skiff_meta::GroupVersionResource;
+use skiff_request::{Call, Target, User, Verb};
 use skiff_store::{Entry, ListQuery};
 use std::collections::BTreeMap;
-use skiff_request::{Call, Target, User, Verb};
 use std::{net::IpAddr, sync::Arc};
 
 const GROUP: &str = "networking.k8s.io";

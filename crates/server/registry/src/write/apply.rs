@@ -1,5 +1,8 @@
 //! Managed fields: who set what, and server-side apply.
-use super::{decode::{self, Incoming}, options::{FieldValidation, WriteOptions}};
+use super::{
+    decode::{self, Incoming},
+    options::{FieldValidation, WriteOptions},
+};
 use crate::{
     read::opened,
     registry::{Context, Registry},
@@ -7,8 +10,8 @@ use crate::{
     table::Role,
     value,
 };
-use skiff_json::Value;
 use skiff_apply::{ApplyError, Tracker};
+use skiff_json::Value;
 use skiff_meta::{GroupVersion, GroupVersionKind, Status};
 use skiff_store::Entry;
 use std::borrow::Cow;
@@ -77,11 +80,17 @@ impl Registry {
         let v = tracker.apply_to(&mut live, &config, &options.manager, options.force, &now).map_err(|e| refused(ctx, &place, e))?;
         let uid = value::text(&v, "metadata.uid");
         if entry.is_none() && !uid.is_empty() {
-            return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found")));
+            return Err(Status::conflict(
+                &ctx.row.group_resource(),
+                ctx.name(),
+                &format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found"),
+            ));
         }
         let mut incoming = decode::patched(ctx, options, v, Vec::new())?;
         match options.validation {
-            FieldValidation::Strict if !strict.is_empty() => return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; ")))),
+            FieldValidation::Strict if !strict.is_empty() => {
+                return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {}", strict.join("; "))));
+            }
             // A warning of each line, without the parser's heading.
             FieldValidation::Warn => incoming.warnings.extend(strict.iter().map(|w| w.lines().last().unwrap_or_default().trim().to_owned())),
             _ => {}
@@ -128,10 +137,16 @@ fn of_scale<'a>(ctx: &'a Context<'_>) -> Tracker<'a> {
 
 fn configuration_of(ctx: &Context<'_>, kind: &GroupVersionKind) -> Result<(Value, Vec<String>), Status> {
     if ctx.call.query.get("fieldManager").unwrap_or_default().is_empty() {
-        let cause = skiff_meta::Cause { reason: "FieldValueRequired".into(), message: "Required value: is required for apply patch".into(), field: "fieldManager".into() };
+        let cause = skiff_meta::Cause {
+            reason: "FieldValueRequired".into(),
+            message: "Required value: is required for apply patch".into(),
+            field: "fieldManager".into(),
+        };
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![cause]));
     }
-    let bad = |why: &dyn std::fmt::Display| Status::bad_request(format!("error encoding patch: {}", why.to_string().replacen("error converting YAML to JSON", "yaml", 1)));
+    let bad = |why: &dyn std::fmt::Display| {
+        Status::bad_request(format!("error encoding patch: {}", why.to_string().replacen("error converting YAML to JSON", "yaml", 1)))
+    };
     let (mut v, strict) = skiff_codec::yaml_to_value(&ctx.call.body).map_err(|e| bad(&e))?;
     let (api_version, given) = (value::text(&v, "apiVersion"), value::text(&v, "kind"));
     if given != kind.kind || api_version != kind.api_version() {

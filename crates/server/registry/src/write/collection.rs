@@ -24,6 +24,13 @@ impl Registry {
             }
         }
         let items = views(ctx.row, ctx.version(), &found.entries).await?;
-        Ok(Answer::List(ListAnswer { kind: ctx.row.gvk(ctx.version()), items, revision: self.store.revision(), continue_token: found.token, remaining: found.remaining, warnings }))
+        Ok(Answer::List(ListAnswer {
+            kind: ctx.row.gvk(ctx.version()),
+            items,
+            revision: self.store.revision(),
+            continue_token: found.token,
+            remaining: found.remaining,
+            warnings,
+        }))
     }
 }

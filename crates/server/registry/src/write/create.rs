@@ -1,8 +1,13 @@
 //! Creation.
-use super::{decode::{self, Incoming}, metadata, options::WriteOptions, persist::Change};
+use super::{
+    decode::{self, Incoming},
+    metadata,
+    options::WriteOptions,
+    persist::Change,
+};
 use crate::{
-    strategy::NameRule,
     registry::{Context, Registry},
+    strategy::NameRule,
     value,
 };
 use skiff_json::Value;

@@ -71,14 +71,24 @@ impl DeleteOptions {
         let orphan = value::at(v, "orphanDependents").and_then(Value::as_bool);
         let named = value::text(v, "propagationPolicy");
         if orphan.is_some() && !named.is_empty() {
-            return Err(invalid("propagationPolicy", "FieldValueInvalid", format!("Invalid value: {named:?}: orphanDependents and deletionPropagation cannot be both set")));
+            return Err(invalid(
+                "propagationPolicy",
+                "FieldValueInvalid",
+                format!("Invalid value: {named:?}: orphanDependents and deletionPropagation cannot be both set"),
+            ));
         }
         let policy = match named {
             "" => orphan.map(|o| if o { Policy::Orphan } else { Policy::Background }),
             "Orphan" => Some(Policy::Orphan),
             "Foreground" => Some(Policy::Foreground),
             "Background" => Some(Policy::Background),
-            _ => return Err(invalid("propagationPolicy", "FieldValueNotSupported", format!("Unsupported value: {named:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""))),
+            _ => {
+                return Err(invalid(
+                    "propagationPolicy",
+                    "FieldValueNotSupported",
+                    format!("Unsupported value: {named:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
+                ));
+            }
         };
         if let Some(d) = value::list(v, "dryRun").iter().find(|d| **d != "All") {
             return Err(invalid("dryRun", "FieldValueNotSupported", format!("Unsupported value: {d}: supported values: \"All\"")));
@@ -124,7 +134,16 @@ impl DeleteOptions {
 
     /// Kinds that are marked before they are deleted look themselves, and say it in their own words.
     fn check_marked_first(&self, ctx: &Context<'_>, entry: &Entry, name: &str) -> Result<(), Status> {
-        let conflict = |what: &str, wanted: &str, is: &str| Err(Status::conflict(&ctx.row.group_resource(), name, &format!("{} failed: {what} in precondition: {wanted}, {what} in object meta: {is}", if &*ctx.row.storage == "namespaces" { "Precondition" } else { "precondition" })));
+        let conflict = |what: &str, wanted: &str, is: &str| {
+            Err(Status::conflict(
+                &ctx.row.group_resource(),
+                name,
+                &format!(
+                    "{} failed: {what} in precondition: {wanted}, {what} in object meta: {is}",
+                    if &*ctx.row.storage == "namespaces" { "Precondition" } else { "precondition" }
+                ),
+            ))
+        };
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
             return conflict("UID", uid, entry.row.uid.as_str());
         }
@@ -142,10 +161,16 @@ impl DeleteOptions {
         let kind = GroupResource { group: ctx.row.working(ctx.version()).group, resource: ctx.row.kind.clone() };
         let conflict = |why: String| Err(Status::conflict(&kind, name, &why));
         if let Some(uid) = self.uid.as_deref().filter(|u| *u != entry.row.uid.as_str()) {
-            return conflict(format!("the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated", entry.row.uid));
+            return conflict(format!(
+                "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
+                entry.row.uid
+            ));
         }
         if let Some(rv) = self.revision.as_deref().filter(|r| *r != entry.revision.to_string()) {
-            return conflict(format!("the ResourceVersion in the precondition ({rv}) does not match the ResourceVersion in record ({}). The object might have been modified", entry.revision));
+            return conflict(format!(
+                "the ResourceVersion in the precondition ({rv}) does not match the ResourceVersion in record ({}). The object might have been modified",
+                entry.revision
+            ));
         }
         Ok(())
     }
@@ -272,7 +297,13 @@ fn fate(ctx: &Context<'_>, old: &Value, options: &DeleteOptions, now: &str) -> F
         }
         value::set(&mut v, "status.phase", "Terminating");
         let held = !finalizers.is_empty() || !crate::strategy::namespace::finalized(old);
-        return if !held { Fate::Gone } else if deleting { Fate::Waiting } else { Fate::Marked(v) };
+        return if !held {
+            Fate::Gone
+        } else if deleting {
+            Fate::Waiting
+        } else {
+            Fate::Marked(v)
+        };
     }
     if deleting {
         // Grace can only be shortened.

@@ -1,7 +1,11 @@
 //! Admin access to devices, which the label of a namespace allows (KEP-5018).
 //!
 //! Whether a namespace has the label is not in the object, so this stands beside the pipeline and not with the rules.
-use crate::{registry::{Context, Registry}, table::Role, value};
+use crate::{
+    registry::{Context, Registry},
+    table::Role,
+    value,
+};
 use skiff_json::Value;
 use skiff_meta::Cause;
 
@@ -30,8 +34,12 @@ fn asked(kind: &str, v: &Value, old: Option<&Value>, role: Option<Role>) -> Opti
     match (kind, role) {
         ("ResourceClaim", Some(Role::Status)) if old.is_some_and(|o| first(o, results, "adminAccess").is_some()) => None,
         ("ResourceClaim", Some(Role::Status)) => first(v, results, "adminAccess").map(|i| format!("{results}[{i}].adminAccess")),
-        ("ResourceClaim", None) if old.is_none() => first(v, "spec.devices.requests", "exactly.adminAccess").map(|i| format!("spec.devices.requests[{i}].adminAccess")),
-        ("ResourceClaimTemplate", None) if old.is_none() => first(v, "spec.spec.devices.requests", "exactly.adminAccess").map(|i| format!("spec.devices.requests[{i}].adminAccess")),
+        ("ResourceClaim", None) if old.is_none() => {
+            first(v, "spec.devices.requests", "exactly.adminAccess").map(|i| format!("spec.devices.requests[{i}].adminAccess"))
+        }
+        ("ResourceClaimTemplate", None) if old.is_none() => {
+            first(v, "spec.spec.devices.requests", "exactly.adminAccess").map(|i| format!("spec.devices.requests[{i}].adminAccess"))
+        }
         _ => None,
     }
 }

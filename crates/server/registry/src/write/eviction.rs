@@ -111,7 +111,13 @@ async fn mark(registry: &Registry, seen: &Entry, as_seen: bool) -> Result<Revisi
         match registry.store.commit(write).await {
             Ok(entry) => return Ok(entry.revision),
             Err(StoreError::Conflict { .. }) if !as_seen => {}
-            Err(StoreError::Conflict { .. }) => return Err(Status::conflict(&skiff_meta::GroupResource::new("", "pods"), seen.name(), "the object has been modified; please apply your changes to the latest version and try again")),
+            Err(StoreError::Conflict { .. }) => {
+                return Err(Status::conflict(
+                    &skiff_meta::GroupResource::new("", "pods"),
+                    seen.name(),
+                    "the object has been modified; please apply your changes to the latest version and try again",
+                ));
+            }
             Err(e) => return Err(super::store_failure(e)),
         }
     }
@@ -147,7 +153,10 @@ fn take_one(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
         return Err(forbidden("pdb disruptions allowed is negative", "pdb disruptions allowed is negative"));
     }
     if value::map(budget, "status.disruptedPods").map_or(0, skiff_json::Map::len) > DISRUPTED {
-        return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller", "too many pending evictions not confirmed by PDB controller"));
+        return Err(forbidden(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+            "too many pending evictions not confirmed by PDB controller",
+        ));
     }
     if allowed == 0 {
         return Err(caused(Status::too_many_requests(VIOLATES, 0), why_none(budget, &name)));
@@ -237,7 +246,9 @@ mod tests {
 
     #[test]
     fn the_last_disruption_turns_the_condition() {
-        let mut b = budget(json!({"observedGeneration": 1, "disruptionsAllowed": 1, "conditions": [{"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods", "message": "", "lastTransitionTime": "before"}]}));
+        let mut b = budget(
+            json!({"observedGeneration": 1, "disruptionsAllowed": 1, "conditions": [{"type": "DisruptionAllowed", "status": "True", "reason": "SufficientPods", "message": "", "lastTransitionTime": "before"}]}),
+        );
         take_one(&mut b, "p", "now").unwrap();
         assert_eq!(b["status"]["disruptionsAllowed"], 0);
         assert_eq!(b["status"]["disruptedPods"], json!({"p": "now"}));
@@ -246,7 +257,8 @@ mod tests {
 
     #[test]
     fn unready_pods() {
-        let b = |policy: &str, healthy: i64| json!({"spec": {"unhealthyPodEvictionPolicy": policy}, "status": {"currentHealthy": healthy, "desiredHealthy": 2}});
+        let b =
+            |policy: &str, healthy: i64| json!({"spec": {"unhealthyPodEvictionPolicy": policy}, "status": {"currentHealthy": healthy, "desiredHealthy": 2}});
         assert!(may_go_unready(&b("AlwaysAllow", 0)) && may_go_unready(&b("IfHealthyBudget", 2)) && !may_go_unready(&b("IfHealthyBudget", 1)));
     }
 }

@@ -1,5 +1,9 @@
 //! Rules of `metadata` that hold for every kind.
-use crate::{strategy::NameRule, table::{Resource, Role}, value};
+use crate::{
+    strategy::NameRule,
+    table::{Resource, Role},
+    value,
+};
 use skiff_json::Value;
 use skiff_meta::{Cause, GroupVersion, NameError};
 use std::collections::HashSet;
@@ -65,7 +69,9 @@ fn finalizers(row: &Resource, v: &Value, causes: &mut Vec<Cause>) {
     if names().any(|f| f == "orphan") && names().any(|f| f == "foregroundDeletion") {
         causes.push(invalid("metadata.finalizers", &all.to_vec().into(), "finalizer orphan and foregroundDeletion cannot be both set"));
     }
-    let free = row.custom.is_some() || FREE_FINALIZERS.contains(&&*row.group) || matches!((&*row.group, &*row.plural), ("", "events") | ("policy", "poddisruptionbudgets"));
+    let free = row.custom.is_some()
+        || FREE_FINALIZERS.contains(&&*row.group)
+        || matches!((&*row.group, &*row.plural), ("", "events") | ("policy", "poddisruptionbudgets"));
     for (i, name) in names().enumerate().filter(|(_, f)| !free && !f.contains('/') && !STANDARD_FINALIZERS.contains(f)) {
         causes.push(invalid(&format!("metadata.finalizers[{i}]"), &name.into(), "name is neither a standard finalizer name nor is it fully qualified"));
     }
@@ -90,12 +96,17 @@ fn labels(v: &Value, causes: &mut Vec<Cause>) {
 fn annotations(v: &Value, causes: &mut Vec<Cause>) {
     let mut size = 0;
     for (k, x) in value::map(v, "metadata.annotations").into_iter().flatten() {
-        let errors = skiff_meta::is_qualified_name(&k.to_lowercase()).map_err(|all| all.into_iter().map(|e| NameError(e.0.replacen("a qualified name must", "a valid label key must", 1))).collect());
+        let errors = skiff_meta::is_qualified_name(&k.to_lowercase())
+            .map_err(|all| all.into_iter().map(|e| NameError(e.0.replacen("a qualified name must", "a valid label key must", 1))).collect());
         each("metadata.annotations", k, errors, causes);
         size += k.len() + x.as_str().unwrap_or_default().len();
     }
     if size > TOTAL_ANNOTATIONS {
-        causes.push(Cause { reason: "FieldValueTooLong".into(), message: format!("Too long: may not be more than {TOTAL_ANNOTATIONS} bytes"), field: "metadata.annotations".into() });
+        causes.push(Cause {
+            reason: "FieldValueTooLong".into(),
+            message: format!("Too long: may not be more than {TOTAL_ANNOTATIONS} bytes"),
+            field: "metadata.annotations".into(),
+        });
     }
 }
 
@@ -140,7 +151,10 @@ fn in_order(owner: &Value) -> Value {
 /// What upstream's aggregator and its server of definitions tell again, when they check what their base has checked:
 /// rules of a change once more, rules of any metadata twice more, and where the whole object is checked a third time.
 pub(crate) fn told_again(row: &Resource, role: Option<Role>, found: &[Cause]) -> Vec<Cause> {
-    let of_any = |c: &&Cause| ["metadata.labels", "metadata.annotations", "metadata.ownerReferences", "metadata.managedFields"].iter().any(|f| c.field.starts_with(f)) || c.field.starts_with("metadata.finalizers") && c.reason != "FieldValueForbidden";
+    let of_any = |c: &&Cause| {
+        ["metadata.labels", "metadata.annotations", "metadata.ownerReferences", "metadata.managedFields"].iter().any(|f| c.field.starts_with(f))
+            || c.field.starts_with("metadata.finalizers") && c.reason != "FieldValueForbidden"
+    };
     let whole = role.is_none() && &*row.kind == "APIService";
     let rest: Vec<Cause> = found.iter().filter(of_any).cloned().collect();
     let mut again = rest.clone();
@@ -180,7 +194,12 @@ pub(crate) fn dedup_owners(v: &mut Value, when: Dedup) -> Option<String> {
         first
     });
     let place = if when == Dedup::AfterAdmission { " after mutating admission happens" } else { "" };
-    let text = || format!(".metadata.ownerReferences contains duplicate entries{place}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}", twice.join(", "));
+    let text = || {
+        format!(
+            ".metadata.ownerReferences contains duplicate entries{place}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+            twice.join(", ")
+        )
+    };
     (!twice.is_empty()).then(text)
 }
 
@@ -220,7 +239,10 @@ pub(crate) fn validate_change(v: &Value, old: &Value) -> Vec<Cause> {
         if !added.is_empty() {
             causes.push(Cause {
                 reason: "FieldValueForbidden".into(),
-                message: format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", added.join(", ")),
+                message: format!(
+                    "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                    added.join(", ")
+                ),
                 field: "metadata.finalizers".into(),
             });
         }
@@ -279,7 +301,11 @@ mod tests {
             ("apps/v1", "Deployment", None),
             ("events.k8s.io/v1", "Event", None),
             ("", "Pod", None),
-            ("v1", "Event", Some(("o", r#"Invalid value: {"apiVersion":"v1","kind":"Event","name":"x","uid":"u"}: /v1, Kind=Event is disallowed from being an owner"#))),
+            (
+                "v1",
+                "Event",
+                Some(("o", r#"Invalid value: {"apiVersion":"v1","kind":"Event","name":"x","uid":"u"}: /v1, Kind=Event is disallowed from being an owner"#)),
+            ),
             ("a/b/c", "Pod", Some(("o.apiVersion", r#"Invalid value: "a/b/c": must be <group>/<version> or <version>"#))),
             ("apps/", "Pod", Some(("o.apiVersion", r#"Invalid value: "apps/": must be <group>/<version> or <version>"#))),
         ] {

@@ -46,7 +46,11 @@ impl WriteOptions {
         };
         let manager = call.query.get("fieldManager").unwrap_or_default();
         if manager.len() > MANAGER_LIMIT {
-            causes.push(Cause { reason: "FieldValueTooLong".into(), message: format!("Too long: may not be more than {MANAGER_LIMIT} bytes"), field: "fieldManager".into() });
+            causes.push(Cause {
+                reason: "FieldValueTooLong".into(),
+                message: format!("Too long: may not be more than {MANAGER_LIMIT} bytes"),
+                field: "fieldManager".into(),
+            });
         }
         if let Some((at, c)) = manager.chars().enumerate().find(|(_, c)| c.is_control()) {
             let message = format!("Invalid value: {}: invalid character U+{:04X} (at position {at})", quoted(manager), u32::from(c));
@@ -54,7 +58,11 @@ impl WriteOptions {
         }
         let applies = call.verb != Verb::Patch || call.content_type == PatchType::Apply.media_type();
         if !applies && call.query.get("force").is_some() {
-            causes.push(Cause { reason: "FieldValueForbidden".into(), message: "Forbidden: may not be specified for non-apply patch".into(), field: "force".into() });
+            causes.push(Cause {
+                reason: "FieldValueForbidden".into(),
+                message: "Forbidden: may not be specified for non-apply patch".into(),
+                field: "force".into(),
+            });
         }
         if !causes.is_empty() {
             return Err(Status::invalid("meta.k8s.io", kind, "", causes));

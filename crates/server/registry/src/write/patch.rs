@@ -37,8 +37,8 @@ impl Registry {
     /// Whether trying again cannot help: the patch itself names a revision, or the conflict is one of managed fields.
     fn held(&self, ctx: &Context<'_>, kind: PatchType, s: &Status) -> bool {
         let causes = s.details.as_ref().is_some_and(|d| !d.causes.is_empty());
-        let revision = kind != PatchType::Json
-            && skiff_json::from_slice::<Value>(&ctx.call.body).is_ok_and(|v| !value::text(&v, "metadata.resourceVersion").is_empty());
+        let revision =
+            kind != PatchType::Json && skiff_json::from_slice::<Value>(&ctx.call.body).is_ok_and(|v| !value::text(&v, "metadata.resourceVersion").is_empty());
         causes || revision || !s.message.ends_with(super::update::MODIFIED)
     }
 
@@ -73,9 +73,11 @@ impl Registry {
             let text = format!("no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"", named.1, named.0);
             return Err(unfit(ctx, kind, &v, &text));
         }
-        let mut incoming = decode::patched(ctx, options, v.clone(), findings(kind, &ctx.call.body)).map_err(|e| match e.message.split_once(&format!("cannot be handled as a {}: ", own.kind)) {
-            Some((_, why)) => unfit(ctx, kind, &v, why),
-            None => e,
+        let mut incoming = decode::patched(ctx, options, v.clone(), findings(kind, &ctx.call.body)).map_err(|e| {
+            match e.message.split_once(&format!("cannot be handled as a {}: ", own.kind)) {
+                Some((_, why)) => unfit(ctx, kind, &v, why),
+                None => e,
+            }
         })?;
         check_identity(ctx, &incoming.value)?;
         decode::in_namespace(ctx, &mut incoming.value)?;
@@ -117,7 +119,8 @@ fn unfit(ctx: &Context<'_>, kind: PatchType, made: &Value, why: &str) -> Status 
         PatchType::Json => skiff_validation::shown(&ordered(&made, &touched(&patch))),
         _ => skiff_validation::shown(&ordered(&made, &patch)),
     };
-    let cause = skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", Value::String(shown)), field: "patch".into() };
+    let cause =
+        skiff_meta::Cause { reason: "FieldValueInvalid".into(), message: format!("Invalid value: {}: {why}", Value::String(shown)), field: "patch".into() };
     Status::invalid("", "", "", vec![cause])
 }
 
@@ -161,7 +164,10 @@ fn unsupported(ctx: &Context<'_>) -> Status {
 pub(crate) fn decode_patch(body: &[u8]) -> Result<Value, Status> {
     match skiff_json::from_slice(body) {
         Ok(v @ Value::Object(_)) => Ok(v),
-        Ok(v) => Err(Status::bad_request(format!("error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}", skiff_patch::json_type(&v)))),
+        Ok(v) => Err(Status::bad_request(format!(
+            "error decoding patch: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            skiff_patch::json_type(&v)
+        ))),
         Err(_) => Err(Status::bad_request("invalid JSON patch")),
     }
 }

@@ -39,7 +39,14 @@ impl Registry {
     }
 
     /// Adds what the client is to be told to `warnings`, whatever becomes of the write.
-    async fn persist_telling(&self, ctx: &Context<'_>, options: &WriteOptions, mut v: Value, change: Change, warnings: &mut Vec<String>) -> Result<Answer, Status> {
+    async fn persist_telling(
+        &self,
+        ctx: &Context<'_>,
+        options: &WriteOptions,
+        mut v: Value,
+        change: Change,
+        warnings: &mut Vec<String>,
+    ) -> Result<Answer, Status> {
         let old = change.old.as_ref().map(|(_, v)| v);
         self.keep_other_parts(ctx, &mut v, old, change.role);
         warnings.extend(self.admit(ctx, options, &mut v, old, change.role, Phase::Mutate).await?);
@@ -183,7 +190,15 @@ impl Registry {
         causes
     }
 
-    async fn admit(&self, ctx: &Context<'_>, options: &WriteOptions, v: &mut Value, old: Option<&Value>, role: Option<Role>, phase: Phase) -> Result<Vec<String>, Status> {
+    async fn admit(
+        &self,
+        ctx: &Context<'_>,
+        options: &WriteOptions,
+        v: &mut Value,
+        old: Option<&Value>,
+        role: Option<Role>,
+        phase: Phase,
+    ) -> Result<Vec<String>, Status> {
         // Bodies of their own were shown before they changed the object.
         if matches!(role, Some(Role::Scale | Role::Binding)) {
             return Ok(Vec::new());
@@ -195,7 +210,16 @@ impl Registry {
         };
         let mut target = ctx.call.target.clone();
         target.name = value::text(v, "metadata.name").to_owned();
-        let asked = Asked { verb, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old, object: Some(v), dry_run: options.dry_run, notes: ctx.call.notes.as_deref() };
+        let asked = Asked {
+            verb,
+            connect: false,
+            target: &target,
+            kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()),
+            old,
+            object: Some(v),
+            dry_run: options.dry_run,
+            notes: ctx.call.notes.as_deref(),
+        };
         self.ask_plugins(ctx.user, &options.given(), asked, phase).await
     }
 
@@ -205,14 +229,30 @@ impl Registry {
         target.name = value::text(old, "metadata.name").to_owned();
         target.namespace = value::text(old, "metadata.namespace").to_owned();
         target.subresource.clear();
-        let asked = || Asked { verb: Verb::Delete, connect: false, target: &target, kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()), old: Some(old), object: None, dry_run, notes: ctx.call.notes.as_deref() };
+        let asked = || Asked {
+            verb: Verb::Delete,
+            connect: false,
+            target: &target,
+            kind: ctx.row.working(ctx.version()).kind(ctx.row.kind.clone()),
+            old: Some(old),
+            object: None,
+            dry_run,
+            notes: ctx.call.notes.as_deref(),
+        };
         let mut warnings = self.ask_plugins(ctx.user, options, asked(), Phase::Mutate).await?;
         warnings.extend(self.ask_plugins(ctx.user, options, asked(), Phase::Validate).await?);
         Ok(warnings)
     }
 
     /// Asks about the body of a subresource that is an object of its own: Scale, Binding, Eviction, TokenRequest.
-    pub(crate) async fn admit_body(&self, ctx: &Context<'_>, kind: GroupVersionKind, body: &mut Value, old: Option<&Value>, dry_run: bool) -> Result<Vec<String>, Status> {
+    pub(crate) async fn admit_body(
+        &self,
+        ctx: &Context<'_>,
+        kind: GroupVersionKind,
+        body: &mut Value,
+        old: Option<&Value>,
+        dry_run: bool,
+    ) -> Result<Vec<String>, Status> {
         let options = json!({"dryRun": if dry_run { json!(["All"]) } else { json!([]) }});
         let verb = if old.is_some() { Verb::Update } else { Verb::Create };
         body["apiVersion"] = kind.api_version().into();

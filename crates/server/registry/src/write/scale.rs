@@ -24,7 +24,8 @@ fn view(paths: &ScalePaths, entry: &Entry, v: &Value) -> Value {
             _ => value::copy(&mut meta, &v["metadata"], key),
         }
     }
-    let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, &paths.current)}});
+    let mut scale =
+        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": meta, "spec": {}, "status": {"replicas": value::int(v, &paths.current)}});
     if value::int(v, &paths.desired) != 0 {
         scale["spec"]["replicas"] = value::int(v, &paths.desired).into();
     }

@@ -55,13 +55,17 @@ impl Registry {
         let uid = value::text(&binding, "metadata.uid");
         if !uid.is_empty() && uid != entry.row.uid.as_str() {
             let (key, held) = (ctx.row.upstream_key(ctx.namespace(), ctx.name()), &entry.row.uid);
-            let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}");
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}"
+            );
             return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &why));
         }
         let held = value::text(&binding, "metadata.resourceVersion");
         if !held.is_empty() && held != entry.revision.to_string() {
             let (key, now) = (ctx.row.upstream_key(ctx.namespace(), ctx.name()), entry.revision);
-            let why = format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {held}, ResourceVersion in object meta: {now}");
+            let why = format!(
+                "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {held}, ResourceVersion in object meta: {now}"
+            );
             return Err(Status::conflict(&ctx.row.group_resource(), ctx.name(), &why));
         }
         if entry.row.deleting {
@@ -180,7 +184,17 @@ fn scheduled(v: &mut Value, now: &str) {
 }
 
 fn success() -> Status {
-    Status { success: true, message: String::new(), reason: Reason::Unknown, code: 200, details: None, continue_token: None, foreign_reason: None, warnings: Vec::new(), unauthorized: false }
+    Status {
+        success: true,
+        message: String::new(),
+        reason: Reason::Unknown,
+        code: 200,
+        details: None,
+        continue_token: None,
+        foreign_reason: None,
+        warnings: Vec::new(),
+        unauthorized: false,
+    }
 }
 
 #[cfg(test)]
@@ -189,7 +203,9 @@ mod tests {
     #[test]
     fn evictions_of_old_are_evictions() {
         let target = skiff_request::Target::new(skiff_meta::GroupVersionResource::new("", "v1", "pods"), "a", "p").sub("eviction");
-        for (api, kind, want) in [("policy/v1beta1", "Eviction", "policy/v1"), ("policy/v1", "Eviction", "policy/v1"), ("policy/v1beta1", "Pod", "policy/v1beta1")] {
+        for (api, kind, want) in
+            [("policy/v1beta1", "Eviction", "policy/v1"), ("policy/v1", "Eviction", "policy/v1"), ("policy/v1beta1", "Pod", "policy/v1beta1")]
+        {
             let call = Call::new(Verb::Create, target.clone()).body(json!({"apiVersion": api, "kind": kind}).to_string());
             let v: Value = skiff_json::from_slice(&of_today(&call).body).unwrap();
             assert_eq!(v["apiVersion"], want, "{api} {kind}");

@@ -1,5 +1,10 @@
 //! Replacement by PUT, of the object or of a part of it.
-use super::{RACES, decode::{self, Incoming}, options::WriteOptions, persist::Change};
+use super::{
+    RACES,
+    decode::{self, Incoming},
+    options::WriteOptions,
+    persist::Change,
+};
 use crate::{
     read::opened,
     registry::{Context, Registry},
@@ -55,7 +60,14 @@ impl Registry {
     }
 
     /// Puts an object of the path's version in the place of `entry`.
-    pub(crate) async fn replace(&self, ctx: &Context<'_>, options: &WriteOptions, entry: &Entry, incoming: Incoming, role: Option<Role>) -> Result<Answer, Status> {
+    pub(crate) async fn replace(
+        &self,
+        ctx: &Context<'_>,
+        options: &WriteOptions,
+        entry: &Entry,
+        incoming: Incoming,
+        role: Option<Role>,
+    ) -> Result<Answer, Status> {
         let Incoming { value: mut v, mut warnings, tracked, before } = incoming;
         if ctx.call.verb == skiff_request::Verb::Update {
             warnings.extend(super::metadata::dedup_owners(&mut v, super::metadata::Dedup::AsSent));
@@ -86,10 +98,18 @@ impl Registry {
         // A patch of the uid is an invalid change, not a precondition.
         if !uid.is_empty() && uid != held && ctx.call.verb != skiff_request::Verb::Patch {
             let key = ctx.row.upstream_key(ctx.namespace(), name);
-            return Err(Status::conflict(&row, name, &format!("StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}")));
+            return Err(Status::conflict(
+                &row,
+                name,
+                &format!(
+                    "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {held}"
+                ),
+            ));
         }
         match value::text(v, "metadata.resourceVersion") {
-            "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => Ok(()),
+            "" if ctx.row.strategy.unconditional_update || (role.is_some() && ctx.row.custom.is_none()) || ctx.call.verb == skiff_request::Verb::Patch => {
+                Ok(())
+            }
             "" => Err(Status::invalid(
                 &ctx.row.group,
                 // By the resource, unlike all other errors of its sort.
@@ -98,7 +118,9 @@ impl Registry {
                 vec![super::metadata::invalid("metadata.resourceVersion", &skiff_json::json!(0), "must be specified for an update")],
             )),
             asked if asked == entry.revision.to_string() => Ok(()),
-            asked if asked.parse::<u64>().is_err() => Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: {}", skiff_meta::go::number_error(asked)))),
+            asked if asked.parse::<u64>().is_err() => {
+                Err(Status::plain(500, format!("strconv.ParseUint: parsing {asked:?}: {}", skiff_meta::go::number_error(asked))))
+            }
             _ => Err(Status::conflict(&row, name, MODIFIED)),
         }
     }

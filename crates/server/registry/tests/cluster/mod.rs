@@ -43,7 +43,8 @@ pub fn resource(text: &str) -> GroupVersionResource {
 /// `pods/name/sub` in the namespace `a`; `.` for no name.
 pub fn target(r: &str, name: &str, sub: &str) -> Target {
     let resource = resource(r);
-    let cluster = ["namespaces", "nodes", "persistentvolumes", "customresourcedefinitions", "ipaddresses", "deviceclasses", "apiservices"].contains(&&*resource.resource);
+    let cluster =
+        ["namespaces", "nodes", "persistentvolumes", "customresourcedefinitions", "ipaddresses", "deviceclasses", "apiservices"].contains(&&*resource.resource);
     Target::new(resource, if cluster { "" } else { "a" }, name).sub(sub)
 }
 

@@ -42,7 +42,13 @@ impl Work<'_> {
         }
         let given_up = self.failed_indexes.as_ref().map_or(0, Indexes::total);
         if self.spec.max_failed_indexes.is_some_and(|most| given_up > most) {
-            return Some(new_condition("FailureTarget", "True", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes", now));
+            return Some(new_condition(
+                "FailureTarget",
+                "True",
+                "MaxFailedIndexesExceeded",
+                "Job has exceeded the specified maximal number of failed indexes",
+                now,
+            ));
         }
         if given_up > 0 && given_up + self.succeeded_indexes.total() >= self.spec.size() {
             return Some(new_condition("FailureTarget", "True", "FailedIndexes", "Job has failed indexes", now));

@@ -17,10 +17,16 @@ fn declared(kind: &str, pairs: &[(&str, Value, Value)]) -> World {
             "matchConstraints": {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {},
                 "resourceRules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "scope": "*"}]}});
         overwrite(&mut policy, spec);
-        w.put(&format!("{}ies.admissionregistration.k8s.io", &resource[..resource.len() - 1]), &json!({"kind": kind, "metadata": {"name": name}, "spec": policy}));
+        w.put(
+            &format!("{}ies.admissionregistration.k8s.io", &resource[..resource.len() - 1]),
+            &json!({"kind": kind, "metadata": {"name": name}, "spec": policy}),
+        );
         let mut binding = json!({"policyName": name, "validationActions": ["Deny"]});
         overwrite(&mut binding, bound);
-        w.put(&format!("{resource}bindings.admissionregistration.k8s.io"), &json!({"kind": format!("{kind}Binding"), "metadata": {"name": format!("{name}-b")}, "spec": binding}));
+        w.put(
+            &format!("{resource}bindings.admissionregistration.k8s.io"),
+            &json!({"kind": format!("{kind}Binding"), "metadata": {"name": format!("{name}-b")}, "spec": binding}),
+        );
     }
     w
 }

@@ -26,10 +26,28 @@ async fn patches_and_configurations() {
         (json!([patch("object.data.k == 'w' ? [JSONPatch{op: 'remove', path: '/data/k'}] : []")]), Ok(json!({"k": "v"}))),
         (json!([apply("Object{data: {'new': '1'}}")]), Ok(json!({"k": "v", "new": "1"}))),
         // Each sees what the one before made.
-        (json!([apply("Object{data: {'a': '1'}}"), patch("[JSONPatch{op: 'copy', from: '/data/a', path: '/data/b'}]"), apply("Object{data: {'c': object.data.b}}")]), Ok(json!({"k": "v", "a": "1", "b": "1", "c": "1"}))),
-        (json!([apply("Object{metadata: Object.spec{}}")]), Err(format!("{DENIED}type mismatch: unexpected type name \"Object.spec\", expected \"Object.metadata\", which matches field name path from root Object type"))),
-        (json!([apply("Object{data: {'new': object.nothing}}")]), Err(format!("{DENIED}expression 'Object{{data: {{'new': object.nothing}}}}' resulted in error: no such key: nothing"))),
-        (json!([apply("nobody")]), Err(format!("{DENIED}compilation failed: ERROR: <input>:1:1: undeclared reference to 'nobody' (in container '')\n | nobody\n | ^"))),
+        (
+            json!([
+                apply("Object{data: {'a': '1'}}"),
+                patch("[JSONPatch{op: 'copy', from: '/data/a', path: '/data/b'}]"),
+                apply("Object{data: {'c': object.data.b}}")
+            ]),
+            Ok(json!({"k": "v", "a": "1", "b": "1", "c": "1"})),
+        ),
+        (
+            json!([apply("Object{metadata: Object.spec{}}")]),
+            Err(format!(
+                "{DENIED}type mismatch: unexpected type name \"Object.spec\", expected \"Object.metadata\", which matches field name path from root Object type"
+            )),
+        ),
+        (
+            json!([apply("Object{data: {'new': object.nothing}}")]),
+            Err(format!("{DENIED}expression 'Object{{data: {{'new': object.nothing}}}}' resulted in error: no such key: nothing")),
+        ),
+        (
+            json!([apply("nobody")]),
+            Err(format!("{DENIED}compilation failed: ERROR: <input>:1:1: undeclared reference to 'nobody' (in container '')\n | nobody\n | ^")),
+        ),
     ];
     for (mutations, want) in cases {
         assert_eq!(data(&one(mutations.clone(), json!({}))).await, want, "{mutations}");
@@ -47,10 +65,12 @@ async fn a_patch_that_does_not_fit_is_refused_or_ignored() {
 
 #[tokio::test]
 async fn parameters_conditions_and_variables() {
-    let spec = |condition: &str| json!({"reinvocationPolicy": "Never", "paramKind": {"apiVersion": "x.io/v1", "kind": "Limit"},
+    let spec = |condition: &str| {
+        json!({"reinvocationPolicy": "Never", "paramKind": {"apiVersion": "x.io/v1", "kind": "Limit"},
         "variables": [{"name": "max", "expression": "params.max"}],
         "matchConditions": [{"name": "c", "expression": condition}],
-        "mutations": [apply("Object{data: {'max': variables.max}}")]});
+        "mutations": [apply("Object{data: {'max': variables.max}}")]})
+    };
     for (condition, want) in [("params.max == 'z'", json!({"k": "v", "max": "z"})), ("variables.max == 'a'", json!({"k": "v"}))] {
         let w = declared("MutatingAdmissionPolicy", &[("p", spec(condition), json!({"paramRef": {"name": "high", "parameterNotFoundAction": "Deny"}}))]);
         w.put("limits.x.io", &params("z", "high", "ns"));

@@ -24,10 +24,18 @@ async fn expressions_decide() {
         (json!([{"expression": "false", "message": "no", "messageExpression": "'a\\nb'"}]), format!("{DENIED}no")),
         (json!([{"expression": "object.nothing == 1"}]), format!("{DENIED}expression 'object.nothing == 1' resulted in error: no such key: nothing")),
         (json!([{"expression": "true"}, {"expression": "1 > 2"}]), format!("{DENIED}failed expression: 1 > 2")),
-        (json!([{"expression": "nobody.knows"}]), format!("{DENIED}compilation error: compilation failed: ERROR: <input>:1:1: undeclared reference to 'nobody' (in container '')\n | nobody.knows\n | ^")),
+        (
+            json!([{"expression": "nobody.knows"}]),
+            format!(
+                "{DENIED}compilation error: compilation failed: ERROR: <input>:1:1: undeclared reference to 'nobody' (in container '')\n | nobody.knows\n | ^"
+            ),
+        ),
         (json!([{"expression": "namespaceObject.metadata.labels.team == 'a' && oldObject == null"}]), "ok".into()),
         (json!([{"expression": "request.operation == 'CREATE' && request.namespace == 'ns' && request.resource.resource == 'configmaps'"}]), "ok".into()),
-        (json!([{"expression": "authorizer.group('').resource('pods').check('get').allowed()"}]), format!("{DENIED}failed expression: authorizer.group('').resource('pods').check('get').allowed()")),
+        (
+            json!([{"expression": "authorizer.group('').resource('pods').check('get').allowed()"}]),
+            format!("{DENIED}failed expression: authorizer.group('').resource('pods').check('get').allowed()"),
+        ),
     ];
     for (validations, want) in cases {
         assert_eq!(ask(&one(validations.clone(), json!({})), create()).await, want, "{validations}");
@@ -58,12 +66,16 @@ async fn variables_are_made_when_they_are_asked_for() {
         {"name": "data", "expression": "object.data"}, {"name": "k", "expression": "variables.data.k"}, {"name": "broken", "expression": "object.nothing"}]});
     assert_eq!(ask(&one(json!([{"expression": "variables.k == 'v'"}]), more.clone()), create()).await, "ok");
     let got = ask(&one(json!([{"expression": "variables.broken == 1"}]), more), create()).await;
-    assert_eq!(got, format!("{DENIED}expression 'variables.broken == 1' resulted in error: composited variable \"broken\" fails to evaluate: no such key: nothing"));
+    assert_eq!(
+        got,
+        format!("{DENIED}expression 'variables.broken == 1' resulted in error: composited variable \"broken\" fails to evaluate: no such key: nothing")
+    );
 }
 
 #[tokio::test]
 async fn conditions_choose_requests() {
-    let w = |e: &str, policy: &str| one(json!([{"expression": "false"}]), json!({"failurePolicy": policy, "matchConditions": [{"name": "c", "expression": e}]}));
+    let w =
+        |e: &str, policy: &str| one(json!([{"expression": "false"}]), json!({"failurePolicy": policy, "matchConditions": [{"name": "c", "expression": e}]}));
     assert_eq!(ask(&w("object.data.k == 'w'", "Fail"), create()).await, "ok");
     assert_eq!(ask(&w("namespaceObject == null", "Fail"), create()).await, format!("{DENIED}failed expression: false"));
     assert_eq!(ask(&w("object.nothing", "Fail"), create()).await, format!("{DENIED}expression 'object.nothing' resulted in error: no such key: nothing"));
@@ -91,17 +103,22 @@ async fn constraints_choose_requests() {
     for (constraints, passes) in cases {
         let of_policy = one(json!([{"expression": "false"}]), json!({"matchConstraints": constraints}));
         assert_eq!(ask(&of_policy, create()).await == "ok", passes, "{constraints}");
-        let of_binding = declared("ValidatingAdmissionPolicy", &[("p", json!({"validations": [{"expression": "false"}]}), json!({"matchResources": constraints}))]);
+        let of_binding =
+            declared("ValidatingAdmissionPolicy", &[("p", json!({"validations": [{"expression": "false"}]}), json!({"matchResources": constraints}))]);
         assert_eq!(ask(&of_binding, create()).await == "ok", passes, "{constraints}");
     }
     // A binding without rules matches what its policy matches.
-    let of_binding = declared("ValidatingAdmissionPolicy", &[("p", json!({"validations": [{"expression": "false"}]}), json!({"matchResources": {"namespaceSelector": {}, "objectSelector": {}}}))]);
+    let of_binding = declared(
+        "ValidatingAdmissionPolicy",
+        &[("p", json!({"validations": [{"expression": "false"}]}), json!({"matchResources": {"namespaceSelector": {}, "objectSelector": {}}}))],
+    );
     assert_ne!(ask(&of_binding, create()).await, "ok");
 }
 
 #[tokio::test]
 async fn parameters_come_from_the_binding() {
-    let spec = json!({"paramKind": {"apiVersion": "x.io/v1", "kind": "Limit"}, "validations": [{"expression": "params == null || object.data.k < params.max"}]});
+    let spec =
+        json!({"paramKind": {"apiVersion": "x.io/v1", "kind": "Limit"}, "validations": [{"expression": "params == null || object.data.k < params.max"}]});
     let world = |reference: Value| {
         let bound = if reference.is_null() { json!({}) } else { json!({"paramRef": reference}) };
         let w = declared("ValidatingAdmissionPolicy", &[("p", spec.clone(), bound)]);
@@ -119,14 +136,20 @@ async fn parameters_come_from_the_binding() {
         (json!({"selector": {"matchLabels": {"env": "test"}}, "parameterNotFoundAction": "Deny"}), failed.clone()),
         (json!({"selector": {"matchLabels": {"env": "none"}}, "parameterNotFoundAction": "Allow"}), "ok".into()),
         (json!({"name": "absent", "parameterNotFoundAction": "Allow"}), "ok".into()),
-        (json!({"name": "absent", "parameterNotFoundAction": "Deny"}), format!("{DENIED}failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction")),
+        (
+            json!({"name": "absent", "parameterNotFoundAction": "Deny"}),
+            format!("{DENIED}failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"),
+        ),
     ];
     for (reference, want) in cases {
         assert_eq!(ask(&world(reference.clone()), create()).await, want, "{reference}");
     }
     let unknown = json!({"paramKind": {"apiVersion": "x.io/v1", "kind": "Unknown"}, "validations": [{"expression": "true"}]});
     let w = declared("ValidatingAdmissionPolicy", &[("p", unknown, json!({"paramRef": {"name": "x"}}))]);
-    assert_eq!(ask(&w, create()).await, "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'x.io/v1, Kind=Unknown'");
+    assert_eq!(
+        ask(&w, create()).await,
+        "configmaps \"m\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'x.io/v1, Kind=Unknown'"
+    );
 }
 
 #[tokio::test]
@@ -137,13 +160,19 @@ async fn actions_and_annotations() {
     let seen = create().admitted(&ValidatingPolicies::new(Arc::new(Nobody)), &w).await.unwrap();
     assert_eq!(seen.warnings, ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'p-b': no"]);
     let failure = json!([{"message": "no", "policy": "p", "binding": "p-b", "expressionIndex": 1, "validationActions": ["Warn", "Audit"]}]);
-    assert_eq!(seen.audit, [("p/seen".to_owned(), "k is v".to_owned()), ("validation.policy.admission.k8s.io/validation_failure".to_owned(), failure.to_string())].into());
+    assert_eq!(
+        seen.audit,
+        [("p/seen".to_owned(), "k is v".to_owned()), ("validation.policy.admission.k8s.io/validation_failure".to_owned(), failure.to_string())].into()
+    );
 }
 
 #[tokio::test]
 async fn costs_are_limited() {
     let huge = "[0,1,2,3,4,5,6,7,8,9].all(a, [0,1,2,3,4,5,6,7,8,9].all(b, [0,1,2,3,4,5,6,7,8,9].all(c, [0,1,2,3,4,5,6,7,8,9].all(d, [0,1,2,3,4,5,6,7,8,9].all(e, [0,1,2,3,4,5,6,7,8,9].all(f, a >= 0))))))";
-    assert_eq!(ask(&one(json!([{"expression": huge}]), json!({})), create()).await, format!("{DENIED}validation failed due to running out of cost budget, no further validation rules will be run"));
+    assert_eq!(
+        ask(&one(json!([{"expression": huge}]), json!({})), create()).await,
+        format!("{DENIED}validation failed due to running out of cost budget, no further validation rules will be run")
+    );
 }
 
 #[tokio::test]

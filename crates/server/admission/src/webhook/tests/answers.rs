@@ -1,5 +1,8 @@
 //! What becomes of an answer, and of none.
-use super::{server::{Reply, review}, *};
+use super::{
+    server::{Reply, review},
+    *,
+};
 use crate::testing::text;
 
 /// What one mutating webhook that says `reply` comes to, by its failure policy.
@@ -28,7 +31,12 @@ async fn refusals_carry_the_webhooks_status() {
 
 #[tokio::test]
 async fn refusals_keep_reasons_and_details() {
-    let (fake, p) = mutating(Fake::saying(json!({"allowed": false, "status": {"reason": "Teapot", "code": 418, "message": "no", "details": {"kind": "tea", "causes": [{"field": "x"}]}}})).await);
+    let (fake, p) = mutating(
+        Fake::saying(
+            json!({"allowed": false, "status": {"reason": "Teapot", "code": 418, "message": "no", "details": {"kind": "tea", "causes": [{"field": "x"}]}}}),
+        )
+        .await,
+    );
     let refused = create().admit(&p, &one(&fake, json!({}))).await.unwrap_err();
     let wire: Value = skiff_json::from_slice(&refused.to_json()).unwrap();
     assert_eq!((&wire["reason"], &wire["code"], &wire["details"]), (&json!("Teapot"), &json!(418), &json!({"kind": "tea", "causes": [{"field": "x"}]})));
@@ -48,9 +56,18 @@ async fn garbage_harms_its_own_request_only() {
         (Box::new(raw(200, "{]")), "failed to call webhook: "),
         (Box::new(raw(500, "broken\n")), "failed to call webhook: an error on the server (\"broken\") has prevented the request from succeeding"),
         (Box::new(raw(404, "")), "failed to call webhook: the server could not find the requested resource"),
-        (Box::new(|_| Reply::Review(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}))), "received invalid webhook response: webhook response was absent"),
-        (Box::new(|_| Reply::Review(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {"uid": "other", "allowed": true}}))), "received invalid webhook response: expected response.uid="),
-        (Box::new(|q| review(q, json!({"allowed": true, "patch": "e30="}))), "received invalid webhook response: webhook returned response.patch but not response.patchType"),
+        (
+            Box::new(|_| Reply::Review(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}))),
+            "received invalid webhook response: webhook response was absent",
+        ),
+        (
+            Box::new(|_| Reply::Review(json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {"uid": "other", "allowed": true}}))),
+            "received invalid webhook response: expected response.uid=",
+        ),
+        (
+            Box::new(|q| review(q, json!({"allowed": true, "patch": "e30="}))),
+            "received invalid webhook response: webhook returned response.patch but not response.patchType",
+        ),
         (Box::new(|q| review(q, json!({"allowed": true, "patch": "!", "patchType": "JSONPatch"}))), "received invalid webhook response: illegal base64 data"),
         (Box::new(|q| review(q, json!({"allowed": true, "patch": "e30=", "patchType": "JSONPatch"}))), "received undecodable patch in webhook response: "),
         (Box::new(|q| review(q, json!({"allowed": true, "patch": "W10=", "patchType": "Strategic"}))), "unsupported patch type \"Strategic\""),
@@ -66,7 +83,9 @@ async fn garbage_harms_its_own_request_only() {
 
 #[tokio::test]
 async fn a_patch_makes_no_other_thing_of_an_object() {
-    for (path, value, why) in [("/kind", "Foo", "no kind \"Foo\" is registered for version \"v1\""), ("/apiVersion", "x.io/v1", "is registered for version \"x.io/v1\"")] {
+    for (path, value, why) in
+        [("/kind", "Foo", "no kind \"Foo\" is registered for version \"v1\""), ("/apiVersion", "x.io/v1", "is registered for version \"x.io/v1\"")]
+    {
         let patch = json!([{"op": "replace", "path": path, "value": value}]);
         let got = outcome("Ignore", move |q: &Value| review(q, json!({"allowed": true, "patch": patch.clone()}))).await;
         assert!(got.starts_with("Internal error occurred: no kind") && got.contains(why), "{got}");
@@ -100,11 +119,19 @@ async fn nobody_there() {
         text(create().admit(&p, &w).await)
     };
     let absent = json!({"service": {"name": "absent", "namespace": "ns", "path": "/path"}});
-    assert_eq!(asked(absent).await, format!("{FAILED}failed to call webhook: Post \"https://absent.ns.svc:443/path?timeout=1s\": service \"absent\" not found"));
+    assert_eq!(
+        asked(absent).await,
+        format!("{FAILED}failed to call webhook: Post \"https://absent.ns.svc:443/path?timeout=1s\": service \"absent\" not found")
+    );
     // A port where nobody listens: one that was listened on a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let got = asked(json!({"url": format!("https://127.0.0.1:{port}/x")})).await;
-    assert!(got.starts_with(&format!("{FAILED}failed to call webhook: Post \"https://127.0.0.1:{port}/x?timeout=1s\": dial tcp 127.0.0.1:{port}: connect: connection refused")), "{got}");
+    assert!(
+        got.starts_with(&format!(
+            "{FAILED}failed to call webhook: Post \"https://127.0.0.1:{port}/x?timeout=1s\": dial tcp 127.0.0.1:{port}: connect: connection refused"
+        )),
+        "{got}"
+    );
     // Another authority's certificate, and another name's.
     let other = Fake::saying(json!({"allowed": true})).await;
     let stranger = json!({"caBundle": other.ca, "service": {"name": "hook", "namespace": "ns", "path": "/path"}});
@@ -128,7 +155,12 @@ async fn connections_are_kept() {
 
 #[tokio::test]
 async fn dry_runs_go_to_those_without_side_effects() {
-    for (effects, asked, want) in [("None", 1, "ok"), ("NoneOnDryRun", 1, "ok"), ("Some", 0, "admission webhook \"h.example.com\" does not support dry run"), ("Unknown", 0, "admission webhook \"h.example.com\" does not support dry run")] {
+    for (effects, asked, want) in [
+        ("None", 1, "ok"),
+        ("NoneOnDryRun", 1, "ok"),
+        ("Some", 0, "admission webhook \"h.example.com\" does not support dry run"),
+        ("Unknown", 0, "admission webhook \"h.example.com\" does not support dry run"),
+    ] {
         let (fake, p) = mutating(Fake::saying(json!({"allowed": true})).await);
         let r = Request { dry_run: true, ..create() };
         assert_eq!(text(r.admit(&p, &one(&fake, json!({"sideEffects": effects}))).await), want);

@@ -80,7 +80,10 @@ async fn conditions_that_fail_follow_the_failure_policy() {
         json!({"failurePolicy": policy, "matchConditions": all})
     };
     let refused = create().admit(&p, &one(&fake, with("Fail", &["object.nothing.there == 1"]))).await.unwrap_err();
-    assert_eq!((refused.code, refused.message.as_str()), (403, "configmaps \"m\" is forbidden: expression 'object.nothing.there == 1' resulted in error: no such key: nothing"));
+    assert_eq!(
+        (refused.code, refused.message.as_str()),
+        (403, "configmaps \"m\" is forbidden: expression 'object.nothing.there == 1' resulted in error: no such key: nothing")
+    );
     assert_eq!(text(create().admit(&p, &one(&fake, with("Ignore", &["object.nothing.there == 1"]))).await), "ok");
     // One that is false decides, whatever errors there are.
     assert_eq!(text(create().admit(&p, &one(&fake, with("Fail", &["object.nothing.there == 1", "false"]))).await), "ok");
@@ -143,7 +146,12 @@ async fn a_change_makes_the_earlier_ones_look_again() {
         review(q, json!({"allowed": true, "patch": patch}))
     });
     let (fake, p) = mutating(fake.await);
-    let w = |policy: &str| declared("mutating", &[("a", vec![hook("a", fake.client("/first"), json!({"reinvocationPolicy": policy}))]), ("b", vec![hook("b", fake.client("/second"), json!({}))])]);
+    let w = |policy: &str| {
+        declared(
+            "mutating",
+            &[("a", vec![hook("a", fake.client("/first"), json!({"reinvocationPolicy": policy}))]), ("b", vec![hook("b", fake.client("/second"), json!({}))])],
+        )
+    };
     let (v, _) = create().twice().admit(&p, &w("IfNeeded")).await.unwrap();
     assert_eq!(v["data"], json!({"k": "v", "first": "xx", "second": "y"}));
     let (v, _) = create().twice().admit(&p, &w("Never")).await.unwrap();
@@ -163,6 +171,12 @@ async fn validating_ones_see_connections_and_deletions() {
     assert_eq!(text(Request::delete("pods", pod.clone()).admit(&p, &w).await), "admission webhook \"h\" denied the request: no");
     let asked = fake.asked.lock();
     let (attached, deleted) = (&asked[0].1["request"], &asked[1].1["request"]);
-    assert_eq!((&attached["operation"], &attached["subResource"], &attached["options"], &attached["object"]["stdin"]), (&json!("CONNECT"), &json!("attach"), &Value::Null, &json!(true)));
-    assert_eq!((&deleted["operation"], &deleted["object"], &deleted["oldObject"]["kind"], &deleted["options"]["kind"]), (&json!("DELETE"), &Value::Null, &json!("Pod"), &json!("DeleteOptions")));
+    assert_eq!(
+        (&attached["operation"], &attached["subResource"], &attached["options"], &attached["object"]["stdin"]),
+        (&json!("CONNECT"), &json!("attach"), &Value::Null, &json!(true))
+    );
+    assert_eq!(
+        (&deleted["operation"], &deleted["object"], &deleted["oldObject"]["kind"], &deleted["options"]["kind"]),
+        (&json!("DELETE"), &Value::Null, &json!("Pod"), &json!("DeleteOptions"))
+    );
 }

@@ -169,7 +169,10 @@ fn approval(root: &Field<'_>, old: Option<&Value>) {
     let f = root.at("metadata").at("annotations").key(APPROVED);
     match now {
         Approval::Missing => f.required(&format!("protected groups must have approval annotation {APPROVED:?}, see {PULL}")),
-        Approval::Invalid => f.invalid(f.str(), &format!("protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \"unapproved\", see {PULL}")),
+        Approval::Invalid => f.invalid(
+            f.str(),
+            &format!("protected groups must have approval annotation {APPROVED:?} with either a URL or a reason starting with \"unapproved\", see {PULL}"),
+        ),
         Approval::Given | Approval::Bypassed => {}
     }
 }

@@ -45,8 +45,28 @@ pub fn check(s: &Field<'_>, options: &Options) {
 }
 
 const AT_ROOT: [&str; 22] = [
-    "Description", "Type", "Format", "Title", "Maximum", "ExclusiveMaximum", "Minimum", "ExclusiveMinimum", "MaxLength", "MinLength", "Pattern", "MaxItems", "MinItems",
-    "UniqueItems", "MultipleOf", "Required", "Items", "Properties", "ExternalDocs", "Example", "XPreserveUnknownFields", "XValidations",
+    "Description",
+    "Type",
+    "Format",
+    "Title",
+    "Maximum",
+    "ExclusiveMaximum",
+    "Minimum",
+    "ExclusiveMinimum",
+    "MaxLength",
+    "MinLength",
+    "Pattern",
+    "MaxItems",
+    "MinItems",
+    "UniqueItems",
+    "MultipleOf",
+    "Required",
+    "Items",
+    "Properties",
+    "ExternalDocs",
+    "Example",
+    "XPreserveUnknownFields",
+    "XValidations",
 ];
 
 /// The status is checked by its own part of the schema: nothing beside properties may speak of it.
@@ -65,7 +85,10 @@ fn narrow_root(s: &Field<'_>) {
         return f.invalid(s.at("type").str(), "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled");
     }
     if s.value().as_object().into_iter().flatten().any(|(k, v)| !zero(v) && !allowed(k)) {
-        s.invalid(Json(shown(s.value())), &format!("only [{}] fields are allowed at the root of the schema if the status subresource is enabled", AT_ROOT.join(" ")));
+        s.invalid(
+            Json(shown(s.value())),
+            &format!("only [{}] fields are allowed at the root of the schema if the status subresource is enabled", AT_ROOT.join(" ")),
+        );
     }
 }
 

@@ -20,18 +20,50 @@ enum Is {
 
 /// In Go's order: its name, the name in JSON.
 const FIELDS: [(&str, &str, Is); 44] = [
-    ("ID", "id", Is::Text), ("Schema", "$schema", Is::Text), ("Ref", "$ref", Is::Value), ("Description", "description", Is::Text), ("Type", "type", Is::Text),
-    ("Nullable", "nullable", Is::Flag), ("Format", "format", Is::Text), ("Title", "title", Is::Text), ("Default", "default", Is::Value), ("Maximum", "maximum", Is::Value),
-    ("ExclusiveMaximum", "exclusiveMaximum", Is::Flag), ("Minimum", "minimum", Is::Value), ("ExclusiveMinimum", "exclusiveMinimum", Is::Flag), ("MaxLength", "maxLength", Is::Value),
-    ("MinLength", "minLength", Is::Value), ("Pattern", "pattern", Is::Text), ("MaxItems", "maxItems", Is::Value), ("MinItems", "minItems", Is::Value),
-    ("UniqueItems", "uniqueItems", Is::Flag), ("MultipleOf", "multipleOf", Is::Value), ("Enum", "enum", Is::Value), ("MaxProperties", "maxProperties", Is::Value),
-    ("MinProperties", "minProperties", Is::Value), ("Required", "required", Is::Value), ("Items", "items", Is::Items), ("AllOf", "allOf", Is::Schemas), ("OneOf", "oneOf", Is::Schemas),
-    ("AnyOf", "anyOf", Is::Schemas), ("Not", "not", Is::Schema), ("Properties", "properties", Is::Named), ("AdditionalProperties", "additionalProperties", Is::SchemaOrBool),
-    ("PatternProperties", "patternProperties", Is::Named), ("Dependencies", "dependencies", Is::Value), ("AdditionalItems", "additionalItems", Is::SchemaOrBool),
-    ("Definitions", "definitions", Is::Named), ("ExternalDocs", "externalDocs", Is::Documentation), ("Example", "example", Is::Value),
-    ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields", Is::Value), ("XEmbeddedResource", "x-kubernetes-embedded-resource", Is::Flag),
-    ("XIntOrString", "x-kubernetes-int-or-string", Is::Flag), ("XListMapKeys", "x-kubernetes-list-map-keys", Is::Value), ("XListType", "x-kubernetes-list-type", Is::Value),
-    ("XMapType", "x-kubernetes-map-type", Is::Value), ("XValidations", "x-kubernetes-validations", Is::Rules),
+    ("ID", "id", Is::Text),
+    ("Schema", "$schema", Is::Text),
+    ("Ref", "$ref", Is::Value),
+    ("Description", "description", Is::Text),
+    ("Type", "type", Is::Text),
+    ("Nullable", "nullable", Is::Flag),
+    ("Format", "format", Is::Text),
+    ("Title", "title", Is::Text),
+    ("Default", "default", Is::Value),
+    ("Maximum", "maximum", Is::Value),
+    ("ExclusiveMaximum", "exclusiveMaximum", Is::Flag),
+    ("Minimum", "minimum", Is::Value),
+    ("ExclusiveMinimum", "exclusiveMinimum", Is::Flag),
+    ("MaxLength", "maxLength", Is::Value),
+    ("MinLength", "minLength", Is::Value),
+    ("Pattern", "pattern", Is::Text),
+    ("MaxItems", "maxItems", Is::Value),
+    ("MinItems", "minItems", Is::Value),
+    ("UniqueItems", "uniqueItems", Is::Flag),
+    ("MultipleOf", "multipleOf", Is::Value),
+    ("Enum", "enum", Is::Value),
+    ("MaxProperties", "maxProperties", Is::Value),
+    ("MinProperties", "minProperties", Is::Value),
+    ("Required", "required", Is::Value),
+    ("Items", "items", Is::Items),
+    ("AllOf", "allOf", Is::Schemas),
+    ("OneOf", "oneOf", Is::Schemas),
+    ("AnyOf", "anyOf", Is::Schemas),
+    ("Not", "not", Is::Schema),
+    ("Properties", "properties", Is::Named),
+    ("AdditionalProperties", "additionalProperties", Is::SchemaOrBool),
+    ("PatternProperties", "patternProperties", Is::Named),
+    ("Dependencies", "dependencies", Is::Value),
+    ("AdditionalItems", "additionalItems", Is::SchemaOrBool),
+    ("Definitions", "definitions", Is::Named),
+    ("ExternalDocs", "externalDocs", Is::Documentation),
+    ("Example", "example", Is::Value),
+    ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields", Is::Value),
+    ("XEmbeddedResource", "x-kubernetes-embedded-resource", Is::Flag),
+    ("XIntOrString", "x-kubernetes-int-or-string", Is::Flag),
+    ("XListMapKeys", "x-kubernetes-list-map-keys", Is::Value),
+    ("XListType", "x-kubernetes-list-type", Is::Value),
+    ("XMapType", "x-kubernetes-map-type", Is::Value),
+    ("XValidations", "x-kubernetes-validations", Is::Rules),
 ];
 
 fn text(v: &Value, key: &str) -> Value {
@@ -61,7 +93,10 @@ fn schema(v: &Value) -> Value {
             Is::SchemaOrBool => json!({"Allows": f.is_object() || *f == true, "Schema": schema(f)}),
             Is::Items if f.is_null() => Value::Null,
             Is::Items => json!({"Schema": schema(f), "JSONSchemas": each(f, schema)}),
-            Is::Rules => each(f, |r| json!({"Rule": text(r, "rule"), "Message": text(r, "message"), "MessageExpression": text(r, "messageExpression"), "Reason": r["reason"], "FieldPath": text(r, "fieldPath"), "OptionalOldSelf": r["optionalOldSelf"]})),
+            Is::Rules => each(
+                f,
+                |r| json!({"Rule": text(r, "rule"), "Message": text(r, "message"), "MessageExpression": text(r, "messageExpression"), "Reason": r["reason"], "FieldPath": text(r, "fieldPath"), "OptionalOldSelf": r["optionalOldSelf"]}),
+            ),
             Is::Documentation if f.is_null() => Value::Null,
             Is::Documentation => json!({"Description": text(f, "description"), "URL": text(f, "url")}),
         }
@@ -74,7 +109,11 @@ fn subresources(v: &Value) -> Value {
         return Value::Null;
     }
     let scale = &v["scale"];
-    let scale = if scale.is_null() { Value::Null } else { json!({"SpecReplicasPath": text(scale, "specReplicasPath"), "StatusReplicasPath": text(scale, "statusReplicasPath"), "LabelSelectorPath": scale["labelSelectorPath"]}) };
+    let scale = if scale.is_null() {
+        Value::Null
+    } else {
+        json!({"SpecReplicasPath": text(scale, "specReplicasPath"), "StatusReplicasPath": text(scale, "statusReplicasPath"), "LabelSelectorPath": scale["labelSelectorPath"]})
+    };
     json!({"Status": v["status"], "Scale": scale})
 }
 
@@ -107,7 +146,10 @@ mod tests {
     fn as_go_prints_them() {
         let of = |v: Value, top: bool| versions(&[v], |_| top).shown().unwrap();
         let v = json!({"name": "v1", "served": true, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "x-kubernetes-validations": [{"rule": "self.n < 1"}]}}, "selectableFields": [{"jsonPath": ".a"}]});
-        assert_eq!(of(v.clone(), true), r#"[{"Name":"v1","Served":true,"Storage":false,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}]"#);
+        assert_eq!(
+            of(v.clone(), true),
+            r#"[{"Name":"v1","Served":true,"Storage":false,"Deprecated":false,"DeprecationWarning":null,"Schema":null,"Subresources":null,"AdditionalPrinterColumns":null,"SelectableFields":null}]"#
+        );
         let text = of(v, false);
         for part in [
             r#""Schema":{"OpenAPIV3Schema":{"ID":"","Schema":"","Ref":null,"Description":"","Type":"object","Nullable":false,"#,

@@ -22,7 +22,9 @@ pub fn check(s: &Field<'_>) {
 pub fn sayable(v: &Value) -> bool {
     let Some(m) = v.as_object() else { return true };
     let unsaid = |k: &&str| m.get(k).is_some_and(|v| !v.is_null() && *v != "");
-    if ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"].iter().any(unsaid) || m.get("items").and_then(Value::as_array).is_some_and(|a| !a.is_empty()) {
+    if ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"].iter().any(unsaid)
+        || m.get("items").and_then(Value::as_array).is_some_and(|a| !a.is_empty())
+    {
         return false;
     }
     let all = |k: &str| m.get(k).and_then(Value::as_array).is_none_or(|l| l.iter().all(sayable));

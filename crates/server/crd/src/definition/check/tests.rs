@@ -49,8 +49,14 @@ fn schemas() {
         (json!({"type": "string", "pattern": "("}), "pattern: Invalid value: \"(\": must be a valid regular expression, but isn't:"),
         (json!({"type": "integer", "default": "a"}), "default: Invalid value: \"string\": "),
         (json!({"type": "string", "anyOf": [{"type": "string"}]}), "anyOf[0].type: Forbidden: must be empty to be structural"),
-        (json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "heap"}), "x-kubernetes-list-type: Unsupported value: \"heap\": supported values: \"atomic\", \"set\", \"map\""),
-        (json!({"type": "array", "uniqueItems": true, "items": {"type": "string"}}), "uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic"),
+        (
+            json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "heap"}),
+            "x-kubernetes-list-type: Unsupported value: \"heap\": supported values: \"atomic\", \"set\", \"map\"",
+        ),
+        (
+            json!({"type": "array", "uniqueItems": true, "items": {"type": "string"}}),
+            "uniqueItems: Forbidden: uniqueItems cannot be set to true since the runtime complexity becomes quadratic",
+        ),
         (
             json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], "items": {"type": "object", "properties": {"k": {"type": "string"}}}}),
             "items.properties[k].default: Required value: this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property",
@@ -78,7 +84,13 @@ fn odd_schemas() {
     let found = told(|v| *x(v) = json!({"type": "odd", "default": 3}));
     assert_eq!(found[0], format!("{at}.default: Invalid value: \"integer\":  in body must be of type odd: \"integer\""));
     let found = told(|v| *x(v) = json!({"type": "array", "items": [], "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}));
-    assert_eq!(found, [format!("{at}.items: Required value: must be specified"), format!("{at}.items: Invalid value: {{\"Schema\":null,\"JSONSchemas\":[]}}: must only have a single schema if x-kubernetes-list-type is map")]);
+    assert_eq!(
+        found,
+        [
+            format!("{at}.items: Required value: must be specified"),
+            format!("{at}.items: Invalid value: {{\"Schema\":null,\"JSONSchemas\":[]}}: must only have a single schema if x-kubernetes-list-type is map")
+        ]
+    );
     let found = told(|v| {
         v["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.x"}]);
         let mut second = v["spec"]["versions"][0].clone();
@@ -86,7 +98,10 @@ fn odd_schemas() {
         v["spec"]["versions"][0]["schema"] = Value::Null;
         v["spec"]["versions"].as_array_mut().unwrap().push(second);
     });
-    assert_eq!(found.last().unwrap(), "spec.versions[0].selectableFields: Invalid value: \"\": may only be set when `version.schema.openAPIV3Schema` is not included");
+    assert_eq!(
+        found.last().unwrap(),
+        "spec.versions[0].selectableFields: Invalid value: \"\": may only be set when `version.schema.openAPIV3Schema` is not included"
+    );
 }
 
 #[test]
@@ -116,7 +131,10 @@ fn subresources_columns_and_fields() {
 fn conversion_and_approval() {
     assert_eq!(
         told(|v| v["spec"]["conversion"] = json!({"strategy": "Webhook"})),
-        ["spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook", "spec.conversion.conversionReviewVersions: Required value"]
+        [
+            "spec.conversion.webhookClientConfig: Required value: required when strategy is set to Webhook",
+            "spec.conversion.conversionReviewVersions: Required value"
+        ]
     );
     let protected = told(|v| {
         v["spec"]["group"] = "a.k8s.io".into();

@@ -49,8 +49,13 @@ pub fn check(spec: &Field<'_>, old: Option<&Value>) {
         }
     }
     for i in 0..each("schema") {
-        let status = if shared(versions, "schema") { versions.iter().any(|v| !v["subresources"]["status"].is_null()) } else { !versions[i]["subresources"]["status"].is_null() };
-        let unchanged = old.and_then(|o| o["versions"].as_array()?.iter().find(|v| v["name"] == versions[i]["name"])).is_some_and(|o| o["schema"] == versions[i]["schema"]);
+        let status = if shared(versions, "schema") {
+            versions.iter().any(|v| !v["subresources"]["status"].is_null())
+        } else {
+            !versions[i]["subresources"]["status"].is_null()
+        };
+        let unchanged =
+            old.and_then(|o| o["versions"].as_array()?.iter().find(|v| v["name"] == versions[i]["name"])).is_some_and(|o| o["schema"] == versions[i]["schema"]);
         openapi::check(&part(i, "schema").at("openAPIV3Schema"), &openapi::Options { status, unchanged });
     }
     (0..each("subresources")).for_each(|i| scale(&part(i, "subresources")));

@@ -31,12 +31,16 @@ fn say(kind: &ErrorKind, span: &Span, text: &str, whole: &str) -> String {
         ErrorKind::GroupUnopened => ("unexpected )", whole),
         ErrorKind::RepetitionMissing => ("missing argument to repetition operator", rest.get(..1).unwrap_or_default()),
         ErrorKind::RepetitionCountInvalid | ErrorKind::DecimalInvalid => ("invalid repeat count", own),
-        ErrorKind::GroupNameEmpty | ErrorKind::GroupNameInvalid | ErrorKind::GroupNameUnexpectedEof | ErrorKind::GroupNameDuplicate { .. } => ("invalid named capture", own),
+        ErrorKind::GroupNameEmpty | ErrorKind::GroupNameInvalid | ErrorKind::GroupNameUnexpectedEof | ErrorKind::GroupNameDuplicate { .. } => {
+            ("invalid named capture", own)
+        }
         ErrorKind::UnsupportedLookAround if rest.starts_with("(?<") => ("invalid named capture", rest),
         ErrorKind::UnsupportedLookAround => ("invalid or unsupported Perl syntax", own),
-        ErrorKind::FlagDanglingNegation | ErrorKind::FlagDuplicate { .. } | ErrorKind::FlagRepeatedNegation { .. } | ErrorKind::FlagUnexpectedEof | ErrorKind::FlagUnrecognized => {
-            ("invalid or unsupported Perl syntax", text.get(group(text, span)..span.end.offset).unwrap_or(own))
-        }
+        ErrorKind::FlagDanglingNegation
+        | ErrorKind::FlagDuplicate { .. }
+        | ErrorKind::FlagRepeatedNegation { .. }
+        | ErrorKind::FlagUnexpectedEof
+        | ErrorKind::FlagUnrecognized => ("invalid or unsupported Perl syntax", text.get(group(text, span)..span.end.offset).unwrap_or(own)),
         ErrorKind::CaptureLimitExceeded => return "expression too large".into(),
         ErrorKind::NestLimitExceeded(_) => return format!("expression nests too deeply: `{whole}`"),
         _ => ("invalid escape sequence", own),

@@ -16,7 +16,8 @@ fn usable(n: &IpNet) -> f64 {
 impl Allocator {
     pub fn metrics(&self, out: &mut Exposition) {
         let taken = self.taken.lock();
-        let networks: Vec<(String, f64, f64)> = self.ranges.networks.iter().map(|n| (n.to_string(), taken.addresses.iter().filter(|a| n.contains(*a)).count() as f64, usable(n))).collect();
+        let networks: Vec<(String, f64, f64)> =
+            self.ranges.networks.iter().map(|n| (n.to_string(), taken.addresses.iter().filter(|a| n.contains(*a)).count() as f64, usable(n))).collect();
         let name = "kube_apiserver_clusterip_allocator_allocated_ips";
         out.family(name, "gauge", "Addresses that Services have");
         networks.iter().for_each(|(cidr, used, _)| out.sample(name, &[("cidr", cidr)], used));

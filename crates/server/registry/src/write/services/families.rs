@@ -122,7 +122,12 @@ fn unchanged(v: &Value, old: Option<&Value>) -> bool {
     let Some(old) = old else { return false };
     let prefers = |v: &Value| text(v, POLICY) == "PreferDualStack";
     let alike = |path: &str| list(v, path) == list(old, path);
-    has_address(v) && text(v, "spec.type") == text(old, "spec.type") && prefers(v) && (prefers(old) || value::at(old, POLICY).is_none()) && alike(ADDRESSES) && alike(FAMILIES)
+    has_address(v)
+        && text(v, "spec.type") == text(old, "spec.type")
+        && prefers(v)
+        && (prefers(old) || value::at(old, POLICY).is_none())
+        && alike(ADDRESSES)
+        && alike(FAMILIES)
 }
 
 /// Who says that one family is enough lets go of the second; who takes it out must say so.

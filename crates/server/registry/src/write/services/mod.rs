@@ -24,7 +24,10 @@ use skiff_store::{ListQuery, Store};
 use std::{
     collections::HashSet,
     net::IpAddr,
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 const ADDRESSES: &str = "ipaddresses.networking.k8s.io";
@@ -134,7 +137,15 @@ impl Allocator {
         // What is refused gives back what it took when `reserved` is dropped: not under the lock.
         let done = self.addresses(v, old, &mut taken, &mut reserved, world).and_then(|()| {
             let Reserved { ports, .. } = &mut reserved;
-            Ports { range: self.ranges.ports, taken: &mut taken.ports, reserved: ports, random: world.random, dry_run: world.dry_run, tried: Default::default() }.give(v, old)
+            Ports {
+                range: self.ranges.ports,
+                taken: &mut taken.ports,
+                reserved: ports,
+                random: world.random,
+                dry_run: world.dry_run,
+                tried: Default::default(),
+            }
+            .give(v, old)
         });
         let (now, ports) = (addresses(v), node_ports(v));
         reserved.freed = (

@@ -51,7 +51,12 @@ mod tests {
         let configured: Vec<IpNet> = vec!["10.43.0.0/16".parse().unwrap()];
         let show = |objects: &[Vec<u8>]| open(objects.iter().map(Vec::as_slice), &configured).iter().map(IpNet::to_string).collect::<Vec<_>>();
         assert_eq!(show(&[]), ["10.43.0.0/16"]);
-        let all = [cidr(&["10.1.0.0/24", "fd00::/112"], "True", false), cidr(&["10.2.0.0/24"], "False", false), cidr(&["10.3.0.0/24"], "True", true), cidr(&["10.43.0.0/16"], "True", false)];
+        let all = [
+            cidr(&["10.1.0.0/24", "fd00::/112"], "True", false),
+            cidr(&["10.2.0.0/24"], "False", false),
+            cidr(&["10.3.0.0/24"], "True", true),
+            cidr(&["10.43.0.0/16"], "True", false),
+        ];
         assert_eq!(show(&all), ["10.43.0.0/16", "10.1.0.0/24", "fd00::/112"]);
     }
 

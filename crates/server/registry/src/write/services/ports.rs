@@ -1,5 +1,8 @@
 //! Node ports, and the port where load balancers ask for health. A number is one Service's, whatever its protocols.
-use super::{Refused, invalid, settle::{checks_health, gets_ports}};
+use super::{
+    Refused, invalid,
+    settle::{checks_health, gets_ports},
+};
 use crate::value::{int, list, set, text};
 use skiff_json::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -200,8 +203,14 @@ mod tests {
         let made = |ports: &[(&str, i64, i64)], dry| given(of(ports), None, &[30124], dry).map(|v| nodes(&v));
         assert_eq!(made(&[("TCP", 53, 0), ("UDP", 53, 0)], false), Ok(vec![30086, 30086]));
         assert_eq!(made(&[("TCP", 53, 0), ("UDP", 53, 30007)], false), Ok(vec![30007, 30007]));
-        assert_eq!(made(&[("TCP", 1, 30001), ("UDP", 2, 30124)], false), Err("spec.ports[1].nodePort: Invalid value: 30124: provided port is already allocated".into()));
-        assert_eq!(made(&[("TCP", 1, 7)], false), Err("spec.ports[0].nodePort: Invalid value: 7: provided port is not in the valid range. The range of valid ports is 30000-32767".into()));
+        assert_eq!(
+            made(&[("TCP", 1, 30001), ("UDP", 2, 30124)], false),
+            Err("spec.ports[1].nodePort: Invalid value: 30124: provided port is already allocated".into())
+        );
+        assert_eq!(
+            made(&[("TCP", 1, 7)], false),
+            Err("spec.ports[0].nodePort: Invalid value: 7: provided port is not in the valid range. The range of valid ports is 30000-32767".into())
+        );
         // A dry run gives numbers that are nobody's.
         assert_eq!(made(&[("TCP", 1, 7)], true), Ok(vec![7]));
         assert_eq!(made(&[("TCP", 1, 0), ("TCP", 2, 0)], true), Ok(vec![32769, 32770]));
@@ -221,7 +230,10 @@ mod tests {
     fn the_port_that_tells_of_health() {
         let local = |n: i64| json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": n});
         assert_eq!(given(local(0), None, &[], false).unwrap()["healthCheckNodePort"], 30086);
-        assert_eq!(given(local(30124), None, &[30124], false), Err("failed to allocate requested HealthCheck NodePort 30124: provided port is already allocated".into()));
+        assert_eq!(
+            given(local(30124), None, &[30124], false),
+            Err("failed to allocate requested HealthCheck NodePort 30124: provided port is already allocated".into())
+        );
         assert_eq!(given(local(30001), Some(local(30001)), &[30001], false).unwrap()["healthCheckNodePort"], 30001);
     }
 }

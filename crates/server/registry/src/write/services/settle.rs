@@ -85,11 +85,18 @@ mod tests {
 
     #[test]
     fn what_was_given_stays() {
-        let old = service(json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009,
-            "ports": [{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]}));
-        let mut v = service(json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"name": "b", "port": 7}, {"name": "a", "port": 1}, {"name": "c", "port": 9, "nodePort": 30001}]}));
+        let old = service(
+            json!({"type": "LoadBalancer", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009,
+            "ports": [{"name": "a", "port": 1, "nodePort": 30001}, {"name": "b", "port": 2, "nodePort": 30002}]}),
+        );
+        let mut v = service(
+            json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": [{"name": "b", "port": 7}, {"name": "a", "port": 1}, {"name": "c", "port": 9, "nodePort": 30001}]}),
+        );
         settle(&mut v, Some(&old));
-        assert_eq!((&v["spec"]["clusterIP"], &v["spec"]["clusterIPs"], &v["spec"]["healthCheckNodePort"]), (&json!("10.0.0.1"), &json!(["10.0.0.1"]), &json!(30009)));
+        assert_eq!(
+            (&v["spec"]["clusterIP"], &v["spec"]["clusterIPs"], &v["spec"]["healthCheckNodePort"]),
+            (&json!("10.0.0.1"), &json!(["10.0.0.1"]), &json!(30009))
+        );
         let ports: Vec<i64> = list(&v, "spec.ports").iter().map(|p| int(p, "nodePort")).collect();
         assert_eq!(ports, [30002, 0, 30001]);
     }
