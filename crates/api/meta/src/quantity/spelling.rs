@@ -53,7 +53,7 @@ fn kept(p: &Parts<'_>, finest: i64) -> bool {
     let (whole, fraction) = (p.whole.len() as i64, p.fraction.len() as i64);
     if p.form == Form::BinarySi {
         // A power of two has some three tenths of its exponent in digits.
-        let fits = fraction == 0 && whole <= FAST_BINARY - p.exponent * 3 / 10 - 1;
+        let fits = fraction == 0 && whole < FAST_BINARY - p.exponent * 3 / 10;
         return fits && p.whole.parse::<u64>().is_ok_and(|n| n % 8 != 0);
     }
     let scale = p.exponent - fraction;
