@@ -66,11 +66,3 @@ async fn what_is_empty_in_an_atomic_list_makes_it_anothers() {
     let (_, second) = owned_after("pods", pod, |s| s["conditions"] = json!([])).await;
     assert_eq!(second, Value::Null);
 }
-
-/// An empty map is not filled by a default.
-#[tokio::test]
-async fn nothing_allocatable_is_not_all_of_it() {
-    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n", "labels": {"a": "b"}}, "status": {"capacity": {"cpu": "1"}, "allocatable": {"cpu": "1"}}});
-    let (first, second) = owned_after("nodes", node, |s| s["allocatable"] = json!({})).await;
-    assert_eq!((first, second), (json!({"f:capacity": {".": {}, "f:cpu": {}}}), Value::Null));
-}

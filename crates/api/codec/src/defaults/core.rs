@@ -1,6 +1,6 @@
 //! Types of the core group, other than Pods and Services.
 
-use skiff_json::{Map, Value, json};
+use skiff_json::{Map, json};
 
 use super::fields::FieldsExt;
 use super::{pod, services};
@@ -34,10 +34,6 @@ pub fn of_type(name: &str, map: &mut Map) {
         "NodeStatus" => {
             if let (true, Some(capacity)) = (map.is_nil("allocatable"), map.get("capacity")) {
                 map.set_nil("allocatable", capacity.clone());
-            }
-            // An empty one was told from none; it is left out all the same.
-            if map.get("allocatable").and_then(Value::as_object).is_some_and(Map::is_empty) {
-                map.remove("allocatable");
             }
         }
         "LimitRangeItem" => limit_range_item(map),

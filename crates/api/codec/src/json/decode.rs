@@ -313,13 +313,9 @@ impl<'s> Decoder<'s> {
     }
 }
 
-/// Lists and maps that get a default where there is none, but not where they are empty.
+/// Lists that get a default where there is none, and are refused where they are empty.
 fn emptiness_counts(ty: &Type, field: &Field) -> bool {
-    match field.name {
-        "policies" => ty.name == "io.k8s.api.autoscaling.v2.HPAScalingRules",
-        "allocatable" => ty.name == "io.k8s.api.core.v1.NodeStatus",
-        _ => false,
-    }
+    field.name == "policies" && ty.name == "io.k8s.api.autoscaling.v2.HPAScalingRules"
 }
 
 fn is_empty(v: &Value) -> bool {
