@@ -272,9 +272,18 @@ mod tests {
             "error in add for path: '/l/7': Unable to access invalid index: 7: invalid index referenced"
         );
         assert_eq!(unfit(json!([{"op": "remove", "path": "/l/x"}])), "error in remove for path: '/l/x': strconv.Atoi: parsing \"x\": invalid syntax");
-        assert_eq!(unfit(json!([{"op": "remove", "path": "/l/9223372036854775808"}])), "error in remove for path: '/l/9223372036854775808': strconv.Atoi: parsing \"9223372036854775808\": value out of range");
-        assert_eq!(unfit(json!([{"op": "add", "path": "/l/-9223372036854775809", "value": 1}])), "error in add for path: '/l/-9223372036854775809': value was not a proper array index: '-9223372036854775809': strconv.Atoi: parsing \"-9223372036854775809\": value out of range");
-        assert_eq!(unfit(json!([{"op": "remove", "path": "/l/-9223372036854775808"}])), "error in remove for path: '/l/-9223372036854775808': Unable to access invalid index: -9223372036854775808: invalid index referenced");
+        assert_eq!(
+            unfit(json!([{"op": "remove", "path": "/l/9223372036854775808"}])),
+            "error in remove for path: '/l/9223372036854775808': strconv.Atoi: parsing \"9223372036854775808\": value out of range"
+        );
+        assert_eq!(
+            unfit(json!([{"op": "add", "path": "/l/-9223372036854775809", "value": 1}])),
+            "error in add for path: '/l/-9223372036854775809': value was not a proper array index: '-9223372036854775809': strconv.Atoi: parsing \"-9223372036854775809\": value out of range"
+        );
+        assert_eq!(
+            unfit(json!([{"op": "remove", "path": "/l/-9223372036854775808"}])),
+            "error in remove for path: '/l/-9223372036854775808': Unable to access invalid index: -9223372036854775808: invalid index referenced"
+        );
         assert_eq!(unfit(json!([{"op": "replace", "path": "/l/5", "value": 1}])), "replace operation does not apply: doc is missing key: /l/5: missing value");
         assert_eq!(unfit(json!([{"op": "burn", "path": "/l"}])), "Unexpected kind: burn");
         assert!(matches!(run(json!({"op": "remove"})), Err(PatchError::Malformed(_))));

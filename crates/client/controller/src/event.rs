@@ -11,8 +11,8 @@ pub use correlator::Correlator;
 
 use crate::Clock;
 use correlator::Told;
-use series::{Deed, Series};
 use k8s_openapi::api::core::v1::ObjectReference;
+use series::{Deed, Series};
 use skiff_client::{Client, Object, PatchBody, Target, resource_of};
 use skiff_json::Value;
 use skiff_meta::{Reason, Status};

@@ -47,7 +47,14 @@ impl Binder {
             self.cluster.storage.take_back(given);
         }
         match done {
-            Ok(()) => self.recorder.deed(&Regarding::of(pod), None, EventType::Normal, "Scheduled", "Binding", format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name)),
+            Ok(()) => self.recorder.deed(
+                &Regarding::of(pod),
+                None,
+                EventType::Normal,
+                "Scheduled",
+                "Binding",
+                format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name),
+            ),
             Err(e) if e.is(Reason::NotFound) => {
                 self.queue.remove(&facts.key());
                 self.forget(facts);
@@ -175,7 +182,14 @@ impl Binder {
         let regarding = self.cluster.pods.get(&victim.namespace, &victim.name).map(|p| Regarding::of(&p));
         if let Some(r) = regarding {
             let uid = by.metadata.uid.as_deref().unwrap_or_default();
-            self.recorder.deed(&r, Some(&Regarding::of(by)), EventType::Normal, "Preempted", "Preempting", format!("Preempted by pod {uid} on node {}", victim.node));
+            self.recorder.deed(
+                &r,
+                Some(&Regarding::of(by)),
+                EventType::Normal,
+                "Preempted",
+                "Preempting",
+                format!("Preempted by pod {uid} on node {}", victim.node),
+            );
         }
     }
     /// Less important pods that were promised the node look for another one.

@@ -222,7 +222,9 @@ impl Server {
         if known {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
         }
-        for (name, text) in [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::ACCEPT_RANGES, "bytes"), (header::CACHE_CONTROL, "no-cache, private")] {
+        for (name, text) in
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::ACCEPT_RANGES, "bytes"), (header::CACHE_CONTROL, "no-cache, private")]
+        {
             response.headers_mut().insert(name, HeaderValue::from_static(text));
         }
         stamp(&mut response, since);

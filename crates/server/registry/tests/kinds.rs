@@ -76,7 +76,11 @@ async fn names_of_jobs_and_device_classes_stand_where_their_rules_are() {
     let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "A_", "labels": {"a": "b"}}, "spec": {"completionMode": "Indexed", "completions": 2, "template": {"spec": pod}}});
     let fields = told(c.create("batch/v1/jobs", job).await.unwrap_err());
-    assert_eq!((fields.first().unwrap().as_str(), fields.last().unwrap().as_str(), fields.iter().any(|f| f == "spec.template.labels")), ("metadata.name", "metadata.name", true), "{fields:?}");
+    assert_eq!(
+        (fields.first().unwrap().as_str(), fields.last().unwrap().as_str(), fields.iter().any(|f| f == "spec.template.labels")),
+        ("metadata.name", "metadata.name", true),
+        "{fields:?}"
+    );
     let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "A_"}, "spec": {"selectors": [{"cel": {"expression": "nothing"}}], "extendedResourceName": "a"}});
     let fields = told(c.create("resource.k8s.io/v1/deviceclasses", class).await.unwrap_err());
     assert_eq!(fields, ["spec.selectors[0].cel.expression", "metadata.name", "spec.extendedResourceName"]);

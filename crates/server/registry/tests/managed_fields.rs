@@ -49,7 +49,9 @@ async fn owned_after(r: &str, first: Value, change: impl Fn(&mut Value)) -> (Val
     let mut v = c.object(status(&v, "first")).await.unwrap();
     change(&mut v["status"]);
     let v = c.object(status(&v, "second")).await.unwrap();
-    let of = |manager: &str| v["metadata"]["managedFields"].as_array().unwrap().iter().find(|m| m["manager"] == manager).map_or(Value::Null, |m| m["fieldsV1"]["f:status"].clone());
+    let of = |manager: &str| {
+        v["metadata"]["managedFields"].as_array().unwrap().iter().find(|m| m["manager"] == manager).map_or(Value::Null, |m| m["fieldsV1"]["f:status"].clone())
+    };
     (of("first"), of("second"))
 }
 

@@ -13,8 +13,8 @@ mod services;
 mod workloads;
 
 use skiff_json::{Map, Value};
-use std::borrow::Cow;
 use skiff_schema::{Field, Kind, Ty, Type};
+use std::borrow::Cow;
 
 use fields::FieldsExt;
 

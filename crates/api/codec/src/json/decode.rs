@@ -125,7 +125,8 @@ impl<'s> Decoder<'s> {
             self.names.truncate(depth);
         }
         let counts = |f: &Field, v: &Value| is_empty(v) && zero::left_out(f, v) && (self.atomic > 0 || emptiness_counts(ty, f));
-        let told: Vec<(String, Value)> = ty.fields.iter().zip(&slots).filter_map(|(f, v)| Some((f.name.to_owned(), v.as_ref().filter(|v| counts(f, v))?.clone()))).collect();
+        let told: Vec<(String, Value)> =
+            ty.fields.iter().zip(&slots).filter_map(|(f, v)| Some((f.name.to_owned(), v.as_ref().filter(|v| counts(f, v))?.clone()))).collect();
         self.hollow |= !told.is_empty();
         let mut map = assemble(ty, slots);
         map.extend(told);

@@ -5,8 +5,8 @@
 //! it leaves to the decoder, which knows what to say about it; what was changed until then is the same to it.
 
 use skiff_json::{Map, Value};
-use std::borrow::Cow;
 use skiff_schema::{Field, Kind, Ty, Type};
+use std::borrow::Cow;
 
 use super::decode::{assemble, go_float};
 use super::{base64, time, zero};

@@ -101,7 +101,9 @@ impl Amount {
     }
 
     fn canonical(mut self, form: Form) -> String {
-        if form == Form::BinarySi && let Some(n) = self.integer().filter(|n| *n >= 1024) {
+        if form == Form::BinarySi
+            && let Some(n) = self.integer().filter(|n| *n >= 1024)
+        {
             let times = (n.trailing_zeros() / 10) as usize;
             return format!("{}{}", n >> (times * 10), ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"].get(times).unwrap_or(&""));
         }

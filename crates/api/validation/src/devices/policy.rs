@@ -165,7 +165,8 @@ mod tests {
             assert_eq!(refusals("10", policy.clone()), want, "{policy}");
         }
         let policy = json!({"default": "0", "validRange": {"min": "0", "max": "100E", "step": "9223372036854775808"}});
-        let want = ["max: Invalid value: \"100E\"", "step: Invalid value: \"9223372036854775808\""].map(|w| format!("validRange.{w}: must not be larger than 9223372036854775807"));
+        let want = ["max: Invalid value: \"100E\"", "step: Invalid value: \"9223372036854775808\""]
+            .map(|w| format!("validRange.{w}: must not be larger than 9223372036854775807"));
         assert_eq!(refusals("1000E", policy), want);
     }
 

@@ -129,7 +129,10 @@ mod tests {
     fn the_form_is_that_of_the_group() {
         let first = Series::default().take(&deed("a"), "x", at(1)).unwrap();
         let v = skiff_json::to_value(&first.event).unwrap();
-        assert_eq!((&v["reportingController"], &v["reportingInstance"], &v["action"], &v["note"]), (&json!("test"), &json!("test-h"), &json!("Trying"), &json!("x")));
+        assert_eq!(
+            (&v["reportingController"], &v["reportingInstance"], &v["action"], &v["note"]),
+            (&json!("test"), &json!("test-h"), &json!("Trying"), &json!("x"))
+        );
         assert!(first.patch.is_none() && v["eventTime"].is_string() && v.get("deprecatedSource").is_none() && v.get("deprecatedCount").is_none());
     }
 
@@ -151,7 +154,12 @@ mod tests {
     #[test]
     fn a_long_series_is_told_of_between() {
         let mut s = Series::default();
-        let written = (0..40).filter(|i| { let now = at(i * 60); (s.take(&deed("a"), "x", now).is_some() || !s.due(now).is_empty()) && *i > 1 }).count();
+        let written = (0..40)
+            .filter(|i| {
+                let now = at(i * 60);
+                (s.take(&deed("a"), "x", now).is_some() || !s.due(now).is_empty()) && *i > 1
+            })
+            .count();
         assert_eq!(written, 1);
     }
 }

@@ -96,7 +96,14 @@ mod tests {
 
     #[test]
     fn items_that_are_none_are_seen() {
-        for (text, want) in [(r#"{"items" : 7}"#, true), (r#"{"items":{}}"#, false), (r#"{"items":[]}"#, false), (r#"{"items":null}"#, false), (r#"["items",1]"#, false), (r#"{"items":{"items":"x"}}"#, true)] {
+        for (text, want) in [
+            (r#"{"items" : 7}"#, true),
+            (r#"{"items":{}}"#, false),
+            (r#"{"items":[]}"#, false),
+            (r#"{"items":null}"#, false),
+            (r#"["items",1]"#, false),
+            (r#"{"items":{"items":"x"}}"#, true),
+        ] {
             assert_eq!(void_items(text.as_bytes()), want, "{text}");
         }
     }
