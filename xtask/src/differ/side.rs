@@ -6,6 +6,10 @@ use crate::http::{Answer, Client, Connection};
 use anyhow::bail;
 use skiff_json::{Value, json};
 
+/// How long a server may take for what it writes to a definition: so many reads at the most, with a pause between them.
+const SETTLE_READS: usize = 100;
+const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
 pub struct Side<'a> {
     client: &'a Client,
     connection: Connection,
@@ -93,8 +97,26 @@ impl<'a> Side<'a> {
             {
                 self.stored = object;
             }
+            if kind.group == "apiextensions.k8s.io" && request.method != "GET" {
+                self.settle(kind);
+            }
         }
         answer
+    }
+    /// Both servers write to definitions on their own, each in its time: what comes next is asked when they have done so.
+    fn settle(&mut self, kind: &Kind) {
+        let item = format!("{}/{}", kind.collection(), self.stored["metadata"]["name"].as_str().unwrap_or_default());
+        let mut before = String::new();
+        for _ in 0..SETTLE_READS {
+            let Ok(answer) = self.send("GET", &item, &[], &[]) else { return };
+            let object: Value = skiff_json::from_slice(&answer.body).unwrap_or_default();
+            let now = object["metadata"]["resourceVersion"].as_str().unwrap_or("gone").to_owned();
+            if now == before {
+                return;
+            }
+            before = now;
+            std::thread::sleep(SETTLE_PAUSE);
+        }
     }
     /// Servers close connections after some refusals: one more try, on a fresh one.
     fn send(&mut self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> anyhow::Result<Answer> {

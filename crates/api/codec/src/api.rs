@@ -19,6 +19,8 @@ pub struct Decoded {
     pub object: Value,
     /// What strict field validation finds, such as `unknown field "spec.foo"`.
     pub strict: Vec<String>,
+    /// Whether it has empty lists and maps that its canonical form leaves out.
+    pub hollow: bool,
 }
 
 /// The type that a body claims to have.
@@ -89,16 +91,17 @@ fn word(first: u8) -> &'static str {
     }
 }
 
-/// Decodes a JSON body of a built-in type, as Go does.
+/// Decodes a JSON body of a built-in type, as Go does. What is empty in an item of an atomic list stays until the object is
+/// settled: it makes the list another one, whose owner changes.
 pub fn decode_json(ty: &'static Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
     check_size(bytes)?;
-    decode_unlimited(ty, bytes)
+    decode_unlimited(ty, bytes, true)
 }
 
 /// The same as [`decode_value`] for a value that is handed over: what can be is settled where it stands.
 pub fn decode_owned(ty: &'static Type, mut value: Value) -> Result<Decoded, DecodeError> {
     if settle::object(ty, &mut value) {
-        return Ok(Decoded { object: value, strict: Vec::new() });
+        return Ok(Decoded { object: value, strict: Vec::new(), hollow: false });
     }
     decode_value(ty, &value)
 }
@@ -113,19 +116,19 @@ pub fn settle(ty: &'static Type, value: &mut Value) -> bool {
 pub fn decode_value(ty: &'static Type, value: &Value) -> Result<Decoded, DecodeError> {
     let mut bytes = Vec::new();
     write::raw(value, &mut bytes);
-    decode_unlimited(ty, &bytes)
+    decode_unlimited(ty, &bytes, false)
 }
 
-fn decode_unlimited(ty: &'static Type, bytes: &[u8]) -> Result<Decoded, DecodeError> {
+fn decode_unlimited(ty: &'static Type, bytes: &[u8], body: bool) -> Result<Decoded, DecodeError> {
     let mut scanner = Scanner::new(bytes);
     let mut strict = Strict::default();
-    let mut decoder = Decoder::new(&mut strict);
+    let mut decoder = Decoder::new(&mut strict).of_body(body);
     let object = decoder.root(ty, &mut scanner)?;
-    let fault = decoder.fault();
+    let (fault, hollow) = (decoder.fault(), decoder.hollow());
     scanner.end()?;
     match fault {
         Some(text) => Err(DecodeError::Value(text)),
-        None => Ok(Decoded { object, strict: strict.findings }),
+        None => Ok(Decoded { object, strict: strict.findings, hollow }),
     }
 }
 
@@ -143,12 +146,12 @@ pub fn decode_custom_json(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     let object = untyped::value(&mut scanner, Some(&mut strict))?;
     scanner.end()?;
     let Value::Object(mut object) = object else {
-        return Ok(Decoded { object, strict: strict.findings });
+        return Ok(Decoded { object, strict: strict.findings, hollow: false });
     };
     if let Some(metadata) = object.get_mut("metadata") {
         *metadata = custom_metadata(metadata, &mut strict)?;
     }
-    Ok(Decoded { object: Value::Object(object), strict: strict.findings })
+    Ok(Decoded { object: Value::Object(object), strict: strict.findings, hollow: false })
 }
 
 /// Custom resources keep their metadata only as far as ObjectMeta describes it.

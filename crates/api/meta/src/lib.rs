@@ -20,7 +20,7 @@ pub use group::{GroupResource, GroupVersion, GroupVersionKind, GroupVersionResou
 pub use head::{Head, OwnerRef};
 pub use managed::{bare_metadata, distrust, folded, type_of, unfold, unmanaged};
 pub use name::{NameError, generate_name, is_dns1035_label, is_dns1123_label, is_dns1123_subdomain, is_label_value, is_qualified_name};
-pub use quantity::{Quantity, QuantityError};
+pub use quantity::{Quantity, QuantityError, spelled, spelled_in_milli};
 pub use revision::{Revision, Uid};
 pub use selector::{FieldSelector, LabelSelector, Requirement, SelectorError, SetOp};
 pub use status::{Cause, Reason, Status, StatusDetails};

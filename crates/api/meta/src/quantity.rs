@@ -8,6 +8,10 @@ use std::{
 };
 use thiserror::Error;
 
+mod spelling;
+use spelling::Amount;
+pub use spelling::{spelled, spelled_in_milli};
+
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum QuantityError {
     #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
@@ -33,8 +37,10 @@ pub struct Quantity {
 }
 
 const NANO: i128 = 1_000_000_000;
-/// Amounts are capped at 2^63-1 units, as upstream caps them.
-const CAP: i128 = (i64::MAX as i128) * NANO;
+/// What can be counted. Upstream counts without a bound, but amounts written with a binary suffix.
+const CAP: i128 = i128::MAX;
+/// Amounts written with a binary suffix are at most 2^63-1 units.
+const CAP_BINARY: i128 = (i64::MAX as i128) * NANO;
 
 impl Quantity {
     pub const ZERO: Quantity = Quantity { nano: 0, form: Form::DecimalSi };
@@ -109,14 +115,14 @@ impl Add for Quantity {
     type Output = Quantity;
     fn add(self, o: Self) -> Self {
         let form = if self.nano == 0 { o.form } else { self.form };
-        Self { nano: (self.nano + o.nano).clamp(-CAP, CAP), form }
+        Self { nano: self.nano.saturating_add(o.nano).max(-CAP), form }
     }
 }
 impl Sub for Quantity {
     type Output = Quantity;
     fn sub(self, o: Self) -> Self {
         let form = if self.nano == 0 { o.form } else { self.form };
-        Self { nano: (self.nano - o.nano).clamp(-CAP, CAP), form }
+        Self { nano: self.nano.saturating_sub(o.nano).max(-CAP), form }
     }
 }
 impl std::iter::Sum for Quantity {
@@ -131,73 +137,101 @@ const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40)
 impl FromStr for Quantity {
     type Err = QuantityError;
     fn from_str(s: &str) -> Result<Self, QuantityError> {
-        let unsigned = s.strip_prefix(['+', '-']).unwrap_or(s);
-        let negative = s.starts_with('-');
-        let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(end);
-        if number.is_empty() || number == "." || number.matches('.').count() > 1 || number.len() > 64 {
-            return Err(if number.is_empty() { QuantityError::Format } else { QuantityError::Numeric });
-        }
-        if !suffix.bytes().all(|b| b"eEinumkKMGTP+-0123456789".contains(&b)) {
+        let p = Parts::read(s)?;
+        let nano = match p.form {
+            _ if p.is_zero() => 0,
+            Form::BinarySi if p.fraction.is_empty() => {
+                let whole = p.whole.parse::<u64>().unwrap_or(u64::MAX);
+                (i128::from(whole) * NANO).saturating_mul(1 << p.exponent).min(CAP_BINARY)
+            }
+            Form::BinarySi => Amount::of(&p).nano(),
+            _ => to_nano(p.whole, p.fraction, p.exponent),
+        };
+        Ok(Self { nano: if p.negative { -nano } else { nano }, form: p.form })
+    }
+}
+
+/// An amount's text, taken apart as upstream's scanner does: it asks for no digit but where it counts with them.
+struct Parts<'t> {
+    negative: bool,
+    /// Digits before the dot without leading zeros; `0` for none.
+    whole: &'t str,
+    /// Digits behind the dot.
+    fraction: &'t str,
+    /// The power of ten, of two with a binary suffix.
+    exponent: i64,
+    form: Form,
+}
+
+impl<'t> Parts<'t> {
+    fn read(text: &'t str) -> Result<Self, QuantityError> {
+        if text.is_empty() {
             return Err(QuantityError::Format);
         }
-        let (scale, form) = scale_of(suffix)?;
-        let nano = to_nano(number, scale);
-        Ok(Self { nano: if negative { -nano } else { nano }, form })
+        let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+        let (digits, rest) = digits(unsigned);
+        let (fraction, suffix) = rest.strip_prefix('.').map_or(("", rest), self::digits);
+        let exponent = suffix.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+        let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        if !exponent.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(QuantityError::Format);
+        }
+        let (exponent, form) = scale_of(suffix)?;
+        let whole = Some(digits.trim_start_matches('0')).filter(|w| !w.is_empty()).unwrap_or("0");
+        let p = Self { negative: text.starts_with('-'), whole, fraction, exponent, form };
+        // Without a digit it is nothing where upstream's fast path reads it, and an error otherwise.
+        let fast = match form {
+            Form::BinarySi => exponent < 50,
+            _ => exponent >= -9,
+        };
+        if digits.is_empty() && fraction.is_empty() && !fast {
+            return Err(QuantityError::Numeric);
+        }
+        Ok(p)
+    }
+
+    fn is_zero(&self) -> bool {
+        self.whole == "0" && self.fraction.bytes().all(|b| b == b'0')
     }
 }
 
-enum Scale {
-    Ten(i32),
-    Two(u32),
+/// The digits that a text begins with, and what follows them.
+fn digits(text: &str) -> (&str, &str) {
+    text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-fn scale_of(suffix: &str) -> Result<(Scale, Form), QuantityError> {
+fn scale_of(suffix: &str) -> Result<(i64, Form), QuantityError> {
     if let Some((_, e)) = DECIMAL.iter().find(|(s, _)| *s == suffix) {
-        return Ok((Scale::Ten(*e), Form::DecimalSi));
+        return Ok((i64::from(*e), Form::DecimalSi));
     }
     if let Some((_, e)) = BINARY.iter().find(|(s, _)| *s == suffix) {
-        return Ok((Scale::Two(*e), Form::BinarySi));
+        return Ok((i64::from(*e), Form::BinarySi));
     }
     let exponent = suffix.strip_prefix(['e', 'E']).ok_or(QuantityError::Suffix)?;
-    let e = exponent.parse::<i32>().map_err(|_| QuantityError::Suffix)?;
-    Ok((Scale::Ten(e), Form::DecimalExponent))
+    let e = exponent.parse::<i64>().map_err(|_| QuantityError::Suffix)?;
+    // Upstream keeps 32 bits of it.
+    Ok((i64::from(e as i32), Form::DecimalExponent))
 }
 
-/// `number` (digits with at most one dot) scaled to billionths, rounded up, capped.
-fn to_nano(number: &str, scale: Scale) -> i128 {
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = || whole.bytes().chain(fraction.bytes());
-    let (mut exponent, two) = match scale {
-        Scale::Ten(e) => (e as i64, 1i128),
-        Scale::Two(e) => (0, 1i128 << e),
-    };
-    exponent += 9 - fraction.len() as i64;
-    let mut value: i128 = 0;
-    for d in digits() {
-        value = value.saturating_mul(10).saturating_add((d - b'0') as i128);
+/// A decimal amount in billionths, rounded up, as far as they can be counted.
+fn to_nano(whole: &str, fraction: &str, exponent: i64) -> i128 {
+    let mut exponent = exponent + 9 - fraction.len() as i64;
+    let (mut value, mut more) = (0i128, false);
+    for d in whole.bytes().chain(fraction.bytes()) {
         if value > i128::MAX / 10_000 {
+            more |= d != b'0';
             exponent += 1;
-            value /= 10;
+        } else {
+            value = value * 10 + i128::from(d - b'0');
         }
     }
-    if value == 0 {
-        return 0;
+    if exponent >= 0 {
+        return (0..exponent.min(60)).fold(value, |v, _| v.saturating_mul(10));
     }
-    // Binary scale before decimal shrink keeps 0.5Ki exact.
-    let (value, two) = if exponent < 0 { (value.saturating_mul(two), 1) } else { (value, two) };
-    let value = if exponent >= 0 {
-        let mut v = value;
-        for _ in 0..exponent.min(60) {
-            v = v.saturating_mul(10);
-        }
-        v
-    } else if exponent < -38 {
-        1
-    } else {
-        ceil_div(value, 10i128.pow((-exponent) as u32))
-    };
-    value.saturating_mul(two).min(CAP)
+    match u32::try_from(-exponent).ok().and_then(|e| 10i128.checked_pow(e)) {
+        Some(by) => value / by + i128::from(value % by != 0 || more),
+        None => 1,
+    }
 }
 
 impl fmt::Display for Quantity {

@@ -2,6 +2,7 @@
 //! before the first slash of a path is not looked at, indices count from the end when they are negative.
 use crate::PatchError;
 use skiff_json::{Map, Value};
+use skiff_meta::go;
 
 /// Upstream's limit.
 const MAX_OPERATIONS: usize = 10_000;
@@ -184,7 +185,8 @@ fn unescaped(key: &str) -> String {
 }
 
 fn number(key: &str) -> Result<i64, String> {
-    key.parse().map_err(|_| format!("strconv.Atoi: parsing {key:?}: invalid syntax"))
+    let digits = key.strip_prefix(['+', '-']).unwrap_or(key);
+    key.parse().map_err(|_| format!("strconv.Atoi: parsing {}: {}", go::quote(key), go::number_error(digits)))
 }
 
 /// Of `count` places, one that exists or could be had with one more.
@@ -270,6 +272,18 @@ mod tests {
             "error in add for path: '/l/7': Unable to access invalid index: 7: invalid index referenced"
         );
         assert_eq!(unfit(json!([{"op": "remove", "path": "/l/x"}])), "error in remove for path: '/l/x': strconv.Atoi: parsing \"x\": invalid syntax");
+        assert_eq!(
+            unfit(json!([{"op": "remove", "path": "/l/9223372036854775808"}])),
+            "error in remove for path: '/l/9223372036854775808': strconv.Atoi: parsing \"9223372036854775808\": value out of range"
+        );
+        assert_eq!(
+            unfit(json!([{"op": "add", "path": "/l/-9223372036854775809", "value": 1}])),
+            "error in add for path: '/l/-9223372036854775809': value was not a proper array index: '-9223372036854775809': strconv.Atoi: parsing \"-9223372036854775809\": value out of range"
+        );
+        assert_eq!(
+            unfit(json!([{"op": "remove", "path": "/l/-9223372036854775808"}])),
+            "error in remove for path: '/l/-9223372036854775808': Unable to access invalid index: -9223372036854775808: invalid index referenced"
+        );
         assert_eq!(unfit(json!([{"op": "replace", "path": "/l/5", "value": 1}])), "replace operation does not apply: doc is missing key: /l/5: missing value");
         assert_eq!(unfit(json!([{"op": "burn", "path": "/l"}])), "Unexpected kind: burn");
         assert!(matches!(run(json!({"op": "remove"})), Err(PatchError::Malformed(_))));

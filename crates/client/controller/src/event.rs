@@ -5,13 +5,16 @@
 //! bounded channel, and is dropped when that is full.
 
 mod correlator;
+mod series;
 
 pub use correlator::Correlator;
 
 use crate::Clock;
-use correlator::{Told, Write};
-use k8s_openapi::api::core::v1::{Event, ObjectReference};
+use correlator::Told;
+use k8s_openapi::api::core::v1::ObjectReference;
+use series::{Deed, Series};
 use skiff_client::{Client, Object, PatchBody, Target, resource_of};
+use skiff_json::Value;
 use skiff_meta::{Reason, Status};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -78,7 +81,7 @@ impl Regarding {
 /// Tells events under one component's name. Cheap to clone.
 #[derive(Clone)]
 pub struct Recorder {
-    to: mpsc::Sender<Told>,
+    to: mpsc::Sender<Message>,
     component: Arc<str>,
     host: Arc<str>,
 }
@@ -103,27 +106,66 @@ impl Recorder {
     pub fn event(&self, about: &Regarding, kind: EventType, reason: &str, message: impl Into<String>) {
         let told =
             Told { component: self.component.clone(), host: self.host.clone(), about: about.clone(), kind, reason: reason.into(), message: message.into() };
-        if self.to.try_send(told).is_err() {
+        self.send(Message::Told(told), reason);
+    }
+    /// An event in the form of `events.k8s.io`: `action` is what was done or tried, to `about` and because of `related`.
+    pub fn deed(&self, about: &Regarding, related: Option<&Regarding>, kind: EventType, reason: &str, action: &'static str, note: impl Into<String>) {
+        let (component, host) = (self.component.clone(), self.host.clone());
+        let deed = Deed { component, host, about: about.clone(), related: related.cloned(), kind, reason: reason.into(), action };
+        self.send(Message::Deed(deed, note.into()), reason);
+    }
+    fn send(&self, message: Message, reason: &str) {
+        if self.to.try_send(message).is_err() {
             tracing::debug!(target: "events", reason, "event dropped");
         }
     }
 }
 
-async fn write_all(client: Client, mut from: mpsc::Receiver<Told>, clock: Arc<dyn Clock>) {
-    let mut correlator = Correlator::default();
-    while let Some(told) = from.recv().await {
-        let Some(write) = correlator.take(&told, clock.now()) else { continue };
-        if let Err(e) = put(&client, write).await {
-            tracing::debug!(target: "events", reason = told.reason, error = %e, "event not written");
+/// What goes to the task that writes; a deed with its note.
+enum Message {
+    Told(Told),
+    Deed(Deed, String),
+}
+
+async fn write_all(client: Client, mut from: mpsc::Receiver<Message>, clock: Arc<dyn Clock>) {
+    let (mut correlator, mut series) = (Correlator::default(), Series::default());
+    loop {
+        // Somebody must look when series end.
+        let message = match series.is_empty() {
+            true => from.recv().await.map(Some),
+            false => tokio::time::timeout(series::FINISH, from.recv()).await.map_or(Some(None), |m| m.map(Some)),
+        };
+        let Some(message) = message else { return };
+        let now = clock.now();
+        for write in series.due(now) {
+            noted(put(&client, &write.event, write.patch.as_ref()).await, "series");
+        }
+        match message {
+            Some(Message::Told(told)) => {
+                if let Some(write) = correlator.take(&told, now) {
+                    noted(put(&client, &write.event, write.patch.as_ref()).await, &told.reason);
+                }
+            }
+            Some(Message::Deed(deed, note)) => {
+                if let Some(write) = series.take(&deed, &note, now) {
+                    noted(put(&client, &write.event, write.patch.as_ref()).await, &deed.reason);
+                }
+            }
+            None => {}
         }
     }
 }
 
-async fn put(client: &Client, write: Write) -> Result<(), Status> {
-    if let Some(patch) = &write.patch {
-        let name = write.event.metadata.name.clone().unwrap_or_default();
-        let namespace = write.event.metadata.namespace.clone().unwrap_or_default();
-        let target = Target::new(resource_of::<Event>(), namespace, name);
+fn noted(written: Result<(), Status>, reason: &str) {
+    if let Err(e) = written {
+        tracing::debug!(target: "events", reason, error = %e, "event not written");
+    }
+}
+
+async fn put<K: Object>(client: &Client, event: &K, patch: Option<&Value>) -> Result<(), Status> {
+    let (name, namespace) = (event.metadata().name.clone().unwrap_or_default(), event.metadata().namespace.clone().unwrap_or_default());
+    if let Some(patch) = patch {
+        let target = Target::new(resource_of::<K>(), namespace.clone(), name);
         match client.patch_bytes(target, PatchBody::merge(patch)).await {
             // It has expired meanwhile.
             Err(e) if e.is(Reason::NotFound) => {}
@@ -131,7 +173,6 @@ async fn put(client: &Client, write: Write) -> Result<(), Status> {
         }
     }
     // The answer is the same object again: nobody decodes it.
-    let namespace = write.event.metadata.namespace.as_deref().unwrap_or_default();
-    let body = skiff_json::to_vec(&write.event).map_err(|e| Status::internal(format!("encode Event: {e}")))?;
-    client.create_bytes(Target::new(resource_of::<Event>(), namespace, ""), body).await.map(drop)
+    let body = skiff_json::to_vec(event).map_err(|e| Status::internal(format!("encode Event: {e}")))?;
+    client.create_bytes(Target::new(resource_of::<K>(), namespace, ""), body).await.map(drop)
 }

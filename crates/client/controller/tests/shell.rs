@@ -4,7 +4,7 @@ use k8s_openapi::api::{
     core::v1::{Event, Pod},
 };
 use skiff_client::{Client, DeleteOptions, ListParams, PatchBody, fake::Fake};
-use skiff_controller::{Expectations, HeldClock, Recorder, Regarding, change_status, lease::Heartbeat};
+use skiff_controller::{EventType, Expectations, HeldClock, Recorder, Regarding, change_status, lease::Heartbeat};
 use skiff_informer::Informers;
 use skiff_json::json;
 use skiff_meta::{Reason, Status};
@@ -34,6 +34,26 @@ async fn events_are_written_and_counted() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0].involved_object.uid, p.metadata.uid);
     assert_eq!(events[0].source.as_ref().unwrap().component.as_deref(), Some("tester"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn deeds_are_events_of_their_own_group() {
+    let api = Fake::new();
+    let client = api.client();
+    let p = pod(&client, "a").await;
+    let recorder = Recorder::new(client.clone(), "tester", "host", Arc::new(HeldClock::at(5)));
+    for _ in 0..3 {
+        recorder.deed(&Regarding::of(&p), None, EventType::Normal, "Made", "Making", "made it");
+    }
+    let event = loop {
+        let events: Vec<k8s_openapi::api::events::v1::Event> = client.list("n", &ListParams::default()).await.unwrap();
+        if let Some(e) = events.into_iter().find(|e| e.series.is_some()) {
+            break e;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((event.series.unwrap().count, event.reporting_instance.as_deref(), event.action.as_deref()), (2, Some("tester-host"), Some("Making")));
+    assert_eq!((event.deprecated_source, event.regarding.unwrap().uid), (None, p.metadata.uid));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::storage::device_claims;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, PodCondition};
 use k8s_openapi::api::resource::v1::{AllocationResult, ResourceClaim, ResourceClaimConsumerReference};
 use skiff_client::{Client, DeleteOptions, PatchBody, Target, resource_of};
-use skiff_controller::{Clock, Recorder, Regarding, change_status};
+use skiff_controller::{Clock, EventType, Recorder, Regarding, change_status};
 use skiff_json::json;
 use skiff_meta::{Reason, Status};
 use skiff_sched::{PodFacts, Wakes};
@@ -47,14 +47,21 @@ impl Binder {
             self.cluster.storage.take_back(given);
         }
         match done {
-            Ok(()) => self.recorder.normal(&Regarding::of(pod), "Scheduled", format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name)),
+            Ok(()) => self.recorder.deed(
+                &Regarding::of(pod),
+                None,
+                EventType::Normal,
+                "Scheduled",
+                "Binding",
+                format!("Successfully assigned {}/{} to {node}", facts.namespace, facts.name),
+            ),
             Err(e) if e.is(Reason::NotFound) => {
                 self.queue.remove(&facts.key());
                 self.forget(facts);
             }
             Err(e) => {
                 tracing::warn!(target: "scheduler", pod = facts.key(), node, error = %e, "binding failed");
-                self.recorder.warning(&Regarding::of(pod), "FailedScheduling", format!("binding rejected: {e}"));
+                self.recorder.deed(&Regarding::of(pod), None, EventType::Warning, "FailedScheduling", "Scheduling", format!("binding rejected: {e}"));
                 self.forget(facts);
                 self.queue.retry(&facts.key());
             }
@@ -175,7 +182,14 @@ impl Binder {
         let regarding = self.cluster.pods.get(&victim.namespace, &victim.name).map(|p| Regarding::of(&p));
         if let Some(r) = regarding {
             let uid = by.metadata.uid.as_deref().unwrap_or_default();
-            self.recorder.normal(&r, "Preempted", format!("Preempted by pod {uid} on node {}", victim.node));
+            self.recorder.deed(
+                &r,
+                Some(&Regarding::of(by)),
+                EventType::Normal,
+                "Preempted",
+                "Preempting",
+                format!("Preempted by pod {uid} on node {}", victim.node),
+            );
         }
     }
     /// Less important pods that were promised the node look for another one.

@@ -1,7 +1,7 @@
 //! One pod's turn: decide, assume, and hand on to the binder, or say why it fits nowhere.
 use crate::bind::{Binder, Promise};
 use k8s_openapi::api::core::v1::Pod;
-use skiff_controller::Regarding;
+use skiff_controller::{EventType, Regarding};
 use skiff_sched::{Decision, Devices, FitError, NoRoom, PodFacts, Preemption, Scene, VolumeView, choose, preempt, schedule};
 use std::sync::Arc;
 
@@ -93,6 +93,6 @@ async fn unfit(binder: &Binder, pod: &Pod, facts: &PodFacts, mut error: FitError
         None => {}
     }
     let message = error.to_string();
-    binder.recorder.warning(&Regarding::of(pod), "FailedScheduling", message.clone());
+    binder.recorder.deed(&Regarding::of(pod), None, EventType::Warning, "FailedScheduling", "Scheduling", message.clone());
     binder.condition(pod, "Unschedulable", &message, promise).await;
 }

@@ -106,10 +106,7 @@ impl Server {
             ("openapi", Some("v3")) => {
                 let mut index = openapi::v3_index(&self.config.registry.table().rows(), &self.served());
                 self.joined(true, |a| a.join_v3_index(&mut index));
-                let mut response = self.value(parts, query, &index)?;
-                let since = self.changed.of("v3", &etag(index.to_string().as_bytes()), self.config.registry.now());
-                stamp(&mut response, since);
-                Ok(response)
+                Ok(self.openapi_v3_index(parts, &index))
             }
             ("openapi", Some(rest)) => self.openapi_v3(parts, query, rest.strip_prefix("v3/").ok_or_else(not_found)?),
             ("healthz" | "livez" | "readyz", one) => Ok(health::answer(first, one, &self.config.checks, query, &self.health).await),
@@ -214,6 +211,24 @@ impl Server {
     /// Paths of further documents, without the slash before them.
     fn served(&self) -> Vec<&'static str> {
         self.config.documents.iter().map(|d| d.path.trim_start_matches('/')).collect()
+    }
+
+    /// Upstream serves the index as a file without a name: a text, whatever is accepted.
+    fn openapi_v3_index(&self, parts: &Parts, index: &Value) -> Response<Reply> {
+        let body = index.to_string().into_bytes();
+        let since = self.changed.of("v3", &etag(&body), self.config.registry.now());
+        let known = Self::has_copy_since(parts, "", since);
+        let mut response = Response::new(full(if known { Vec::new() } else { body }));
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        for (name, text) in
+            [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::ACCEPT_RANGES, "bytes"), (header::CACHE_CONTROL, "no-cache, private")]
+        {
+            response.headers_mut().insert(name, HeaderValue::from_static(text));
+        }
+        stamp(&mut response, since);
+        response
     }
 
     /// `which` is a key of the index. With the right hash the answer never changes; with another the client is sent to

@@ -513,6 +513,9 @@ async fn headers_of_refusals_and_documents() {
         assert_eq!((status.as_u16(), &headers["cache-control"], body.is_empty()), (200, &http::HeaderValue::from_static("no-cache, private"), false), "{path}");
         let since = headers["last-modified"].to_str().unwrap().to_owned();
         if path == "/openapi/v3" {
+            let (status, headers, body) = w.call("GET", path, &[("accept", "application/yaml")], "").await;
+            assert_eq!((status.as_u16(), &headers["content-type"], body[0]), (200, &http::HeaderValue::from_static("text/plain; charset=utf-8"), b'{'));
+            assert_eq!(w.call("GET", path, &[("if-modified-since", &since)], "").await.0, 304);
             continue;
         }
         let tag = headers["etag"].to_str().unwrap().to_owned();

@@ -14,6 +14,8 @@ pub struct Decoded {
     pub value: Value,
     /// Unknown and duplicate fields, as strict decoding words them.
     pub strict: Vec<String>,
+    /// Whether it has empty lists and maps that its canonical form leaves out.
+    pub hollow: bool,
 }
 
 /// A custom resource's schema in documents.
@@ -107,7 +109,7 @@ impl Shape for Builtin {
         let ty = known(kind)?;
         let own = TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() };
         let d = skiff_codec::decode_owned(ty, value).map_err(|e| unreadable(kind, &own, &e, b"{"))?;
-        Ok(Decoded { value: d.object, strict: d.strict })
+        Ok(Decoded { value: d.object, strict: d.strict, hollow: d.hollow })
     }
     fn default(&self, kind: &GroupVersionKind, value: &mut Value, now: &str) {
         if let Some(ty) = table(kind) {
@@ -246,12 +248,12 @@ fn json(ty: &'static Type, kind: &GroupVersionKind, body: &[u8], mut strict: Vec
     other_kind(kind, &claimed)?;
     let d = skiff_codec::decode_json(ty, body).map_err(|e| unreadable(kind, &claimed, &e, body))?;
     strict.extend(d.strict);
-    Ok(Decoded { value: d.object, strict })
+    Ok(Decoded { value: d.object, strict, hollow: d.hollow })
 }
 
 fn protobuf(kind: &GroupVersionKind, body: &[u8]) -> Result<Decoded, Status> {
     let expected = TypeMeta { api_version: kind.api_version(), kind: kind.kind.to_string() };
     let d = skiff_codec::decode_protobuf(body, Some(&expected)).map_err(|e| unreadable(kind, &expected, &e, body))?;
     other_kind(kind, &d.type_meta)?;
-    Ok(Decoded { value: d.object, strict: Vec::new() })
+    Ok(Decoded { value: d.object, strict: Vec::new(), hollow: false })
 }

@@ -68,3 +68,20 @@ async fn what_is_served_here_is_available_at_once() {
     );
     assert_eq!(c.create("apiregistration.k8s.io/v1/apiservices", there).await.unwrap()["status"], json!({}));
 }
+
+#[tokio::test]
+async fn names_of_jobs_and_device_classes_stand_where_their_rules_are() {
+    let c = Cluster::new();
+    let told = |refused: skiff_meta::Status| refused.details.unwrap().causes.into_iter().map(|c| c.field).collect::<Vec<_>>();
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "A_", "labels": {"a": "b"}}, "spec": {"completionMode": "Indexed", "completions": 2, "template": {"spec": pod}}});
+    let fields = told(c.create("batch/v1/jobs", job).await.unwrap_err());
+    assert_eq!(
+        (fields.first().unwrap().as_str(), fields.last().unwrap().as_str(), fields.iter().any(|f| f == "spec.template.labels")),
+        ("metadata.name", "metadata.name", true),
+        "{fields:?}"
+    );
+    let class = json!({"apiVersion": "resource.k8s.io/v1", "kind": "DeviceClass", "metadata": {"name": "A_"}, "spec": {"selectors": [{"cel": {"expression": "nothing"}}], "extendedResourceName": "a"}});
+    let fields = told(c.create("resource.k8s.io/v1/deviceclasses", class).await.unwrap_err());
+    assert_eq!(fields, ["spec.selectors[0].cel.expression", "metadata.name", "spec.extendedResourceName"]);
+}

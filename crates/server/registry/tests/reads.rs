@@ -220,6 +220,9 @@ async fn the_initial_state_ends_with_a_bookmark() {
     assert_eq!((e.kind.as_str(), &v["kind"], &v["metadata"]["annotations"]["k8s.io/initial-events-end"]), ("BOOKMARK", &json!("ConfigMap"), &json!("true")));
     assert_eq!(v["metadata"]["resourceVersion"], c.registry.store().revision().to_string());
     assert_eq!(c.watch("configmaps", &[("sendInitialEvents", "true")]).await.err().unwrap().code, 422);
+    let mut w = c.watch("apps/v1/deployments", &query).await.unwrap();
+    let v: Value = skiff_json::from_slice(&w.next().await.unwrap().object).unwrap();
+    assert_eq!(v["spec"].as_object().unwrap().keys().next().unwrap(), "replicas", "{v}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,9 @@ pub fn start(api: &Api, s: &Settings, tasks: &TaskTracker, stop: &CancellationTo
     };
     if s.scheduler {
         let scheduler = api.client(User::new("system:kube-scheduler", [User::AUTHENTICATED]), "kube-scheduler");
-        tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder.named(skiff_scheduler::NAME), clock.clone(), stop.clone()));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let recorder = Recorder::new(scheduler.clone(), skiff_scheduler::NAME, &host, clock.clone());
+        tasks.spawn(skiff_scheduler::run(scheduler, informers.clone(), recorder, clock.clone(), stop.clone()));
     }
     if !s.controllers {
         return informers;

@@ -13,8 +13,8 @@ mod services;
 mod workloads;
 
 use skiff_json::{Map, Value};
-use skiff_meta::Quantity;
 use skiff_schema::{Field, Kind, Ty, Type};
+use std::borrow::Cow;
 
 use fields::FieldsExt;
 
@@ -92,11 +92,12 @@ fn marker(field: &Field, map: &mut Map) {
 fn round_up(map: &mut Map) {
     for value in map.values_mut() {
         let Value::String(text) = value else { continue };
-        if !text.ends_with(['n', 'u']) {
+        if !text.ends_with(['n', 'u']) && !text.contains(['.', '-']) {
             continue;
         }
-        if let Ok(quantity) = text.parse::<Quantity>() {
-            *text = Quantity::milli(quantity.milli_value()).to_string();
+        let rounded = skiff_meta::spelled_in_milli(text).ok().filter(|r| r != text).map(Cow::into_owned);
+        if let Some(rounded) = rounded {
+            *text = rounded;
         }
     }
 }

@@ -5,7 +5,7 @@
 //! defaults and validation come later.
 
 use skiff_json::{Map, Value};
-use skiff_schema::{Field, Kind, MapOf, Ty, Type};
+use skiff_schema::{Field, Kind, ListType, MapOf, Ty, Type};
 
 use super::scan::Scanner;
 use super::special::{self, Fault, what_is};
@@ -21,6 +21,11 @@ pub struct Decoder<'s> {
     names: Vec<&'static str>,
     saved: Option<Mistake>,
     fatal: Option<Mistake>,
+    /// Reads what a client sent: what is empty in it may count.
+    body: bool,
+    /// Atomic lists around the value at hand.
+    atomic: usize,
+    hollow: bool,
 }
 
 /// An error about a value: a text, or a value of the wrong type with the place where it is.
@@ -46,7 +51,14 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 impl<'s> Decoder<'s> {
     pub fn new(strict: &'s mut Strict) -> Self {
-        Self { strict, owner: "", names: Vec::new(), saved: None, fatal: None }
+        Self { strict, owner: "", names: Vec::new(), saved: None, fatal: None, body: false, atomic: 0, hollow: false }
+    }
+    pub fn of_body(self, body: bool) -> Self {
+        Self { body, ..self }
+    }
+    /// Whether something empty was kept.
+    pub fn hollow(&self) -> bool {
+        self.hollow
     }
 
     /// The first error about a value, if there was any.
@@ -103,21 +115,21 @@ impl<'s> Decoder<'s> {
             self.owner = ty.short_name();
             self.enter(field);
             let mark = self.strict.enter_key(field.name);
+            let atomic = matches!(field.ty.kind, Kind::List(_)) && !matches!(field.list, ListType::Map | ListType::Set) && self.body;
+            self.atomic += usize::from(atomic);
             let decoded = self.value(&field.ty, scanner, slot.take())?;
+            self.atomic -= usize::from(atomic);
             *slot = decoded;
             self.strict.leave(mark);
             self.owner = owner;
             self.names.truncate(depth);
         }
-        let told: Vec<&str> = ty
-            .fields
-            .iter()
-            .zip(&slots)
-            .filter(|(f, v)| emptiness_counts(ty, f) && v.as_ref().and_then(Value::as_array).is_some_and(Vec::is_empty))
-            .map(|(f, _)| f.name)
-            .collect();
+        let counts = |f: &Field, v: &Value| is_empty(v) && zero::left_out(f, v) && (self.atomic > 0 || emptiness_counts(ty, f));
+        let told: Vec<(String, Value)> =
+            ty.fields.iter().zip(&slots).filter_map(|(f, v)| Some((f.name.to_owned(), v.as_ref().filter(|v| counts(f, v))?.clone()))).collect();
+        self.hollow |= !told.is_empty();
         let mut map = assemble(ty, slots);
-        map.extend(told.into_iter().map(|name| (name.to_owned(), Value::Array(Vec::new()))));
+        map.extend(told);
         Ok(map)
     }
 
@@ -305,6 +317,14 @@ impl<'s> Decoder<'s> {
 /// Lists that get a default where there is none, and are refused where they are empty.
 fn emptiness_counts(ty: &Type, field: &Field) -> bool {
     field.name == "policies" && ty.name == "io.k8s.api.autoscaling.v2.HPAScalingRules"
+}
+
+fn is_empty(v: &Value) -> bool {
+    match v {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    }
 }
 
 /// Puts decoded fields into Go's order, with zeros where Go writes them.

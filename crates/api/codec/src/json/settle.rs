@@ -5,8 +5,8 @@
 //! it leaves to the decoder, which knows what to say about it; what was changed until then is the same to it.
 
 use skiff_json::{Map, Value};
-use skiff_meta::Quantity;
 use skiff_schema::{Field, Kind, Ty, Type};
+use std::borrow::Cow;
 
 use super::decode::{assemble, go_float};
 use super::{base64, time, zero};
@@ -81,11 +81,22 @@ fn typed(ty: &'static Ty, value: &mut Value) -> bool {
             None => false,
         },
         (Kind::Any | Kind::FieldsV1 | Kind::RawExtension | Kind::Json, value) => plain(value),
-        (Kind::Quantity, Value::String(text)) => respelled(text, |t| Some(t.trim().parse::<Quantity>().ok()?.to_string())),
+        (Kind::Quantity, Value::String(text)) => quantity(text),
         (Kind::Time, Value::String(text)) => respelled(text, |t| time::parse_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339())),
         (Kind::MicroTime, Value::String(text)) => respelled(text, |t| time::parse_micro_time(t).ok().filter(|at| !at.is_zero()).map(|at| at.rfc3339_micro())),
         _ => false,
     }
+}
+
+/// Most amounts stand as they are.
+fn quantity(text: &mut String) -> bool {
+    let spelling = match skiff_meta::spelled(text.trim()) {
+        Ok(Cow::Borrowed(same)) if same.len() == text.len() => return true,
+        Ok(spelling) => spelling.into_owned(),
+        Err(_) => return false,
+    };
+    *text = spelling;
+    true
 }
 
 /// Puts the canonical spelling in the text's place.

@@ -1,7 +1,7 @@
 //! Values with a decoder of their own in Go: quantities, times, either-or types, raw JSON.
 
 use skiff_json::Value;
-use skiff_meta::{Quantity, go};
+use skiff_meta::go;
 use skiff_schema::{Kind, by_name};
 
 use super::decode::{Decoder, Mistake};
@@ -76,8 +76,8 @@ fn quantity(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {
         Some(b'"') => scanner.string()?,
         _ => String::from_utf8_lossy(scanner.skip()?).into_owned(),
     };
-    let parsed: Quantity = text.trim().parse().map_err(|e: skiff_meta::QuantityError| Fault::Text(e.to_string()))?;
-    Ok(Value::String(parsed.to_string()))
+    let spelling = skiff_meta::spelled(text.trim()).map_err(|e| Fault::Text(e.to_string()))?;
+    Ok(Value::String(spelling.into_owned()))
 }
 
 fn int_or_string(scanner: &mut Scanner<'_>) -> Result<Value, Fault> {

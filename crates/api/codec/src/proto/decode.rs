@@ -1,7 +1,7 @@
 //! Protobuf to a canonical value.
 
 use skiff_json::{Map, Value};
-use skiff_meta::{Quantity, go};
+use skiff_meta::go;
 use skiff_schema::{Kind, Ty, Type, by_gvk, by_name};
 
 use super::wire::{Reader, WireValue};
@@ -256,8 +256,7 @@ fn special(kind: Kind, bytes: &[u8], depth: usize) -> Result<Value, String> {
         Kind::Quantity => {
             let text = fields.text(1);
             let text = if text.is_empty() { "0" } else { &text };
-            let quantity: Quantity = text.parse().map_err(|e: skiff_meta::QuantityError| e.to_string())?;
-            Ok(Value::String(quantity.to_string()))
+            Ok(Value::String(skiff_meta::spelled(text).map_err(|e| e.to_string())?.into_owned()))
         }
         Kind::IntOrString if fields.int(1) == 1 => Ok(Value::String(fields.text(3))),
         Kind::IntOrString => Ok(Value::from(fields.int(2) as i32)),

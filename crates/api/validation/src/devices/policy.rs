@@ -1,6 +1,4 @@
 //! Which amounts of a capacity may be asked for (KEP-5075): out of a list or out of a range, with one for who asks for none.
-//!
-//! Not here: amounts past 2^63-1, which quantities are cut to when they are read.
 use crate::field::Field;
 use skiff_meta::Quantity;
 
@@ -98,8 +96,12 @@ fn bounds(range: &Field<'_>, default: Quantity, whole: Quantity) {
         f.invalid(&told(step), &format!("one step {} is larger than capacity value: {whole}", min + step));
     }
     let mark = range.mark();
-    for (part, q) in parts().filter(|(_, q)| !fractional && q.sign() < 0) {
-        range.at(part).invalid(&told(q), "must be greater than or equal to 0");
+    for (part, q) in parts().filter(|_| !fractional) {
+        if q.sign() < 0 {
+            range.at(part).invalid(&told(q), "must be greater than or equal to 0");
+        } else if q > Quantity::units(i64::MAX) {
+            range.at(part).invalid(&told(q), "must not be larger than 9223372036854775807");
+        }
     }
     for q in Some(default).into_iter().chain(max).filter(|q| range.clean_since(mark) && !(*q - min).is_multiple_of(&step)) {
         f.invalid(&told(q), &format!("value is not a multiple of a given step ({step}) from ({min})"));
@@ -110,7 +112,7 @@ fn bounds(range: &Field<'_>, default: Quantity, whole: Quantity) {
 mod tests {
     use super::*;
     use crate::Errors;
-    use skiff_json::json;
+    use skiff_json::{Value, json};
 
     #[test]
     fn amounts_fit_the_capacity_and_each_other() {
@@ -160,11 +162,18 @@ mod tests {
                 vec!["validRange.default: Invalid value: \"1u\": value cannot be represented as a milli value"],
             ),
         ] {
-            let (errors, v) = (Errors::default(), json!({"value": "10", "requestPolicy": policy}));
-            super::policy(&Field::root(&v, &errors));
-            let told: Vec<String> = errors.into_causes().into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-            let want: Vec<String> = want.into_iter().map(|w| format!("requestPolicy.{w}")).collect();
-            assert_eq!(told, want, "{v}");
+            assert_eq!(refusals("10", policy.clone()), want, "{policy}");
         }
+        let policy = json!({"default": "0", "validRange": {"min": "0", "max": "100E", "step": "9223372036854775808"}});
+        let want = ["max: Invalid value: \"100E\"", "step: Invalid value: \"9223372036854775808\""]
+            .map(|w| format!("validRange.{w}: must not be larger than 9223372036854775807"));
+        assert_eq!(refusals("1000E", policy), want);
+    }
+
+    fn refusals(capacity: &str, policy: Value) -> Vec<String> {
+        let (errors, v) = (Errors::default(), json!({"value": capacity, "requestPolicy": policy}));
+        super::policy(&Field::root(&v, &errors));
+        let told = |c: skiff_meta::Cause| format!("{}: {}", c.field, c.message);
+        errors.into_causes().into_iter().map(|c| told(c).trim_start_matches("requestPolicy.").to_owned()).collect()
     }
 }

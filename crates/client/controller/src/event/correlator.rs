@@ -129,7 +129,7 @@ fn event(told: &Told, message: &str, seen: &Seen, now: MicroTime) -> Event {
 }
 
 /// A map that forgets what was used longest ago once it is full.
-struct Memory<K, V>(HashMap<K, (MicroTime, V)>);
+pub(super) struct Memory<K, V>(HashMap<K, (MicroTime, V)>);
 
 impl<K, V> Default for Memory<K, V> {
     fn default() -> Self {
@@ -138,7 +138,7 @@ impl<K, V> Default for Memory<K, V> {
 }
 
 impl<K: Eq + Hash + Clone, V> Memory<K, V> {
-    fn entry(&mut self, key: K, now: MicroTime, make: impl FnOnce() -> V) -> &mut V {
+    pub fn entry(&mut self, key: K, now: MicroTime, make: impl FnOnce() -> V) -> &mut V {
         if self.0.len() >= MOST && !self.0.contains_key(&key) {
             let mut times: Vec<MicroTime> = self.0.values().map(|(t, _)| *t).collect();
             let (_, middle, _) = times.select_nth_unstable(MOST / 2);
@@ -155,6 +155,12 @@ impl<K: Eq + Hash + Clone, V> Memory<K, V> {
     }
     fn remove(&mut self, key: &K) {
         self.0.remove(key);
+    }
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+    pub fn retain(&mut self, mut keeps: impl FnMut(&mut V) -> bool) {
+        self.0.retain(|_, (_, v)| keeps(v));
     }
 }
 

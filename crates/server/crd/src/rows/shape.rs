@@ -35,13 +35,13 @@ impl CustomShape {
     }
 
     fn settle(&self, kind: &GroupVersionKind, d: skiff_codec::Decoded) -> Result<Decoded, Status> {
-        let skiff_codec::Decoded { object: mut value, mut strict } = d;
+        let skiff_codec::Decoded { object: mut value, mut strict, hollow } = d;
         if let Some(s) = self.schema(&kind.version) {
             let unknown = schema::coerce(&mut value, s)
                 .map_err(|why| Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))?;
             strict.extend(unknown.into_iter().map(|path| format!("unknown field {path:?}")));
         }
-        Ok(Decoded { value, strict })
+        Ok(Decoded { value, strict, hollow })
     }
 }
 

@@ -158,6 +158,9 @@ fn bookmark(row: &Resource, kind: &GroupVersionKind, revision: Revision, initial
     for path in row.strategy.inner_zeros {
         crate::value::set(&mut object, path, 0);
     }
+    if !row.strategy.inner_zeros.is_empty() {
+        row.shape.canonical(kind, &mut object);
+    }
     if let Some(read) = row.strategy.read {
         read(&mut object);
     }

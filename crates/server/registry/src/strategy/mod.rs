@@ -52,6 +52,8 @@ pub struct Strategy {
     pub unconditional_update: bool,
     pub name: NameRule,
     pub metadata_rules: MetadataRules,
+    /// Fields whose rules are declared: at the end of what is wrong they stand behind a name of a declared rule.
+    pub declared: &'static [&'static str],
     /// Reads are answered by the store itself, upstream without its watch cache: bad revisions are told in other words.
     pub uncached: bool,
     /// A new object keeps the status that it comes with.
@@ -101,6 +103,7 @@ impl Default for Strategy {
             unconditional_update: true,
             name: NameRule::Subdomain,
             metadata_rules: MetadataRules::First,
+            declared: &[],
             uncached: false,
             born_with_status: false,
             inner_annotations: &[],
@@ -132,6 +135,8 @@ impl Default for Strategy {
 pub enum MetadataRules {
     /// Before those of the kind.
     First,
+    /// The same, but what the kind's own rules say of the name stays among them.
+    FirstAlone,
     /// Behind the kind's first rules: those about these fields.
     Behind(&'static [&'static str]),
     /// Where nothing else is wrong.
@@ -142,7 +147,7 @@ impl MetadataRules {
     /// What is wrong with a new object, in order: its metadata's causes and its kind's.
     pub fn order<C>(self, metadata: Vec<C>, kinds: Vec<C>, field: impl Fn(&C) -> &str) -> Vec<C> {
         let at = match self {
-            MetadataRules::First => 0,
+            MetadataRules::First | MetadataRules::FirstAlone => 0,
             MetadataRules::Behind(fields) => kinds.iter().position(|c| !fields.contains(&field(c))).unwrap_or(kinds.len()),
             MetadataRules::Last if !kinds.is_empty() => return kinds,
             MetadataRules::Last => 0,

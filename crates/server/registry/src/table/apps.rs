@@ -2,7 +2,7 @@
 use super::{Resource, build::*, conversions, fields};
 use crate::{
     print,
-    strategy::{self, NameRule, StatusMetadata, generation::ON_SPEC},
+    strategy::{self, MetadataRules, NameRule, StatusMetadata, generation::ON_SPEC},
 };
 
 pub fn rows() -> Vec<Resource> {
@@ -50,6 +50,7 @@ pub fn rows() -> Vec<Resource> {
         namespaced("batch", "v1", "Job", "jobs").categories(&["all"]).status().columns(print::job()).fields(fields::JOB).strategy(|s| {
             s.generation = Some(ON_SPEC);
             s.gated = strategy::gates::JOB;
+            s.metadata_rules = MetadataRules::FirstAlone;
             s.orphans_by_default = true;
             s.pod_spec = "spec.template.spec";
             s.prepare_create = Some(strategy::workload::prepare_job);

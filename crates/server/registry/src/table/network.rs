@@ -35,6 +35,7 @@ pub fn rows() -> Vec<Resource> {
         }),
         cluster(DRA, "v1", "DeviceClass", "deviceclasses").strategy(|s| {
             s.name = NameRule::DeclaredSubdomain;
+            s.declared = &["spec.extendedResourceName"];
             s.answers_object = true;
             s.generation = Some(ON_SPEC);
         }),

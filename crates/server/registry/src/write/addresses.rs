@@ -61,7 +61,12 @@ impl Registry {
             Verb::Delete => self.delete(&ctx).await,
             _ => {
                 let options = WriteOptions { dry_run: false, manager: "kube-apiserver".into(), validation: FieldValidation::Ignore, force: false };
-                self.create_value(&ctx, &options, Incoming { value: object(address, service), warnings: Vec::new(), tracked: false, before: None }).await
+                self.create_value(
+                    &ctx,
+                    &options,
+                    Incoming { value: object(address, service), warnings: Vec::new(), tracked: false, before: None, hollow: false },
+                )
+                .await
             }
         };
         if let Err(error) = done {

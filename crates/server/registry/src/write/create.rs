@@ -28,7 +28,7 @@ impl Registry {
     /// Creates a decoded object of the path's version; a generated name that is taken is generated anew.
     pub(crate) async fn create_value(&self, ctx: &Context<'_>, options: &WriteOptions, incoming: Incoming) -> Result<Answer, Status> {
         let kind = ctx.row.gvk(ctx.version());
-        let Incoming { value: mut v, mut warnings, tracked, .. } = incoming;
+        let Incoming { value: mut v, mut warnings, tracked, hollow, .. } = incoming;
         // Before anybody's fields are recorded: nobody owns what the server alone sets.
         for gone in ["selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
             value::remove(&mut v, &format!("metadata.{gone}"));
@@ -48,6 +48,9 @@ impl Registry {
         ctx.row.pass_through(&mut v, &kind.group_version(), &ctx.row.working(ctx.version()));
         if !tracked {
             self.track_update(ctx, options, &mut v, None)?;
+        }
+        if hollow {
+            ctx.row.shape.canonical(&kind, &mut v);
         }
         ctx.row.convert(&mut v, &GroupVersion::new(ctx.row.group.clone(), ctx.version().to_owned()), &ctx.row.working(ctx.version()));
         if ctx.row.custom.as_ref().is_some_and(|c| c.terminating) {

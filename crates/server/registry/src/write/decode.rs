@@ -13,6 +13,8 @@ pub(crate) struct Incoming {
     pub tracked: bool,
     /// The state before, in the version worked in, where it has been read already.
     pub before: Option<Value>,
+    /// Whether it has empty lists and maps that are not stored: they count until owners are recorded.
+    pub hollow: bool,
 }
 
 /// Decodes the body as the row's kind in the version of the path.
@@ -34,14 +36,14 @@ pub(crate) fn patched(ctx: &Context<'_>, options: &WriteOptions, value: Value, f
 }
 
 fn strict(decoded: Decoded, options: &WriteOptions, kind: &GroupVersionKind) -> Result<Incoming, Status> {
-    let Decoded { value, strict } = decoded;
+    let Decoded { value, strict, hollow } = decoded;
     match options.validation {
         FieldValidation::Strict if !strict.is_empty() => {
             let why = skiff_codec::strict_message(&strict);
             Err(Status::bad_request(format!("{} in version {:?} cannot be handled as a {}: {why}", kind.kind, kind.version, kind.kind)))
         }
-        FieldValidation::Warn => Ok(Incoming { value, warnings: strict, tracked: false, before: None }),
-        _ => Ok(Incoming { value, warnings: Vec::new(), tracked: false, before: None }),
+        FieldValidation::Warn => Ok(Incoming { value, warnings: strict, tracked: false, before: None, hollow }),
+        _ => Ok(Incoming { value, warnings: Vec::new(), tracked: false, before: None, hollow }),
     }
 }
 

@@ -14,6 +14,20 @@ pub(super) fn maps(json: &[u8]) -> bool {
     empties(json, b'{', b'}')
 }
 
+/// Whether the text may have a schema's `items` that are none: Go keeps a pointer to nothing for what is no schema there.
+pub(super) fn void_items(json: &[u8]) -> bool {
+    const KEY: &[u8] = b"\"items\"";
+    let mut rest = json;
+    while let Some(at) = rest.windows(KEY.len()).position(|w| w == KEY) {
+        rest = rest.get(at + KEY.len()..).unwrap_or_default();
+        let mut next = rest.iter().filter(|b| !b.is_ascii_whitespace());
+        if next.next() == Some(&b':') && next.next().is_some_and(|b| !b"{[n".contains(b)) {
+            return true;
+        }
+    }
+    false
+}
+
 fn empties(json: &[u8], open: u8, close: u8) -> bool {
     let mut rest = json;
     while let Some(at) = rest.iter().position(|b| *b == open) {
@@ -54,7 +68,7 @@ fn hollow(v: &Value) -> bool {
 
 fn refill(into: &mut skiff_json::Map, key: &str, part: &Value) {
     match into.get_mut(key).filter(|v| !v.is_null()) {
-        None if hollow(part) => drop(into.insert(key.to_owned(), part.clone())),
+        None if hollow(part) || (key == "items" && !part.is_null() && !part.is_object()) => drop(into.insert(key.to_owned(), part.clone())),
         None => {}
         Some(at) => fill(at, part),
     }
@@ -81,11 +95,26 @@ mod tests {
     }
 
     #[test]
+    fn items_that_are_none_are_seen() {
+        for (text, want) in [
+            (r#"{"items" : 7}"#, true),
+            (r#"{"items":{}}"#, false),
+            (r#"{"items":[]}"#, false),
+            (r#"{"items":null}"#, false),
+            (r#"["items",1]"#, false),
+            (r#"{"items":{"items":"x"}}"#, true),
+        ] {
+            assert_eq!(void_items(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
     fn what_was_empty_comes_back() {
         for (kept, sent, want) in [
             (json!({"a": 1}), json!({"a": 1, "l": [], "m": {}, "n": null}), json!({"a": 1, "l": [], "m": {}})),
             (json!({"c": [{"n": "x"}]}), json!({"c": [{"n": "x", "args": []}]}), json!({"c": [{"n": "x", "args": []}]})),
             (json!({"c": [{"n": "x"}]}), json!({"c": [{"n": "x"}, {"args": []}]}), json!({"c": [{"n": "x"}]})),
+            (json!({"t": 1}), json!({"t": 1, "items": 7, "other": 7}), json!({"t": 1, "items": 7})),
             (json!({"l": null}), json!({"l": []}), json!({"l": []})),
             (json!({"l": [1]}), json!({"l": []}), json!({"l": [1]})),
         ] {

@@ -155,7 +155,7 @@ impl Registry {
     /// What was sent empty is shown to the rules so: some refuse it, and some texts tell it.
     fn validate(&self, ctx: &Context<'_>, v: &Value, old: Option<&Value>, role: Option<Role>) -> Result<(), Status> {
         let mut causes = self.broken(ctx, v, old, role);
-        if (hollow::lists(&ctx.call.body) || (!causes.is_empty() && hollow::maps(&ctx.call.body)))
+        if (hollow::lists(&ctx.call.body) || (!causes.is_empty() && (hollow::maps(&ctx.call.body) || hollow::void_items(&ctx.call.body))))
             && let Some(filled) = hollow::refilled(ctx, v, role)
         {
             causes = self.broken(ctx, &filled, old, role);
@@ -185,7 +185,8 @@ impl Registry {
             if rules == MetadataRules::First {
                 metadata::names_first(&mut causes[named..]);
             }
-            causes.extend(metadata::declared_name(ctx.row, v));
+            let behind = causes.iter().rposition(|c| !ctx.row.strategy.declared.contains(&c.field.as_str())).map_or(0, |last| last + 1);
+            causes.splice(behind..behind, metadata::declared_name(ctx.row, v));
         }
         causes
     }

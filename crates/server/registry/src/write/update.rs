@@ -68,7 +68,7 @@ impl Registry {
         incoming: Incoming,
         role: Option<Role>,
     ) -> Result<Answer, Status> {
-        let Incoming { value: mut v, mut warnings, tracked, before } = incoming;
+        let Incoming { value: mut v, mut warnings, tracked, before, hollow } = incoming;
         if ctx.call.verb == skiff_request::Verb::Update {
             warnings.extend(super::metadata::dedup_owners(&mut v, super::metadata::Dedup::AsSent));
         }
@@ -85,6 +85,9 @@ impl Registry {
         ctx.row.pass_through(&mut v, &version, &ctx.row.working(ctx.version()));
         if !tracked {
             self.track_update(ctx, options, &mut v, Some(&old))?;
+        }
+        if hollow {
+            ctx.row.shape.canonical(&kind, &mut v);
         }
         ctx.row.convert(&mut v, &version, &ctx.row.working(ctx.version()));
         self.persist(ctx, options, v, Change { old: Some((entry.clone(), old)), role, warnings, code: 200 }).await

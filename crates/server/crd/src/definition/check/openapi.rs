@@ -216,9 +216,11 @@ fn keyed(s: &Field<'_>) {
             items.required("must have a schema if x-kubernetes-list-type is map");
         } else if items.value().is_array() {
             items.invalid(Json("{\"Schema\":null,\"JSONSchemas\":[]}".into()), "must only have a single schema if x-kubernetes-list-type is map");
-        } else if items.value().is_object() && !items.at("type").is("object") {
+        } else if !items.value().is_object() {
+            items.invalid(Json("{\"Schema\":null,\"JSONSchemas\":null}".into()), "must only have a single schema if x-kubernetes-list-type is map");
+        } else if !items.at("type").is("object") {
             items.at("type").invalid(items.at("type").str(), "must be object if parent array's x-kubernetes-list-type is map");
-        } else if items.value().is_object() {
+        } else {
             map_keys(&keys, &items);
         }
     }

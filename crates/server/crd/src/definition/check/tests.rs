@@ -91,6 +91,14 @@ fn odd_schemas() {
             format!("{at}.items: Invalid value: {{\"Schema\":null,\"JSONSchemas\":[]}}: must only have a single schema if x-kubernetes-list-type is map")
         ]
     );
+    let found = told(|v| *x(v) = json!({"type": "array", "items": 7, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]}));
+    assert_eq!(
+        found,
+        [
+            format!("{at}.items: Required value: must be specified"),
+            format!("{at}.items: Invalid value: {{\"Schema\":null,\"JSONSchemas\":null}}: must only have a single schema if x-kubernetes-list-type is map")
+        ]
+    );
     let found = told(|v| {
         v["spec"]["versions"][0]["selectableFields"] = json!([{"jsonPath": ".spec.x"}]);
         let mut second = v["spec"]["versions"][0].clone();
