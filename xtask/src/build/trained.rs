@@ -25,8 +25,12 @@ pub(super) fn binary() -> anyhow::Result<PathBuf> {
     let found = raw(&counts)?;
     run(Command::new(&merger).arg("merge").arg("-o").arg(&merged).args(&found))?;
     eprintln!("building by {} files of counts …", found.len());
-    // Functions that the work did not reach are many, and no news.
-    compile(true, &[format!("profile-use={}", merged.display()), "llvm-args=-pgo-warn-missing-function=false".into()], &target().join("trained"), &[])
+    let by_counts = [
+        format!("profile-use={}", merged.display()),
+        // Functions that the work did not reach are many, and no news; they are made small.
+        "llvm-args=-pgo-warn-missing-function=false -pgso-lwss-only=false".into(),
+    ];
+    compile(true, &by_counts, &target().join("trained"), &[])
 }
 
 /// The files that the processes left.
