@@ -128,7 +128,7 @@ pub fn exercise(binary: PathBuf) -> anyhow::Result<()> {
         output: Output::Json,
         write: false,
     };
-    on_fresh_cluster(binary, None, &args, &mut Table::default())
+    on_fresh_cluster(binary, None, &args, &mut Table::silent())
 }
 
 fn beside(kubeconfig: &Path, args: &Args) -> anyhow::Result<Subject> {

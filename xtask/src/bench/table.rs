@@ -125,34 +125,43 @@ impl Row {
 
 /// The rows so far; each is shown when it is there, because the whole takes minutes.
 #[derive(Default)]
-pub struct Table(Vec<Row>);
+pub struct Table {
+    rows: Vec<Row>,
+    /// Figures say nothing: who is measured is busy with counting.
+    silent: bool,
+}
 
 const HEAD: [&str; 7] = ["what", "Skiff", "budget", "verdict", "upstream", "better by", "remark"];
 
 impl Table {
+    pub fn silent() -> Self {
+        Self { silent: true, ..Self::default() }
+    }
     /// Figures of Skiff, with those of the same name of upstream.
     pub fn add(&mut self, ours: Vec<Figure>, upstream: &[Figure]) {
         for figure in ours {
             let row = Row { upstream: upstream.iter().find(|u| u.what == figure.what).map(|u| u.value), ours: figure };
             let [what, value, budget, verdict, upstream, ratio, _] = row.cells();
-            eprintln!("{what}: {value}  {budget} {verdict}  {upstream} {ratio}");
-            self.0.push(row);
+            if !self.silent {
+                eprintln!("{what}: {value}  {budget} {verdict}  {upstream} {ratio}");
+            }
+            self.rows.push(row);
         }
     }
     pub fn markdown(&self) -> String {
         // Without upstream there is nothing to show beside.
-        let beside = self.0.iter().any(|r| r.upstream.is_some());
+        let beside = self.rows.iter().any(|r| r.upstream.is_some());
         let line = |cells: &[String; 7]| {
             let shown = cells.iter().enumerate().filter(|(i, _)| beside || !matches!(i, 4 | 5));
             shown.fold(String::from("|"), |text, (_, c)| text + &format!(" {c} |")) + "\n"
         };
         let mut text = line(&HEAD.map(str::to_owned));
         let _ = writeln!(text, "|{}", "---|".repeat(if beside { 7 } else { 5 }));
-        self.0.iter().for_each(|r| text += &line(&r.cells()));
+        self.rows.iter().for_each(|r| text += &line(&r.cells()));
         text
     }
     pub fn json(&self, machine: &str) -> Value {
-        json!({"machine": machine, "rows": self.0.iter().map(Row::json).collect::<Vec<_>>()})
+        json!({"machine": machine, "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>()})
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn binary() -> anyhow::Result<PathBuf> {
     bench::exercise(counting).context("train the binary")?;
     let found = raw(&counts)?;
     run(Command::new(&merger).arg("merge").arg("-o").arg(&merged).args(&found))?;
-    eprintln!("building by {} files of counts …", found.len());
+    eprintln!("building by what it counted …");
     let by_counts = [
         format!("profile-use={}", merged.display()),
         // Functions that the work did not reach are many, and no news; they are made small.
