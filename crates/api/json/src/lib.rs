@@ -12,6 +12,7 @@
 mod access;
 mod convert;
 mod map;
+pub mod pass;
 mod serde_tree;
 mod text;
 mod value;
@@ -24,7 +25,7 @@ pub use serde_json::{
     value::{RawValue, to_raw_value},
 };
 pub use smol_str::SmolStr as Key;
-pub use text::{parse, write_text};
+pub use text::{is_object, parse, write_text};
 pub use value::Value;
 
 #[doc(hidden)]

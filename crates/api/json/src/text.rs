@@ -19,6 +19,13 @@ pub fn parse(text: &[u8]) -> Result<Value> {
     }
 }
 
+/// Whether a text is JSON, of an object.
+pub fn is_object(text: &str) -> bool {
+    let mut reader = Reader::new(text);
+    let usual = text.starts_with('{') && reader.pass(0).is_some() && reader.next().is_none();
+    usual || (text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
+}
+
 /// A place in a text, and what is read of the lists and objects around it: they get memory when it is known how much.
 struct Reader<'t> {
     text: &'t str,
@@ -29,8 +36,12 @@ struct Reader<'t> {
 
 /// Each gives None where the text is for `serde_json`.
 impl<'t> Reader<'t> {
+    fn new(text: &'t str) -> Self {
+        Reader { text, at: 0, items: Vec::new(), members: Vec::new() }
+    }
+
     fn read(text: &'t str) -> Option<Value> {
-        let mut reader = Reader { text, at: 0, items: Vec::with_capacity(16), members: Vec::with_capacity(32) };
+        let mut reader = Reader::new(text);
         let value = reader.value(0)?;
         reader.next().is_none().then_some(value)
     }
@@ -153,6 +164,53 @@ impl<'t> Reader<'t> {
         serde_json::from_str(self.text.get(from..self.at)?).ok()
     }
 
+    /// Behind the value that begins here; there is one of its form.
+    fn pass(&mut self, depth: usize) -> Option<()> {
+        let open = self.next()?;
+        if !matches!(open, b'{' | b'[') {
+            return if open == b'"' { self.pass_string() } else { self.value(depth).map(drop) };
+        }
+        let close = if open == b'{' { b'}' } else { b']' };
+        self.at += 1;
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        if self.next()? == close {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            if open == b'{' {
+                (self.next()? == b'"').then_some(())?;
+                self.pass_string()?;
+                (self.next()? == b':').then_some(())?;
+                self.at += 1;
+            }
+            self.pass(depth + 1)?;
+            match self.next()? {
+                b',' => self.at += 1,
+                byte if byte == close => break,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn pass_string(&mut self) -> Option<()> {
+        let (bytes, mut end) = (self.text.as_bytes(), self.at + 1);
+        loop {
+            end = special(bytes, end)?;
+            match (bytes.get(end)?, bytes.get(end + 1)) {
+                (b'"', _) => break,
+                (b'\\', Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => end += 2,
+                _ => return None,
+            }
+        }
+        self.at = end + 1;
+        Some(())
+    }
+
     fn number(&mut self) -> Option<Value> {
         let rest = self.text.as_bytes().get(self.at..)?;
         let (negative, digits) = match rest.split_first()? {
@@ -273,6 +331,9 @@ mod tests {
             }
             (ours, theirs) => prop_assert_eq!(ours.map_err(|e| e.to_string()), theirs.map_err(|e| e.to_string())),
         }
+        if let Ok(text) = std::str::from_utf8(text) {
+            prop_assert_eq!(is_object(text), text.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok());
+        }
         Ok(())
     }
 
@@ -319,7 +380,7 @@ mod tests {
         for text in [
             "", " ", "01", "-0", "-", "1.", "1e5", "1.5e+3", "123456789012345678", "1234567890123456789", "18446744073709551615", "18446744073709551616", "-1",
             "\"a\\u00e4\\n\"", "\"\\ud800\"", "\"a", "\"\\", "{\"a\":1,\"a\":2}", "{\"a\\u0062\":1}", "{\"a\" : [ 1 , 2 ] }", "[1,]", "{,}", "{\"a\":1,}", "nul", "true1",
-            "\u{feff}1", "1 2", "\"a\u{7f}\"", &many, &deep(119), &deep(125), &deep(127), &deep(128), &deep(129),
+            "\u{feff}1", "1 2", "{} ", "{\"a\\\"b\":{\"c\\u0041\":[true,-1.5,\"\\\\\"]}}", "{\"a\\x\":1}", "{} {}", "\"a\u{7f}\"", &many, &deep(119), &deep(125), &deep(127), &deep(128), &deep(129),
         ] {
             same(text.as_bytes()).unwrap_or_else(|e| panic!("{text}: {e}"));
         }
