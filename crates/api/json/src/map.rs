@@ -58,6 +58,13 @@ impl Map {
         Map { members: Vec::with_capacity(members), index: None }
     }
 
+    /// Of members in order; of those of one name the last one counts.
+    pub(crate) fn of(members: std::vec::Drain<'_, (Key, Value)>) -> Self {
+        let all = members.as_slice();
+        let once = all.len() <= FEW && all.iter().enumerate().all(|(i, (name, _))| !all.iter().take(i).any(|(other, _)| other == name));
+        if once { Map { members: members.collect(), index: None } } else { members.collect() }
+    }
+
     pub fn len(&self) -> usize {
         self.members.len()
     }

@@ -173,8 +173,12 @@ fn place(step: &str) -> Option<usize> {
 /// As JSON; `{:#}` over several lines.
 impl std::fmt::Display for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let text = if f.alternate() { crate::to_string_pretty(self) } else { crate::to_string(self) };
-        f.write_str(&text.map_err(|_| std::fmt::Error)?)
+        if f.alternate() {
+            return f.write_str(&crate::to_string_pretty(self).map_err(|_| std::fmt::Error)?);
+        }
+        let mut text = Vec::new();
+        self.write_to(&mut text);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| std::fmt::Error)?)
     }
 }
 

@@ -3,7 +3,10 @@
 //! They can be cut out ([`unmanaged`]), or read *folded*: each entry's `fieldsV1` as the text of its JSON, in a string, which
 //! spares a map a field. Folded objects live within the server's pipeline alone. What is shown to others is [`unfold`]ed
 //! first, and what comes from others may not pass for folded ([`distrust`]).
-use skiff_json::{Map, Value};
+use skiff_json::{
+    Map, Value,
+    pass::{string_end, value_end},
+};
 use std::{borrow::Cow, ops::Range};
 
 const LIST: &str = "managedFields";
@@ -19,8 +22,8 @@ pub fn unmanaged(json: &[u8]) -> Cow<'_, [u8]> {
 
 /// Reads an object with its managed fields folded.
 pub fn folded(json: &[u8]) -> skiff_json::Result<Value> {
-    let Some(place) = list(json) else { return skiff_json::from_slice(json) };
-    let mut v: Value = skiff_json::from_slice(&without(json, &place))?;
+    let Some(place) = list(json) else { return skiff_json::parse(json) };
+    let mut v = skiff_json::parse(&without(json, &place))?;
     let list = json.get(place.value..place.end).unwrap_or_default();
     let entries = entries(list).map_or_else(|| skiff_json::from_slice(list), Ok)?;
     if let Some(metadata) = v.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -52,14 +55,14 @@ fn entry(json: &[u8], object: usize) -> Option<(Map, usize)> {
             return Some((members, at + 1));
         }
         let (key, value) = pair(json, at)?;
-        at = skip(json, value)?;
-        let key: String = skiff_json::from_slice(json.get(key)?).ok()?;
+        at = value_end(json, value)?;
+        let Value::String(key) = skiff_json::parse(json.get(key)?).ok()? else { return None };
         let text = json.get(value..at)?;
         let value = match text.first() {
             Some(b'{') if key == FIELDS => Value::String(std::str::from_utf8(text).ok()?.to_owned()),
             // No fields at all, whatever it says.
             Some(b'"') if key == FIELDS => Value::Null,
-            _ => skiff_json::from_slice(text).ok()?,
+            _ => skiff_json::parse(text).ok()?,
         };
         members.insert(key, value);
         at = blanks(json, at);
@@ -76,12 +79,12 @@ pub fn bare_metadata(json: &[u8]) -> Option<Cow<'_, [u8]>> {
     let (_, from) = member(json, blanks(json, 0), "metadata")?;
     match member(json, from, LIST) {
         // Last, as it stands in canonical JSON.
-        Some((key, value)) if json.get(skip(json, value)?) == Some(&b'}') => {
+        Some((key, value)) if json.get(value_end(json, value)?) == Some(&b'}') => {
             let before = json.get(from..key)?.trim_ascii_end();
             Some(Cow::Owned([before.strip_suffix(b",").unwrap_or(before), b"}"].concat()))
         }
         Some(_) => None,
-        None => json.get(from..skip(json, from)?).map(Cow::Borrowed),
+        None => json.get(from..value_end(json, from)?).map(Cow::Borrowed),
     }
 }
 
@@ -141,7 +144,7 @@ fn list(json: &[u8]) -> Option<Place> {
     let (_, metadata) = member(json, blanks(json, 0), "metadata")?;
     let (key, value) = member(json, metadata, LIST)?;
     (json.get(value) == Some(&b'[')).then_some(())?;
-    Some(Place { key, value, end: skip(json, value)? })
+    Some(Place { key, value, end: value_end(json, value)? })
 }
 
 /// Where the key of an object's member begins, and its value.
@@ -154,7 +157,7 @@ fn member(json: &[u8], object: usize, name: &str) -> Option<(usize, usize)> {
         if json.get(key.start + 1..key.end - 1)? == name.as_bytes() {
             return Some((key.start, value));
         }
-        at = blanks(json, skip(json, value)?);
+        at = blanks(json, value_end(json, value)?);
         (json.get(at) == Some(&b',')).then_some(())?;
     }
 }
@@ -170,45 +173,6 @@ fn pair(json: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
 fn blanks(json: &[u8], from: usize) -> usize {
     let rest = json.get(from..).unwrap_or_default();
     from + rest.iter().take_while(|b| b.is_ascii_whitespace()).count()
-}
-
-/// Behind the value that begins here.
-fn skip(json: &[u8], from: usize) -> Option<usize> {
-    let (mut at, mut depth) = (from, 0_usize);
-    loop {
-        match json.get(at)? {
-            b'"' => at = string_end(json, at)?,
-            b'{' | b'[' => {
-                depth += 1;
-                at += 1;
-            }
-            b'}' | b']' => {
-                depth = depth.checked_sub(1)?;
-                at += 1;
-            }
-            // A number or a word ends before what cannot be of it.
-            _ if depth == 0 => {
-                let rest = json.get(at..)?;
-                return Some(at + rest.iter().position(|b| matches!(b, b',' | b'}' | b']') || b.is_ascii_whitespace())?);
-            }
-            _ => at += 1,
-        }
-        if depth == 0 {
-            return Some(at);
-        }
-    }
-}
-
-/// Behind the string whose opening quote is here.
-fn string_end(json: &[u8], from: usize) -> Option<usize> {
-    let mut at = from + 1;
-    loop {
-        match json.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
-    }
 }
 
 #[cfg(test)]

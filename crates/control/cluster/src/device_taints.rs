@@ -38,7 +38,7 @@ struct Taints {
 }
 
 fn asks(row: &Row) -> bool {
-    row.bytes.windows(16).any(|w| w == b"\"resourceClaims\"")
+    row.mentions("\"resourceClaims\"")
 }
 
 /// Keys are `pod|ns/name` and `rule|name`.

@@ -1,6 +1,5 @@
 //! Canonical bytes of an object, with the hole where the store writes the revision.
 use bytes::Bytes;
-use serde::de::IgnoredAny;
 use skiff_json::{Map, Value};
 use skiff_store::Body;
 
@@ -27,10 +26,9 @@ fn member(out: &mut Vec<u8>, first: &mut bool, key: &str, value: &Value) {
     if !std::mem::take(first) {
         out.push(b',');
     }
-    // Writing a string or a Value to memory cannot fail.
-    let _ = skiff_json::to_writer(&mut *out, key);
+    skiff_json::write_text(key, out);
     out.push(b':');
-    let _ = skiff_json::to_writer(&mut *out, value);
+    value.write_to(out);
 }
 
 fn empty(v: &Value) -> bool {
@@ -49,7 +47,7 @@ fn managed(out: &mut Vec<u8>, entries: &[Value]) {
     for entry in entries {
         out.push(std::mem::replace(&mut opening, b','));
         let Value::Object(members) = entry else {
-            let _ = skiff_json::to_writer(&mut *out, entry);
+            entry.write_to(out);
             continue;
         };
         let mut first = true;
@@ -57,7 +55,7 @@ fn managed(out: &mut Vec<u8>, entries: &[Value]) {
         for (key, value) in members {
             match value {
                 // Whatever came here: only an object may stand there as it is.
-                Value::String(text) if key == "fieldsV1" && text.starts_with('{') && skiff_json::from_str::<IgnoredAny>(text).is_ok() => {
+                Value::String(text) if key == "fieldsV1" && skiff_json::is_object(text) => {
                     out.extend_from_slice(if std::mem::take(&mut first) { b"\"fieldsV1\":" } else { b",\"fieldsV1\":" });
                     out.extend_from_slice(text.as_bytes());
                 }
@@ -97,7 +95,7 @@ fn metadata(out: &mut Vec<u8>, meta: &Map) -> usize {
 pub fn encode(v: &Value) -> Body {
     let none = Map::new();
     let object = v.as_object().unwrap_or(&none);
-    let (mut out, mut first) = (Vec::with_capacity(1024), true);
+    let (mut out, mut first) = (Vec::with_capacity(4096), true);
     out.push(b'{');
     for key in ["kind", "apiVersion"] {
         if let Some(v) = object.get(key) {

@@ -35,7 +35,8 @@ impl Indexer for RowIndexer {
             _ => Part::MetadataOnly,
         };
         // What has another shape than is usual (`spec` being null) is read whole.
-        let v = match only_metadata(bytes, part).map_or_else(|| indexed(bytes, part), Ok).or_else(|_| skiff_json::from_slice::<Value>(bytes)) {
+        let quick = only_metadata(bytes, part).or_else(|| canonical(bytes, part));
+        let v = match quick.map_or_else(|| indexed(bytes, part), Ok).or_else(|_| skiff_json::parse(bytes)) {
             Ok(v) => v,
             Err(error) => {
                 tracing::error!(target: "api", key, %error, "stored object is no JSON: no selector finds it");
@@ -57,11 +58,17 @@ const UNREAD: [&[&str]; 3] = [
 /// The same of kinds without selectable fields, where nothing behind the metadata need be looked at.
 fn only_metadata(bytes: &[u8], part: Part) -> Option<Value> {
     let metadata = skiff_meta::bare_metadata(bytes).filter(|_| part == Part::MetadataOnly)?;
-    let metadata = Members { part: Part::Metadata }.deserialize(&mut skiff_json::Deserializer::from_slice(&metadata)).ok()?;
+    let metadata = canonical(&metadata, Part::Metadata)?;
     Some(Value::Object(Map::from_iter([("metadata".to_owned(), metadata)])))
 }
 
-/// The object as far as rows are made of it.
+/// The object as far as rows are made of it, out of canonical JSON: what is not read is passed over, whatever it says.
+fn canonical(bytes: &[u8], part: Part) -> Option<Value> {
+    let (v, end) = Members { part }.passing(bytes, 0)?;
+    (end == bytes.len()).then_some(v)
+}
+
+/// The same out of any JSON.
 fn indexed(bytes: &[u8], part: Part) -> skiff_json::Result<Value> {
     let mut from = skiff_json::Deserializer::from_slice(bytes);
     let v = Members { part }.deserialize(&mut from)?;
@@ -98,6 +105,47 @@ impl Members {
             Part::Other => other.contains(&key),
         }
     }
+
+    /// What a member is read as, where it is read as an object of its own.
+    fn below(self, key: &str) -> Option<Self> {
+        match (self.part, key) {
+            (Part::Whole | Part::Object | Part::MetadataOnly, "metadata") => Some(Members { part: Part::Metadata }),
+            (Part::Object, "spec" | "status") => Some(Members { part: Part::Other }),
+            _ => None,
+        }
+    }
+
+    /// The object that begins at `from`, and where it ends.
+    fn passing(self, bytes: &[u8], from: usize) -> Option<(Value, usize)> {
+        let (mut map, mut at) = (Map::new(), from);
+        if bytes.get(at..at + 2)? == b"{}" {
+            return Some((Value::Object(map), at + 2));
+        }
+        (bytes.get(at) == Some(&b'{')).then_some(())?;
+        loop {
+            let key = std::str::from_utf8(skiff_json::pass::plain_string(bytes, at + 1)?).ok()?;
+            let value = at + key.len() + 4;
+            (bytes.get(value - 1) == Some(&b':')).then_some(())?;
+            let end = match self.below(key) {
+                _ if self.skips(key) => skiff_json::pass::value_end(bytes, value)?,
+                Some(below) => {
+                    let (read, end) = below.passing(bytes, value)?;
+                    map.insert(key, read);
+                    end
+                }
+                None => {
+                    let end = skiff_json::pass::value_end(bytes, value)?;
+                    map.insert(key, skiff_json::parse(bytes.get(value..end)?).ok()?);
+                    end
+                }
+            };
+            match bytes.get(end)? {
+                b',' => at = end,
+                b'}' => return Some((Value::Object(map), end + 1)),
+                _ => return None,
+            }
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Members {
@@ -119,10 +167,9 @@ impl<'de> Visitor<'de> for Members {
                 from.next_value::<IgnoredAny>()?;
                 continue;
             }
-            let value = match (self.part, key.as_ref()) {
-                (Part::Whole | Part::Object | Part::MetadataOnly, "metadata") => from.next_value_seed(Members { part: Part::Metadata })?,
-                (Part::Object, "spec" | "status") => from.next_value_seed(Members { part: Part::Other })?,
-                _ => from.next_value()?,
+            let value = match self.below(&key) {
+                Some(below) => from.next_value_seed(below)?,
+                None => from.next_value()?,
             };
             map.insert(key.into_owned(), value);
         }
@@ -158,6 +205,13 @@ mod tests {
             json!({"kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}, "type": "t"})
         );
         assert_eq!(indexed(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
+        for part in [Part::Whole, Part::Object, Part::MetadataOnly] {
+            assert_eq!(canonical(&bytes, part), indexed(&bytes, part).ok());
+        }
+        for odd in ["{} ", r#"{"spec":null}"#, r#"{"a" :1}"#, r#"{"a\u0062":1}"#, "[]", "{", ""] {
+            assert_eq!(canonical(odd.as_bytes(), Part::Object), None, "{odd}");
+        }
+        assert_eq!(canonical(b"{}", Part::Object), Some(json!({})));
         assert_eq!(only_metadata(&bytes, Part::MetadataOnly).unwrap(), json!({"metadata": metadata}));
         assert_eq!(only_metadata(&bytes, Part::Object), None);
         let custom = json!({"metadata": {"name": "a"}, "spec": {"template": "x"}, "data": {"a": "b"}});
@@ -186,6 +240,7 @@ mod tests {
                     crate::value::set(&mut v, path, "here");
                 }
                 let read = indexed(v.to_string().as_bytes(), Part::Object).unwrap();
+                assert_eq!(canonical(v.to_string().as_bytes(), Part::Object).as_ref(), Some(&read));
                 assert_eq!(f.value(&read), f.value(&v), "{} of {}", f.path, row.plural);
                 seen += 1;
             }

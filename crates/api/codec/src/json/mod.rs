@@ -2,7 +2,6 @@
 
 pub(crate) mod base64;
 pub(crate) mod decode;
-pub(crate) mod pass;
 pub(crate) mod scan;
 pub(crate) mod settle;
 pub(crate) mod special;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::pass;
+use skiff_json::pass;
 use crate::error::DecodeError;
 use crate::limits::MAX_DEPTH;
 

@@ -18,7 +18,7 @@ pub(super) fn maps(json: &[u8]) -> bool {
 pub(super) fn void_items(json: &[u8]) -> bool {
     const KEY: &[u8] = b"\"items\"";
     let mut rest = json;
-    while let Some(at) = rest.windows(KEY.len()).position(|w| w == KEY) {
+    while let Some(at) = memchr::memmem::find(rest, KEY) {
         rest = rest.get(at + KEY.len()..).unwrap_or_default();
         let mut next = rest.iter().filter(|b| !b.is_ascii_whitespace());
         if next.next() == Some(&b':') && next.next().is_some_and(|b| !b"{[n".contains(b)) {
@@ -30,7 +30,7 @@ pub(super) fn void_items(json: &[u8]) -> bool {
 
 fn empties(json: &[u8], open: u8, close: u8) -> bool {
     let mut rest = json;
-    while let Some(at) = rest.iter().position(|b| *b == open) {
+    while let Some(at) = memchr::memchr(open, rest) {
         rest = rest.get(at + 1..).unwrap_or_default();
         if rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&close) {
             return true;

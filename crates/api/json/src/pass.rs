@@ -284,17 +284,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn json() -> impl Strategy<Value = skiff_json::Value> {
+    fn json() -> impl Strategy<Value = crate::Value> {
         let leaf = prop_oneof![
             any::<i64>().prop_map(Into::into),
             any::<bool>().prop_map(Into::into),
             "[a-z\"\\\\{}\\[\\] é]{0,90}".prop_map(Into::into),
-            Just(skiff_json::Value::Null)
+            Just(crate::Value::Null)
         ];
         leaf.prop_recursive(6, 60, 8, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
-                proptest::collection::vec(("[a-z\"\\\\:{]{0,70}", inner), 0..8).prop_map(|m| skiff_json::Value::Object(m.into_iter().collect())),
+                proptest::collection::vec(("[a-z\"\\\\:{]{0,70}", inner), 0..8).prop_map(|m| crate::Value::Object(m.into_iter().collect())),
             ]
         })
     }
