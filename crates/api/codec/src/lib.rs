@@ -26,10 +26,10 @@ mod yaml;
 
 pub use api::{Decoded, TypeMeta, decode_custom_json, decode_json, decode_owned, decode_value, encode_custom_json, encode_json, settle, type_meta};
 pub use error::{DecodeError, strict_message, summary};
-pub use skiff_json::pass::{plain_string, string_end, text_at, value_at, value_end};
 pub use limits::{MAX_BODY, MAX_DEPTH, MAX_YAML_EXPANDED};
 pub use proto::{
     FromProtobuf, ProtobufList, decode_protobuf, encode_message, encode_protobuf, envelope, is_protobuf, openapi_v2_to_protobuf, openapi_v3_to_protobuf,
     retyped_protobuf, split_frames, watch_frame,
 };
+pub use skiff_json::pass::{plain_string, string_end, text_at, value_at, value_end};
 pub use yaml::{json_to_yaml, yaml_to_json, yaml_to_value};

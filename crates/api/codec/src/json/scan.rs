@@ -4,9 +4,9 @@
 
 use std::borrow::Cow;
 
-use skiff_json::pass;
 use crate::error::DecodeError;
 use crate::limits::MAX_DEPTH;
+use skiff_json::pass;
 
 /// A position in a JSON text.
 pub struct Scanner<'a> {
