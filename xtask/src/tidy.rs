@@ -70,7 +70,8 @@ pub fn report() -> anyhow::Result<Report> {
     found.extend(texts::components(&sources));
     match unformatted() {
         None => report.notes.push("skipped: the sources' form is not compared: cargo fmt is not on the machine (rustup component add rustfmt)".into()),
-        Some(files) => report.findings.extend(files.iter().map(|f| format!("{f}: not in the form of rustfmt.toml (cargo fmt, or cargo xtask tidy --fix)"))),
+        Some(Ok(files)) => report.findings.extend(files.iter().map(|f| format!("{f}: not in the form of rustfmt.toml (cargo fmt, or cargo xtask tidy --fix)"))),
+        Some(Err(e)) => report.findings.push(format!("cargo fmt: {e:#}")),
     }
     match codegen::fresh() {
         None => report.notes.push("skipped: the schema facts are not compared: the upstream Go modules are not in the module cache (go mod download)".into()),
@@ -81,11 +82,17 @@ pub fn report() -> anyhow::Result<Report> {
 }
 
 /// The sources that rustfmt would write otherwise. None: it is not there.
-fn unformatted() -> Option<Vec<String>> {
+fn unformatted() -> Option<anyhow::Result<Vec<String>>> {
     Command::new("cargo").args(["fmt", "--version"]).output().ok().filter(|o| o.status.success())?;
-    let checked = Command::new("cargo").current_dir(root()).args(["fmt", "--all", "--check", "--", "--files-with-diff"]).output().ok()?;
+    Some(differing())
+}
+
+fn differing() -> anyhow::Result<Vec<String>> {
+    let checked = Command::new("cargo").current_dir(root()).args(["fmt", "--all", "--check", "--", "--files-with-diff"]).output()?;
     let at = format!("{}/", root().display());
-    Some(String::from_utf8_lossy(&checked.stdout).lines().map(|l| l.strip_prefix(&at).unwrap_or(l).to_owned()).collect())
+    let files: Vec<String> = String::from_utf8_lossy(&checked.stdout).lines().map(|l| l.strip_prefix(&at).unwrap_or(l).to_owned()).collect();
+    anyhow::ensure!(checked.status.success() || !files.is_empty(), "{}", String::from_utf8_lossy(&checked.stderr).trim());
+    Ok(files)
 }
 
 /// Writes the sources in their form, takes the lines of unused dependencies out of the crates' manifests, then out of the workspace's.

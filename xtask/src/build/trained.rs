@@ -11,6 +11,8 @@ const QUICK: [(&str, &str); 3] = [("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_RE
 
 /// Builds, trains and builds again; gives the path of the binary.
 pub(super) fn binary() -> anyhow::Result<PathBuf> {
+    // Cargo takes them in place of ours.
+    ensure!(std::env::var_os("RUSTFLAGS").is_none(), "RUSTFLAGS is set, which leaves no flags of ours: unset it");
     let merger = merger()?;
     let folder = target().join("training");
     let (counts, merged) = (folder.join("counts"), folder.join("skiff.profdata"));

@@ -156,6 +156,13 @@ async fn write_all(client: Client, mut from: mpsc::Receiver<Message>, clock: Arc
     }
 }
 
+/// What an event about an object is called: after it and the time in nanoseconds, or anyhow where that would be no name (client-go's
+/// `GenerateEventName`).
+fn name(about: &str, nanos: i64) -> String {
+    let name = format!("{about}.{nanos:x}");
+    if skiff_meta::is_dns1123_subdomain(&name).is_ok() { name } else { uuid::Uuid::new_v4().to_string() }
+}
+
 fn noted(written: Result<(), Status>, reason: &str) {
     if let Err(e) = written {
         tracing::debug!(target: "events", reason, error = %e, "event not written");

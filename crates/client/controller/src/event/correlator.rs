@@ -73,7 +73,7 @@ impl Correlator {
         }
         self.made += 1;
         let nanos = now.0 * 1000 + self.made % 1000;
-        let seen = self.seen.entry((alike, key), now, || Seen { name: format!("{}.{nanos:x}", told.about.name), count: 0, first: now });
+        let seen = self.seen.entry((alike, key), now, || Seen { name: super::name(&told.about.name, nanos), count: 0, first: now });
         seen.count += 1;
         let event = event(told, &message, seen, now);
         let patch = (seen.count > 1).then(|| json!({"count": seen.count, "message": message, "lastTimestamp": seconds(now).to_string()}));

@@ -1,6 +1,6 @@
 //! Events in the form of `events.k8s.io`, as upstream's scheduler writes them: what was done stands beside why, and a
 //! repetition begins a series, whose count is written when it ends and every half hour until then.
-use super::{EventType, Regarding, correlator::Memory};
+use super::{EventType, Regarding, correlator::Memory, name};
 use k8s_openapi::{
     api::events::v1::{Event, EventSeries},
     apimachinery::pkg::apis::meta::v1::{MicroTime as ApiMicroTime, ObjectMeta},
@@ -10,6 +10,11 @@ use skiff_json::{Value, json};
 use skiff_meta::MicroTime;
 use std::{sync::Arc, time::Duration};
 
+/// Counts are looked at no more often.
+const LOOK: Duration = Duration::from_secs(60);
+/// Bytes of a note at the most (validation of events.k8s.io).
+const NOTE: usize = 1024;
+const CUT: &str = " ...";
 /// A series ends when nothing was seen for so long.
 pub(super) const FINISH: Duration = Duration::from_secs(6 * 60);
 const REFRESH: Duration = Duration::from_secs(30 * 60);
@@ -54,6 +59,8 @@ impl Seen {
 pub(super) struct Series {
     seen: Memory<Deed, Seen>,
     made: i64,
+    /// None: not yet.
+    looked: Option<MicroTime>,
 }
 
 impl Series {
@@ -78,6 +85,10 @@ impl Series {
     /// Counts that are to be written: of series that ended, which are forgotten, and of those that go on for long.
     pub fn due(&mut self, now: MicroTime) -> Vec<Write> {
         let mut due = Vec::new();
+        if self.looked.is_some_and(|last| since(last, now) < LOOK) {
+            return due;
+        }
+        self.looked = Some(now);
         self.seen.retain(|seen| {
             let ended = since(seen.last, now) > FINISH;
             if seen.count > 1 && (ended || since(seen.written, now) > REFRESH) {
@@ -87,6 +98,14 @@ impl Series {
         });
         due
     }
+}
+
+/// A longer note would be refused: it is cut where upstream's scheduler cuts it.
+fn shortened(note: &str) -> String {
+    if note.len() <= NOTE {
+        return note.to_owned();
+    }
+    note[..note.floor_char_boundary(NOTE - CUT.len())].to_owned() + CUT
 }
 
 fn since(then: MicroTime, now: MicroTime) -> Duration {
@@ -99,7 +118,7 @@ fn micro(t: MicroTime) -> Option<ApiMicroTime> {
 fn event(deed: &Deed, note: &str, nanos: i64, now: MicroTime) -> Event {
     let namespace = if deed.about.namespace.is_empty() { "default" } else { &deed.about.namespace };
     Event {
-        metadata: ObjectMeta { name: Some(format!("{}.{nanos:x}", deed.about.name)), namespace: Some(namespace.into()), ..Default::default() },
+        metadata: ObjectMeta { name: Some(name(&deed.about.name, nanos)), namespace: Some(namespace.into()), ..Default::default() },
         event_time: micro(now),
         reporting_controller: Some(deed.component.to_string()),
         reporting_instance: Some(format!("{}-{}", deed.component, deed.host)),
@@ -107,7 +126,7 @@ fn event(deed: &Deed, note: &str, nanos: i64, now: MicroTime) -> Event {
         reason: Some(deed.reason.clone()),
         regarding: Some(deed.about.reference()),
         related: deed.related.as_ref().map(Regarding::reference),
-        note: Some(note.into()),
+        note: Some(shortened(note)),
         type_: Some(deed.kind.as_str().into()),
         ..Default::default()
     }
@@ -123,6 +142,16 @@ mod tests {
     }
     fn at(s: i64) -> MicroTime {
         MicroTime(s * 1_000_000)
+    }
+
+    #[test]
+    fn notes_and_names_have_their_limits() {
+        let event = event(&deed("a"), &"ä".repeat(800), 255, at(1));
+        assert_eq!(event.note.as_deref(), Some(format!("{} ...", "ä".repeat(510)).as_str()));
+        assert_eq!(event.metadata.name.as_deref(), Some("a.ff"));
+        let long = super::event(&deed(&"a".repeat(253)), "x", 255, at(1)).metadata.name.unwrap();
+        assert_eq!((long.len(), long.matches('-').count()), (36, 4), "{long}");
+        assert_eq!(super::event(&deed("a"), "x", 255, at(1)).note.as_deref(), Some("x"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 /// A plugin's answers are no longer, bytes.
 const LIMIT: usize = 64 << 10;
@@ -20,17 +20,23 @@ pub(super) struct Link {
     sender: Mutex<Option<SendRequest<Full<Bytes>>>>,
     /// Where the connection lives; calls may come from other threads.
     runtime: Option<Handle>,
+    /// Threads that may wait for an answer at once: a plug-in that hangs has no more of them.
+    waiting: Semaphore,
 }
+
+/// How many those are.
+const WAITING: usize = 128;
 
 impl Link {
     /// `path` is that of the socket; `/@name` is one of the abstract ones.
     pub fn new(path: &str, timeout: Duration) -> Self {
-        Self { path: path.to_owned(), timeout, sender: Mutex::new(None), runtime: Handle::try_current().ok() }
+        Self { path: path.to_owned(), timeout, sender: Mutex::new(None), runtime: Handle::try_current().ok(), waiting: Semaphore::new(WAITING) }
     }
 
     /// Waits for `future` on a thread that is no worker of the runtime.
     pub fn block_on<T>(&self, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         let runtime = self.runtime.as_ref().ok_or("there is no runtime to reach it from")?;
+        let _waiting = self.waiting.try_acquire().map_err(|_| format!("{WAITING} others wait for {} already", self.path))?;
         skiff_aside::wait(runtime, future)
     }
 
