@@ -216,13 +216,15 @@ fn scale_of(suffix: &str) -> Result<(i64, Form), QuantityError> {
 /// A decimal amount in billionths, rounded up, as far as they can be counted.
 fn to_nano(whole: &str, fraction: &str, exponent: i64) -> i128 {
     let mut exponent = exponent + 9 - fraction.len() as i64;
-    let (mut value, mut more) = (0i128, false);
+    let (mut value, mut full, mut more) = (0i128, false, false);
     for d in whole.bytes().chain(fraction.bytes()) {
-        if value > i128::MAX / 10_000 {
-            more |= d != b'0';
-            exponent += 1;
-        } else {
-            value = value * 10 + i128::from(d - b'0');
+        match value.checked_mul(10).and_then(|v| v.checked_add(i128::from(d - b'0'))) {
+            Some(next) if !full => value = next,
+            _ => {
+                full = true;
+                more |= d != b'0';
+                exponent += 1;
+            }
         }
     }
     if exponent >= 0 {
@@ -264,6 +266,15 @@ impl fmt::Display for Quantity {
 #[cfg(test)]
 mod tests {
     use super::*;
+    /// What counts no further is written so that it is read as the same.
+    #[test]
+    fn the_largest_amount_comes_back() {
+        for text in ["1".repeat(300), "9".repeat(39) + "E", format!("-{}", "7".repeat(60)), format!("{}n", i128::MAX), format!("{}5n", i128::MAX)] {
+            let amount: Quantity = text.parse().unwrap();
+            assert_eq!(amount.to_string().parse::<Quantity>().unwrap(), amount, "{text}");
+            assert_eq!(amount.to_string().parse::<Quantity>().unwrap().to_string(), amount.to_string(), "{text}");
+        }
+    }
     #[test]
     fn canonical_forms() {
         for (input, want) in [
