@@ -106,6 +106,8 @@ fn one_server_a_run_folder() {
     with_server(16519, |c| {
         let pid = serve(c)?;
         let record = || std::fs::read(c.dir.join("run/server.json"));
+        // It is written a moment after the port answers.
+        c.wait("the server's record", Duration::from_secs(60), || record().is_ok())?;
         let before = record()?;
         failed(&astray(c, &["server", "--disable-agent", "--https-listen-port", "16522"]), &["another skiff", &pid.to_string(), "--run-dir"]);
         failed(&astray(c, &["stop", "--all"]), &["stop the server first", &pid.to_string()]);
